@@ -1,0 +1,123 @@
+/** The literal `code` of every failure that Heddle raises. */
+export type HeddleErrorCode =
+  | 'ShapeError'
+  | 'OptionError'
+  | 'MemoryBudgetError'
+  | 'BackendUnavailableError'
+  | 'WorkerLostError'
+  | 'RuntimeClosedError'
+  | 'ProtocolError'
+  | 'FormatError'
+  | 'NumericError'
+
+/** Plain facts beside the message, for programs: sizes, limits, names. They cross threads with the error. */
+export type ErrorDetails = Readonly<Record<string, unknown>>
+
+export interface HeddleErrorOptions {
+  readonly cause?: unknown
+  readonly details?: ErrorDetails
+}
+
+/** The base of every failure. The message says what was expected and what came. */
+export class HeddleError extends Error {
+  readonly code: HeddleErrorCode
+  readonly details: ErrorDetails
+
+  constructor(code: HeddleErrorCode, message: string, options: HeddleErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = code
+    this.code = code
+    this.details = options.details ?? {}
+  }
+}
+
+/** A tensor's rank, length or size does not fit the others. */
+export class ShapeError extends HeddleError {
+  constructor(message: string, options?: HeddleErrorOptions) {
+    super('ShapeError', message, options)
+  }
+}
+
+/** An option has an unknown name, a wrong type or a value outside its range. */
+export class OptionError extends HeddleError {
+  constructor(message: string, options?: HeddleErrorOptions) {
+    super('OptionError', message, options)
+  }
+}
+
+/** The work does not fit the memory budget, or the engine refused an allocation (then `cause` holds its error). */
+export class MemoryBudgetError extends HeddleError {
+  constructor(message: string, options?: HeddleErrorOptions) {
+    super('MemoryBudgetError', message, options)
+  }
+
+  /** The smallest budget, in bytes, with which the same call would run; undefined when the engine itself refused. */
+  get smallestBudgetBytes(): number | undefined {
+    const bytes = this.details['smallestBudgetBytes']
+    return typeof bytes === 'number' ? bytes : undefined
+  }
+}
+
+/** This host cannot run the backend that was asked for. */
+export class BackendUnavailableError extends HeddleError {
+  constructor(message: string, options?: HeddleErrorOptions) {
+    super('BackendUnavailableError', message, options)
+  }
+}
+
+/** Workers died more often than a task is retried. */
+export class WorkerLostError extends HeddleError {
+  constructor(message: string, options?: HeddleErrorOptions) {
+    super('WorkerLostError', message, options)
+  }
+}
+
+/** The runtime was closed before or during the call. */
+export class RuntimeClosedError extends HeddleError {
+  constructor(message: string, options?: HeddleErrorOptions) {
+    super('RuntimeClosedError', message, options)
+  }
+}
+
+/** A worker speaks another version of the protocol. */
+export class ProtocolError extends HeddleError {
+  constructor(message: string, options?: HeddleErrorOptions) {
+    super('ProtocolError', message, options)
+  }
+}
+
+/** A file or state dict is malformed. */
+export class FormatError extends HeddleError {
+  constructor(message: string, options?: HeddleErrorOptions) {
+    super('FormatError', message, options)
+  }
+}
+
+/** A guard met NaN or an infinity. */
+export class NumericError extends HeddleError {
+  constructor(message: string, options?: HeddleErrorOptions) {
+    super('NumericError', message, options)
+  }
+}
+
+const classes: Readonly<Record<HeddleErrorCode, new (message: string, options?: HeddleErrorOptions) => HeddleError>> = {
+  ShapeError,
+  OptionError,
+  MemoryBudgetError,
+  BackendUnavailableError,
+  WorkerLostError,
+  RuntimeClosedError,
+  ProtocolError,
+  FormatError,
+  NumericError,
+}
+
+/** The error of the class that belongs to `code`; used where an error comes out of another thread. */
+export function errorOfCode(code: HeddleErrorCode, message: string, options?: HeddleErrorOptions): HeddleError {
+  return new classes[code](message, options)
+}
+
+/** Whether `value` is one of the literal codes. */
+export function isErrorCode(value: unknown): value is HeddleErrorCode {
+  return typeof value === 'string' && Object.hasOwn(classes, value)
+}
