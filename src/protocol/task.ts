@@ -42,8 +42,6 @@ export interface AttentionSettings {
   readonly dropout: { readonly threshold: number; readonly keepScale: number; readonly seedLow: number; readonly seedHigh: number } | null
   /** whether the full matrix is materialised: `weights` then covers every row of the task */
   readonly standard: boolean
-  /** no relaxed SIMD, no engine mathematics: the same bits everywhere */
-  readonly portable: boolean
 }
 
 /** Where results go. A slice: written in place (shared memory). `true`: returned with the result, dense. Absent: not wanted. */

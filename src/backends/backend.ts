@@ -1,0 +1,24 @@
+import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../protocol/task.ts'
+
+export type BackendKind = 'wasm' | 'webgpu'
+
+/** What a backend asks of its lane while a task runs. */
+export interface TaskContext {
+  /** The array attached under `id`. */
+  array(id: ArrayId): TaskArray
+  /**
+   * Called between key blocks (a few milliseconds of work). Undefined: go on. A promise: await it, the lane takes a turn
+   * of its event loop; it rejects when the task was cancelled, and the task must then write nothing more.
+   */
+  pace(): Promise<void> | undefined
+}
+
+/** One way to compute a task. A lane owns exactly one backend; backends never import each other. */
+export interface Backend {
+  readonly kind: BackendKind
+  /** bytes that this backend holds now: its arena or its device buffers */
+  residentBytes(): number
+  /** Computes the chunk into its destinations. A slice is written only when the whole task is done. */
+  attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult>
+  dispose(): void
+}
