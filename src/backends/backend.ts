@@ -20,5 +20,7 @@ export interface Backend {
   residentBytes(): number
   /** Computes the chunk into its destinations. A slice is written only when the whole task is done. */
   attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult>
+  /** Forgets what it cached of these arrays. */
+  release?(ids: readonly ArrayId[]): void
   dispose(): void
 }

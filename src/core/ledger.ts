@@ -1,0 +1,64 @@
+import { MemoryBudgetError } from './errors.ts'
+
+/** Bytes by what they are for, as plans and reports list them. */
+export type BytesByPurpose = Readonly<Record<string, number>>
+
+interface ArrayClass<A> {
+  new (buffer: ArrayBuffer | SharedArrayBuffer): A
+  readonly BYTES_PER_ELEMENT: number
+}
+
+/**
+ * The counting allocator of one call: every buffer that Heddle makes goes through it, or is announced to it by the lane
+ * that made it. Its peak is what a report states and what a plan promises.
+ */
+export class Ledger {
+  #current = 0
+  #peak = 0
+  readonly #byPurpose = new Map<string, { current: number; peak: number }>()
+
+  /** Zeros, in shared memory where `shared`. @throws {MemoryBudgetError} with its `cause` when the engine refuses */
+  array<A>(purpose: string, Class: ArrayClass<A>, length: number, shared: boolean): A {
+    const bytes = length * Class.BYTES_PER_ELEMENT
+    const array = new Class(allocate(purpose, bytes, shared))
+    this.add(purpose, bytes)
+    return array
+  }
+
+  /** Counts bytes that were made elsewhere, such as a lane's arena or a transferred copy. */
+  add(purpose: string, bytes: number): void {
+    const entry = this.#byPurpose.get(purpose) ?? { current: 0, peak: 0 }
+    entry.current += bytes
+    entry.peak = Math.max(entry.peak, entry.current)
+    this.#byPurpose.set(purpose, entry)
+    this.#current += bytes
+    this.#peak = Math.max(this.#peak, this.#current)
+  }
+
+  /** Takes bytes off that were freed or handed on. */
+  remove(purpose: string, bytes: number): void {
+    this.add(purpose, -bytes)
+  }
+
+  get peakBytes(): number {
+    return this.#peak
+  }
+
+  /** Each purpose's own peak; their sum may exceed the peak of the whole. */
+  get peakByPurpose(): BytesByPurpose {
+    return Object.fromEntries([...this.#byPurpose].map(([purpose, entry]) => [purpose, entry.peak]))
+  }
+}
+
+/** Zeroed memory. `new ArrayBuffer(NaN)` would make 0 bytes without a word, so sizes are checked here once more. */
+export function allocate(purpose: string, bytes: number, shared: boolean): ArrayBuffer | SharedArrayBuffer {
+  try {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new RangeError(`${bytes} is no number of bytes`)
+    return shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)
+  } catch (cause) {
+    throw new MemoryBudgetError(`${purpose}: expected room for ${bytes} bytes, but the engine refused the allocation`, {
+      cause,
+      details: { purpose, bytes },
+    })
+  }
+}

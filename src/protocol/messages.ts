@@ -1,0 +1,49 @@
+import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult } from './task.ts'
+
+/** Raised with every change of what crosses threads; a worker of another version is refused with a ProtocolError. */
+export const PROTOCOL_VERSION = 1
+
+export type LaneKind = 'wasm' | 'webgpu'
+
+/** What a lane is started with. */
+export interface LaneConfig {
+  readonly kind: LaneKind
+  /** 'portable' keeps to plain SIMD: the same bits on every machine */
+  readonly numerics: 'fast' | 'portable'
+  /** kernels to use in place of those in the worker file, or null */
+  readonly wasm: { readonly simd?: WebAssembly.Module; readonly relaxed?: WebAssembly.Module } | null
+}
+
+/** A lane's answer when it has started. */
+export interface LaneHello {
+  readonly version: number
+  /** the binary or the GPU that it runs: 'simd', 'relaxed', or an adapter's description */
+  readonly kernels: string
+  readonly residentBytes: number
+}
+
+/** One chunk for a lane: the arrays it has not seen, those it may forget, and the task. */
+export interface TaskRequest {
+  readonly jobId: number
+  readonly attach: readonly AttachedArray[]
+  readonly release: readonly ArrayId[]
+  readonly task: Task
+}
+
+export type Task = AttentionTask
+export type TaskResult = AttentionTaskResult
+
+export interface TaskResponse {
+  readonly result: TaskResult
+  readonly residentBytes: number
+}
+
+/** The worker's side, as Comlink exposes it. Every method may reject with a HeddleError. */
+export interface LaneApi {
+  start(config: LaneConfig): Promise<LaneHello>
+  run(request: TaskRequest): Promise<TaskResponse>
+  /** Forgets arrays; one-way in spirit: nobody waits for it. */
+  release(ids: readonly ArrayId[]): void
+  /** Tasks of this job stop at their next tile. */
+  cancel(jobId: number): void
+}

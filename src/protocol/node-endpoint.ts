@@ -1,0 +1,35 @@
+import type { Endpoint } from 'comlink'
+
+/** The part of node:worker_threads' `Worker` and `MessagePort` that an endpoint needs. */
+export interface NodePort {
+  postMessage(message: unknown, transfer?: readonly never[]): void
+  on(type: 'message', listener: (data: unknown) => void): unknown
+  off(type: 'message', listener: (data: unknown) => void): unknown
+  start?(): void
+}
+
+/** A Comlink endpoint over a Node port: its listeners get the bare message where the web's get an event. */
+export function nodeEndpoint(port: NodePort): Endpoint {
+  const wrapped = new Map<EventListenerOrEventListenerObject, (data: unknown) => void>()
+  return {
+    postMessage: (message: unknown, transfer?: Transferable[]) => {
+      port.postMessage(message, (transfer ?? []) as unknown as readonly never[])
+    },
+    addEventListener: (_type, listener) => {
+      const onMessage = (data: unknown): void => {
+        const event = { data } as MessageEvent
+        if (typeof listener === 'function') listener(event)
+        else listener.handleEvent(event)
+      }
+      wrapped.set(listener, onMessage)
+      port.on('message', onMessage)
+    },
+    removeEventListener: (_type, listener) => {
+      const onMessage = wrapped.get(listener)
+      if (onMessage === undefined) return
+      port.off('message', onMessage)
+      wrapped.delete(listener)
+    },
+    start: () => port.start?.(),
+  }
+}

@@ -1,0 +1,110 @@
+import type { LaneShare, Fallback, Job, JobOutcome, JobTask } from './job.ts'
+
+/** A task is given to a lane at most so often; then its job fails with a WorkerLostError. */
+export const MAX_TRIES = 3
+
+interface Share {
+  tasks: number
+  busyMs: number
+  kind: LaneShare['kind']
+  kernels: string
+  residentBytes: number
+}
+
+/** The progress of one job through the pool: what waits, what runs, and the promise that the caller holds. */
+export class JobState {
+  readonly outcome: Promise<JobOutcome>
+  readonly fallbacks: Fallback[] = []
+  readonly #waiting: JobTask[]
+  readonly #tries = new Map<JobTask, number>()
+  readonly #shares = new Map<number, Share>()
+  #running = 0
+  #unfinished: number
+  #retries = 0
+  #settled = false
+  #resolve: (outcome: JobOutcome) => void = () => undefined
+  #reject: (reason: unknown) => void = () => undefined
+
+  constructor(
+    readonly id: number,
+    readonly job: Job,
+  ) {
+    this.#waiting = [...job.tasks].sort((a, b) => b.cost - a.cost)
+    this.#unfinished = this.#waiting.length
+    this.outcome = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  get settled(): boolean {
+    return this.#settled
+  }
+
+  get waiting(): number {
+    return this.#settled ? 0 : this.#waiting.length
+  }
+
+  get running(): number {
+    return this.#running
+  }
+
+  /**
+   * The next task for a lane that holds the arrays of `group`: one of that group where there is one; else one of the
+   * group that most tasks wait in, so that lanes spread over the groups.
+   */
+  take(group: number | undefined): JobTask | undefined {
+    if (this.#settled) return undefined
+    const index = this.job.sharedMemory ? 0 : this.#indexFor(group)
+    const [task] = this.#waiting.splice(index, 1)
+    if (task === undefined) return undefined
+    this.#running++
+    this.#tries.set(task, (this.#tries.get(task) ?? 0) + 1)
+    return task
+  }
+
+  complete(task: JobTask, lane: number, share: Omit<Share, 'tasks'>): void {
+    this.#running--
+    const before = this.#shares.get(lane) ?? { ...share, tasks: 0, busyMs: 0 }
+    this.#shares.set(lane, { ...share, tasks: before.tasks + 1, busyMs: before.busyMs + share.busyMs })
+    this.#tries.delete(task)
+    this.#unfinished--
+    if (this.#unfinished === 0) this.finish()
+  }
+
+  /** The lane died under the task. Returns whether the task may be tried again. */
+  giveBack(task: JobTask): boolean {
+    this.#running--
+    if ((this.#tries.get(task) ?? 0) >= MAX_TRIES) return false
+    this.#retries++
+    this.#waiting.unshift(task)
+    return true
+  }
+
+  /** A cancelled task came back. */
+  drop(): void {
+    this.#running--
+  }
+
+  finish(): void {
+    if (this.#settled) return
+    this.#settled = true
+    const lanes = [...this.#shares].map(([lane, share]) => ({ lane, ...share })).sort((a, b) => a.lane - b.lane)
+    this.#resolve({ lanes, retries: this.#retries, fallbacks: this.fallbacks })
+  }
+
+  fail(reason: unknown): void {
+    if (this.#settled) return
+    this.#settled = true
+    this.#reject(reason)
+  }
+
+  #indexFor(group: number | undefined): number {
+    const same = this.#waiting.findIndex((task) => task.group === group)
+    if (same >= 0) return same
+    const counts = new Map<number, number>()
+    for (const task of this.#waiting) counts.set(task.group, (counts.get(task.group) ?? 0) + 1)
+    const largest = [...counts].reduce((best, entry) => (entry[1] > best[1] ? entry : best), [-1, -1])[0]
+    return Math.max(0, this.#waiting.findIndex((task) => task.group === largest))
+  }
+}

@@ -1,0 +1,57 @@
+import type { LaneKind, Task, TaskResult } from '../protocol/messages.ts'
+import type { ArrayId, AttachedArray } from '../protocol/task.ts'
+
+/** A task with what the pool must know to place it. */
+export interface JobTask {
+  readonly task: Task
+  /** arrays that its lane must hold */
+  readonly needs: readonly ArrayId[]
+  /** tasks of a group share arrays that are costly to send; a lane stays with its group while it has tasks */
+  readonly group: number
+  /** relative work, for the order: longest first */
+  readonly cost: number
+}
+
+/** The work of one call. The pool hands its tasks out; the job keeps the data and takes the results. */
+export interface Job {
+  readonly tasks: readonly JobTask[]
+  /** Without shared memory a lane gets copies and forgets those that its next task does not need. */
+  readonly sharedMemory: boolean
+  /** lanes that may take part at once; the plan may grant fewer than the pool has */
+  readonly maxLanes: number
+  readonly signal: AbortSignal | undefined
+  /** The array to attach to one lane: the shared one, or a fresh copy that is then transferred. */
+  provide(id: ArrayId): AttachedArray['array']
+  /** A lane let go of an array that `provide` made for it. */
+  returned?(id: ArrayId): void
+  /** A task leaves for a lane. */
+  dispatched?(task: JobTask): void
+  /** A task came back without a result and will be sent again. */
+  undone?(task: JobTask): void
+  /** A result, once for each task, in any order. */
+  completed(task: JobTask, result: TaskResult): void
+}
+
+/** Who did what, for the report. */
+export interface LaneShare {
+  readonly lane: number
+  readonly kind: LaneKind
+  /** the binary or GPU */
+  readonly kernels: string
+  readonly tasks: number
+  readonly busyMs: number
+  readonly residentBytes: number
+}
+
+/** Something ran in another way than asked for. */
+export interface Fallback {
+  readonly what: string
+  readonly reason: string
+}
+
+export interface JobOutcome {
+  readonly lanes: readonly LaneShare[]
+  /** tasks that were sent again because their lane died */
+  readonly retries: number
+  readonly fallbacks: readonly Fallback[]
+}

@@ -1,0 +1,82 @@
+import { transfer } from 'comlink'
+import type { Backend, TaskContext } from '../backends/backend.ts'
+import { ProtocolError } from '../core/errors.ts'
+import { isShared } from '../core/shared-memory.ts'
+import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
+import type { ArrayId, TaskArray } from '../protocol/task.ts'
+import { createBackend } from './create-backend.ts'
+import { Pacer, TaskCancelled } from './pacer.ts'
+
+/** A lane where it runs, in a worker or on the calling thread: its backend, its arrays and its queue of tasks. */
+export class LaneHost implements LaneApi {
+  #backend: Backend | null = null
+  readonly #arrays = new Map<ArrayId, TaskArray>()
+  readonly #cancelled = new Set<number>()
+  readonly #queuedOfJob = new Map<number, number>()
+  #tail: Promise<unknown> = Promise.resolve()
+
+  async start(config: LaneConfig): Promise<LaneHello> {
+    const { backend, kernels } = await createBackend(config)
+    this.#backend = backend
+    return { version: PROTOCOL_VERSION, kernels, residentBytes: backend.residentBytes() }
+  }
+
+  /** Runs tasks one after the other, in the order of the calls. */
+  run(request: TaskRequest): Promise<TaskResponse> {
+    for (const { id, array } of request.attach) this.#arrays.set(id, array)
+    this.#countQueued(request.jobId, 1)
+    const run = this.#tail.then(() => this.#execute(request)).finally(() => this.#countQueued(request.jobId, -1))
+    this.#tail = run.catch(() => undefined)
+    return run
+  }
+
+  release(ids: readonly ArrayId[]): void {
+    for (const id of ids) this.#arrays.delete(id)
+    this.#backend?.release?.(ids)
+  }
+
+  cancel(jobId: number): void {
+    if (this.#queuedOfJob.has(jobId)) this.#cancelled.add(jobId)
+  }
+
+  dispose(): void {
+    this.#arrays.clear()
+    this.#backend?.dispose()
+    this.#backend = null
+  }
+
+  async #execute({ jobId, task, release }: TaskRequest): Promise<TaskResponse> {
+    const backend = this.#backend
+    if (backend === null) throw new ProtocolError('lane: expected start() before run()')
+    const isCancelled = (): boolean => this.#cancelled.has(jobId)
+    if (isCancelled()) throw new TaskCancelled()
+    this.release(release)
+    const pacer = new Pacer(isCancelled)
+    const context: TaskContext = { array: (id) => this.#array(id), pace: () => pacer.pace() }
+    const result = await backend.attention(task, context)
+    const response = { result, residentBytes: backend.residentBytes() }
+    return transfer(response, buffersOf(result))
+  }
+
+  #array(id: ArrayId): TaskArray {
+    const array = this.#arrays.get(id)
+    if (array === undefined) throw new ProtocolError(`lane: expected array ${id} to be attached before the task that uses it`)
+    return array
+  }
+
+  #countQueued(jobId: number, change: number): void {
+    const queued = (this.#queuedOfJob.get(jobId) ?? 0) + change
+    if (queued > 0) {
+      this.#queuedOfJob.set(jobId, queued)
+    } else {
+      this.#queuedOfJob.delete(jobId)
+      this.#cancelled.delete(jobId)
+    }
+  }
+}
+
+/** The result's own buffers: they are handed over, not copied. */
+function buffersOf(result: TaskResult): ArrayBuffer[] {
+  const arrays = Object.values(result).filter((value) => ArrayBuffer.isView(value) && !isShared(value)) as ArrayBufferView<ArrayBuffer>[]
+  return [...new Set(arrays.map((array) => array.buffer))]
+}

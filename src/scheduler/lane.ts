@@ -1,0 +1,139 @@
+import { releaseProxy, transfer, wrap, type Remote } from 'comlink'
+import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
+import { isShared } from '../core/shared-memory.ts'
+import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type TaskRequest, type TaskResponse } from '../protocol/messages.ts'
+import type { ArrayId, AttachedArray } from '../protocol/task.ts'
+import { LaneHost } from './lane-host.ts'
+import { spawnWorker, type WorkerHandle, type WorkerSource } from './spawn-worker.ts'
+
+/** A worker that has not answered by then counts as failed to start. */
+const START_TIMEOUT_MS = 20_000
+
+/** One worker of the pool, as the pool sees it. */
+export interface Lane {
+  /** Resolves, once, with the reason when the lane died; pending calls reject with a LaneLost then. */
+  readonly lost: Promise<Error>
+  start(config: LaneConfig): Promise<LaneHello>
+  run(request: TaskRequest): Promise<TaskResponse>
+  release(ids: readonly ArrayId[]): void
+  cancel(jobId: number): void
+  /** Whether a process must stay alive for this lane. */
+  keepAlive(alive: boolean): void
+  stop(): Promise<void>
+}
+
+/** The lane died while a call was pending. The pool retries the task; callers never see this. */
+export class LaneLost extends Error {
+  constructor(cause: Error) {
+    super(`the lane was lost: ${cause.message}`, { cause })
+    this.name = 'LaneLost'
+  }
+}
+
+/** A lane in a worker. Every call is raced against the worker's death, because Comlink's own promise would hang. */
+export class WorkerLane implements Lane {
+  readonly lost: Promise<Error>
+  readonly #worker: WorkerHandle
+  readonly #remote: Remote<LaneApi>
+  readonly #died: Promise<never>
+  #markLost: (reason: Error) => void = () => undefined
+
+  /** @throws {BackendUnavailableError} when no worker can be made */
+  constructor(source: WorkerSource) {
+    this.#worker = spawnWorker(source)
+    this.lost = new Promise((resolve) => (this.#markLost = resolve))
+    this.#died = this.lost.then((reason) => Promise.reject(new LaneLost(reason)))
+    this.#died.catch(() => undefined)
+    this.#worker.onLost((reason) => this.#markLost(reason))
+    this.#remote = wrap<LaneApi>(this.#worker.endpoint)
+  }
+
+  async start(config: LaneConfig): Promise<LaneHello> {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      const message = `worker: expected an answer within ${START_TIMEOUT_MS} ms of its start, got none`
+      timer = setTimeout(() => reject(new BackendUnavailableError(message)), START_TIMEOUT_MS)
+    })
+    try {
+      const hello = await Promise.race([this.#remote.start(config), this.#died, late])
+      checkVersion(hello)
+      return hello
+    } catch (error) {
+      throw error instanceof LaneLost ? startError(error) : error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  run(request: TaskRequest): Promise<TaskResponse> {
+    return Promise.race([this.#remote.run(transfer(request, attachedBuffers(request.attach))), this.#died])
+  }
+
+  release(ids: readonly ArrayId[]): void {
+    this.#tell(this.#remote.release([...ids]))
+  }
+
+  cancel(jobId: number): void {
+    this.#tell(this.#remote.cancel(jobId))
+  }
+
+  keepAlive(alive: boolean): void {
+    this.#worker.keepAlive(alive)
+  }
+
+  async stop(): Promise<void> {
+    this.#markLost(new Error('the lane was stopped'))
+    this.#remote[releaseProxy]()
+    await this.#worker.terminate()
+  }
+
+  /** One-way: whether the lane lives to hear it does not matter. */
+  #tell(call: Promise<unknown>): void {
+    call.catch(() => undefined)
+  }
+}
+
+/** A lane on the calling thread: the same code without a worker. */
+export class LocalLane implements Lane {
+  readonly lost = new Promise<Error>(() => undefined)
+  readonly #host = new LaneHost()
+
+  start(config: LaneConfig): Promise<LaneHello> {
+    return this.#host.start(config)
+  }
+
+  run(request: TaskRequest): Promise<TaskResponse> {
+    return this.#host.run(request)
+  }
+
+  release(ids: readonly ArrayId[]): void {
+    this.#host.release(ids)
+  }
+
+  cancel(jobId: number): void {
+    this.#host.cancel(jobId)
+  }
+
+  keepAlive(): void {
+    // The calling thread is alive by itself.
+  }
+
+  stop(): Promise<void> {
+    this.#host.dispose()
+    return Promise.resolve()
+  }
+}
+
+function checkVersion(hello: LaneHello): void {
+  if (hello.version === PROTOCOL_VERSION) return
+  throw new ProtocolError(`worker: expected protocol version ${PROTOCOL_VERSION}, got ${hello.version}: the worker file is of another release`)
+}
+
+function startError(error: LaneLost): BackendUnavailableError {
+  const reason = error.cause instanceof Error ? error.cause.message : error.message
+  return new BackendUnavailableError(`worker: expected it to start, but ${reason}`, { cause: error.cause })
+}
+
+function attachedBuffers(attach: readonly AttachedArray[]): ArrayBuffer[] {
+  return attach.filter(({ array }) => !isShared(array)).map(({ array }) => array.buffer as ArrayBuffer)
+}

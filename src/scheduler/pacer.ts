@@ -1,0 +1,44 @@
+/** A lane works this long before it gives its event loop a turn: an abort or a new message waits no longer. */
+const TURN_EVERY_MS = 15
+
+/** The task was cancelled; its rejection is expected and goes nowhere. */
+export class TaskCancelled extends Error {
+  constructor() {
+    super('the task was cancelled')
+    this.name = 'TaskCancelled'
+  }
+}
+
+/** Decides when a long computation must let its thread's other messages through. */
+export class Pacer {
+  #dueMs = performance.now() + TURN_EVERY_MS
+  readonly #isCancelled: () => boolean
+
+  constructor(isCancelled: () => boolean) {
+    this.#isCancelled = isCancelled
+  }
+
+  /** Undefined while the turn is not due; else a promise of the next turn, which rejects when the task was cancelled. */
+  pace(): Promise<void> | undefined {
+    return performance.now() < this.#dueMs ? undefined : this.#turn()
+  }
+
+  async #turn(): Promise<void> {
+    await nextTurn()
+    if (this.#isCancelled()) throw new TaskCancelled()
+    this.#dueMs = performance.now() + TURN_EVERY_MS
+  }
+}
+
+/** Resolves after the messages that wait now were delivered. Timers would do, but browsers clamp them to 4 ms. */
+function nextTurn(): Promise<void> {
+  if (typeof setImmediate === 'function') return new Promise((resolve) => setImmediate(resolve))
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel()
+    port1.onmessage = () => {
+      port1.close()
+      resolve()
+    }
+    port2.postMessage(null)
+  })
+}

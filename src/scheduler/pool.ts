@@ -1,0 +1,229 @@
+import { BackendUnavailableError, RuntimeClosedError, WorkerLostError } from '../core/errors.ts'
+import type { LaneConfig, TaskResponse } from '../protocol/messages.ts'
+import type { Job, JobOutcome, JobTask } from './job.ts'
+import { JobState, MAX_TRIES } from './job-state.ts'
+import { LaneLost, LocalLane, WorkerLane } from './lane.ts'
+import { TaskCancelled } from './pacer.ts'
+import { Slot } from './slot.ts'
+import type { WorkerSource } from './spawn-worker.ts'
+
+/** A slot whose lane failed so often in a row is left empty until the next call. */
+const MAX_START_FAILURES = 3
+/** A second task waits at a lane, so that it need not idle while a result travels; near the end that would unbalance. */
+const DEPTH = 2
+
+export interface PoolConfig {
+  /** one entry a lane; empty: one lane on the calling thread */
+  readonly lanes: readonly LaneConfig[]
+  /** the lane of the calling thread, when `lanes` is empty */
+  readonly local: LaneConfig
+  readonly source: WorkerSource
+}
+
+/** What a plan and a report say of a lane. */
+export interface LaneFacts {
+  readonly lane: number
+  readonly kind: LaneConfig['kind']
+  readonly kernels: string | null
+  readonly residentBytes: number
+}
+
+/** Workers that pull tasks, longest first. A lane that dies gives its tasks back and is replaced. */
+export class Pool {
+  readonly #slots: readonly Slot[]
+  readonly #jobs: JobState[] = []
+  readonly #onWorkers: boolean
+  #nextJobId = 1
+  #closed = false
+
+  constructor(config: PoolConfig) {
+    this.#onWorkers = config.lanes.length > 0
+    this.#slots = this.#onWorkers
+      ? config.lanes.map((lane, index) => new Slot(index, lane, () => new WorkerLane(config.source)))
+      : [new Slot(0, config.local, () => new LocalLane())]
+  }
+
+  get size(): number {
+    return this.#slots.length
+  }
+
+  lanes(): LaneFacts[] {
+    return this.#slots.map((slot) => ({
+      lane: slot.index,
+      kind: slot.config.kind,
+      kernels: slot.hello?.kernels ?? null,
+      residentBytes: slot.residentBytes,
+    }))
+  }
+
+  /** Starts every lane. @throws when none starts: the first one's error; nothing is left behind then */
+  async open(): Promise<void> {
+    const starts = await Promise.allSettled(this.#slots.map((slot) => this.#start(slot)))
+    const failed = starts.find((start) => start.status === 'rejected')
+    if (failed === undefined || starts.some((start) => start.status === 'fulfilled')) return
+    await this.close()
+    throw failed.reason
+  }
+
+  /** Runs a job to its end. @throws the signal's reason, a task's error, WorkerLostError, or RuntimeClosedError */
+  async run(job: Job): Promise<JobOutcome> {
+    if (this.#closed) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
+    job.signal?.throwIfAborted()
+    const state = new JobState(this.#nextJobId++, job)
+    if (job.tasks.length === 0) state.finish()
+    const onAbort = (): void => this.#abandon(state, job.signal?.reason)
+    job.signal?.addEventListener('abort', onAbort, { once: true })
+    this.#jobs.push(state)
+    for (const slot of this.#slots) if (!slot.ready && slot.starting === null) slot.failures = 0
+    this.#pump()
+    try {
+      return await state.outcome
+    } finally {
+      job.signal?.removeEventListener('abort', onAbort)
+      this.#jobs.splice(this.#jobs.indexOf(state), 1)
+      for (const slot of this.#slots) if (![...slot.inFlight.values()].includes(state)) slot.releaseJob(state)
+    }
+  }
+
+  /** Ends the lanes that have nothing to do; they come back with the next call. */
+  async trim(): Promise<void> {
+    if (!this.#onWorkers) return
+    await Promise.all(this.#slots.filter((slot) => slot.ready && slot.inFlight.size === 0).map((slot) => slot.stop()))
+  }
+
+  /** Ends every lane; pending jobs fail with a RuntimeClosedError. */
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const state of [...this.#jobs]) state.fail(new RuntimeClosedError('runtime: expected to stay open until the call ends, but it was closed'))
+    for (const slot of this.#slots) {
+      for (const state of slot.inFlight.values()) slot.lane?.cancel(state.id)
+    }
+    await Promise.all(this.#slots.map((slot) => slot.stop()))
+  }
+
+  #start(slot: Slot): Promise<void> {
+    return slot.start((reason) => this.#lost(slot, reason))
+  }
+
+  /** Gives tasks to every lane that has room, the oldest job first, and starts lanes where tasks wait for one. */
+  #pump(): void {
+    let given = true
+    while (given) {
+      given = false
+      for (const slot of this.#slots) if (slot.ready && this.#feed(slot)) given = true
+    }
+    if (this.#closed || !this.#jobs.some((state) => state.waiting > 0)) return
+    for (const slot of this.#slots) if (slot.lane === null && slot.starting === null && slot.failures < MAX_START_FAILURES) this.#revive(slot)
+    if (this.#slots.every((slot) => slot.lane === null && slot.starting === null)) this.#giveUp()
+  }
+
+  #feed(slot: Slot): boolean {
+    for (const state of this.#jobs) {
+      if (!this.#hasRoom(slot, state)) continue
+      const task = state.take(slot.groupOf(state))
+      if (task === undefined) continue
+      this.#dispatch(slot, state, task)
+      return true
+    }
+    return false
+  }
+
+  #hasRoom(slot: Slot, state: JobState): boolean {
+    if (state.waiting === 0) return false
+    const lanesOfJob = this.#slots.filter((other) => [...other.inFlight.values()].includes(state))
+    if (lanesOfJob.length >= state.job.maxLanes && !lanesOfJob.includes(slot)) return false
+    if (slot.inFlight.size === 0) return true
+    return state.job.sharedMemory && slot.inFlight.size < DEPTH && state.waiting >= 2 * this.#slots.length
+  }
+
+  #dispatch(slot: Slot, state: JobState, task: JobTask): void {
+    slot.inFlight.set(task, state)
+    let response: Promise<TaskResponse>
+    try {
+      state.job.dispatched?.(task)
+      response = slot.run(slot.request(state, task))
+    } catch (error) {
+      response = Promise.reject(error instanceof Error ? error : new Error(String(error)))
+    }
+    response.then(
+      (value) => this.#done(slot, state, task, value),
+      (error: unknown) => this.#failed(slot, state, task, error),
+    )
+  }
+
+  #done(slot: Slot, state: JobState, task: JobTask, { result, residentBytes }: TaskResponse): void {
+    slot.inFlight.delete(task)
+    slot.failures = 0
+    slot.residentBytes = residentBytes
+    if (state.settled) {
+      state.drop()
+    } else {
+      try {
+        state.job.completed(task, result)
+        const { kind } = slot.config
+        state.complete(task, slot.index, { kind, kernels: slot.hello?.kernels ?? '', busyMs: result.elapsedMs, residentBytes })
+      } catch (error) {
+        this.#abandon(state, error)
+      }
+    }
+    this.#rest(slot, state)
+  }
+
+  #failed(slot: Slot, state: JobState, task: JobTask, error: unknown): void {
+    slot.inFlight.delete(task)
+    if (error instanceof LaneLost) {
+      state.job.undone?.(task)
+      if (!state.giveBack(task)) {
+        const message = `worker: expected a task to end within ${MAX_TRIES} tries, but its worker was lost each time`
+        this.#abandon(state, new WorkerLostError(message, { cause: error.cause, details: { tries: MAX_TRIES } }))
+      }
+    } else {
+      state.drop()
+      if (!isCancelled(error)) this.#abandon(state, error)
+    }
+    this.#rest(slot, state)
+  }
+
+  /** After each task: the lane lets go of a job that is over, lets the process end if nothing is left, and takes the next. */
+  #rest(slot: Slot, state: JobState): void {
+    if (state.settled && ![...slot.inFlight.values()].includes(state)) slot.releaseJob(state)
+    if (slot.inFlight.size === 0) slot.lane?.keepAlive(false)
+    this.#pump()
+  }
+
+  /** The job is over without a result; its tasks are cancelled where they run. */
+  #abandon(state: JobState, reason: unknown): void {
+    state.fail(reason)
+    for (const slot of this.#slots) if ([...slot.inFlight.values()].includes(state)) slot.lane?.cancel(state.id)
+  }
+
+  #lost(slot: Slot, reason: Error): void {
+    slot.failures++
+    slot.lastFailure = reason
+    slot.clear()
+    // Its calls reject with a LaneLost by themselves, in `#failed`.
+    this.#pump()
+  }
+
+  #revive(slot: Slot): void {
+    this.#start(slot).then(
+      () => (this.#closed ? void slot.stop() : this.#pump()),
+      () => this.#pump(),
+    )
+  }
+
+  /** No lane runs and none can be started. */
+  #giveUp(): void {
+    const cause = this.#slots.find((slot) => slot.lastFailure !== undefined)?.lastFailure
+    const unavailable = cause instanceof BackendUnavailableError
+    for (const state of [...this.#jobs]) {
+      if (state.waiting === 0) continue
+      const message = `worker: expected a lane to run on, but none could be started again after ${MAX_START_FAILURES} tries`
+      this.#abandon(state, unavailable ? cause : new WorkerLostError(message, { cause, details: { tries: MAX_START_FAILURES } }))
+    }
+  }
+}
+
+function isCancelled(error: unknown): boolean {
+  return error instanceof TaskCancelled || (error instanceof Error && error.name === 'TaskCancelled')
+}

@@ -1,0 +1,110 @@
+import type { LaneConfig, LaneHello, TaskRequest, TaskResponse } from '../protocol/messages.ts'
+import type { ArrayId, AttachedArray } from '../protocol/task.ts'
+import type { JobTask } from './job.ts'
+import type { JobState } from './job-state.ts'
+import type { Lane } from './lane.ts'
+
+/** A place in the pool, which outlives the lanes that come and go in it. */
+export class Slot {
+  lane: Lane | null = null
+  /** the start that is under way */
+  starting: Promise<void> | null = null
+  /** starts in a row that failed or died before any task was done */
+  failures = 0
+  lastFailure: unknown
+  hello: LaneHello | null = null
+  residentBytes = 0
+  readonly inFlight = new Map<JobTask, JobState>()
+  /** which arrays its lane holds, and of which job */
+  readonly #held = new Map<ArrayId, JobState>()
+  readonly #groups = new Map<JobState, number>()
+
+  constructor(
+    readonly index: number,
+    readonly config: LaneConfig,
+    private readonly makeLane: () => Lane,
+  ) {}
+
+  get ready(): boolean {
+    return this.lane !== null && this.hello !== null
+  }
+
+  /** Starts a lane here; a second call waits for the first. `onLost` hears of the death of a lane that had started. */
+  start(onLost: (reason: Error) => void): Promise<void> {
+    this.starting ??= this.#start(onLost).finally(() => (this.starting = null))
+    return this.starting
+  }
+
+  async #start(onLost: (reason: Error) => void): Promise<void> {
+    let lane: Lane | null = null
+    try {
+      lane = this.makeLane()
+      this.lane = lane
+      const hello = await lane.start(this.config)
+      if (this.lane !== lane) return // stopped meanwhile
+      this.hello = hello
+      this.residentBytes = hello.residentBytes
+      if (this.inFlight.size === 0) lane.keepAlive(false)
+    } catch (error) {
+      if (this.lane === lane) this.clear()
+      this.failures++
+      this.lastFailure = error
+      void lane?.stop()
+      throw error
+    }
+    void lane.lost.then((reason) => {
+      if (this.lane === lane) onLost(reason)
+    })
+  }
+
+  /** The request for a task: attaches what the lane lacks and, without shared memory, lets go of what the task does not need. */
+  request(state: JobState, jobTask: JobTask): TaskRequest {
+    const { job } = state
+    const missing = jobTask.needs.filter((id) => !this.#held.has(id))
+    const attach: AttachedArray[] = missing.map((id) => ({ id, array: job.provide(id) }))
+    const release = job.sharedMemory ? [] : [...this.#held].filter(([id, owner]) => owner === state && !jobTask.needs.includes(id)).map(([id]) => id)
+    for (const id of release) this.#forget(id)
+    for (const id of missing) this.#held.set(id, state)
+    this.#groups.set(state, jobTask.group)
+    return { jobId: state.id, attach, release, task: jobTask.task }
+  }
+
+  run(request: TaskRequest): Promise<TaskResponse> {
+    const lane = this.lane
+    if (lane === null) return Promise.reject(new Error('slot: no lane'))
+    lane.keepAlive(true)
+    return lane.run(request)
+  }
+
+  groupOf(state: JobState): number | undefined {
+    return this.#groups.get(state)
+  }
+
+  /** The job is over: its arrays are let go. */
+  releaseJob(state: JobState): void {
+    const ids = [...this.#held].filter(([, owner]) => owner === state).map(([id]) => id)
+    for (const id of ids) this.#forget(id)
+    this.#groups.delete(state)
+    if (ids.length > 0) this.lane?.release(ids)
+  }
+
+  /** The lane is gone: nothing of it counts any more. */
+  clear(): void {
+    this.lane = null
+    this.hello = null
+    this.residentBytes = 0
+    for (const id of [...this.#held.keys()]) this.#forget(id)
+    this.#groups.clear()
+  }
+
+  async stop(): Promise<void> {
+    const lane = this.lane
+    this.clear()
+    await lane?.stop()
+  }
+
+  #forget(id: ArrayId): void {
+    this.#held.get(id)?.job.returned?.(id)
+    this.#held.delete(id)
+  }
+}
