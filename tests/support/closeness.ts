@@ -1,0 +1,97 @@
+import { expect } from 'vitest'
+import type { Reference } from './oracle.ts'
+
+/** How far an array may be from its float64 reference. */
+export interface Tolerance {
+  /** times the error of the plain float32 implementation */
+  readonly plainFactor: number
+  /** of max(1, max|x|) over the tensor */
+  readonly floor: number
+  /** per element instead: floor + floor·|x| (what WebGPU promises) */
+  readonly perElement?: boolean
+}
+
+/** e ≤ 2·e_plain + 1e-6·max(1, max|x|), over a tensor's worst element. */
+export const wasmTolerance: Tolerance = { plainFactor: 2, floor: 1e-6 }
+
+/** |error| ≤ 1e-5 + 1e-5·|x|, per element. */
+export const webgpuTolerance: Tolerance = { plainFactor: 0, floor: 1e-5, perElement: true }
+
+export interface Closeness {
+  readonly ok: boolean
+  /** the worst finite element, or the first NaN or infinity that differs */
+  readonly worstIndex: number
+  readonly error: number
+  readonly plainError: number
+  readonly bound: number
+}
+
+/** The error rule over one array. NaN and infinities must stand at exactly the reference's places. */
+export function measureCloseness(
+  actual: ArrayLike<number>, exact: ArrayLike<number>, plain: ArrayLike<number>, tolerance: Tolerance = wasmTolerance,
+): Closeness {
+  let [worstIndex, error, worstExcess, plainError, largest] = [-1, 0, -Infinity, 0, 0]
+  for (let index = 0; index < exact.length; index++) {
+    const [is, should] = [actual[index]!, exact[index]!]
+    if (!Number.isFinite(should) || !Number.isFinite(is)) {
+      if (!Object.is(is, should)) return { ok: false, worstIndex: index, error: NaN, plainError, bound: 0 }
+      continue
+    }
+    if (Number.isFinite(plain[index]!)) plainError = Math.max(plainError, Math.abs(plain[index]! - should))
+    largest = Math.max(largest, Math.abs(should))
+    const excess = Math.abs(is - should) - (tolerance.perElement ? tolerance.floor * Math.abs(should) : 0)
+    if (excess > worstExcess) [worstIndex, worstExcess, error] = [index, excess, Math.abs(is - should)]
+  }
+  const floor = tolerance.perElement ? tolerance.floor : tolerance.floor * Math.max(1, largest)
+  const bound = tolerance.plainFactor * plainError + floor
+  return { ok: worstExcess <= bound, worstIndex, error, plainError, bound }
+}
+
+/** Several small tensors as one, so that the rule is over the worst of them all. */
+export function pooled(references: readonly Reference[]): Reference {
+  const join = (arrays: readonly Float64Array[]) => Float64Array.from(arrays.flatMap((array) => [...array]))
+  const exact = join(references.map((reference) => reference.exact))
+  return { exact, plain: join(references.map((reference) => reference.plain)), shape: [exact.length] }
+}
+
+type Actual = ArrayLike<number> | { readonly data: ArrayLike<number>; readonly shape: readonly number[] }
+
+function toMatchOracle(received: Actual, reference: Reference, tolerance: Tolerance = wasmTolerance) {
+  const isTensor = 'data' in received
+  const data = isTensor ? received.data : received
+  if (isTensor && received.shape.join() !== reference.shape.join()) {
+    return fail(`expected shape [${reference.shape.join(', ')}], got [${received.shape.join(', ')}]`)
+  }
+  if (data.length !== reference.exact.length) return fail(`expected ${reference.exact.length} elements, got ${data.length}`)
+  const closeness = measureCloseness(data, reference.exact, reference.plain, tolerance)
+  const { worstIndex, error, plainError, bound } = closeness
+  const where = `worst at ${worstIndex} (${coordinates(worstIndex, reference.shape)})`
+  const values = `expected ${reference.exact[worstIndex]}, got ${data[worstIndex]}`
+  const message = `${where}: ${values}; e = ${error}, e_plain = ${plainError}, bound = ${bound}`
+  return { pass: closeness.ok, message: () => message }
+}
+
+function fail(message: string) {
+  return { pass: false, message: () => message }
+}
+
+/** Where a flat index lies in a tensor: `[1, 0, 17]`. */
+function coordinates(index: number, shape: readonly number[]): string {
+  const places: number[] = []
+  let rest = index
+  for (const size of [...shape].reverse()) {
+    places.unshift(size === 0 ? 0 : rest % size)
+    rest = size === 0 ? 0 : Math.floor(rest / size)
+  }
+  return `[${places.join(', ')}]`
+}
+
+expect.extend({ toMatchOracle })
+
+declare module 'vitest' {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- must repeat vitest's own declaration to merge with it
+  interface Matchers<T = any> {
+    /** Within the error rule of the reference, NaN and infinities at exactly its places, and of its shape where it is a tensor. */
+    toMatchOracle(reference: Reference, tolerance?: Tolerance): T
+  }
+}

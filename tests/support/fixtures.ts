@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs'
+import type { Tensor, TensorData } from '../../src/core/tensor.ts'
+import type { AttentionInputs, MathOptions } from './problem.ts'
+
+interface Encoded {
+  readonly type: keyof typeof arrays
+  readonly shape: readonly number[]
+  readonly base64: string
+}
+
+/** A float64 array with its shape: what PyTorch answered. */
+export interface ExactTensor {
+  readonly data: Float64Array
+  readonly shape: readonly number[]
+}
+
+export interface AttentionFixture {
+  readonly name: string
+  readonly inputs: AttentionInputs
+  readonly options: MathOptions
+  /** `weights` is [B, H, M, N] and before dropout, `logSumExp` [B, H, M] */
+  readonly expected: { readonly output: ExactTensor; readonly weights: ExactTensor; readonly logSumExp: ExactTensor }
+  readonly dOutput: Tensor
+  readonly gradients: Readonly<Record<string, ExactTensor>>
+}
+
+/** A PyTorch layer: `keyMask` is 1 where a key may be attended; inputs and state dict are float32. */
+export interface LayerFixture {
+  readonly name: string
+  readonly kind: 'MultiheadAttention' | 'TransformerEncoderLayer' | 'TransformerEncoder'
+  readonly settings: {
+    readonly modelDim: number
+    readonly heads: number
+    readonly causal: boolean
+    readonly feedForwardDim?: number
+    readonly norm?: 'pre' | 'post'
+    readonly activation?: 'relu' | 'gelu'
+    readonly layers?: number
+    readonly keyMask?: Tensor<Uint8Array>
+  }
+  readonly stateDict: Readonly<Record<string, Tensor>>
+  readonly inputs: Readonly<Record<string, Tensor>>
+  readonly output: Tensor
+  readonly weights?: Tensor
+  /** the same weights in float64 */
+  readonly exactOutput: ExactTensor
+  readonly dOutput: Tensor
+  readonly parameterGradients: Readonly<Record<string, Tensor>>
+  readonly inputGradients: Readonly<Record<string, Tensor>>
+}
+
+const arrays = { float32: Float32Array, float64: Float64Array, uint8: Uint8Array, int32: Int32Array }
+
+export function attentionFixtures(): AttentionFixture[] {
+  return (load('attention.json') as AttentionFixture[]).map((fixture) => ({ ...fixture, options: withPlainArrays(fixture.options) }))
+}
+
+export function layerFixtures(): LayerFixture[] {
+  return load('layers.json') as LayerFixture[]
+}
+
+function load(name: string): unknown[] {
+  const text = readFileSync(new URL(`../fixtures/${name}`, import.meta.url), 'utf8')
+  const { cases } = JSON.parse(text) as { cases: unknown[] }
+  return cases.map(decode)
+}
+
+function decode(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (isEncoded(value)) {
+    const bytes = Uint8Array.from(Buffer.from(value.base64, 'base64'))
+    return { data: new arrays[value.type](bytes.buffer), shape: value.shape }
+  }
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, decode(item)]))
+}
+
+function isEncoded(value: object): value is Encoded {
+  return 'base64' in value
+}
+
+/** These three options are arrays without a shape in the public call. */
+function withPlainArrays(options: MathOptions): MathOptions {
+  const plain: Record<string, unknown> = { ...options }
+  for (const name of ['queryOffset', 'alibiSlopes', 'keyLengths']) {
+    const value = plain[name] as Tensor<TensorData> | number | undefined
+    if (typeof value === 'object') plain[name] = value.data
+  }
+  return plain
+}
