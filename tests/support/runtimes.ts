@@ -1,0 +1,53 @@
+import { Worker } from 'node:worker_threads'
+import { createRuntime, type Runtime, type RuntimeOptions } from 'heddle'
+import { afterAll, beforeAll } from 'vitest'
+
+/** A runtime that opens before the tests of this file (or describe block) and closes after them. */
+export function useRuntime(options: RuntimeOptions): () => Runtime {
+  let runtime: Runtime | undefined
+  beforeAll(async () => {
+    runtime = await createRuntime(options)
+  })
+  afterAll(() => runtime?.close())
+  return () => {
+    if (runtime === undefined) throw new Error('useRuntime: expected to be called inside a test')
+    return runtime
+  }
+}
+
+/** Runs `body` with a runtime that is closed afterwards, whatever happens. */
+export async function withRuntime<T>(options: RuntimeOptions, body: (runtime: Runtime) => Promise<T>): Promise<T> {
+  const runtime = await createRuntime(options)
+  try {
+    return await body(runtime)
+  } finally {
+    await runtime.close()
+  }
+}
+
+/** Where the shipped worker lies. */
+export const workerFile = new URL(import.meta.resolve('heddle/worker'))
+
+/** Real workers that a test can count, kill and watch. */
+export class WorkerCrew {
+  readonly workers: Worker[] = []
+  readonly #exits: Promise<void>[] = []
+
+  /** For the option of this name. */
+  readonly workerFactory = (): Worker => this.add(new Worker(workerFile))
+
+  add(worker: Worker): Worker {
+    this.workers.push(worker)
+    this.#exits.push(new Promise((resolve) => worker.once('exit', () => resolve())))
+    return worker
+  }
+
+  get alive(): Worker[] {
+    return this.workers.filter((worker) => worker.threadId !== -1)
+  }
+
+  /** Settles when every worker that was ever made has exited. */
+  async allExited(): Promise<void> {
+    await Promise.all(this.#exits)
+  }
+}
