@@ -3,7 +3,8 @@ import { MemoryBudgetError } from './errors.ts'
 /** Bytes by what they are for, as plans and reports list them. */
 export type BytesByPurpose = Readonly<Record<string, number>>
 
-interface ArrayClass<A> {
+/** A typed array class, as the ledger makes arrays of it. */
+export interface ArrayClass<A> {
   new (buffer: ArrayBuffer | SharedArrayBuffer): A
   readonly BYTES_PER_ELEMENT: number
 }

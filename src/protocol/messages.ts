@@ -22,19 +22,20 @@ export interface LaneHello {
   readonly residentBytes: number
 }
 
-/** One chunk for a lane: the arrays it has not seen, those it may forget, and the task. */
+/** Work for a lane: the arrays it has not seen, those it may forget, and tasks to run in order (one, unless they are tiny). */
 export interface TaskRequest {
   readonly jobId: number
   readonly attach: readonly AttachedArray[]
   readonly release: readonly ArrayId[]
-  readonly task: Task
+  readonly tasks: readonly Task[]
 }
 
 export type Task = AttentionTask
 export type TaskResult = AttentionTaskResult
 
 export interface TaskResponse {
-  readonly result: TaskResult
+  /** one a task, in order */
+  readonly results: readonly TaskResult[]
   readonly residentBytes: number
 }
 
@@ -44,6 +45,6 @@ export interface LaneApi {
   run(request: TaskRequest): Promise<TaskResponse>
   /** Forgets arrays; one-way in spirit: nobody waits for it. */
   release(ids: readonly ArrayId[]): void
-  /** Tasks of this job stop at their next tile. */
+  /** Tasks of this job stop at their next turn. */
   cancel(jobId: number): void
 }

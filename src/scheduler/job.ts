@@ -1,9 +1,9 @@
 import type { LaneKind, Task, TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
 
-/** A task with what the pool must know to place it. */
+/** Tasks that go to one lane in one message, with what the pool must know to place them. One task, unless they are tiny. */
 export interface JobTask {
-  readonly task: Task
+  readonly tasks: readonly Task[]
   /** arrays that its lane must hold */
   readonly needs: readonly ArrayId[]
   /** tasks of a group share arrays that are costly to send; a lane stays with its group while it has tasks */
@@ -19,17 +19,21 @@ export interface Job {
   readonly sharedMemory: boolean
   /** lanes that may take part at once; the plan may grant fewer than the pool has */
   readonly maxLanes: number
+  /** messages of tasks at one lane at once: a second one waits there, so that the lane need not idle while a result travels */
+  readonly depth: number
   readonly signal: AbortSignal | undefined
   /** The array to attach to one lane: the shared one, or a fresh copy that is then transferred. */
   provide(id: ArrayId): AttachedArray['array']
   /** A lane let go of an array that `provide` made for it. */
   returned?(id: ArrayId): void
+  /** What a lane holds for itself grew, or shrank. */
+  laneGrew?(bytes: number): void
   /** A task leaves for a lane. */
   dispatched?(task: JobTask): void
   /** A task came back without a result and will be sent again. */
   undone?(task: JobTask): void
-  /** A result, once for each task, in any order. */
-  completed(task: JobTask, result: TaskResult): void
+  /** The results, once for each task, in any order. */
+  completed(task: JobTask, results: readonly TaskResult[]): void
 }
 
 /** Who did what, for the report. */

@@ -45,7 +45,7 @@ export class LaneHost implements LaneApi {
     this.#backend = null
   }
 
-  async #execute({ jobId, task, release }: TaskRequest): Promise<TaskResponse> {
+  async #execute({ jobId, tasks, release }: TaskRequest): Promise<TaskResponse> {
     const backend = this.#backend
     if (backend === null) throw new ProtocolError('lane: expected start() before run()')
     const isCancelled = (): boolean => this.#cancelled.has(jobId)
@@ -53,9 +53,9 @@ export class LaneHost implements LaneApi {
     this.release(release)
     const pacer = new Pacer(isCancelled)
     const context: TaskContext = { array: (id) => this.#array(id), pace: () => pacer.pace() }
-    const result = await backend.attention(task, context)
-    const response = { result, residentBytes: backend.residentBytes() }
-    return transfer(response, buffersOf(result))
+    const results: TaskResult[] = []
+    for (const task of tasks) results.push(await backend.attention(task, context))
+    return transfer({ results, residentBytes: backend.residentBytes() }, buffersOf(results))
   }
 
   #array(id: ArrayId): TaskArray {
@@ -75,8 +75,8 @@ export class LaneHost implements LaneApi {
   }
 }
 
-/** The result's own buffers: they are handed over, not copied. */
-function buffersOf(result: TaskResult): ArrayBuffer[] {
-  const arrays = Object.values(result).filter((value) => ArrayBuffer.isView(value) && !isShared(value)) as ArrayBufferView<ArrayBuffer>[]
+/** The results' own buffers: they are handed over, not copied. */
+function buffersOf(results: readonly TaskResult[]): ArrayBuffer[] {
+  const arrays = results.flatMap((result) => Object.values(result)).filter((value) => ArrayBuffer.isView(value) && !isShared(value)) as ArrayBufferView<ArrayBuffer>[]
   return [...new Set(arrays.map((array) => array.buffer))]
 }

@@ -1,6 +1,7 @@
 import { releaseProxy, transfer, wrap, type Remote } from 'comlink'
 import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
+import { installErrorTransfer } from '../protocol/error-transfer.ts'
 import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type TaskRequest, type TaskResponse } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
 import { LaneHost } from './lane-host.ts'
@@ -40,6 +41,7 @@ export class WorkerLane implements Lane {
 
   /** @throws {BackendUnavailableError} when no worker can be made */
   constructor(source: WorkerSource) {
+    installErrorTransfer()
     this.#worker = spawnWorker(source)
     this.lost = new Promise((resolve) => (this.#markLost = resolve))
     this.#died = this.lost.then((reason) => Promise.reject(new LaneLost(reason)))

@@ -9,8 +9,6 @@ import type { WorkerSource } from './spawn-worker.ts'
 
 /** A slot whose lane failed so often in a row is left empty until the next call. */
 const MAX_START_FAILURES = 3
-/** A second task waits at a lane, so that it need not idle while a result travels; near the end that would unbalance. */
-const DEPTH = 2
 
 export interface PoolConfig {
   /** one entry a lane; empty: one lane on the calling thread */
@@ -32,15 +30,19 @@ export interface LaneFacts {
 export class Pool {
   readonly #slots: readonly Slot[]
   readonly #jobs: JobState[] = []
-  readonly #onWorkers: boolean
+  /** false: one lane, on the calling thread */
+  readonly onWorkers: boolean
   #nextJobId = 1
   #closed = false
 
   constructor(config: PoolConfig) {
-    this.#onWorkers = config.lanes.length > 0
-    this.#slots = this.#onWorkers
-      ? config.lanes.map((lane, index) => new Slot(index, lane, () => new WorkerLane(config.source)))
-      : [new Slot(0, config.local, () => new LocalLane())]
+    this.onWorkers = config.lanes.length > 0
+    const onResident = (change: number): void => {
+      for (const state of this.#jobs) state.job.laneGrew?.(change)
+    }
+    this.#slots = this.onWorkers
+      ? config.lanes.map((lane, index) => new Slot(index, lane, () => new WorkerLane(config.source), onResident))
+      : [new Slot(0, config.local, () => new LocalLane(), onResident)]
   }
 
   get size(): number {
@@ -87,7 +89,7 @@ export class Pool {
 
   /** Ends the lanes that have nothing to do; they come back with the next call. */
   async trim(): Promise<void> {
-    if (!this.#onWorkers) return
+    if (!this.onWorkers) return
     await Promise.all(this.#slots.filter((slot) => slot.ready && slot.inFlight.size === 0).map((slot) => slot.stop()))
   }
 
@@ -133,7 +135,8 @@ export class Pool {
     const lanesOfJob = this.#slots.filter((other) => [...other.inFlight.values()].includes(state))
     if (lanesOfJob.length >= state.job.maxLanes && !lanesOfJob.includes(slot)) return false
     if (slot.inFlight.size === 0) return true
-    return state.job.sharedMemory && slot.inFlight.size < DEPTH && state.waiting >= 2 * this.#slots.length
+    // Near the end a task that waits behind another would be one that an idle lane could have.
+    return slot.inFlight.size < state.job.depth && state.waiting >= this.#slots.length
   }
 
   #dispatch(slot: Slot, state: JobState, task: JobTask): void {
@@ -151,7 +154,7 @@ export class Pool {
     )
   }
 
-  #done(slot: Slot, state: JobState, task: JobTask, { result, residentBytes }: TaskResponse): void {
+  #done(slot: Slot, state: JobState, task: JobTask, { results, residentBytes }: TaskResponse): void {
     slot.inFlight.delete(task)
     slot.failures = 0
     slot.residentBytes = residentBytes
@@ -159,9 +162,9 @@ export class Pool {
       state.drop()
     } else {
       try {
-        state.job.completed(task, result)
-        const { kind } = slot.config
-        state.complete(task, slot.index, { kind, kernels: slot.hello?.kernels ?? '', busyMs: result.elapsedMs, residentBytes })
+        state.job.completed(task, results)
+        const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
+        state.complete(task, slot.index, { kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
       } catch (error) {
         this.#abandon(state, error)
       }

@@ -13,17 +13,29 @@ export class Slot {
   failures = 0
   lastFailure: unknown
   hello: LaneHello | null = null
-  residentBytes = 0
   readonly inFlight = new Map<JobTask, JobState>()
   /** which arrays its lane holds, and of which job */
   readonly #held = new Map<ArrayId, JobState>()
   readonly #groups = new Map<JobState, number>()
+  #residentBytes = 0
 
   constructor(
     readonly index: number,
     readonly config: LaneConfig,
     private readonly makeLane: () => Lane,
+    private readonly onResident: (change: number) => void,
   ) {}
+
+  /** bytes that the lane holds for itself */
+  get residentBytes(): number {
+    return this.#residentBytes
+  }
+
+  set residentBytes(bytes: number) {
+    const change = bytes - this.#residentBytes
+    this.#residentBytes = bytes
+    if (change !== 0) this.onResident(change)
+  }
 
   get ready(): boolean {
     return this.lane !== null && this.hello !== null
@@ -66,7 +78,7 @@ export class Slot {
     for (const id of release) this.#forget(id)
     for (const id of missing) this.#held.set(id, state)
     this.#groups.set(state, jobTask.group)
-    return { jobId: state.id, attach, release, task: jobTask.task }
+    return { jobId: state.id, attach, release, tasks: jobTask.tasks }
   }
 
   run(request: TaskRequest): Promise<TaskResponse> {

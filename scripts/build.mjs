@@ -1,0 +1,117 @@
+// Builds everything that the package ships: kernels (AssemblyScript), the library, the worker, the command, and the types.
+import { execFile } from 'node:child_process'
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { build } from 'esbuild'
+
+const root = path.resolve(fileURLToPath(import.meta.url), '../..')
+const run = promisify(execFile)
+const require = createRequire(import.meta.url)
+const version = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')).version
+
+/** Library entries: output name → source. Those that exist are built. */
+const ENTRIES = {
+  index: 'src/index.ts',
+  nn: 'src/nn/index.ts',
+  train: 'src/train/index.ts',
+  analysis: 'src/analysis/index.ts',
+  tfjs: 'src/interop/tfjs/index.ts',
+}
+
+process.chdir(root)
+await buildKernels()
+await rm('dist', { recursive: true, force: true })
+await Promise.all([buildLibrary(), buildWorker(), buildCommand(), buildTypes()])
+
+/** Both binaries from one source; skipped while they are newer than it. */
+async function buildKernels() {
+  const sources = ['asconfig.json', ...filesUnder('assembly')]
+  const newest = Math.max(...sources.map((file) => statSync(file).mtimeMs))
+  await mkdir('build', { recursive: true })
+  const asc = require.resolve('assemblyscript/bin/asc.js')
+  const stale = ['simd', 'relaxed'].filter((target) => {
+    const file = `build/heddle-${target}.wasm`
+    return !existsSync(file) || statSync(file).mtimeMs < newest
+  })
+  await Promise.all(stale.map((target) => run(process.execPath, [asc, 'assembly/index.ts', '--config', 'asconfig.json', '--target', target])))
+}
+
+function options(extra) {
+  return {
+    bundle: true,
+    format: 'esm',
+    target: ['es2022', 'node20', 'chrome114', 'firefox121', 'safari17'],
+    outdir: 'dist',
+    sourcemap: false,
+    legalComments: 'none',
+    loader: { '.wasm': 'binary' },
+    define: { HEDDLE_VERSION: JSON.stringify(version) },
+    logLevel: 'warning',
+    ...extra,
+  }
+}
+
+/** Entries share chunks, all beside the worker, so that its address is the same from each. */
+async function buildLibrary() {
+  const entryPoints = Object.fromEntries(Object.entries(ENTRIES).filter(([, source]) => existsSync(source)))
+  await build(options({ entryPoints, splitting: true, chunkNames: 'chunk-[hash]', platform: 'neutral', external: ['comlink', '@tensorflow/*', 'webgpu'] }))
+}
+
+/** One self-contained file, kernels included: bundlers emit it as it is. */
+async function buildWorker() {
+  await build(options({ entryPoints: { worker: 'workers/worker.ts' }, platform: 'neutral', mainFields: ['module', 'main'], minify: true, external: ['webgpu'] }))
+}
+
+/** The command carries its own tools; their licences go beside it. */
+async function buildCommand() {
+  if (!existsSync('src/cli/main.ts')) return
+  const result = await build(
+    options({
+      entryPoints: { cli: 'src/cli/main.ts' },
+      platform: 'node',
+      splitting: false,
+      metafile: true,
+      banner: { js: '#!/usr/bin/env node\nimport { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
+      external: ['heddle', 'heddle/*', 'comlink', 'webgpu', '@tensorflow/*', '@stdlib/*'],
+    }),
+  )
+  await chmod('dist/cli.js', 0o755)
+  await writeLicences(Object.keys(result.metafile.inputs))
+}
+
+async function writeLicences(inputs) {
+  const names = new Set(inputs.flatMap((file) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? []))
+  const texts = await Promise.all([...names].sort().map(licenceOf))
+  await writeFile('dist/THIRD_PARTY_LICENSES', texts.join('\n\n'))
+}
+
+async function licenceOf(name) {
+  const folder = path.join('node_modules', name)
+  const { license, version: installed } = JSON.parse(await readFile(path.join(folder, 'package.json'), 'utf8'))
+  const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry))
+  const text = file === undefined ? `(${license})` : await readFile(path.join(folder, file), 'utf8')
+  return `${name} ${installed} (${license})\n\n${text.trim()}`
+}
+
+/** Declarations keep the source's layout; their imports name the emitted files. */
+async function buildTypes() {
+  const tsc = path.join(path.dirname(require.resolve('typescript/package.json')), 'bin/tsc')
+  await run(process.execPath, [tsc, '--project', 'tsconfig.build.json']).catch((error) => {
+    throw new Error(error.stdout || error.message)
+  })
+  for (const file of filesUnder('dist/types').filter((name) => name.endsWith('.d.ts'))) {
+    const text = await readFile(file, 'utf8')
+    await writeFile(file, text.replace(/(from\s+['"]|import\(['"])(\.{1,2}\/[^'"]+)\.ts(['"])/g, '$1$2.js$3'))
+  }
+}
+
+function filesUnder(folder) {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name))
+}

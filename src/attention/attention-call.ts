@@ -1,0 +1,107 @@
+import { isShared } from '../core/shared-memory.ts'
+import { formatShape, type Tensor } from '../core/tensor.ts'
+import { expected, checkNames } from '../core/check.ts'
+import type { PlannedInput, PlanRequest, Transport } from '../plan/attention-plan.ts'
+import type { AttentionInputs, AttentionOptions } from './attention-options.ts'
+import { resolveLayout, type InputShapes, type Layout } from './layout.ts'
+import { sameMemory } from './operands.ts'
+import { checkOptionNames, checkTensor, resolveOptions, type ResolvedOptions } from './resolve-options.ts'
+import { plannedResults, resultSpecs } from './results.ts'
+import { selectionElements } from './weight-selection.ts'
+
+/** A call after all checks. */
+export interface CheckedCall {
+  readonly layout: Layout
+  readonly options: ResolvedOptions
+}
+
+/** What the runtime adds to a call when it plans it. */
+export interface PlanContext {
+  readonly transport: Transport
+  readonly lanes: PlanRequest['lanes']
+  readonly budgetBytes: number | undefined
+  readonly budgetSource: string
+}
+
+const INPUTS = ['query', 'key', 'value'] as const
+
+/** @throws {OptionError} {ShapeError} before anything is allocated */
+export function checkCall(inputs: AttentionInputs, options: AttentionOptions): CheckedCall {
+  checkNames('attention: inputs', inputs, INPUTS)
+  for (const name of INPUTS) checkTensor(`attention: ${name}`, Float32Array, inputs[name])
+  return checkShapes({ query: inputs.query.shape, key: inputs.key.shape, value: inputs.value.shape }, options)
+}
+
+/** The same for shapes alone. */
+export function checkShapes(shapes: InputShapes, options: AttentionOptions): CheckedCall {
+  checkOptionNames(options)
+  const layout = resolveLayout(shapes, options.heads, options.keyValueHeads)
+  return { layout, options: resolveOptions(options, layout) }
+}
+
+/** Shapes out of what `runtime.plan` is given: shapes, or tensors, whose memory is then looked at. */
+export function planInputs(inputs: unknown): { readonly shapes: InputShapes; readonly arrays: Partial<AttentionInputs> } {
+  checkNames('plan: inputs', inputs, INPUTS)
+  const given = inputs as Record<(typeof INPUTS)[number], unknown>
+  const read = (name: (typeof INPUTS)[number]): readonly number[] => {
+    const value = given[name]
+    if (Array.isArray(value)) return value as number[]
+    if (typeof value === 'object' && value !== null && 'shape' in value && Array.isArray(value.shape)) return value.shape as number[]
+    throw expected(`plan: ${name}`, `a shape such as ${formatShape(['B', 'H', 'N', 'D'])}, or a tensor`, value)
+  }
+  const arrays = Object.fromEntries(INPUTS.filter((name) => !Array.isArray(given[name])).map((name) => [name, given[name] as Tensor]))
+  return { shapes: { query: read('query'), key: read('key'), value: read('value') }, arrays }
+}
+
+/** Whether results stand in shared memory: they do where query, key and value do. */
+export function resultsShared(arrays: Partial<AttentionInputs>): boolean {
+  return INPUTS.every((name) => arrays[name] !== undefined && isShared(arrays[name].data))
+}
+
+/** What the plan needs to know of a call. Inputs whose memory is not known count as plain arrays, each its own. */
+export function planRequest({ layout, options }: CheckedCall, arrays: Partial<AttentionInputs>, context: PlanContext): PlanRequest {
+  const { sizes } = layout
+  const shared = resultsShared(arrays)
+  const selection = typeof options.weights === 'string' ? null : options.weights
+  const results = plannedResults(resultSpecs(layout, options), layout, options, context.transport, shared)
+  return {
+    ...context,
+    sizes,
+    visibility: { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength },
+    mode: options.mode,
+    chunkSize: options.chunkSize,
+    inputs: plannedInputs(layout, options, arrays),
+    results,
+    selection: selection === null || options.settings.standard ? null : { rows: [...new Set(selection.rows)].sort((a, b) => a - b), heads: new Set(selection.heads).size },
+    fixedBytes: selection === null ? {} : { weights: selectionElements(sizes, selection) * 4 },
+  }
+}
+
+function plannedInputs({ sizes }: Layout, options: ResolvedOptions, arrays: Partial<AttentionInputs>): PlannedInput[] {
+  const { batch, heads, keyValueHeads, queries, keys, headSize, valueSize } = sizes
+  const given = INPUTS.map((name) => arrays[name]?.data)
+  const repeated = (index: number): boolean => given.slice(0, index).some((other) => other !== undefined && given[index] !== undefined && sameMemory(other, given[index]))
+  const main = [
+    { bytes: batch * heads * queries * headSize * 4, headBytes: 0, rowBytes: headSize * 4 },
+    { bytes: batch * keyValueHeads * keys * headSize * 4, headBytes: keys * headSize * 4, rowBytes: 0 },
+    { bytes: batch * keyValueHeads * keys * valueSize * 4, headBytes: keys * valueSize * 4, rowBytes: 0 },
+  ].map((input, index): PlannedInput => {
+    const data = given[index]
+    return { ...input, shared: data !== undefined && isShared(data), bytes: repeated(index) ? 0 : input.bytes }
+  })
+  const overScores = [options.mask, options.bias].flatMap((part): PlannedInput[] => {
+    if (part === null) return []
+    const rowBytes = part.strides.row === 0 && queries > 1 ? 0 : (part.strides.column === 0 ? 1 : keys) * part.data.BYTES_PER_ELEMENT
+    return [{ shared: isShared(part.data), bytes: part.data.byteLength, headBytes: 0, rowBytes }]
+  })
+  const segments = options.segments
+  const numbers: PlannedInput[] =
+    segments === null
+      ? []
+      : [
+          { shared: isShared(segments.query), bytes: segments.query.byteLength, headBytes: 0, rowBytes: 4 },
+          { shared: isShared(segments.key), bytes: segments.key.byteLength, headBytes: keys * 4, rowBytes: 0 },
+        ]
+  return [...main, ...overScores, ...numbers]
+}
+

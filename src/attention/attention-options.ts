@@ -1,0 +1,138 @@
+import type { AttentionMode, AttentionPlan, Transport } from '../plan/attention-plan.ts'
+import type { Fallback, LaneShare } from '../scheduler/job.ts'
+import type { BytesByPurpose } from '../core/ledger.ts'
+import type { Tensor } from '../core/tensor.ts'
+
+/**
+ * Query, key and value. With B batches, H heads, Hkv key/value heads (query head h reads head ⌊h·Hkv/H⌋), M query rows,
+ * N key rows, head sizes D and Dv: `[M, D]`, `[N, D]`, `[N, Dv]`; or with a leading B; or with leading B, H (Hkv);
+ * or, with the option `heads`, `[B, M, H·D]`, `[B, N, Hkv·D]`, `[B, N, Hkv·Dv]`. They are never changed or detached.
+ */
+export interface AttentionInputs {
+  readonly query: Tensor
+  readonly key: Tensor
+  readonly value: Tensor
+}
+
+/** Keys that a query sees around its own position, inclusive. Absent is unbounded. */
+export interface AttentionWindow {
+  readonly before?: number
+  readonly after?: number
+}
+
+/** Attention weights to return for chosen heads and rows only. Absent is all of them. */
+export interface WeightSelection {
+  readonly heads?: readonly number[]
+  readonly rows?: readonly number[]
+}
+
+export interface AttentionProgress {
+  /** tasks finished, and tasks in all */
+  readonly done: number
+  readonly total: number
+  readonly elapsedMs: number
+  /** estimated from the work that is left */
+  readonly remainingMs: number
+}
+
+/** Rows of the output as soon as they are known. */
+export interface AttentionChunk {
+  readonly batch: number
+  readonly head: number
+  readonly rowStart: number
+  readonly rows: number
+  /** [rows, Dv], the caller's to keep */
+  readonly output: Float32Array
+}
+
+/** Order of the operations: scale → softcap → + bias and ALiBi → masks → softmax → dropout → · V. */
+export interface AttentionOptions {
+  /** Key j is seen by query i when j ≤ i + queryOffset. @default false */
+  readonly causal?: boolean
+  /** Position of query 0 among the keys, for all batches or one each; a key/value cache passes N − M. @default 0 */
+  readonly queryOffset?: number | Int32Array
+  /** @default unbounded */
+  readonly window?: AttentionWindow
+  /** Nonzero may attend; broadcasts to S ([M, N], [B, M, N] or [B, H, M, N]). */
+  readonly mask?: Tensor<Uint8Array>
+  /** Added to the scaled score; −∞ masks; broadcasts to S. */
+  readonly bias?: Tensor
+  /** [H] or [B·H]: −slope·|i + queryOffset − j| is added. */
+  readonly alibiSlopes?: Float32Array
+  /** Scores become softcap·tanh(score/softcap). 0 is off. @default 0 */
+  readonly softcap?: number
+  /** @default 1/√D */
+  readonly scale?: number
+  /** A query sees a key only where their numbers are equal: [B, M] and [B, N]. */
+  readonly segments?: { readonly query: Tensor<Int32Array>; readonly key: Tensor<Int32Array> }
+  /** [B]: keys at and past it are masked. */
+  readonly keyLengths?: Int32Array
+  /** Drops weights after the softmax; the kept ones scale by 1/(1 − probability). The seed is a safe integer or 64-bit bigint ≥ 0. */
+  readonly dropout?: { readonly probability: number; readonly seed: number | bigint }
+  /** `auto` is chunked, unless `returnWeights: true` asks for the whole matrix. @default 'auto' */
+  readonly mode?: 'auto' | AttentionMode
+  /** Query rows a task; never changes a result. @default at most 1024, four tasks a lane or more */
+  readonly chunkSize?: number
+  /** Splits [B, N, E] tensors into heads. */
+  readonly heads?: number
+  /** @default heads */
+  readonly keyValueHeads?: number
+  /** The weights before dropout: all of them (shape S), or [B, heads, rows, N] of chosen heads and rows. @default false */
+  readonly returnWeights?: boolean | WeightSelection
+  /** @default false */
+  readonly returnLogSumExp?: boolean
+  /** @default false */
+  readonly returnStatistics?: boolean
+  /** A tensor of the output's shape to write into. */
+  readonly out?: Tensor
+  /** An abort rejects with the signal's reason; nothing visible is written after it. */
+  readonly signal?: AbortSignal
+  /** Called at most 20 times a second, and at the end. */
+  readonly onProgress?: (progress: AttentionProgress) => void
+  /** Called with each chunk, in the order in which they end. */
+  readonly onChunk?: (chunk: AttentionChunk) => void
+}
+
+/** Per query row; each has shape S without N. A row that may see no key has 0, 0, −1, 0. */
+export interface AttentionStatistics {
+  /** −Σ p·ln p, in nats */
+  readonly entropy: Tensor
+  readonly maxWeight: Tensor
+  /** the lowest key on ties */
+  readonly maxIndex: Tensor<Int32Array>
+  /** Σ p·|i + queryOffset − j| */
+  readonly meanDistance: Tensor
+}
+
+/** How a call was run. */
+export interface AttentionReport {
+  readonly mode: AttentionMode
+  readonly plan: AttentionPlan
+  readonly transport: Transport
+  readonly numerics: 'fast' | 'portable'
+  /** the lanes that did a part of it */
+  readonly lanes: readonly LaneShare[]
+  readonly tasks: number
+  /** tasks sent again because their worker died */
+  readonly retries: number
+  /** everything that ran in another way than asked for, and why */
+  readonly fallbacks: readonly Fallback[]
+  /** whether the same call gives the same bits on this machine, for any pool and chunk size */
+  readonly reproducible: boolean
+  readonly elapsedMs: number
+  /** what the counting allocator saw */
+  readonly memory: { readonly plannedBytes: number; readonly peakBytes: number; readonly peakByPurpose: BytesByPurpose }
+  /** (query, key) tiles that were computed, and those that no query may see */
+  readonly tiles: number
+  readonly skippedTiles: number
+}
+
+export interface AttentionResult {
+  /** the query's layout with the value's last size; softmax(scale·QKᵀ + …)·V */
+  readonly output: Tensor
+  /** natural logarithm; −∞ for a row that may see no key */
+  readonly logSumExp?: Tensor
+  readonly weights?: Tensor
+  readonly statistics?: AttentionStatistics
+  readonly report: AttentionReport
+}

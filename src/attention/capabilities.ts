@@ -1,0 +1,62 @@
+import { probeWasm } from '../backends/wasm/binaries.ts'
+import { probeSharedMemory } from '../core/shared-memory.ts'
+import type { Fallback } from '../scheduler/job.ts'
+
+/** What this host can do. `reasons` says, by the same names, why something is off. */
+export interface Capabilities {
+  /** 128-bit WebAssembly SIMD */
+  readonly simd: boolean
+  /** fused multiply-add and friends: faster, and with other roundings on other machines */
+  readonly relaxedSimd: boolean
+  /** memory shared between threads */
+  readonly threads: boolean
+  /** whether workers can be started */
+  readonly workers: boolean
+  /** logical processors */
+  readonly cores: number
+  readonly webgpu: { readonly available: boolean }
+  readonly reasons: Readonly<Record<string, string>>
+}
+
+/** Probes the host; starts nothing. */
+export function probeCapabilities(): Capabilities {
+  const wasm = probeWasm()
+  const shared = probeSharedMemory()
+  const reasons: Record<string, string> = {}
+  if (!wasm.simd) reasons['simd'] = wasm.reason ?? 'the engine has no WebAssembly SIMD'
+  if (!wasm.relaxedSimd) reasons['relaxedSimd'] = 'the engine has no relaxed SIMD (Node has it from version 21 on, or behind --experimental-wasm-relaxed-simd)'
+  if (!shared.available) reasons['threads'] = shared.reason ?? 'SharedArrayBuffer is missing'
+  const workers = typeof Worker !== 'undefined' || nodeModule('node:worker_threads') !== undefined
+  if (!workers) reasons['workers'] = 'the host has neither Worker nor node:worker_threads'
+  const gpu = (globalThis as { navigator?: { gpu?: unknown } }).navigator?.gpu !== undefined
+  if (!gpu) reasons['webgpu'] = 'navigator.gpu is missing'
+  return { simd: wasm.simd, relaxedSimd: wasm.relaxedSimd, threads: shared.available, workers, cores: coreCount(), webgpu: { available: gpu }, reasons }
+}
+
+/** What will run otherwise than `numerics: 'fast'` over shared memory would, as fallbacks for reports. */
+export function hostFallbacks(capabilities: Capabilities, numerics: 'fast' | 'portable', sharedWanted: boolean): Fallback[] {
+  const fallbacks: Fallback[] = []
+  if (numerics === 'fast' && !capabilities.relaxedSimd) fallbacks.push({ what: 'plain SIMD in place of relaxed SIMD', reason: capabilities.reasons['relaxedSimd'] ?? '' })
+  if (sharedWanted && !capabilities.threads) fallbacks.push({ what: 'transferred copies in place of shared memory', reason: capabilities.reasons['threads'] ?? '' })
+  return fallbacks
+}
+
+/** The machine's memory in bytes, where the host tells it exactly; browsers do not. */
+export function machineMemoryBytes(): number | undefined {
+  const os = nodeModule('node:os') as { totalmem?: () => number } | undefined
+  const total = os?.totalmem?.()
+  const constrained = (globalThis as { process?: { constrainedMemory?: () => number } }).process?.constrainedMemory?.()
+  if (total === undefined) return undefined
+  return constrained !== undefined && constrained > 0 ? Math.min(total, constrained) : total
+}
+
+function coreCount(): number {
+  const os = nodeModule('node:os') as { availableParallelism?: () => number } | undefined
+  const cores = os?.availableParallelism?.() ?? (globalThis as { navigator?: { hardwareConcurrency?: number } }).navigator?.hardwareConcurrency
+  return Math.max(1, cores ?? 1)
+}
+
+/** A Node built-in without an import, which bundlers for the web would stumble over. */
+function nodeModule(id: string): unknown {
+  return (globalThis as { process?: { getBuiltinModule?: (id: string) => unknown } }).process?.getBuiltinModule?.(id)
+}

@@ -1,0 +1,124 @@
+import type { ArrayClass, Ledger } from '../core/ledger.ts'
+import { isShared } from '../core/shared-memory.ts'
+import type { Transport } from '../plan/attention-plan.ts'
+import type { ArrayId, Slice, TaskArray } from '../protocol/task.ts'
+
+/** Ids are never used twice in a process: a lane of any pool may hold arrays of several jobs. */
+let nextArrayId = 1
+
+/** A two-dimensional part of a tensor: `rows` × `columns` from `offset`; a stride of 0 repeats. */
+interface Part {
+  readonly array: TaskArray
+  readonly offset: number
+  readonly rows: number
+  readonly rowStride: number
+  readonly columns: number
+  readonly columnStride: number
+}
+
+/**
+ * Turns parts of the caller's tensors into slices that lanes can read. Over shared memory every tensor is one array (copied
+ * once if it is not shared yet); by transfer each part becomes a dense copy, made when a lane needs it.
+ */
+export class Operands {
+  readonly #whole = new Map<string, { id: ArrayId; array: TaskArray }>()
+  readonly #arrays = new Map<ArrayId, TaskArray>()
+  readonly #parts = new Map<ArrayId, Part>()
+  readonly #resident = new Set<ArrayId>()
+  readonly #cached = new Map<string, Slice>()
+
+  constructor(
+    private readonly transport: Transport,
+    private readonly ledger: Ledger,
+  ) {}
+
+  /**
+   * @param key names a part that several tasks use, such as one head's keys; absent for a part of one task alone
+   */
+  slice(part: Part, key?: string): Slice {
+    if (this.transport !== 'transfer') {
+      const id = this.#shared(part.array)
+      return { array: id, offset: part.offset, rowStride: part.rowStride, columnStride: part.columnStride }
+    }
+    const cached = key === undefined ? undefined : this.#cached.get(key)
+    if (cached !== undefined) return cached
+    const dense = densePart(part)
+    const slice = { array: nextArrayId++, offset: 0, rowStride: part.rowStride === 0 ? 0 : dense.columns, columnStride: part.columnStride === 0 ? 0 : 1 }
+    this.#parts.set(slice.array, dense)
+    if (key !== undefined) {
+      this.#cached.set(key, slice)
+      this.#resident.add(slice.array)
+    }
+    return slice
+  }
+
+  /** An array that lanes write into. */
+  destination(array: TaskArray): ArrayId {
+    return this.#shared(array)
+  }
+
+  /** What to attach to a lane under `id`. */
+  provide(id: ArrayId): TaskArray {
+    const array = this.#arrays.get(id)
+    if (array !== undefined) return array
+    const part = this.#parts.get(id)
+    if (part === undefined) throw new Error(`operands: no array ${id}`)
+    return copyPart(part)
+  }
+
+  /** Bytes of the copy of a head's part that `provide` makes for one lane; 0 for what is shared or travels with one task. */
+  residentBytes(id: ArrayId): number {
+    const part = this.#resident.has(id) ? this.#parts.get(id) : undefined
+    return part === undefined ? 0 : part.rows * part.columns * part.array.BYTES_PER_ELEMENT
+  }
+
+  #shared(array: TaskArray): ArrayId {
+    // The same memory given twice, as in self-attention, is one array.
+    const key = `${bufferId(array.buffer)}:${array.byteOffset}:${array.length}:${array.constructor.name}`
+    const known = this.#whole.get(key)
+    if (known !== undefined) return known.id
+    const id = nextArrayId++
+    const whole = this.transport === 'local' || isShared(array) ? array : this.#share(array)
+    this.#whole.set(key, { id, array: whole })
+    this.#arrays.set(id, whole)
+    return id
+  }
+
+  #share(array: TaskArray): TaskArray {
+    const Class = array.constructor as ArrayClass<TaskArray>
+    const copy = this.ledger.array('input copies', Class, array.length, true)
+    copy.set(array)
+    return copy
+  }
+}
+
+const bufferIds = new WeakMap<ArrayBufferLike, number>()
+let nextBufferId = 1
+
+function bufferId(buffer: ArrayBufferLike): number {
+  const id = bufferIds.get(buffer) ?? nextBufferId++
+  bufferIds.set(buffer, id)
+  return id
+}
+
+/** Whether two arrays are the same elements of the same memory. */
+export function sameMemory(a: TaskArray, b: TaskArray): boolean {
+  return a.buffer === b.buffer && a.byteOffset === b.byteOffset && a.length === b.length && a.constructor === b.constructor
+}
+
+/** A part without its repetitions. */
+function densePart(part: Part): Part {
+  return { ...part, rows: part.rowStride === 0 ? Math.min(1, part.rows) : part.rows, columns: part.columnStride === 0 ? Math.min(1, part.columns) : part.columns }
+}
+
+function copyPart({ array, offset, rows, rowStride, columns, columnStride }: Part): TaskArray {
+  if (columnStride <= 1 && (rowStride === columns || rows <= 1)) return array.slice(offset, offset + rows * columns)
+  const Class = array.constructor as new (length: number) => TaskArray
+  const copy = new Class(rows * columns)
+  for (let row = 0; row < rows; row++) {
+    const start = offset + row * rowStride
+    if (columnStride <= 1) copy.set(array.subarray(start, start + columns), row * columns)
+    else for (let column = 0; column < columns; column++) copy[row * columns + column] = array[start + column * columnStride] ?? 0
+  }
+  return copy
+}

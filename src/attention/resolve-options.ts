@@ -1,0 +1,221 @@
+import { checkBoolean, checkFinite, checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
+import { OptionError, ShapeError } from '../core/errors.ts'
+import { isSize } from '../core/integers.ts'
+import { describe, formatShape, isTensorData, type Tensor, type TensorData } from '../core/tensor.ts'
+import type { AttentionMode } from '../plan/attention-plan.ts'
+import type { AttentionSizes } from '../plan/attention-sizes.ts'
+import type { AttentionSettings } from '../protocol/task.ts'
+import type { AttentionOptions, WeightSelection } from './attention-options.ts'
+import { broadcastToScores, type ScoreStrides } from './broadcast.ts'
+import type { Layout } from './layout.ts'
+
+/** Options after all checks: every default filled in, every shape read. Inner code trusts them. */
+export interface ResolvedOptions {
+  readonly mode: AttentionMode
+  readonly settings: AttentionSettings
+  readonly queryOffset: readonly number[]
+  readonly keyLength: readonly number[]
+  /** [B·H], or null */
+  readonly alibiSlopes: Float32Array | null
+  readonly mask: { readonly data: Uint8Array; readonly strides: ScoreStrides } | null
+  readonly bias: { readonly data: Float32Array; readonly strides: ScoreStrides } | null
+  readonly segments: { readonly query: Int32Array; readonly key: Int32Array } | null
+  readonly weights: 'none' | 'all' | { readonly heads: readonly number[]; readonly rows: readonly number[] }
+  readonly logSumExp: boolean
+  readonly statistics: boolean
+  readonly chunkSize: number | undefined
+  readonly out: Float32Array | null
+  readonly signal: AbortSignal | undefined
+  readonly onProgress: AttentionOptions['onProgress']
+  readonly onChunk: AttentionOptions['onChunk']
+}
+
+const NAMES: readonly (keyof AttentionOptions)[] = [
+  'causal', 'queryOffset', 'window', 'mask', 'bias', 'alibiSlopes', 'softcap', 'scale', 'segments', 'keyLengths', 'dropout', 'mode',
+  'chunkSize', 'heads', 'keyValueHeads', 'returnWeights', 'returnLogSumExp', 'returnStatistics', 'out', 'signal', 'onProgress', 'onChunk',
+]
+
+/** @throws {OptionError} for an unknown name; the values are checked by `resolveOptions` */
+export function checkOptionNames(options: unknown): asserts options is AttentionOptions {
+  checkNames('attention: options', options, NAMES)
+}
+
+/**
+ * @throws {OptionError} when a value has a wrong type or range
+ * @throws {ShapeError} when a tensor among them does not fit the inputs
+ */
+export function resolveOptions(options: AttentionOptions, layout: Layout): ResolvedOptions {
+  const { sizes } = layout
+  const weights = resolveWeights(options.returnWeights, sizes)
+  return {
+    mode: resolveMode(options.mode, weights === 'all'),
+    settings: { ...resolveNumbers(options, sizes), ...resolveWindow(options.window), standard: resolveMode(options.mode, weights === 'all') === 'standard' },
+    queryOffset: resolveQueryOffset(options.queryOffset, sizes.batch),
+    keyLength: resolveKeyLengths(options.keyLengths, sizes),
+    alibiSlopes: resolveSlopes(options.alibiSlopes, sizes),
+    mask: options.mask === undefined ? null : overScores('mask', Uint8Array, options.mask, layout),
+    bias: options.bias === undefined ? null : overScores('bias', Float32Array, options.bias, layout),
+    segments: resolveSegments(options.segments, sizes),
+    weights,
+    logSumExp: flag('returnLogSumExp', options.returnLogSumExp),
+    statistics: flag('returnStatistics', options.returnStatistics),
+    chunkSize: optional('chunkSize', options.chunkSize, (what, value) => checkInteger(what, value, 1)),
+    out: resolveOut(options.out, layout),
+    signal: resolveSignal(options.signal),
+    onProgress: optional('onProgress', options.onProgress, checkFunction),
+    onChunk: optional('onChunk', options.onChunk, checkFunction),
+  }
+}
+
+const named = (name: string): string => `attention: option ${name}`
+
+function optional<T>(name: string, value: T | undefined, check: (what: string, value: unknown) => void): T | undefined {
+  if (value !== undefined) check(named(name), value)
+  return value
+}
+
+function flag(name: string, value: boolean | undefined): boolean {
+  if (value === undefined) return false
+  checkBoolean(named(name), value)
+  return value
+}
+
+function resolveNumbers(options: AttentionOptions, { keys, headSize, valueSize }: AttentionSizes): Omit<AttentionSettings, 'windowBefore' | 'windowAfter' | 'standard'> {
+  const scale = optional('scale', options.scale, checkFinite) ?? 1 / Math.sqrt(headSize)
+  const softcap = optional('softcap', options.softcap, checkFinite) ?? 0
+  if (softcap < 0) throw expected(named('softcap'), 'a number ≥ 0', softcap)
+  return { keys, headSize, valueSize, scale, softcap, causal: flag('causal', options.causal), dropout: resolveDropout(options.dropout) }
+}
+
+function resolveMode(mode: AttentionOptions['mode'], allWeights: boolean): AttentionMode {
+  const chosen = mode ?? 'auto'
+  checkOneOf(named('mode'), chosen, ['auto', 'standard', 'chunked'])
+  if (chosen === 'chunked' && allWeights) {
+    throw new OptionError(
+      'attention: expected mode "standard" or "auto" with returnWeights: true, got "chunked", which never makes the whole matrix; ask for some with returnWeights: { heads, rows }',
+    )
+  }
+  if (chosen !== 'auto') return chosen
+  return allWeights ? 'standard' : 'chunked'
+}
+
+function resolveWindow(window: AttentionOptions['window']): Pick<AttentionSettings, 'windowBefore' | 'windowAfter'> {
+  if (window === undefined) return { windowBefore: Infinity, windowAfter: Infinity }
+  checkNames(named('window'), window, ['before', 'after'])
+  const side = (name: 'before' | 'after'): number => {
+    const value = window[name]
+    if (value === undefined || value === Infinity) return Infinity
+    checkInteger(named(`window.${name}`), value, 0)
+    return value
+  }
+  return { windowBefore: side('before'), windowAfter: side('after') }
+}
+
+function resolveDropout(dropout: AttentionOptions['dropout']): AttentionSettings['dropout'] {
+  if (dropout === undefined) return null
+  checkNames(named('dropout'), dropout, ['probability', 'seed'])
+  const { probability, seed } = dropout
+  if (typeof probability !== 'number' || !(probability >= 0 && probability <= 1)) throw expected(named('dropout.probability'), 'a number from 0 to 1', probability)
+  const wide = typeof seed === 'bigint' ? seed : isSize(seed) ? BigInt(seed) : -1n
+  if (wide < 0n || wide >= 1n << 64n) throw expected(named('dropout.seed'), 'a safe integer ≥ 0 or a bigint below 2^64', seed)
+  if (probability === 0) return null
+  return {
+    threshold: Math.floor(probability * 2 ** 32),
+    keepScale: probability === 1 ? 0 : 1 / (1 - probability),
+    seedLow: Number(wide & 0xffffffffn),
+    seedHigh: Number(wide >> 32n),
+  }
+}
+
+function resolveQueryOffset(offset: AttentionOptions['queryOffset'], batch: number): number[] {
+  if (offset instanceof Int32Array) {
+    if (offset.length !== batch) throw new ShapeError(`${named('queryOffset')}: expected ${batch} offsets, one a batch, got ${offset.length}`)
+    return [...offset]
+  }
+  const value: unknown = offset ?? 0
+  if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw expected(named('queryOffset'), 'an integer or an Int32Array [B]', value)
+  return new Array<number>(batch).fill(value)
+}
+
+function resolveKeyLengths(lengths: AttentionOptions['keyLengths'], { batch, keys }: AttentionSizes): number[] {
+  if (lengths === undefined) return new Array<number>(batch).fill(keys)
+  if (!(lengths instanceof Int32Array)) throw expected(named('keyLengths'), 'an Int32Array [B]', lengths)
+  if (lengths.length !== batch) throw new ShapeError(`${named('keyLengths')}: expected ${batch} lengths, one a batch, got ${lengths.length}`)
+  const wrong = lengths.find((length) => length < 0 || length > keys)
+  if (wrong !== undefined) throw expected(named('keyLengths'), `lengths from 0 to ${keys}`, wrong)
+  return [...lengths]
+}
+
+function resolveSlopes(slopes: AttentionOptions['alibiSlopes'], { batch, heads }: AttentionSizes): Float32Array | null {
+  if (slopes === undefined) return null
+  if (!(slopes instanceof Float32Array)) throw expected(named('alibiSlopes'), 'a Float32Array [H] or [B·H]', slopes)
+  if (slopes.length !== heads && slopes.length !== batch * heads) {
+    throw new ShapeError(`${named('alibiSlopes')}: expected ${heads} slopes [H] or ${batch * heads} [B·H], got ${slopes.length}`)
+  }
+  if (slopes.some((slope) => !Number.isFinite(slope))) throw expected(named('alibiSlopes'), 'finite slopes', slopes.find((slope) => !Number.isFinite(slope)))
+  return Float32Array.from({ length: batch * heads }, (_, index) => slopes[index % slopes.length] ?? 0)
+}
+
+/** @throws {OptionError} unless `value` is a tensor with data of `Class`; @throws {ShapeError} unless its shape is its length */
+export function checkTensor<Data extends TensorData>(what: string, Class: new (length: number) => Data, value: unknown): asserts value is Tensor<Data> {
+  const candidate = value as Partial<Tensor<Data>> | null | undefined
+  if (typeof candidate !== 'object' || candidate === null || !isTensorData(candidate.data)) throw expected(what, `a tensor { data: ${Class.name}, shape }`, value)
+  if (!(candidate.data instanceof Class)) throw expected(what, `data as a ${Class.name}`, candidate.data)
+  const shape: unknown = candidate.shape
+  if (!Array.isArray(shape) || !shape.every(isSize)) throw new ShapeError(`${what}: expected a shape of integers ≥ 0, got ${Array.isArray(shape) ? formatShape(shape) : describe(shape)}`)
+  const elements = shape.reduce((product, size) => product * size, 1)
+  if (elements !== candidate.data.length) throw new ShapeError(`${what}: expected ${elements} elements for shape ${formatShape(shape)}, got ${candidate.data.length}`)
+}
+
+function overScores<Data extends TensorData>(name: string, Class: new (length: number) => Data, value: Tensor<Data>, { scoreShape }: Layout): { data: Data; strides: ScoreStrides } {
+  checkTensor(named(name), Class, value)
+  return { data: value.data, strides: broadcastToScores(name, value.shape, scoreShape) }
+}
+
+function resolveSegments(segments: AttentionOptions['segments'], { batch, queries, keys }: AttentionSizes): ResolvedOptions['segments'] {
+  if (segments === undefined) return null
+  checkNames(named('segments'), segments, ['query', 'key'])
+  const read = (name: 'query' | 'key', rows: number): Int32Array => {
+    const value = segments[name]
+    checkTensor(named(`segments.${name}`), Int32Array, value)
+    const { shape } = value
+    const fits = shape.length === 2 ? shape[0] === batch && shape[1] === rows : shape.length === 1 && batch === 1 && shape[0] === rows
+    if (!fits) throw new ShapeError(`${named(`segments.${name}`)}: expected shape ${formatShape([batch, rows])}, got ${formatShape(shape)}`)
+    return value.data
+  }
+  return { query: read('query', queries), key: read('key', keys) }
+}
+
+function resolveWeights(wanted: unknown, { heads, queries }: AttentionSizes): ResolvedOptions['weights'] {
+  if (wanted === undefined || wanted === false) return 'none'
+  if (wanted === true) return 'all'
+  checkNames(named('returnWeights'), wanted, ['heads', 'rows'])
+  const selection: WeightSelection = wanted
+  return { heads: indexList('heads', selection.heads, heads), rows: indexList('rows', selection.rows, queries) }
+}
+
+function indexList(name: 'heads' | 'rows', list: unknown, size: number): readonly number[] {
+  const what = named(`returnWeights.${name}`)
+  if (list === undefined) return Array.from({ length: size }, (_, index) => index)
+  if (!Array.isArray(list) && !(ArrayBuffer.isView(list) && !(list instanceof DataView))) throw expected(what, 'a list of indices', list)
+  const indices = Array.from(list as ArrayLike<number>)
+  for (const index of indices) if (!isSize(index) || index >= size) throw expected(what, `indices from 0 to ${size - 1}`, index)
+  return indices
+}
+
+function resolveOut(out: AttentionOptions['out'], { outputShape }: Layout): Float32Array | null {
+  if (out === undefined) return null
+  checkTensor(named('out'), Float32Array, out)
+  const same = out.shape.length === outputShape.length && out.shape.every((size, axis) => size === outputShape[axis])
+  if (!same) throw new ShapeError(`${named('out')}: expected shape ${formatShape(outputShape)}, got ${formatShape(out.shape)}`)
+  return out.data
+}
+
+function resolveSignal(signal: unknown): AbortSignal | undefined {
+  if (signal === undefined) return undefined
+  const candidate = signal as Partial<AbortSignal> | null
+  if (typeof candidate !== 'object' || candidate === null || typeof candidate.aborted !== 'boolean' || typeof candidate.addEventListener !== 'function') {
+    throw expected(named('signal'), 'an AbortSignal', signal)
+  }
+  return signal as AbortSignal
+}

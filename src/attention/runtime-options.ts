@@ -1,0 +1,102 @@
+import { checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
+import { BackendUnavailableError } from '../core/errors.ts'
+import type { LaneConfig, LaneKind } from '../protocol/messages.ts'
+import type { PoolConfig } from '../scheduler/pool.ts'
+import type { AnyWorker } from '../scheduler/spawn-worker.ts'
+import type { Capabilities } from './capabilities.ts'
+
+/** A kernel binary, compiled or not. */
+export type KernelBinary = WebAssembly.Module | ArrayBuffer | Uint8Array
+
+export interface RuntimeOptions {
+  /** Workers, 1 to 256; `auto` is one a logical processor; 0 computes on the calling thread. @default 'auto' */
+  readonly workers?: 'auto' | number
+  /** What lanes run; a record sets the number of each kind. @default 'auto' */
+  readonly backend?: 'auto' | LaneKind | { readonly wasm?: number; readonly webgpu?: number }
+  /** `portable` keeps to plain SIMD: the same bits on every machine. @default 'fast' */
+  readonly numerics?: 'fast' | 'portable'
+  /** For everything beyond the caller's inputs and the output. @default the machine's memory, where the host tells it */
+  readonly memoryBudgetBytes?: number
+  /** `never` transfers copies between threads even where memory can be shared. @default 'auto' */
+  readonly sharedMemory?: 'auto' | 'never'
+  /** Makes a lane's worker, for hosts and bundlers that do not find `heddle/worker` by themselves. */
+  readonly workerFactory?: () => AnyWorker
+  /** Where the worker file is served. */
+  readonly workerUrl?: string | URL
+  /** Kernels in place of those that the package carries. */
+  readonly wasm?: { readonly simd?: KernelBinary; readonly relaxed?: KernelBinary }
+}
+
+/** The options after all checks. */
+export interface ResolvedRuntimeOptions {
+  readonly pool: PoolConfig
+  readonly numerics: 'fast' | 'portable'
+  readonly memoryBudgetBytes: number | undefined
+  readonly sharedMemory: boolean
+}
+
+const NAMES: readonly (keyof RuntimeOptions)[] = ['workers', 'backend', 'numerics', 'memoryBudgetBytes', 'sharedMemory', 'workerFactory', 'workerUrl', 'wasm']
+const MAX_WORKERS = 256
+
+/** @throws {OptionError} for unknown names and wrong values; {BackendUnavailableError} when a kernel binary does not compile */
+export async function resolveRuntimeOptions(options: RuntimeOptions, capabilities: Capabilities): Promise<ResolvedRuntimeOptions> {
+  checkNames('createRuntime: options', options, NAMES)
+  const { numerics = 'fast', sharedMemory = 'auto', memoryBudgetBytes, workerFactory, workerUrl } = options
+  checkOneOf('createRuntime: option numerics', numerics, ['fast', 'portable'])
+  checkOneOf('createRuntime: option sharedMemory', sharedMemory, ['auto', 'never'])
+  if (memoryBudgetBytes !== undefined && memoryBudgetBytes !== Infinity) checkInteger('createRuntime: option memoryBudgetBytes', memoryBudgetBytes, 0)
+  if (workerFactory !== undefined) checkFunction('createRuntime: option workerFactory', workerFactory)
+  if (workerUrl !== undefined && typeof workerUrl !== 'string' && !(workerUrl instanceof URL)) {
+    throw expected('createRuntime: option workerUrl', 'a string or URL', workerUrl)
+  }
+  const kinds = laneKinds(options.workers, options.backend, capabilities)
+  const wasm = await compileKernels(options.wasm)
+  const config = (kind: LaneKind): LaneConfig => ({ kind, numerics, wasm })
+  return {
+    pool: { lanes: kinds.map(config), local: config('wasm'), source: { workerFactory, workerUrl } },
+    numerics,
+    memoryBudgetBytes,
+    sharedMemory: sharedMemory === 'auto' && capabilities.threads,
+  }
+}
+
+function laneKinds(workers: unknown, backend: RuntimeOptions['backend'], capabilities: Capabilities): LaneKind[] {
+  const count = workerCount(workers ?? 'auto', capabilities)
+  if (typeof backend === 'object' && (backend as unknown) !== null) {
+    checkNames('createRuntime: option backend', backend, ['wasm', 'webgpu'])
+    const { wasm = 0, webgpu = 0 } = backend
+    checkInteger('createRuntime: option backend.wasm', wasm, 0, MAX_WORKERS)
+    checkInteger('createRuntime: option backend.webgpu', webgpu, 0, MAX_WORKERS)
+    if (wasm + webgpu < 1 || wasm + webgpu > MAX_WORKERS) throw expected('createRuntime: option backend', `1 to ${MAX_WORKERS} lanes in all`, wasm + webgpu)
+    return [...new Array<LaneKind>(wasm).fill('wasm'), ...new Array<LaneKind>(webgpu).fill('webgpu')]
+  }
+  const kind: unknown = backend ?? 'auto'
+  checkOneOf('createRuntime: option backend', kind, ['auto', 'wasm', 'webgpu'])
+  return new Array<LaneKind>(count).fill(kind === 'webgpu' ? 'webgpu' : 'wasm')
+}
+
+function workerCount(workers: unknown, capabilities: Capabilities): number {
+  if (workers === 'auto') return capabilities.workers ? Math.min(capabilities.cores, MAX_WORKERS) : 0
+  if (typeof workers !== 'number') throw expected('createRuntime: option workers', `"auto" or an integer from 0 to ${MAX_WORKERS}`, workers)
+  checkInteger('createRuntime: option workers', workers, 0, MAX_WORKERS)
+  return workers
+}
+
+async function compileKernels(wasm: RuntimeOptions['wasm']): Promise<LaneConfig['wasm']> {
+  if (wasm === undefined) return null
+  checkNames('createRuntime: option wasm', wasm, ['simd', 'relaxed'])
+  const entries = await Promise.all(Object.entries(wasm).map(async ([name, binary]) => [name, await compileKernel(name, binary)] as const))
+  return Object.fromEntries(entries)
+}
+
+async function compileKernel(name: string, binary: unknown): Promise<WebAssembly.Module> {
+  if (binary instanceof WebAssembly.Module) return binary
+  if (!(binary instanceof ArrayBuffer) && !(binary instanceof Uint8Array)) {
+    throw expected(`createRuntime: option wasm.${name}`, 'a WebAssembly.Module, an ArrayBuffer or a Uint8Array', binary)
+  }
+  try {
+    return await WebAssembly.compile(binary as BufferSource)
+  } catch (cause) {
+    throw new BackendUnavailableError(`createRuntime: expected option wasm.${name} to be a kernel binary that this engine compiles`, { cause })
+  }
+}

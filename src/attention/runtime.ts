@@ -1,0 +1,184 @@
+import { RuntimeClosedError } from '../core/errors.ts'
+import { allocate, Ledger } from '../core/ledger.ts'
+import { checkedProduct } from '../core/integers.ts'
+import { checkShape, type Tensor } from '../core/tensor.ts'
+import { planAttention, type AttentionPlan, type Transport } from '../plan/attention-plan.ts'
+import type { JobOutcome } from '../scheduler/job.ts'
+import { Pool } from '../scheduler/pool.ts'
+import { checkCall, checkShapes, planInputs, planRequest, resultsShared, type CheckedCall, type PlanContext } from './attention-call.ts'
+import { AttentionJob } from './attention-job.ts'
+import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
+import { hostFallbacks, machineMemoryBytes, probeCapabilities, type Capabilities } from './capabilities.ts'
+import { resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
+
+/** Shapes for `runtime.plan`: each a shape, or a tensor, whose memory is then taken into account. */
+export interface PlanInputs {
+  readonly query: readonly number[] | Tensor
+  readonly key: readonly number[] | Tensor
+  readonly value: readonly number[] | Tensor
+}
+
+/** A pool of workers and what can be computed on it. Made by `createRuntime`. */
+export class Runtime {
+  readonly capabilities: Capabilities
+  readonly #options: ResolvedRuntimeOptions
+  readonly #pool: Pool
+  #closing: Promise<void> | null = null
+
+  /** @internal */
+  constructor(capabilities: Capabilities, options: ResolvedRuntimeOptions, pool: Pool) {
+    this.capabilities = capabilities
+    this.#options = options
+    this.#pool = pool
+  }
+
+  /** Lanes of the pool, and what each holds. */
+  get lanes(): ReturnType<Pool['lanes']> {
+    return this.#pool.lanes()
+  }
+
+  /**
+   * softmax(scale·QKᵀ + …)·V, exactly, in chunks of query rows over the pool. Memory beyond inputs and output: the plan's.
+   *
+   * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
+   * @throws {MemoryBudgetError} when the budget is too small, or the engine refuses an allocation
+   * @throws {WorkerLostError} when workers died three times under one task
+   * @throws {RuntimeClosedError} after or during `close()`
+   * @throws the signal's reason, after an abort
+   */
+  async attention(inputs: AttentionInputs, options: AttentionOptions = {}): Promise<AttentionResult> {
+    const startMs = performance.now()
+    this.#checkOpen()
+    const call = checkCall(inputs, options)
+    call.options.signal?.throwIfAborted()
+    const request = planRequest(call, inputs, this.#planContext())
+    const plan = planAttention(request)
+    const ledger = new Ledger()
+    ledger.add('lane arenas', this.#pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
+    const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
+    const job = new AttentionJob(call.layout, call.options, arrays, request, plan, resultsShared(inputs), ledger)
+    const outcome = await this.#pool.run(job)
+    job.finish()
+    return { ...this.#result(call, job), report: this.#report(plan, job, outcome, ledger, performance.now() - startMs) }
+  }
+
+  /**
+   * What `attention` would do and hold, by arithmetic alone: nothing runs, nothing is allocated.
+   *
+   * @param inputs shapes, which count as plain arrays, or tensors
+   * @throws {ShapeError} {OptionError} as `attention` does
+   * @throws {MemoryBudgetError} when nothing fits the budget; says which one would do
+   */
+  plan(inputs: PlanInputs, options: AttentionOptions = {}): AttentionPlan {
+    this.#checkOpen()
+    const { shapes, arrays } = planInputs(inputs)
+    return planAttention(planRequest(checkShapes(shapes, options), arrays, this.#planContext()))
+  }
+
+  /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
+  tensor(shape: readonly number[]): Tensor {
+    checkShape('runtime.tensor', shape)
+    const bytes = checkedProduct([...shape, 4], 'runtime.tensor')
+    return { data: new Float32Array(allocate('runtime.tensor', bytes, this.#options.sharedMemory)), shape: [...shape] }
+  }
+
+  /** Ends idle workers, the only way to give WebAssembly memory back; the next call starts them again. */
+  async trim(): Promise<void> {
+    this.#checkOpen()
+    await this.#pool.trim()
+  }
+
+  /** Ends all workers. Pending calls reject with a RuntimeClosedError, and so does every later one. */
+  close(): Promise<void> {
+    this.#closing ??= this.#pool.close()
+    return this.#closing
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== null) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
+  }
+
+  #planContext(): PlanContext {
+    const memory = this.#options.memoryBudgetBytes
+    const machine = memory === undefined ? machineMemoryBytes() : undefined
+    return {
+      transport: this.#transport(),
+      lanes: this.#pool.lanes(),
+      budgetBytes: memory ?? machine,
+      budgetSource: memory === undefined ? 'a machine with memory' : 'a memory budget',
+    }
+  }
+
+  #transport(): Transport {
+    if (!this.#pool.onWorkers) return 'local'
+    return this.#options.sharedMemory ? 'shared' : 'transfer'
+  }
+
+  #result({ layout, options }: CheckedCall, job: AttentionJob): Omit<AttentionResult, 'report'> {
+    const tensorOf = <A extends Float32Array | Int32Array>(name: Parameters<typeof job.results.array>[0], shape: readonly number[]): Tensor<A> => ({
+      data: job.results.array(name) as A,
+      shape,
+    })
+    const { rowShape } = layout
+    return {
+      output: tensorOf('output', layout.outputShape),
+      ...(options.logSumExp ? { logSumExp: tensorOf<Float32Array>('logSumExp', rowShape) } : {}),
+      ...(options.weights === 'all' ? { weights: tensorOf<Float32Array>('weights', layout.scoreShape) } : {}),
+      ...(job.selection === null ? {} : { weights: { data: job.selection.data, shape: job.selection.shape } }),
+      ...(options.statistics
+        ? {
+            statistics: {
+              entropy: tensorOf<Float32Array>('entropy', rowShape),
+              maxWeight: tensorOf<Float32Array>('maxWeight', rowShape),
+              maxIndex: tensorOf<Int32Array>('maxIndex', rowShape),
+              meanDistance: tensorOf<Float32Array>('meanDistance', rowShape),
+            },
+          }
+        : {}),
+    }
+  }
+
+  #report(plan: AttentionPlan, job: AttentionJob, outcome: JobOutcome, ledger: Ledger, elapsedMs: number): AttentionReport {
+    const { numerics } = this.#options
+    return {
+      mode: plan.mode,
+      plan,
+      transport: plan.transport,
+      numerics,
+      lanes: outcome.lanes,
+      tasks: plan.tasks,
+      retries: outcome.retries,
+      fallbacks: [...hostFallbacks(this.capabilities, numerics, this.#options.sharedMemory), ...outcome.fallbacks],
+      reproducible: outcome.lanes.every((lane) => lane.kind === 'wasm'),
+      elapsedMs,
+      memory: { plannedBytes: plan.totalBytes, peakBytes: ledger.peakBytes, peakByPurpose: ledger.peakByPurpose },
+      tiles: job.tiles,
+      skippedTiles: job.skippedTiles,
+    }
+  }
+}
+
+// Only where the host has it: Node 20 does not parse `await using`, but libraries may call the method by name.
+if (typeof Symbol.asyncDispose === 'symbol') {
+  Object.defineProperty(Runtime.prototype, Symbol.asyncDispose, {
+    value(this: Runtime): Promise<void> {
+      return this.close()
+    },
+  })
+}
+
+export interface Runtime extends AsyncDisposable {}
+
+/**
+ * Starts a pool of workers.
+ *
+ * @throws {OptionError} for unknown or wrong options
+ * @throws {BackendUnavailableError} when the host cannot run the backend, or no worker starts; it can be tried again
+ */
+export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
+  const capabilities = probeCapabilities()
+  const resolved = await resolveRuntimeOptions(options, capabilities)
+  const pool = new Pool(resolved.pool)
+  await pool.open()
+  return new Runtime(capabilities, resolved, pool)
+}

@@ -1,0 +1,66 @@
+import { OptionError } from './errors.ts'
+import { describe } from './tensor.ts'
+
+/**
+ * Checks of option values. `what` names the call and the option: `attention: option scale`.
+ * Each throws an OptionError that says what was expected and what came.
+ */
+
+export function checkBoolean(what: string, value: unknown): asserts value is boolean {
+  if (typeof value !== 'boolean') throw expected(what, 'true or false', value)
+}
+
+export function checkFinite(what: string, value: unknown): asserts value is number {
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw expected(what, 'a finite number', value)
+}
+
+/** An integer in [from, to]. */
+export function checkInteger(what: string, value: unknown, from: number, to = Number.MAX_SAFE_INTEGER): asserts value is number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= from && value <= to) return
+  const range = to === Number.MAX_SAFE_INTEGER ? `an integer ≥ ${from}` : `an integer from ${from} to ${to}`
+  throw expected(what, range, value)
+}
+
+export function checkFunction(what: string, value: unknown): asserts value is (...input: never[]) => unknown {
+  if (typeof value !== 'function') throw expected(what, 'a function', value)
+}
+
+export function checkOneOf<T extends string>(what: string, value: unknown, choices: readonly T[]): asserts value is T {
+  if (!choices.includes(value as T)) throw expected(what, choices.map((choice) => JSON.stringify(choice)).join(' or '), value)
+}
+
+/** A plain object whose names are all among `names`: a typo must not pass. Undefined counts as empty. */
+export function checkNames(what: string, value: unknown, names: readonly string[]): asserts value is object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw expected(what, 'an object', value)
+  for (const name of Object.keys(value)) {
+    if (names.includes(name)) continue
+    const near = nearest(name, names)
+    throw new OptionError(`${what}: expected names among ${names.join(', ')}, got ${JSON.stringify(name)}${near === undefined ? '' : ` (did you mean ${near}?)`}`)
+  }
+}
+
+/** The error of a value that is not what was expected. */
+export function expected(what: string, expectation: string, value: unknown): OptionError {
+  return new OptionError(`${what}: expected ${expectation}, got ${describe(value)}`)
+}
+
+/** The name within an edit distance of two, if one is. */
+function nearest(name: string, names: readonly string[]): string | undefined {
+  const [best] = names
+    .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)
+  return best !== undefined && best.distance <= 2 ? best.candidate : undefined
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}

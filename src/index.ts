@@ -1,0 +1,34 @@
+export { createRuntime, type PlanInputs, type Runtime } from './attention/runtime.ts'
+export { attention, closeDefaultRuntime } from './attention/default-runtime.ts'
+export { mergePartials, type Partial as AttentionPartial } from './attention/merge-partials.ts'
+export type {
+  AttentionChunk,
+  AttentionInputs,
+  AttentionOptions,
+  AttentionProgress,
+  AttentionReport,
+  AttentionResult,
+  AttentionStatistics,
+  AttentionWindow,
+  WeightSelection,
+} from './attention/attention-options.ts'
+export type { Capabilities } from './attention/capabilities.ts'
+export type { KernelBinary, RuntimeOptions } from './attention/runtime-options.ts'
+export { tensor, type Tensor, type TensorData } from './core/tensor.ts'
+export {
+  BackendUnavailableError,
+  FormatError,
+  HeddleError,
+  MemoryBudgetError,
+  NumericError,
+  OptionError,
+  ProtocolError,
+  RuntimeClosedError,
+  ShapeError,
+  WorkerLostError,
+  type ErrorDetails,
+  type HeddleErrorCode,
+} from './core/errors.ts'
+export type { AttentionMode, AttentionPlan, Transport } from './plan/attention-plan.ts'
+export type { Fallback, LaneShare } from './scheduler/job.ts'
+export type { AnyWorker, NodeWorker } from './scheduler/spawn-worker.ts'

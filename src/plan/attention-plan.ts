@@ -1,0 +1,227 @@
+import { MemoryBudgetError } from '../core/errors.ts'
+import { ceilDivide } from '../core/integers.ts'
+import type { BytesByPurpose } from '../core/ledger.ts'
+import { attentionArenaBytes } from './arena.ts'
+import { scoreCount, visiblePairs, type AttentionSizes, type Visibility } from './attention-sizes.ts'
+import { defaultChunkRows, SMALLEST_TASK_FLOPS } from './chunk-rows.ts'
+import { explainPlan } from './explain.ts'
+
+export type AttentionMode = 'standard' | 'chunked'
+
+/**
+ * How data reaches the lanes: `local` (the calling thread works on the caller's arrays), `shared` (one shared copy of what
+ * is not shared yet), `transfer` (each lane gets copies of the heads it needs).
+ */
+export type Transport = 'local' | 'shared' | 'transfer'
+
+/** An input beyond query, key and value: its elements in all, and how many a task of `rows` rows of one head needs. */
+export interface PlannedInput {
+  readonly shared: boolean
+  readonly bytes: number
+  /** bytes that stay with a lane while it works on one head */
+  readonly headBytes: number
+  /** bytes for each query row of a task */
+  readonly rowBytes: number
+}
+
+/** A result: bytes for each query row of one head. */
+export interface PlannedResult {
+  readonly rowBytes: number
+  /** rows of all heads */
+  readonly rows: number
+  /** written by the lanes in place; else sent back chunk by chunk */
+  readonly direct: boolean
+  /** whether Heddle allocates it; an `out` tensor is the caller's */
+  readonly owned: boolean
+}
+
+/** Weights of chosen rows, sent back with their chunks. */
+export interface PlannedSelection {
+  /** ascending, distinct */
+  readonly rows: readonly number[]
+  /** distinct heads */
+  readonly heads: number
+}
+
+export interface PlanRequest {
+  readonly sizes: AttentionSizes
+  readonly visibility: Visibility
+  readonly mode: AttentionMode
+  readonly chunkSize: number | undefined
+  readonly transport: Transport
+  readonly lanes: readonly { readonly kind: 'wasm' | 'webgpu'; readonly residentBytes: number }[]
+  /** distinct arrays: one that is both key and value is listed once */
+  readonly inputs: readonly PlannedInput[]
+  /** by purpose: 'output', 'log-sum-exp', 'statistics', 'weights', 'score matrix' */
+  readonly results: Readonly<Record<string, PlannedResult>>
+  readonly selection: PlannedSelection | null
+  /** results whose size no chunk changes, by purpose */
+  readonly fixedBytes: BytesByPurpose
+  readonly budgetBytes: number | undefined
+  /** where the budget comes from, for messages: the option, or the machine's memory */
+  readonly budgetSource: string
+}
+
+/** What a call will do and hold, computed by arithmetic alone before anything runs. */
+export interface AttentionPlan {
+  readonly mode: AttentionMode
+  readonly sizes: AttentionSizes
+  readonly transport: Transport
+  /** query rows a task */
+  readonly chunkRows: number
+  /** tasks in all: ⌈M / chunkRows⌉ for each of B·H heads */
+  readonly tasks: number
+  /** tasks that go to a lane in one message: more than one where they are tiny */
+  readonly tasksPerMessage: number
+  /** messages that wait or run at one lane at once */
+  readonly depth: number
+  /** lanes that take part */
+  readonly lanes: number
+  readonly laneKinds: readonly ('wasm' | 'webgpu')[]
+  /** multiply-adds count as two; pairs hidden by position are not counted */
+  readonly flops: number
+  /** bytes that Heddle allocates, by purpose */
+  readonly bytes: BytesByPurpose
+  /** their sum: the peak of the counting allocator is never above it */
+  readonly totalBytes: number
+  /** the part that a memory budget limits: all but the output */
+  readonly budgetedBytes: number
+  readonly budgetBytes: number | undefined
+  /** for comparison: the full M × N matrix of every head, as standard attention holds it */
+  readonly standardBytes: number
+  /** The plan as lines for a terminal. */
+  explain(): string
+}
+
+/** @throws {MemoryBudgetError} when no chunk size and no number of lanes fits; says which budget would do */
+export function planAttention(request: PlanRequest): AttentionPlan {
+  const standardBytes = scoreCount(request.sizes) * 4
+  let smallest: Candidate | undefined
+  for (const candidate of candidates(request)) {
+    if (request.budgetBytes === undefined || candidate.budgetedBytes <= request.budgetBytes) return finishPlan(request, candidate, standardBytes)
+    if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
+  }
+  throw overBudget(request, smallest)
+}
+
+interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'bytes' | 'budgetedBytes'> {}
+
+/** From the fastest to the smallest: first fewer rows a chunk, then fewer lanes. */
+function* candidates(request: PlanRequest): Generator<Candidate> {
+  const { sizes, chunkSize } = request
+  const flopsPerRow = flopsOf(request) / Math.max(1, sizes.batch * sizes.heads * sizes.queries)
+  for (let lanes = request.lanes.length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
+    const automatic = defaultChunkRows(sizes.batch * sizes.heads, sizes.queries, flopsPerRow, lanes)
+    let chunkRows = chunkSize === undefined ? automatic : Math.max(1, Math.min(chunkSize, sizes.queries))
+    for (;;) {
+      yield candidateOf(request, chunkRows, lanes, flopsPerRow)
+      if (chunkSize !== undefined || chunkRows <= 8) break
+      chunkRows = Math.max(8, Math.floor(chunkRows / 2))
+    }
+  }
+}
+
+function flopsOf({ sizes, visibility }: PlanRequest): number {
+  let pairs = 0
+  for (let b = 0; b < sizes.batch; b++) pairs += visiblePairs(0, sizes.queries, b, visibility) * sizes.heads
+  return pairs * 2 * (sizes.headSize + sizes.valueSize)
+}
+
+function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flopsPerRow: number): Candidate {
+  const { sizes, transport } = request
+  const tasks = sizes.batch * sizes.heads * ceilDivide(sizes.queries, chunkRows)
+  // Without shared memory a message carries its heads' copies: one task at a time keeps them few.
+  const worthwhile = transport === 'transfer' ? 1 : Math.floor(SMALLEST_TASK_FLOPS / Math.max(1, flopsPerRow * chunkRows))
+  const tasksPerMessage = Math.max(1, Math.min(tasks, worthwhile))
+  const messages = ceilDivide(tasks, tasksPerMessage)
+  const depth = transport === 'shared' && messages >= 4 * lanes ? 2 : 1
+  const inFlight = Math.min(tasks, lanes * depth * tasksPerMessage)
+  const copied = request.inputs.filter((input) => transport === 'shared' && !input.shared)
+  const headBytes = request.inputs.reduce((total, input) => total + input.headBytes, 0)
+  const results = Object.entries(request.results).filter(([, result]) => result.owned)
+  const bytes: Record<string, number> = {
+    ...Object.fromEntries(results.map(([purpose, result]) => [purpose, result.rowBytes * result.rows])),
+    ...request.fixedBytes,
+    'input copies': copied.reduce((total, input) => total + input.bytes, 0),
+    'lane arenas': arenaBytes(request),
+    'in flight': largestStaging(request, chunkRows, inFlight),
+    'head copies': transport === 'transfer' ? Math.min(lanes, tasks) * headBytes : 0,
+  }
+  return { chunkRows, tasks, tasksPerMessage, depth, lanes, bytes, budgetedBytes: sum(bytes) - (bytes['output'] ?? 0) }
+}
+
+/** The bytes that travel with the `count` largest tasks. */
+function largestStaging(request: PlanRequest, chunkRows: number, count: number): number {
+  const { sizes, selection } = request
+  const rowBytes = stagingRowBytes(request)
+  const heads = sizes.batch * sizes.heads
+  const selectedHeads = selection === null ? 0 : sizes.batch * selection.heads
+  const kinds = chunkKinds(sizes.queries, chunkRows, selection?.rows ?? []).flatMap(({ rows, selected, chunks }) => [
+    { bytes: rows * rowBytes + selected * sizes.keys * 4, tasks: chunks * selectedHeads },
+    { bytes: rows * rowBytes, tasks: chunks * (heads - selectedHeads) },
+  ])
+  let left = count
+  let total = 0
+  for (const kind of kinds.sort((a, b) => b.bytes - a.bytes)) {
+    const taken = Math.min(left, kind.tasks)
+    total += taken * kind.bytes
+    left -= taken
+  }
+  return total
+}
+
+/** Bytes that a task's message and its answer carry for each query row. */
+export function stagingRowBytes({ transport, inputs, results }: Pick<PlanRequest, 'transport' | 'inputs' | 'results'>): number {
+  const back = Object.values(results).reduce((total, result) => total + (result.direct ? 0 : result.rowBytes), 0)
+  return back + (transport === 'transfer' ? inputs.reduce((total, input) => total + input.rowBytes, 0) : 0)
+}
+
+function chunkKinds(queries: number, chunkRows: number, selectedRows: readonly number[]): { rows: number; selected: number; chunks: number }[] {
+  const counts = new Map<number, number>()
+  for (const row of selectedRows) counts.set(Math.floor(row / chunkRows), (counts.get(Math.floor(row / chunkRows)) ?? 0) + 1)
+  const full = Math.floor(queries / chunkRows)
+  const rest = queries - full * chunkRows
+  const kinds = [...counts].map(([chunk, selected]) => ({ rows: chunk < full ? chunkRows : rest, selected, chunks: 1 }))
+  const fullUnselected = full - [...counts.keys()].filter((chunk) => chunk < full).length
+  return [...kinds, { rows: chunkRows, selected: 0, chunks: fullUnselected }, { rows: rest, selected: 0, chunks: rest > 0 && !counts.has(full) ? 1 : 0 }]
+}
+
+function arenaBytes({ sizes, lanes }: PlanRequest): number {
+  const needed = attentionArenaBytes(sizes.headSize, sizes.valueSize)
+  return lanes.reduce((sum, lane) => sum + (lane.kind === 'wasm' ? Math.max(needed, lane.residentBytes) : lane.residentBytes), 0)
+}
+
+function finishPlan(request: PlanRequest, candidate: Candidate, standardBytes: number): AttentionPlan {
+  const bytes = Object.fromEntries(Object.entries(candidate.bytes).filter(([, count]) => count > 0))
+  const plan = {
+    ...candidate,
+    mode: request.mode,
+    sizes: request.sizes,
+    transport: request.transport,
+    laneKinds: request.lanes.slice(0, candidate.lanes).map((lane) => lane.kind),
+    flops: flopsOf(request),
+    bytes,
+    totalBytes: sum(bytes),
+    budgetBytes: request.budgetBytes,
+    standardBytes,
+  }
+  return { ...plan, explain: () => explainPlan(plan) }
+}
+
+function overBudget(request: PlanRequest, smallest: Candidate | undefined): MemoryBudgetError {
+  const needed = smallest?.budgetedBytes ?? 0
+  const largest = Object.entries(smallest?.bytes ?? {}).filter(([purpose]) => purpose !== 'output')
+  const list = largest.filter(([, count]) => count > 0).map(([purpose, count]) => `${purpose} ${count}`).join(', ')
+  const way =
+    request.mode === 'standard'
+      ? '; the score matrix grows with n²: ask for some rows with returnWeights: { heads, rows }, which chunked mode gives at any n'
+      : ''
+  return new MemoryBudgetError(
+    `attention: expected ${request.budgetSource} of at least ${needed} bytes (${list}), got ${request.budgetBytes}${way}`,
+    { details: { smallestBudgetBytes: needed, budgetBytes: request.budgetBytes, bytes: smallest?.bytes } },
+  )
+}
+
+function sum(bytes: BytesByPurpose): number {
+  return Object.values(bytes).reduce((total, count) => total + count, 0)
+}

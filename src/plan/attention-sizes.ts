@@ -1,0 +1,54 @@
+import { checkedProduct } from '../core/integers.ts'
+
+/** The sizes of a call, whatever the layout of its tensors. */
+export interface AttentionSizes {
+  /** B */
+  readonly batch: number
+  /** H, of the query */
+  readonly heads: number
+  /** Hkv, of key and value; divides H */
+  readonly keyValueHeads: number
+  /** M */
+  readonly queries: number
+  /** N */
+  readonly keys: number
+  /** D */
+  readonly headSize: number
+  /** Dv */
+  readonly valueSize: number
+}
+
+/** Which keys a query may see by position alone: the part of the options that plans need. */
+export interface Visibility {
+  readonly causal: boolean
+  readonly windowBefore: number
+  readonly windowAfter: number
+  /** one a batch */
+  readonly queryOffset: readonly number[]
+  /** one a batch; N where there is no limit */
+  readonly keyLength: readonly number[]
+}
+
+/** The elements of [B, H, M, N]. @throws {ShapeError} past 2⁵³ − 1 */
+export function scoreCount({ batch, heads, queries, keys }: AttentionSizes): number {
+  return checkedProduct([batch, heads, queries, keys], 'attention: batch × heads × queries × keys')
+}
+
+/** How many keys query `row` may see, by position alone. */
+export function visibleKeys(row: number, batch: number, see: Visibility): number {
+  const center = row + (see.queryOffset[batch] ?? 0)
+  const first = Math.max(0, center - see.windowBefore)
+  const last = Math.min((see.keyLength[batch] ?? 0) - 1, center + (see.causal ? Math.min(0, see.windowAfter) : see.windowAfter))
+  return Math.max(0, last - first + 1)
+}
+
+/** (query, key) pairs that rows [rowStart, rowStart + rows) see: exact where the count is linear in the row, else near. */
+export function visiblePairs(rowStart: number, rows: number, batch: number, see: Visibility): number {
+  const steps = Math.min(rows, 16)
+  let sum = 0
+  for (let step = 0; step < steps; step++) {
+    // The middle of each of equal parts: exact for linear pieces.
+    sum += visibleKeys(rowStart + ((step + 0.5) * rows) / steps - 0.5, batch, see)
+  }
+  return (sum * rows) / Math.max(1, steps)
+}

@@ -1,0 +1,24 @@
+import { ceilDivide, roundUp } from '../core/integers.ts'
+
+/** The guide's chunk, and the most rows that share one copy of a key block. */
+export const MAX_CHUNK_ROWS = 1024
+/** Rows that fill the kernels' tile; a smaller chunk wastes a part of it. */
+const TILE_ROWS = 64
+/** So many tasks a lane, that a slow lane does not hold up the end. */
+const TASKS_PER_LANE = 4
+/** About 0.2 ms of one lane: less is not worth a message of its own. */
+export const SMALLEST_TASK_FLOPS = 6e6
+
+/**
+ * Query rows a task: at most 1024, few enough that each lane gets four tasks or more, and enough that a task is worth its
+ * message. It never changes a result: a row's arithmetic does not depend on its chunk.
+ *
+ * @param heads B·H
+ * @param flopsPerRow of one row of one head
+ */
+export function defaultChunkRows(heads: number, queries: number, flopsPerRow: number, lanes: number): number {
+  const perHead = Math.max(1, ceilDivide(TASKS_PER_LANE * lanes, Math.max(1, heads)))
+  const balanced = roundUp(ceilDivide(queries, perHead), queries >= perHead * TILE_ROWS ? TILE_ROWS : 8)
+  const worthwhile = roundUp(Math.ceil(SMALLEST_TASK_FLOPS / Math.max(1, flopsPerRow)), 8)
+  return Math.max(1, Math.min(MAX_CHUNK_ROWS, Math.max(balanced, worthwhile), queries))
+}

@@ -1,0 +1,17 @@
+import { expose, type Endpoint } from 'comlink'
+import { installErrorTransfer } from '../protocol/error-transfer.ts'
+import { nodeEndpoint, type NodePort } from '../protocol/node-endpoint.ts'
+import { LaneHost } from './lane-host.ts'
+
+/** Serves one lane on this worker's own port, in a browser or in Node. */
+export function serveLane(): void {
+  installErrorTransfer()
+  expose(new LaneHost(), workerEndpoint())
+}
+
+function workerEndpoint(): Endpoint {
+  const host = (globalThis as { process?: { getBuiltinModule?: (id: string) => unknown } }).process
+  const threads = host?.getBuiltinModule?.('node:worker_threads') as { parentPort?: NodePort | null } | undefined
+  if (threads?.parentPort) return nodeEndpoint(threads.parentPort)
+  return globalThis as unknown as Endpoint
+}

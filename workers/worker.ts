@@ -1,0 +1,3 @@
+import { serveLane } from '../src/scheduler/serve-lane.ts'
+
+serveLane()
