@@ -56,3 +56,10 @@ test('a row is not empty because its logits are very low', async () => {
   const { logSumExp } = await expectOracle(runtime(), flat, { bias: low })
   expect(logSumExp.exact.every(Number.isFinite)).toBe(true)
 })
+
+test('the lowest float32 as a bias, which others use as a mask: no NaN, and weights of 0 beside ordinary keys', async () => {
+  const lowest = -3.4028234663852886e38
+  const flat = { query: normalTensor(random, [M, 4]), key: normalTensor(random, [N, 4]), value: normalTensor(random, [N, 4]) }
+  await expectOracle(runtime(), flat, { bias: filled([N], (j) => (j % 3 === 0 ? lowest : 0)) })
+  await expectOracle(runtime(), flat, { bias: filled([1], () => lowest) })
+})
