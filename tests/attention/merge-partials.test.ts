@@ -1,4 +1,4 @@
-import { HeddleError, mergePartials, type AttentionInputs, type Partial as AttentionPartial } from 'heddle'
+import { HeddleError, mergePartials, type AttentionInputs, type AttentionPartial } from 'heddle'
 import { describe, expect, test } from 'vitest'
 import { attentionReference } from '../support/oracle.ts'
 import { Random } from '../support/random.ts'
@@ -97,6 +97,7 @@ describe('bad partials', () => {
   test.each([
     ['none at all', []],
     ['no list', undefined],
+    ['null in the list', [null]],
     ['outputs of different shapes', [good, { ...good, output: filled([3, 2], () => 1) }]],
     ['a log-sum-exp that does not fit', [{ ...good, logSumExp: filled([3], () => 0) }]],
     ['no log-sum-exp', [{ output: good.output }]],

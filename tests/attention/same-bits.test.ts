@@ -11,6 +11,7 @@ const pools: Record<string, Runtime> = {}
 
 beforeAll(async () => {
   for (const workers of [0, 1, 2, 3]) pools[`${workers} workers`] = await createRuntime({ workers })
+  pools['2 workers without shared memory'] = await createRuntime({ workers: 2, sharedMemory: 'never' })
   pools['3 workers that answer late and in any order'] = await createRuntime({ workers: 3, workerFactory: slow.workerFactory })
 })
 

@@ -1,0 +1,123 @@
+import { createRuntime, HeddleError, MemoryBudgetError } from 'heddle'
+import { afterEach, describe, expect, test } from 'vitest'
+import { Random } from '../support/random.ts'
+import { fingerprint, normalTensor } from '../support/tensors.ts'
+
+const Shared = SharedArrayBuffer
+const same = normalTensor(new Random(241), [2, 60, 8])
+const call = { query: same, key: normalTensor(new Random(242), [2, 60, 8]), value: same }
+const options = { chunkSize: 10, returnLogSumExp: true, returnStatistics: true, returnWeights: true } as const
+
+/** The n-th allocation of shared memory from now on fails, as when the engine is out of memory. */
+function failAllocation(nth: number): () => number {
+  let count = 0
+  globalThis.SharedArrayBuffer = new Proxy(Shared, {
+    construct(target, [bytes]: [number]) {
+      if (++count === nth) throw new RangeError('Array buffer allocation failed')
+      return new target(bytes)
+    },
+  })
+  return () => count
+}
+
+afterEach(() => {
+  globalThis.SharedArrayBuffer = Shared
+})
+
+test('the n-th allocation fails: MemoryBudgetError with its cause, and the runtime is usable after', async () => {
+  const runtime = await createRuntime({ workers: 2 })
+  try {
+    const expected = fingerprint((await runtime.attention(call, options)).output.data)
+    let failures = 0
+    for (let nth = 1; nth <= 20; nth++) {
+      const made = failAllocation(nth)
+      const outcome = await runtime.attention(call, options).then(({ output }) => fingerprint(output.data), (error: unknown) => error)
+      const reached = made() >= nth
+      globalThis.SharedArrayBuffer = Shared
+      if (reached) {
+        failures++
+        expect(outcome).toBeInstanceOf(MemoryBudgetError)
+        expect((outcome as Error).cause).toBeInstanceOf(RangeError)
+      } else {
+        expect(outcome).toBe(expected)
+      }
+      expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
+    }
+    expect(failures).toBeGreaterThan(1)
+  } finally {
+    await runtime.close()
+  }
+})
+
+describe('a memory budget', () => {
+  const inputs = { query: normalTensor(new Random(243), [4, 300, 16]), key: normalTensor(new Random(244), [4, 300, 16]), value: normalTensor(new Random(245), [4, 300, 16]) }
+
+  test('that is too small: the error says which would do, and with that it runs within it', async () => {
+    const tight = await createRuntime({ workers: 2, memoryBudgetBytes: 1000 })
+    const error: unknown = await tight.attention(inputs).then(() => 'no error', (reason: unknown) => reason)
+    await tight.close()
+    expect(error).toBeInstanceOf(MemoryBudgetError)
+    const { smallestBudgetBytes } = error as MemoryBudgetError
+    expect(smallestBudgetBytes).toBeGreaterThan(1000)
+    const enough = await createRuntime({ workers: 2, memoryBudgetBytes: smallestBudgetBytes! })
+    try {
+      const { report } = await enough.attention(inputs)
+      expect(report.memory.peakBytes).toBeLessThanOrEqual(report.memory.plannedBytes)
+      expect(report.plan.budgetedBytes).toBeLessThanOrEqual(smallestBudgetBytes!)
+    } finally {
+      await enough.close()
+    }
+    const oneLess = await createRuntime({ workers: 2, memoryBudgetBytes: smallestBudgetBytes! - 1 })
+    await expect(oneLess.attention(inputs)).rejects.toBeInstanceOf(MemoryBudgetError)
+    await oneLess.close()
+  })
+
+  test('standard mode beyond it names the form that asks for heads and rows', async () => {
+    const runtime = await createRuntime({ workers: 1, memoryBudgetBytes: 20_000_000 })
+    const shapes = { query: [1, 8, 20000, 64], key: [1, 8, 20000, 64], value: [1, 8, 20000, 64] }
+    try {
+      expect(() => runtime.plan(shapes, { returnWeights: true })).toThrow(MemoryBudgetError)
+      expect(() => runtime.plan(shapes, { returnWeights: true })).toThrow(/heads, rows/)
+    } finally {
+      await runtime.close()
+    }
+  })
+})
+
+describe('the plan is right about the bytes: the counted peak is never above it, and at most 5 % below', () => {
+  const shapes = [
+    { B: 1, H: 1, M: 1, N: 1, D: 4 }, { B: 1, H: 2, M: 500, N: 700, D: 32 }, { B: 2, H: 3, M: 64, N: 64, D: 64 }, { B: 1, H: 1, M: 4000, N: 300, D: 8 },
+  ]
+  const modes = [
+    {}, { causal: true, chunkSize: 16 }, { returnWeights: true }, { returnLogSumExp: true, returnStatistics: true },
+    { returnWeights: { rows: [0] }, chunkSize: 9 },
+  ]
+  test.each([{ workers: 0 }, { workers: 2 }, { workers: 2, sharedMemory: 'never' as const }])('%o', async (runtimeOptions) => {
+    const runtime = await createRuntime(runtimeOptions)
+    const random = new Random(246)
+    try {
+      for (const { B, H, M, N, D } of shapes) {
+        const inputs = { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, H, N, D]), value: normalTensor(random, [B, H, N, D]) }
+        for (const extra of modes) {
+          const { report: { memory } } = await runtime.attention(inputs, extra)
+          const what = JSON.stringify({ B, H, M, N, D, ...extra, ...memory })
+          expect(memory.peakBytes, what).toBeLessThanOrEqual(memory.plannedBytes)
+          expect(memory.peakBytes, what).toBeGreaterThanOrEqual(0.95 * memory.plannedBytes)
+        }
+      }
+    } finally {
+      await runtime.close()
+    }
+  })
+})
+
+test('a size that no engine allocates is a typed error within milliseconds', async () => {
+  const runtime = await createRuntime({ workers: 0 })
+  try {
+    const started = performance.now()
+    expect(() => runtime.tensor([2 ** 20, 2 ** 20, 2 ** 10])).toThrow(HeddleError)
+    expect(performance.now() - started).toBeLessThan(10)
+  } finally {
+    await runtime.close()
+  }
+})

@@ -1,0 +1,78 @@
+import { createRuntime, RuntimeClosedError } from 'heddle'
+import { describe, expect, test } from 'vitest'
+import { Random } from '../support/random.ts'
+import { WorkerCrew } from '../support/runtimes.ts'
+import { filled, fingerprint, normalTensor } from '../support/tensors.ts'
+
+const small = normalTensor(new Random(221), [12, 8])
+const smallCall = { query: small, key: small, value: small }
+const large = filled([1, 12000, 64], (at) => Math.cos(at))
+const largeCall = { query: large, key: large, value: large }
+
+/** Workers and their ports, as Node counts them. */
+function threads(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'Worker' || name === 'MessagePort').length
+}
+
+describe.each([0, 2])('%i workers', (workers) => {
+  test('after close every call rejects, and closing again is nothing new', async () => {
+    const runtime = await createRuntime({ workers })
+    await runtime.attention(smallCall)
+    await runtime.close()
+    await runtime.close()
+    await expect(runtime.attention(smallCall)).rejects.toBeInstanceOf(RuntimeClosedError)
+    await expect(runtime.trim()).rejects.toBeInstanceOf(RuntimeClosedError)
+    expect(() => runtime.plan({ query: [2, 4], key: [2, 4], value: [2, 4] })).toThrow(RuntimeClosedError)
+  })
+
+  test('close with calls in flight: every promise settles within 250 ms, nothing is written afterwards', async () => {
+    const runtime = await createRuntime({ workers })
+    const out = { data: new Float32Array(12000 * 64).fill(NaN), shape: [1, 12000, 64] }
+    const calls = [
+      runtime.attention(largeCall, { chunkSize: 128, out }), runtime.attention(largeCall, { chunkSize: 12000 }), runtime.attention(smallCall),
+    ]
+    const outcomes = Promise.allSettled(calls)
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    const started = performance.now()
+    await runtime.close()
+    const settled = await outcomes
+    expect(performance.now() - started).toBeLessThan(250)
+    const after = fingerprint(out.data)
+    for (const outcome of settled.slice(0, 2)) expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'RuntimeClosedError' } })
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(fingerprint(out.data)).toBe(after)
+  })
+
+  test('two closes at once share one end', async () => {
+    const runtime = await createRuntime({ workers })
+    const call = runtime.attention(largeCall).catch((error: unknown) => error)
+    await Promise.all([runtime.close(), runtime.close()])
+    expect(await call).toBeInstanceOf(RuntimeClosedError)
+  })
+})
+
+test('no worker and no port is left after close', async () => {
+  const before = threads()
+  const crew = new WorkerCrew()
+  const runtime = await createRuntime({ workers: 3, workerFactory: crew.workerFactory })
+  await Promise.all(Array.from({ length: 10 }, () => runtime.attention(smallCall, { chunkSize: 2 })))
+  expect(crew.alive.length).toBe(3)
+  await runtime.close()
+  await crew.allExited()
+  expect(crew.alive).toEqual([])
+  expect(threads()).toBe(before)
+})
+
+test('trim ends idle workers; the next call starts them again', async () => {
+  const crew = new WorkerCrew()
+  const runtime = await createRuntime({ workers: 2, workerFactory: crew.workerFactory })
+  const before = await runtime.attention(smallCall)
+  await runtime.trim()
+  await crew.allExited()
+  expect(crew.alive).toEqual([])
+  const after = await runtime.attention(smallCall, { chunkSize: 2 })
+  expect(fingerprint(after.output.data)).toBe(fingerprint(before.output.data))
+  expect(crew.alive.length).toBeGreaterThan(0)
+  await runtime.close()
+  await crew.allExited()
+})

@@ -1,0 +1,149 @@
+import { createRuntime } from 'heddle'
+import { Worker } from 'node:worker_threads'
+import { expect, test } from 'vitest'
+import { Random } from '../support/random.ts'
+import { workerFile, WorkerCrew, withRuntime } from '../support/runtimes.ts'
+import { filled, fingerprint, normalTensor } from '../support/tensors.ts'
+
+const heavy = process.env['HEDDLE_HEAVY'] === '1'
+const same = filled([2, 3000, 32], (at) => Math.sin(at * 1.7))
+const call = { query: same, key: same, value: same }
+const options = { causal: true, chunkSize: 200, returnLogSumExp: true }
+const random = new Random(231)
+
+async function expectedBits(): Promise<string> {
+  return withRuntime({ workers: 0 }, async (runtime) => fingerprint((await runtime.attention(call, options)).output.data))
+}
+
+/** Resolves after a random part of `mostMs`. */
+function soon(mostMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, random.uniform() * mostMs))
+}
+
+test(`a random worker is killed at a random time: the right bits or WorkerLostError (${heavy ? 300 : 25} runs)`, async () => {
+  const expected = await expectedBits()
+  const outcomes = { right: 0, retried: 0, lost: 0 }
+  for (let run = 0; run < (heavy ? 300 : 25); run++) {
+    const crew = new WorkerCrew()
+    const runtime = await createRuntime({ workers: 2, workerFactory: crew.workerFactory })
+    const pending = runtime.attention(call, options).then(
+      ({ output, report }) => ({ bits: fingerprint(output.data), retries: report.retries }),
+      (error: unknown) => ({ error }),
+    )
+    for (let kill = random.integer(1, 4); kill > 0; kill--) {
+      await soon(40)
+      if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
+    }
+    const outcome = await pending
+    if ('error' in outcome) {
+      expect(outcome.error).toMatchObject({ code: 'WorkerLostError' })
+      outcomes.lost++
+    } else {
+      expect(outcome.bits, `run ${run}`).toBe(expected)
+      outcomes[outcome.retries > 0 ? 'retried' : 'right']++
+    }
+    expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
+    await runtime.close()
+    await crew.allExited()
+    expect(crew.alive).toEqual([])
+  }
+  // A test in which no death ever hit a task would prove nothing.
+  expect(outcomes.retried + outcomes.lost, JSON.stringify(outcomes)).toBeGreaterThan(0)
+}, heavy ? 600_000 : 60_000)
+
+test('workers that die under every task: WorkerLostError, within a stated number of tries, and the pool is usable after', async () => {
+  const crew = new WorkerCrew()
+  let deadly = false
+  const workerFactory = () => {
+    const worker = crew.workerFactory()
+    // Answers its start, and dies at the first message after it: the task.
+    let messages = 0
+    const post = worker.postMessage.bind(worker)
+    worker.postMessage = (...message: Parameters<Worker['postMessage']>) => {
+      post(...message)
+      if (deadly && ++messages === 2) void worker.terminate()
+    }
+    return worker
+  }
+  deadly = true
+  const runtime = await createRuntime({ workers: 2, workerFactory })
+  try {
+    const error: unknown = await runtime.attention(call, options).then(() => 'no error', (reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'WorkerLostError' })
+    expect((error as Error).message).toMatch(/\d+ tries/)
+    deadly = false
+    expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(await expectedBits())
+  } finally {
+    await runtime.close()
+    await crew.allExited()
+  }
+})
+
+test('a death settles the call within 100 ms when no worker can be had any more', async () => {
+  const crew = new WorkerCrew()
+  let broken = false
+  const workerFactory = () => {
+    if (broken) throw new Error('no more workers')
+    return crew.workerFactory()
+  }
+  const runtime = await createRuntime({ workers: 2, workerFactory })
+  const pending = runtime.attention(call, { ...options, chunkSize: 3000 }).then(() => 'no error', (reason: unknown) => reason)
+  await soon(1)
+  broken = true
+  await Promise.all(crew.workers.map((worker) => worker.terminate()))
+  const diedAt = performance.now()
+  expect(await pending).toMatchObject({ code: expect.stringMatching(/WorkerLostError|BackendUnavailableError/) as string })
+  expect(performance.now() - diedAt).toBeLessThan(100)
+  broken = false
+  expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(await expectedBits())
+  await runtime.close()
+})
+
+test.each([1, 2, 3, 4, 5])('the %i-th spawn fails: a typed error or the right answer, and the runtime is usable after', async (nth) => {
+  const crew = new WorkerCrew()
+  let spawns = 0
+  const workerFactory = () => {
+    if (++spawns === nth) throw new Error(`spawn ${nth} failed`)
+    return crew.workerFactory()
+  }
+  const expected = await expectedBits()
+  const runtime = await createRuntime({ workers: 3, workerFactory })
+  try {
+    for (let round = 0; round < 3; round++) {
+      const outcome = await runtime.attention(call, options).then(({ output }) => fingerprint(output.data), (error: { code?: string }) => error.code)
+      expect([expected, 'WorkerLostError', 'BackendUnavailableError']).toContain(outcome)
+      if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
+    }
+    expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
+  } finally {
+    await runtime.close()
+  }
+})
+
+test('a worker of another release is refused with a ProtocolError', async () => {
+  const { readFile } = await import('node:fs/promises')
+  const source = await readFile(workerFile, 'utf8')
+  const other = source.replace(/(PROTOCOL_VERSION\s*=\s*)\d+/, '$19999')
+  const code = other === source ? source.replace(/version:\s*1\b/, 'version: 9999') : other
+  expect(code).not.toBe(source)
+  const workerUrl = `data:text/javascript;base64,${Buffer.from(code).toString('base64')}`
+  const error: unknown = await createRuntime({ workers: 1, workerUrl }).then((runtime) => runtime.close(), (reason: unknown) => reason)
+  expect(error).toMatchObject({ code: 'ProtocolError' })
+})
+
+test('many short calls while workers die: each has the right bits or a typed error', async () => {
+  const small = normalTensor(random, [40, 8])
+  const smallCall = { query: small, key: small, value: small }
+  const crew = new WorkerCrew()
+  const runtime = await createRuntime({ workers: 2, workerFactory: crew.workerFactory })
+  const expected = fingerprint((await runtime.attention(smallCall)).output.data)
+  const calls: Promise<string | undefined>[] = []
+  for (let round = 0; round < 40; round++) {
+    calls.push(runtime.attention(smallCall, { chunkSize: 8 }).then(({ output }) => fingerprint(output.data), (error: { code?: string }) => error.code))
+    if (round % 10 === 5 && crew.alive.length > 0) void random.pick(crew.alive).terminate()
+    if (round % 4 === 0) await soon(2)
+  }
+  for (const outcome of await Promise.all(calls)) expect([expected, 'WorkerLostError']).toContain(outcome)
+  await runtime.close()
+  await crew.allExited()
+})
