@@ -1,0 +1,7 @@
+export { Module, type StateDict } from './module.ts'
+export { Parameter } from './parameter.ts'
+export type { LoadOptions, LoadReport } from './state-dict.ts'
+export { constant, heNormal, heUniform, normal, xavierNormal, xavierUniform, type RowRange, type WeightInitialisation } from './initialisers.ts'
+export { readSafetensors, readStateDict, writeSafetensors, type SafetensorsContent } from './safetensors.ts'
+export type { ByteSource } from './byte-reader.ts'
+export type { Seed } from './seed.ts'

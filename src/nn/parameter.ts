@@ -1,0 +1,35 @@
+import { checkedProduct } from '../core/integers.ts'
+import { allocate } from '../core/ledger.ts'
+import { probeSharedMemory } from '../core/shared-memory.ts'
+import type { Tensor } from '../core/tensor.ts'
+
+let nextParameterId = 1
+
+/**
+ * A learned tensor. Its elements stand in shared memory where that can be had, so that lanes read them without a copy. A
+ * lane packs a parameter once and keeps it until `version` changes.
+ */
+export class Parameter implements Tensor {
+  /** never used twice in a process */
+  readonly id: number = nextParameterId++
+  readonly shape: readonly number[]
+  /** row-major; whoever changes elements calls `touch` afterwards */
+  readonly data: Float32Array
+  #version = 0
+
+  /** Zeros of `shape`. @throws {MemoryBudgetError} when the engine refuses the allocation */
+  constructor(shape: readonly number[]) {
+    this.shape = [...shape]
+    const bytes = checkedProduct([...shape, 4], 'parameter')
+    this.data = new Float32Array(allocate('parameter', bytes, probeSharedMemory().available))
+  }
+
+  get version(): number {
+    return this.#version
+  }
+
+  /** Says that `data` was changed: lanes pack it again at the next use. */
+  touch(): void {
+    this.#version++
+  }
+}
