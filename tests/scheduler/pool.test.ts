@@ -1,0 +1,251 @@
+import { describe, expect, it } from 'vitest'
+import { BackendUnavailableError, RuntimeClosedError, WorkerLostError } from '../../src/core/errors.ts'
+import type { LaneConfig, Task } from '../../src/protocol/messages.ts'
+import type { Job, JobTask } from '../../src/scheduler/job.ts'
+import { MAX_TRIES } from '../../src/scheduler/job-state.ts'
+import { Pool } from '../../src/scheduler/pool.ts'
+import { FakeLane } from './fake-lane.ts'
+
+const config: LaneConfig = { kind: 'wasm', numerics: 'fast', wasm: null }
+
+function makePool(count: number, make: () => FakeLane = () => new FakeLane()): { pool: Pool; lanes: FakeLane[] } {
+  const lanes: FakeLane[] = []
+  const makeLane = (): FakeLane => {
+    const lane = make()
+    lanes.push(lane)
+    return lane
+  }
+  return { pool: new Pool({ lanes: new Array<LaneConfig>(count).fill(config), makeLane }), lanes }
+}
+
+interface TestJob extends Job {
+  readonly done: JobTask[]
+}
+
+function makeJob(costs: readonly number[], extra: Partial<Job> = {}): TestJob {
+  const done: JobTask[] = []
+  const tasks = costs.map((cost, index): JobTask => ({ tasks: [{ kind: 'attention', rowStart: index } as unknown as Task], needs: [index], group: index % 2, cost }))
+  return { tasks, done, sharedMemory: true, maxLanes: 99, depth: 1, signal: undefined, provide: () => new Float32Array(1), completed: (task) => void done.push(task), ...extra }
+}
+
+/** Lets every promise that can settle do so. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+describe('Pool', () => {
+  it('hands tasks out longest first, one a lane', async () => {
+    const { pool, lanes } = makePool(2)
+    await pool.open()
+    const job = makeJob([1, 5, 3])
+    const run = pool.run(job)
+    await settle()
+    expect(lanes.map((lane) => lane.requests[0]?.attach[0]?.id)).toEqual([1, 2])
+    lanes[1]?.finish()
+    await settle()
+    expect(lanes[1]?.requests[1]?.attach[0]?.id).toBe(0)
+    lanes[0]?.finish()
+    lanes[1]?.finish()
+    const outcome = await run
+    expect(outcome.lanes.map(({ tasks }) => tasks)).toEqual([1, 2])
+    expect(job.done).toHaveLength(3)
+    await pool.close()
+  })
+
+  it('keeps a second task waiting at a lane only while tasks are left for every lane', async () => {
+    const { pool, lanes } = makePool(2)
+    await pool.open()
+    const run = pool.run(makeJob([1, 1, 1, 1, 1, 1], { depth: 2 }))
+    await settle()
+    expect(lanes.map((lane) => lane.running)).toEqual([2, 2])
+    lanes[0]?.finish()
+    await settle()
+    expect(lanes.map((lane) => lane.running)).toEqual([2, 2])
+    lanes[0]?.finish()
+    await settle()
+    expect(lanes.map((lane) => lane.running)).toEqual([1, 2]) // the last one is left for whoever is idle first
+    for (let turn = 0; turn < 4; turn++) {
+      for (const lane of lanes) lane.finish()
+      await settle()
+    }
+    await run
+    await pool.close()
+  })
+
+  it('gives the task of a dead lane to another and replaces the lane', async () => {
+    const { pool, lanes } = makePool(2)
+    await pool.open()
+    const job = makeJob([2, 1])
+    const run = pool.run(job)
+    await settle()
+    lanes[0]?.die()
+    await settle()
+    expect(lanes).toHaveLength(3)
+    expect(lanes[2]?.requests[0]?.attach[0]?.id).toBe(0)
+    lanes[1]?.finish()
+    lanes[2]?.finish()
+    expect((await run).retries).toBe(1)
+    expect(job.done).toHaveLength(2)
+    await pool.close()
+  })
+
+  it('gives up with WorkerLostError after the stated number of tries', async () => {
+    const { pool, lanes } = makePool(1)
+    await pool.open()
+    const run = pool.run(makeJob([1]))
+    const failure = run.catch((error: unknown) => error)
+    for (let death = 0; death < MAX_TRIES; death++) {
+      await settle()
+      lanes.at(-1)?.die()
+    }
+    const error = await failure
+    expect(error).toBeInstanceOf(WorkerLostError)
+    expect(error).toMatchObject({ code: 'WorkerLostError', details: { tries: MAX_TRIES } })
+    await pool.close()
+  })
+
+  it('works again after a job was lost', async () => {
+    const { pool, lanes } = makePool(1)
+    await pool.open()
+    const lost = pool.run(makeJob([1])).catch((error: unknown) => error)
+    for (let death = 0; death < MAX_TRIES; death++) {
+      await settle()
+      lanes.at(-1)?.die()
+    }
+    await lost
+    const job = makeJob([1])
+    const run = pool.run(job)
+    await settle()
+    lanes.at(-1)?.finish()
+    await run
+    expect(job.done).toHaveLength(1)
+    await pool.close()
+  })
+
+  it('fails to open when no lane starts, with the first reason, and can be tried again', async () => {
+    const reason = new BackendUnavailableError('no worker')
+    await expect(makePool(2, () => new FakeLane(reason)).pool.open()).rejects.toBe(reason)
+    const { pool } = makePool(2)
+    await expect(pool.open()).resolves.toBeUndefined()
+    await pool.close()
+  })
+
+  it('opens when some lanes start, and uses those', async () => {
+    let made = 0
+    const { pool, lanes } = makePool(2, () => new FakeLane(made++ % 2 === 1 ? new Error('refused') : undefined))
+    await pool.open()
+    const job = makeJob([1, 1, 1])
+    const run = pool.run(job)
+    for (let turn = 0; turn < 4; turn++) {
+      await settle()
+      for (const lane of lanes) lane.finish()
+    }
+    await run
+    expect(job.done).toHaveLength(3)
+    await pool.close()
+  })
+
+  it('cancels where tasks run when the signal aborts, and rejects with its reason', async () => {
+    const { pool, lanes } = makePool(2)
+    await pool.open()
+    const controller = new AbortController()
+    const job = makeJob([1, 1, 1, 1], { signal: controller.signal })
+    const failure = pool.run(job).catch((error: unknown) => error)
+    await settle()
+    const reason = new Error('enough')
+    controller.abort(reason)
+    expect(await failure).toBe(reason)
+    expect(lanes.map((lane) => lane.cancelled)).toEqual([[1], [1]])
+    lanes[0]?.finish() // a result that comes too late counts for nothing
+    await settle()
+    expect(job.done).toHaveLength(0)
+    await pool.close()
+  })
+
+  it('rejects what is pending and what comes after close', async () => {
+    const { pool, lanes } = makePool(1)
+    await pool.open()
+    const failure = pool.run(makeJob([1])).catch((error: unknown) => error)
+    await settle()
+    await pool.close()
+    expect(await failure).toBeInstanceOf(RuntimeClosedError)
+    await expect(pool.run(makeJob([1]))).rejects.toBeInstanceOf(RuntimeClosedError)
+    expect(lanes.every((lane) => !lane.alive)).toBe(true)
+  })
+
+  it('passes a task error on, once, and stays usable', async () => {
+    const { pool, lanes } = makePool(1)
+    await pool.open()
+    const wrong = new Error('wrong')
+    const failure = pool.run(makeJob([1, 1])).catch((error: unknown) => error)
+    await settle()
+    lanes[0]?.fail(wrong)
+    expect(await failure).toBe(wrong)
+    const job = makeJob([1])
+    const run = pool.run(job)
+    await settle()
+    lanes[0]?.finish()
+    await run
+    await pool.close()
+  })
+
+  it('keeps a lane with its group by transfer, and lets go of what the next task does not need', async () => {
+    const { pool, lanes } = makePool(1)
+    await pool.open()
+    const needs = [[10, 1], [20, 2], [10, 3]]
+    const tasks = needs.map((ids, index): JobTask => ({ tasks: [{ kind: 'attention' } as unknown as Task], needs: ids, group: ids[0] ?? 0, cost: 3 - index }))
+    const job = { ...makeJob([]), tasks, sharedMemory: false }
+    const run = pool.run(job)
+    for (let turn = 0; turn < 3; turn++) {
+      await settle()
+      lanes[0]?.finish()
+    }
+    await run
+    expect(lanes[0]?.requests.map(({ attach }) => attach.map(({ id }) => id))).toEqual([[10, 1], [3], [20, 2]])
+    expect(lanes[0]?.requests.map(({ release }) => release)).toEqual([[], [1], [10, 3]])
+    expect(lanes[0]?.released).toEqual([20, 2])
+    await pool.close()
+  })
+
+  it('ends idle lanes on trim and starts them again when there is work', async () => {
+    const { pool, lanes } = makePool(1)
+    await pool.open()
+    await pool.trim()
+    expect(lanes[0]?.alive).toBe(false)
+    expect(pool.lanes()[0]?.residentBytes).toBe(0)
+    const run = pool.run(makeJob([1]))
+    await settle()
+    expect(lanes).toHaveLength(2)
+    lanes[1]?.finish()
+    await run
+    await pool.close()
+  })
+
+  it('keeps the process alive while a lane works, and not longer', async () => {
+    const { pool, lanes } = makePool(1)
+    await pool.open()
+    expect(lanes[0]?.keptAlive).toBe(false)
+    const run = pool.run(makeJob([1]))
+    await settle()
+    expect(lanes[0]?.keptAlive).toBe(true)
+    lanes[0]?.finish()
+    await run
+    await settle()
+    expect(lanes[0]?.keptAlive).toBe(false)
+    await pool.close()
+  })
+
+  it('grants a job no more lanes than its plan has', async () => {
+    const { pool, lanes } = makePool(3)
+    await pool.open()
+    const run = pool.run(makeJob([1, 1, 1], { maxLanes: 1 }))
+    await settle()
+    expect(lanes.map((lane) => lane.running)).toEqual([1, 0, 0])
+    for (let turn = 0; turn < 3; turn++) {
+      lanes[0]?.finish()
+      await settle()
+    }
+    await run
+    await pool.close()
+  })
+})
