@@ -1,18 +1,17 @@
 import type { AttentionOptions, AttentionResult, Runtime } from 'heddle'
 import { createRuntime } from 'heddle'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { DelayedCrew } from '../support/delayed-worker.ts'
 import { fullCase, singleCases, type Dims } from '../support/option-cases.ts'
 import { Random } from '../support/random.ts'
 import { fingerprint, normalTensor, shared } from '../support/tensors.ts'
+import { delayedWorkers } from '../support/wrapped-worker.ts'
 
-const slow = new DelayedCrew(new Random(101))
 const pools: Record<string, Runtime> = {}
 
 beforeAll(async () => {
   for (const workers of [0, 1, 2, 3]) pools[`${workers} workers`] = await createRuntime({ workers })
   pools['2 workers without shared memory'] = await createRuntime({ workers: 2, sharedMemory: 'never' })
-  pools['3 workers that answer late and in any order'] = await createRuntime({ workers: 3, workerFactory: slow.workerFactory })
+  pools['3 workers that answer late and in any order'] = await createRuntime({ workers: 3, workerFactory: delayedWorkers(new Random(101)) })
 })
 
 afterAll(async () => {
