@@ -90,8 +90,8 @@ export class AttentionJob implements Job {
   completed(jobTask: JobTask, results: readonly TaskResult[]): void {
     results.forEach((result, index) => {
       const task = jobTask.tasks[index]
-      const place = task === undefined ? undefined : this.#places.get(task as AttentionTask)
-      if (task !== undefined && place !== undefined) this.#take(task as AttentionTask, place, result as AttentionTaskResult)
+      const place = task === undefined ? undefined : this.#places.get(task)
+      if (task !== undefined && place !== undefined) this.#take(task, place, result)
     })
     this.ledger.remove('in flight', this.#staging.get(jobTask) ?? 0)
     this.#progress.step(jobTask.tasks.length, jobTask.cost)

@@ -21,8 +21,8 @@ export interface Partial {
  * @throws {ShapeError} when the shapes differ; {OptionError} when there are none
  */
 export function mergePartials(partials: readonly Partial[]): Partial {
-  const [first] = partials
-  if (!Array.isArray(partials) || first === undefined) throw new OptionError('mergePartials: expected a list of one partial or more, got none')
+  const first = Array.isArray(partials) ? (partials as readonly Partial[])[0] : undefined
+  if (first === undefined) throw new OptionError('mergePartials: expected a list of one partial or more, got none')
   partials.forEach((partial, index) => checkPartial(partial, first, index))
   const rows = first.logSumExp.data.length
   const output = new Float32Array(first.output.data.length)

@@ -163,7 +163,7 @@ export function checkTensor<Data extends TensorData>(what: string, Class: new (l
   if (!(candidate.data instanceof Class)) throw expected(what, `data as a ${Class.name}`, candidate.data)
   const shape: unknown = candidate.shape
   if (!Array.isArray(shape) || !shape.every(isSize)) throw new ShapeError(`${what}: expected a shape of integers ≥ 0, got ${Array.isArray(shape) ? formatShape(shape) : describe(shape)}`)
-  const elements = shape.reduce((product, size) => product * size, 1)
+  const elements = shape.reduce((product: number, size) => product * size, 1)
   if (elements !== candidate.data.length) throw new ShapeError(`${what}: expected ${elements} elements for shape ${formatShape(shape)}, got ${candidate.data.length}`)
 }
 
@@ -213,7 +213,7 @@ function resolveOut(out: AttentionOptions['out'], { outputShape }: Layout): Floa
 
 function resolveSignal(signal: unknown): AbortSignal | undefined {
   if (signal === undefined) return undefined
-  const candidate = signal as Partial<AbortSignal> | null
+  const candidate = signal as { aborted?: unknown; addEventListener?: unknown } | null
   if (typeof candidate !== 'object' || candidate === null || typeof candidate.aborted !== 'boolean' || typeof candidate.addEventListener !== 'function') {
     throw expected(named('signal'), 'an AbortSignal', signal)
   }

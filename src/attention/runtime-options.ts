@@ -1,6 +1,7 @@
 import { checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
 import type { LaneConfig, LaneKind } from '../protocol/messages.ts'
+import { LocalLane, WorkerLane } from '../scheduler/lane.ts'
 import type { PoolConfig } from '../scheduler/pool.ts'
 import type { AnyWorker } from '../scheduler/spawn-worker.ts'
 import type { Capabilities } from './capabilities.ts'
@@ -30,6 +31,10 @@ export interface RuntimeOptions {
 /** The options after all checks. */
 export interface ResolvedRuntimeOptions {
   readonly pool: PoolConfig
+  /** false: one lane, on the calling thread */
+  readonly onWorkers: boolean
+  /** a lane on the calling thread, for calls too small for a message; null where the user asked for GPU lanes */
+  readonly caller: PoolConfig | null
   readonly numerics: 'fast' | 'portable'
   readonly memoryBudgetBytes: number | undefined
   readonly sharedMemory: boolean
@@ -52,8 +57,11 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
   const kinds = laneKinds(options.workers, options.backend, capabilities)
   const wasm = await compileKernels(options.wasm)
   const config = (kind: LaneKind): LaneConfig => ({ kind, numerics, wasm })
+  const onCaller: PoolConfig = { lanes: [config('wasm')], makeLane: () => new LocalLane() }
   return {
-    pool: { lanes: kinds.map(config), local: config('wasm'), source: { workerFactory, workerUrl } },
+    pool: kinds.length === 0 ? onCaller : { lanes: kinds.map(config), makeLane: () => new WorkerLane({ workerFactory, workerUrl }) },
+    onWorkers: kinds.length > 0,
+    caller: kinds.length > 0 && kinds.every((kind) => kind === 'wasm') ? onCaller : null,
     numerics,
     memoryBudgetBytes,
     sharedMemory: sharedMemory === 'auto' && capabilities.threads,

@@ -1,13 +1,16 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { RuntimeClosedError } from '../core/errors.ts'
 import { allocate, Ledger } from '../core/ledger.ts'
 import { checkedProduct } from '../core/integers.ts'
 import { checkShape, type Tensor } from '../core/tensor.ts'
 import { planAttention, type AttentionPlan, type Transport } from '../plan/attention-plan.ts'
+import { worthAWorker } from '../plan/chunk-rows.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import { Pool } from '../scheduler/pool.ts'
 import { checkCall, checkShapes, planInputs, planRequest, resultsShared, type CheckedCall, type PlanContext } from './attention-call.ts'
 import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
+import { CallerLane } from './caller-lane.ts'
 import { hostFallbacks, machineMemoryBytes, probeCapabilities, type Capabilities } from './capabilities.ts'
 import { resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
 
@@ -23,6 +26,7 @@ export class Runtime {
   readonly capabilities: Capabilities
   readonly #options: ResolvedRuntimeOptions
   readonly #pool: Pool
+  readonly #caller: CallerLane | null
   #closing: Promise<void> | null = null
 
   /** @internal */
@@ -30,6 +34,7 @@ export class Runtime {
     this.capabilities = capabilities
     this.#options = options
     this.#pool = pool
+    this.#caller = options.caller === null ? null : new CallerLane(options.caller)
   }
 
   /** Lanes of the pool, and what each holds. */
@@ -51,13 +56,15 @@ export class Runtime {
     this.#checkOpen()
     const call = checkCall(inputs, options)
     call.options.signal?.throwIfAborted()
-    const request = planRequest(call, inputs, this.#planContext())
+    if (this.#isInline(call)) await this.#caller?.open()
+    const pool = this.#poolFor(call)
+    const request = planRequest(call, inputs, this.#planContext(pool))
     const plan = planAttention(request)
     const ledger = new Ledger()
-    ledger.add('lane arenas', this.#pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
+    ledger.add('lane arenas', pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
     const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
     const job = new AttentionJob(call.layout, call.options, arrays, request, plan, resultsShared(inputs), ledger)
-    const outcome = await this.#pool.run(job)
+    const outcome = await pool.run(job)
     job.finish()
     return { ...this.#result(call, job), report: this.#report(plan, job, outcome, ledger, performance.now() - startMs) }
   }
@@ -72,7 +79,8 @@ export class Runtime {
   plan(inputs: PlanInputs, options: AttentionOptions = {}): AttentionPlan {
     this.#checkOpen()
     const { shapes, arrays } = planInputs(inputs)
-    return planAttention(planRequest(checkShapes(shapes, options), arrays, this.#planContext()))
+    const call = checkShapes(shapes, options)
+    return planAttention(planRequest(call, arrays, this.#planContext(this.#poolFor(call))))
   }
 
   /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
@@ -85,32 +93,46 @@ export class Runtime {
   /** Ends idle workers, the only way to give WebAssembly memory back; the next call starts them again. */
   async trim(): Promise<void> {
     this.#checkOpen()
-    await this.#pool.trim()
+    await Promise.all([this.#pool.trim(), this.#caller?.pool.trim()])
   }
 
   /** Ends all workers. Pending calls reject with a RuntimeClosedError, and so does every later one. */
   close(): Promise<void> {
-    this.#closing ??= this.#pool.close()
+    this.#closing ??= Promise.all([this.#pool.close(), this.#caller?.pool.close()]).then(() => undefined)
     return this.#closing
+  }
+
+  /** `close()`, for `await using` where the host has it. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
   }
 
   #checkOpen(): void {
     if (this.#closing !== null) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
   }
 
-  #planContext(): PlanContext {
+  /** A message to a worker and back takes longer than a tiny call; a chunk size that was asked for is a wish for tasks. */
+  #isInline({ layout, options }: CheckedCall): boolean {
+    return options.chunkSize === undefined && !worthAWorker(layout.sizes, { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength })
+  }
+
+  #poolFor(call: CheckedCall): Pool {
+    return this.#caller !== null && this.#caller.usable && this.#isInline(call) ? this.#caller.pool : this.#pool
+  }
+
+  #planContext(pool: Pool): PlanContext {
     const memory = this.#options.memoryBudgetBytes
     const machine = memory === undefined ? machineMemoryBytes() : undefined
     return {
-      transport: this.#transport(),
-      lanes: this.#pool.lanes(),
+      transport: this.#transport(pool),
+      lanes: pool.lanes(),
       budgetBytes: memory ?? machine,
       budgetSource: memory === undefined ? 'a machine with memory' : 'a memory budget',
     }
   }
 
-  #transport(): Transport {
-    if (!this.#pool.onWorkers) return 'local'
+  #transport(pool: Pool): Transport {
+    if (!this.#options.onWorkers || pool !== this.#pool) return 'local'
     return this.#options.sharedMemory ? 'shared' : 'transfer'
   }
 
@@ -157,17 +179,6 @@ export class Runtime {
     }
   }
 }
-
-// Only where the host has it: Node 20 does not parse `await using`, but libraries may call the method by name.
-if (typeof Symbol.asyncDispose === 'symbol') {
-  Object.defineProperty(Runtime.prototype, Symbol.asyncDispose, {
-    value(this: Runtime): Promise<void> {
-      return this.close()
-    },
-  })
-}
-
-export interface Runtime extends AsyncDisposable {}
 
 /**
  * Starts a pool of workers.

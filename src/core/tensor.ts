@@ -49,7 +49,7 @@ export function formatShape(shape: readonly unknown[]): string {
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 40))
-  if (typeof value === 'object') return value.constructor?.name ?? 'an object'
+  if (typeof value === 'object') return Array.isArray(value) ? `an array of ${value.length}` : (value.constructor as { name?: string } | undefined)?.name ?? 'an object'
   if (typeof value === 'function') return 'a function'
-  return `${typeof value} ${String(value)}`
+  return `${typeof value} ${(value as number | boolean | bigint | symbol).toString()}`
 }

@@ -2,7 +2,7 @@ import { MemoryBudgetError } from '../core/errors.ts'
 import { ceilDivide } from '../core/integers.ts'
 import type { BytesByPurpose } from '../core/ledger.ts'
 import { attentionArenaBytes } from './arena.ts'
-import { scoreCount, visiblePairs, type AttentionSizes, type Visibility } from './attention-sizes.ts'
+import { attentionFlops, scoreCount, type AttentionSizes, type Visibility } from './attention-sizes.ts'
 import { defaultChunkRows, SMALLEST_TASK_FLOPS } from './chunk-rows.ts'
 import { explainPlan } from './explain.ts'
 
@@ -109,7 +109,7 @@ interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'tasks' | 'tasksPe
 /** From the fastest to the smallest: first fewer rows a chunk, then fewer lanes. */
 function* candidates(request: PlanRequest): Generator<Candidate> {
   const { sizes, chunkSize } = request
-  const flopsPerRow = flopsOf(request) / Math.max(1, sizes.batch * sizes.heads * sizes.queries)
+  const flopsPerRow = attentionFlops(request.sizes, request.visibility) / Math.max(1, sizes.batch * sizes.heads * sizes.queries)
   for (let lanes = request.lanes.length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
     const automatic = defaultChunkRows(sizes.batch * sizes.heads, sizes.queries, flopsPerRow, lanes)
     let chunkRows = chunkSize === undefined ? automatic : Math.max(1, Math.min(chunkSize, sizes.queries))
@@ -119,12 +119,6 @@ function* candidates(request: PlanRequest): Generator<Candidate> {
       chunkRows = Math.max(8, Math.floor(chunkRows / 2))
     }
   }
-}
-
-function flopsOf({ sizes, visibility }: PlanRequest): number {
-  let pairs = 0
-  for (let b = 0; b < sizes.batch; b++) pairs += visiblePairs(0, sizes.queries, b, visibility) * sizes.heads
-  return pairs * 2 * (sizes.headSize + sizes.valueSize)
 }
 
 function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flopsPerRow: number): Candidate {
@@ -199,7 +193,7 @@ function finishPlan(request: PlanRequest, candidate: Candidate, standardBytes: n
     sizes: request.sizes,
     transport: request.transport,
     laneKinds: request.lanes.slice(0, candidate.lanes).map((lane) => lane.kind),
-    flops: flopsOf(request),
+    flops: attentionFlops(request.sizes, request.visibility),
     bytes,
     totalBytes: sum(bytes),
     budgetBytes: request.budgetBytes,

@@ -42,6 +42,13 @@ export function visibleKeys(row: number, batch: number, see: Visibility): number
   return Math.max(0, last - first + 1)
 }
 
+/** Multiply-adds of the visible pairs, each counted as two operations. */
+export function attentionFlops(sizes: AttentionSizes, see: Visibility): number {
+  let pairs = 0
+  for (let b = 0; b < sizes.batch; b++) pairs += visiblePairs(0, sizes.queries, b, see) * sizes.heads
+  return pairs * 2 * (sizes.headSize + sizes.valueSize)
+}
+
 /** (query, key) pairs that rows [rowStart, rowStart + rows) see: exact where the count is linear in the row, else near. */
 export function visiblePairs(rowStart: number, rows: number, batch: number, see: Visibility): number {
   const steps = Math.min(rows, 16)

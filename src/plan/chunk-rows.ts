@@ -1,4 +1,5 @@
 import { ceilDivide, roundUp } from '../core/integers.ts'
+import { attentionFlops, type AttentionSizes, type Visibility } from './attention-sizes.ts'
 
 /** The guide's chunk, and the most rows that share one copy of a key block. */
 export const MAX_CHUNK_ROWS = 1024
@@ -8,6 +9,15 @@ const TILE_ROWS = 64
 const TASKS_PER_LANE = 4
 /** About 0.2 ms of one lane: less is not worth a message of its own. */
 export const SMALLEST_TASK_FLOPS = 6e6
+
+/**
+ * Whether a call is so small that a message to a worker would take longer than the work: then the calling thread does it.
+ * Kernels work on eight rows at once, so fewer take as long as eight.
+ */
+export function worthAWorker(sizes: AttentionSizes, visibility: Visibility): boolean {
+  const rows = Math.max(1, sizes.queries)
+  return attentionFlops(sizes, visibility) * (roundUp(rows, 8) / rows) >= SMALLEST_TASK_FLOPS
+}
 
 /**
  * Query rows a task: at most 1024, few enough that each lane gets four tasks or more, and enough that a task is worth its

@@ -28,7 +28,7 @@ export function installErrorTransfer(): void {
   const original = transferHandlers.get(THROWN)
   if (original === undefined) throw new Error('comlink has no "throw" transfer handler: its version is not supported')
   transferHandlers.set(THROWN, {
-    canHandle: original.canHandle,
+    canHandle: (value): value is unknown => original.canHandle(value),
     serialize: (thrown: unknown) => [toWire((thrown as { value: unknown }).value), []],
     deserialize: (wire: unknown) => {
       throw fromWire(wire as WireError | WireValue)

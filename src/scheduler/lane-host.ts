@@ -77,6 +77,6 @@ export class LaneHost implements LaneApi {
 
 /** The results' own buffers: they are handed over, not copied. */
 function buffersOf(results: readonly TaskResult[]): ArrayBuffer[] {
-  const arrays = results.flatMap((result) => Object.values(result)).filter((value) => ArrayBuffer.isView(value) && !isShared(value)) as ArrayBufferView<ArrayBuffer>[]
+  const arrays = results.flatMap((result): unknown[] => Object.values(result)).filter((value) => ArrayBuffer.isView(value) && !isShared(value)) as ArrayBufferView<ArrayBuffer>[]
   return [...new Set(arrays.map((array) => array.buffer))]
 }

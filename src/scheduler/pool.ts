@@ -2,20 +2,18 @@ import { BackendUnavailableError, RuntimeClosedError, WorkerLostError } from '..
 import type { LaneConfig, TaskResponse } from '../protocol/messages.ts'
 import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
-import { LaneLost, LocalLane, WorkerLane } from './lane.ts'
+import { LaneLost, type Lane } from './lane.ts'
 import { TaskCancelled } from './pacer.ts'
 import { Slot } from './slot.ts'
-import type { WorkerSource } from './spawn-worker.ts'
 
 /** A slot whose lane failed so often in a row is left empty until the next call. */
 const MAX_START_FAILURES = 3
 
 export interface PoolConfig {
-  /** one entry a lane; empty: one lane on the calling thread */
+  /** one entry a lane */
   readonly lanes: readonly LaneConfig[]
-  /** the lane of the calling thread, when `lanes` is empty */
-  readonly local: LaneConfig
-  readonly source: WorkerSource
+  /** a worker for a lane, or its stand-in on the calling thread; called again when a lane must be replaced */
+  readonly makeLane: () => Lane
 }
 
 /** What a plan and a report say of a lane. */
@@ -30,19 +28,14 @@ export interface LaneFacts {
 export class Pool {
   readonly #slots: readonly Slot[]
   readonly #jobs: JobState[] = []
-  /** false: one lane, on the calling thread */
-  readonly onWorkers: boolean
   #nextJobId = 1
   #closed = false
 
   constructor(config: PoolConfig) {
-    this.onWorkers = config.lanes.length > 0
     const onResident = (change: number): void => {
       for (const state of this.#jobs) state.job.laneGrew?.(change)
     }
-    this.#slots = this.onWorkers
-      ? config.lanes.map((lane, index) => new Slot(index, lane, () => new WorkerLane(config.source), onResident))
-      : [new Slot(0, config.local, () => new LocalLane(), onResident)]
+    this.#slots = config.lanes.map((lane, index) => new Slot(index, lane, config.makeLane, onResident))
   }
 
   get size(): number {
@@ -89,7 +82,6 @@ export class Pool {
 
   /** Ends the lanes that have nothing to do; they come back with the next call. */
   async trim(): Promise<void> {
-    if (!this.onWorkers) return
     await Promise.all(this.#slots.filter((slot) => slot.ready && slot.inFlight.size === 0).map((slot) => slot.stop()))
   }
 
@@ -103,8 +95,10 @@ export class Pool {
     await Promise.all(this.#slots.map((slot) => slot.stop()))
   }
 
-  #start(slot: Slot): Promise<void> {
-    return slot.start((reason) => this.#lost(slot, reason))
+  async #start(slot: Slot): Promise<void> {
+    await slot.start((reason) => this.#lost(slot, reason))
+    if (this.#closed) await slot.stop()
+    else this.#pump()
   }
 
   /** Gives tasks to every lane that has room, the oldest job first, and starts lanes where tasks wait for one. */
@@ -209,10 +203,7 @@ export class Pool {
   }
 
   #revive(slot: Slot): void {
-    this.#start(slot).then(
-      () => (this.#closed ? void slot.stop() : this.#pump()),
-      () => this.#pump(),
-    )
+    this.#start(slot).catch(() => this.#pump())
   }
 
   /** No lane runs and none can be started. */

@@ -13,5 +13,5 @@ function workerEndpoint(): Endpoint {
   const host = (globalThis as { process?: { getBuiltinModule?: (id: string) => unknown } }).process
   const threads = host?.getBuiltinModule?.('node:worker_threads') as { parentPort?: NodePort | null } | undefined
   if (threads?.parentPort) return nodeEndpoint(threads.parentPort)
-  return globalThis as unknown as Endpoint
+  return globalThis
 }

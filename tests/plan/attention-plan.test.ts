@@ -1,0 +1,118 @@
+import { describe, expect, it } from 'vitest'
+import { MemoryBudgetError } from '../../src/core/errors.ts'
+import { planAttention, type PlanRequest } from '../../src/plan/attention-plan.ts'
+
+const MEBI = 2 ** 20
+
+/** One head over n tokens of D = 64 on two lanes over shared memory, plain inputs. */
+function request(n: number, extra: Partial<PlanRequest> = {}): PlanRequest {
+  const tensorBytes = n * 64 * 4
+  return {
+    sizes: { batch: 1, heads: 1, keyValueHeads: 1, queries: n, keys: n, headSize: 64, valueSize: 64 },
+    visibility: { causal: false, windowBefore: Infinity, windowAfter: Infinity, queryOffset: [0], keyLength: [n] },
+    mode: 'chunked',
+    chunkSize: undefined,
+    transport: 'shared',
+    lanes: [
+      { kind: 'wasm', residentBytes: 0 },
+      { kind: 'wasm', residentBytes: 0 },
+    ],
+    inputs: [
+      { shared: false, bytes: tensorBytes, headBytes: 0, rowBytes: 256 },
+      { shared: false, bytes: tensorBytes, headBytes: tensorBytes, rowBytes: 0 },
+      { shared: false, bytes: tensorBytes, headBytes: tensorBytes, rowBytes: 0 },
+    ],
+    results: { output: { rowBytes: 256, rows: n, direct: false, owned: true } },
+    selection: null,
+    fixedBytes: {},
+    budgetBytes: undefined,
+    budgetSource: 'a memory budget',
+    ...extra,
+  }
+}
+
+describe('planAttention', () => {
+  it('lists every byte by purpose', () => {
+    const plan = planAttention(request(65536))
+    expect(plan.bytes['output']).toBe(16 * MEBI)
+    expect(plan.bytes['input copies']).toBe(48 * MEBI)
+    expect(plan.bytes['in flight']).toBe(4 * plan.chunkRows * 256)
+    expect(plan.totalBytes).toBe(Object.values(plan.bytes).reduce((a, b) => a + b, 0))
+    expect(plan.budgetedBytes).toBe(plan.totalBytes - 16 * MEBI)
+    expect(plan.standardBytes).toBe(65536 * 65536 * 4)
+  })
+
+  it('grows with n, not with n²', () => {
+    const small = planAttention(request(65536))
+    const large = planAttention(request(4 * 65536))
+    expect(large.totalBytes / small.totalBytes).toBeLessThan(4)
+    expect(large.standardBytes / small.standardBytes).toBe(16)
+  })
+
+  it('takes chunks of at most 1024 rows, small enough for four tasks a lane', () => {
+    expect(planAttention(request(65536)).chunkRows).toBe(1024)
+    const plan = planAttention(request(2048))
+    expect(plan.tasks).toBeGreaterThanOrEqual(8)
+    expect(planAttention(request(65536, { chunkSize: 7 })).chunkRows).toBe(7)
+    expect(planAttention(request(100, { chunkSize: 5000 })).chunkRows).toBe(100)
+  })
+
+  it('makes work under 0.2 ms one task', () => {
+    const plan = planAttention(request(64))
+    expect(plan.tasks).toBe(1)
+    const heads = request(32)
+    const many = planAttention({ ...heads, sizes: { ...heads.sizes, heads: 8, keyValueHeads: 8 } })
+    expect(many.tasks).toBe(8)
+    expect(many.tasksPerMessage).toBe(8)
+  })
+
+  it('shrinks the chunks to fit a budget, then takes fewer lanes', () => {
+    const free = planAttention(request(65536))
+    const tight = planAttention(request(65536, { budgetBytes: free.budgetedBytes - 1 }))
+    expect(tight.chunkRows).toBeLessThan(free.chunkRows)
+    expect(tight.budgetedBytes).toBeLessThan(free.budgetedBytes)
+  })
+
+  it('says which budget would do when nothing fits, and that one does', () => {
+    let error: unknown
+    try {
+      planAttention(request(65536, { budgetBytes: 1000 }))
+    } catch (caught) {
+      error = caught
+    }
+    expect(error).toBeInstanceOf(MemoryBudgetError)
+    const smallest = (error as MemoryBudgetError).smallestBudgetBytes ?? 0
+    expect((error as Error).message).toContain(`at least ${smallest} bytes`)
+    expect(planAttention(request(65536, { budgetBytes: smallest })).budgetedBytes).toBe(smallest)
+    expect(() => planAttention(request(65536, { budgetBytes: smallest - 1 }))).toThrow(MemoryBudgetError)
+  })
+
+  it('counts copies for each lane by transfer', () => {
+    const plan = planAttention(request(65536, { transport: 'transfer' }))
+    expect(plan.bytes['head copies']).toBe(2 * 32 * MEBI)
+    expect(plan.bytes['input copies']).toBeUndefined()
+    expect(plan.depth).toBe(1)
+  })
+
+  it('counts no copy of what is shared already', () => {
+    const plain = request(4096)
+    const plan = planAttention({ ...plain, inputs: plain.inputs.map((input) => ({ ...input, shared: true })), results: { output: { rowBytes: 256, rows: 4096, direct: true, owned: true } } })
+    expect(plan.bytes['input copies']).toBeUndefined()
+    expect(plan.bytes['in flight']).toBeUndefined()
+  })
+
+  it('counts the pairs that causal order hides out of the work', () => {
+    const full = planAttention(request(4096)).flops
+    const base = request(4096)
+    const causal = planAttention({ ...base, visibility: { ...base.visibility, causal: true } }).flops
+    expect(causal / full).toBeCloseTo((4096 + 1) / (2 * 4096), 4)
+  })
+
+  it('explains itself in a few lines', () => {
+    const text = planAttention(request(65536)).explain()
+    expect(text).toContain('chunked attention')
+    expect(text).toContain('query [1, 1, 65536, 64]')
+    expect(text).toMatch(/input copies +48\.0 MiB/)
+    expect(text).toContain('would take 16.0 GiB')
+  })
+})
