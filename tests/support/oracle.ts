@@ -1,4 +1,4 @@
-import { normalise, outputInLayout, rowShape, type AttentionInputs, type MathOptions, type Problem } from './problem.ts'
+import { inLayout, normalise, rowShape, type AttentionInputs, type MathOptions, type Problem } from './problem.ts'
 import { keepMask } from './philox.ts'
 import { exactly, inSingle, isAllowed, offsetOf, scoreOf, type Round } from './score.ts'
 
@@ -44,7 +44,7 @@ export function attentionReference(inputs: AttentionInputs, options: MathOptions
     ({ exact: exact[name], plain: plain[name], shape })
   return {
     problem,
-    output: { exact: exact.output, plain: plain.output, shape: outputInLayout(problem, exact.output).shape },
+    output: { exact: exact.output, plain: plain.output, shape: inLayout(problem, exact.output, problem.H, problem.M, problem.Dv).shape },
     weights: pair('weights', [...rows, problem.N]),
     logSumExp: pair('logSumExp', rows),
     entropy: pair('entropy', rows),
@@ -68,7 +68,7 @@ export function attentionOracle(problem: Problem, round: Round): OracleResult {
   }
   for (let row = 0; row < rows; row++) {
     const [b, h, i] = [Math.floor(row / (H * M)), Math.floor(row / M) % H, row % M]
-    const allowed = Array.from({ length: N }, (_, j) => j).filter((j) => isAllowed(problem, b, h, i, j))
+    const allowed = allowedKeys(problem, b, h, i)
     const weights = result.weights.subarray(row * N, (row + 1) * N)
     result.logSumExp[row] = softmaxInto(weights, allowed, (j) => scoreOf(problem, b, h, i, j, round), round)
     weigh(problem, b, h, i, allowed, weights, dense.subarray(row * Dv, (row + 1) * Dv), round)
@@ -78,7 +78,12 @@ export function attentionOracle(problem: Problem, round: Round): OracleResult {
     result.maxIndex[row] = statistics.maxIndex
     result.meanDistance[row] = statistics.meanDistance
   }
-  return { ...result, output: outputInLayout(problem, dense).data }
+  return { ...result, output: inLayout(problem, dense, H, M, Dv).data }
+}
+
+/** Keys that query i of (b, h) may attend to, ascending. */
+export function allowedKeys(problem: Problem, b: number, h: number, i: number): number[] {
+  return Array.from({ length: problem.N }, (_, j) => j).filter((j) => isAllowed(problem, b, h, i, j))
 }
 
 /** Softmax over the allowed keys, 0 elsewhere; returns the log-sum-exp, −∞ where no key is allowed. */

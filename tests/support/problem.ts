@@ -87,13 +87,17 @@ function headsLast(data: Float64Array, B: number, H: number, N: number, D: numbe
   return out
 }
 
-/** The output in the query's layout, from dense [B, H, M, Dv]. */
-export function outputInLayout(problem: Problem, output: Float64Array): { data: Float64Array; shape: readonly number[] } {
-  const { layout, B, H, M, Dv } = problem
-  if (layout === '[N, D]') return { data: output, shape: [M, Dv] }
-  if (layout === '[B, N, D]') return { data: output, shape: [B, M, Dv] }
-  if (layout === '[B, H, N, D]') return { data: output, shape: [B, H, M, Dv] }
-  return { data: headsLast(output, B, H, M, Dv), shape: [B, M, H * Dv] }
+interface Laid {
+  readonly data: Float64Array
+  readonly shape: readonly number[]
+}
+
+/** Dense [B, heads, rows, size] in the layout of the call's inputs. */
+export function inLayout({ layout, B }: Problem, dense: Float64Array, heads: number, rows: number, size: number): Laid {
+  if (layout === '[N, D]') return { data: dense, shape: [rows, size] }
+  if (layout === '[B, N, D]') return { data: dense, shape: [B, rows, size] }
+  if (layout === '[B, H, N, D]') return { data: dense, shape: [B, heads, rows, size] }
+  return { data: headsLast(dense, B, heads, rows, size), shape: [B, rows, heads * size] }
 }
 
 /** S without N: [M], [B, M] or [B, H, M]. */
@@ -102,14 +106,14 @@ export function rowShape({ layout, B, H, M }: Problem): readonly number[] {
   return layout === '[B, N, D]' ? [B, M] : [B, H, M]
 }
 
-/** Element (b, h, i, j) of a tensor that broadcasts to the score shape, aligned at the right. */
+/** Where element (b, h, i, j) of the scores stands in a tensor that broadcasts to the score shape, aligned at the right. */
+export function broadcastIndex({ layout }: Problem, shape: readonly number[], [b, h, i, j]: Shape4): number {
+  const full = { '[N, D]': [i, j], '[B, N, D]': [b, i, j], '[B, H, N, D]': [b, h, i, j], '[B, N, E]': [b, h, i, j] }[layout]
+  const aligned = full.slice(full.length - shape.length)
+  return shape.reduce((flat, size, axis) => flat * size + (size === 1 ? 0 : aligned[axis]!), 0)
+}
+
+/** Element (b, h, i, j) of such a tensor. */
 export function broadcastAt<Data extends TensorData>(problem: Problem, tensor: Tensor<Data>, index: Shape4): number {
-  const [b, h, i, j] = index
-  const full = { '[N, D]': [i, j], '[B, N, D]': [b, i, j], '[B, H, N, D]': [b, h, i, j], '[B, N, E]': [b, h, i, j] }[problem.layout]
-  const aligned = full.slice(full.length - tensor.shape.length)
-  let flat = 0
-  tensor.shape.forEach((size, axis) => {
-    flat = flat * size + (size === 1 ? 0 : aligned[axis]!)
-  })
-  return tensor.data[flat]!
+  return tensor.data[broadcastIndex(problem, tensor.shape, index)]!
 }

@@ -1,0 +1,117 @@
+import { allowedKeys, attentionOracle, type Reference } from './oracle.ts'
+import { keepMask } from './philox.ts'
+import { broadcastIndex, inLayout, normalise, type AttentionInputs, type MathOptions, type Problem } from './problem.ts'
+import type { Tensor } from '../../src/core/tensor.ts'
+import { dotOf, exactly, inSingle, offsetOf, type Round } from './score.ts'
+
+/** Gradients in the layouts of what they belong to. */
+export interface BackwardReference {
+  readonly dQuery: Reference
+  readonly dKey: Reference
+  readonly dValue: Reference
+  readonly dBias?: Reference
+  readonly dAlibiSlopes?: Reference
+}
+
+/** Dense gradients: [B, H, M, D], [B, Hkv, N, D], [B, Hkv, N, Dv], the bias's shape, and the slopes' length. */
+interface Gradients {
+  readonly dQuery: Float64Array
+  readonly dKey: Float64Array
+  readonly dValue: Float64Array
+  readonly dBias: Float64Array
+  readonly dAlibiSlopes: Float64Array
+}
+
+/** The gradients of Σ output·dOutput, by the chain rule over the plain algorithm, in float64 and in float32. */
+export function backwardReference(inputs: AttentionInputs, dOutput: Tensor, options: MathOptions = {}): BackwardReference {
+  const problem = normalise(inputs, options)
+  const { H, Hkv, M, N, D, Dv } = problem
+  // dOutput has the query's layout, so that it is split into heads the way a query is.
+  const dense = normalise({ ...inputs, query: dOutput }, options).query
+  const [exact, plain] = [gradients(problem, dense, exactly), gradients(problem, dense, inSingle)]
+  const laid = (name: 'dQuery' | 'dKey' | 'dValue', heads: number, rows: number, size: number): Reference => {
+    const { data, shape } = inLayout(problem, exact[name], heads, rows, size)
+    return { exact: data, plain: inLayout(problem, plain[name], heads, rows, size).data, shape }
+  }
+  const { bias, alibiSlopes } = options
+  return {
+    dQuery: laid('dQuery', H, M, D),
+    dKey: laid('dKey', Hkv, N, D),
+    dValue: laid('dValue', Hkv, N, Dv),
+    ...(bias ? { dBias: { exact: exact.dBias, plain: plain.dBias, shape: bias.shape } } : {}),
+    ...(alibiSlopes ? { dAlibiSlopes: { exact: exact.dAlibiSlopes, plain: plain.dAlibiSlopes, shape: [alibiSlopes.length] } } : {}),
+  }
+}
+
+function gradients(problem: Problem, dOutput: Float32Array, round: Round): Gradients {
+  const { B, H, M, N, query, key, value, options } = problem
+  const { weights } = attentionOracle(problem, round)
+  const into: Gradients = {
+    dQuery: new Float64Array(query.length),
+    dKey: new Float64Array(key.length),
+    dValue: new Float64Array(value.length),
+    dBias: new Float64Array(options.bias?.data.length ?? 0),
+    dAlibiSlopes: new Float64Array(options.alibiSlopes?.length ?? 0),
+  }
+  for (let row = 0; row < B * H * M; row++) {
+    const [b, h, i] = [Math.floor(row / (H * M)), Math.floor(row / M) % H, row % M]
+    const allowed = allowedKeys(problem, b, h, i)
+    const dWeights = throughValues(problem, [b, h, i], allowed, weights.subarray(row * N, (row + 1) * N), dOutput, into, round)
+    throughScores(problem, [b, h, i], allowed, weights.subarray(row * N, (row + 1) * N), dWeights, into, round)
+  }
+  return into
+}
+
+type Row = readonly [b: number, h: number, i: number]
+
+/** dV += dropout(P)ᵀ·dO; returns dP = dropout(dO·Vᵀ), at the allowed keys. */
+function throughValues(
+  problem: Problem, [b, h, i]: Row, allowed: readonly number[], weights: Float64Array, dOutput: Float32Array, into: Gradients, round: Round,
+): Map<number, number> {
+  const { H, Hkv, M, N, Dv, value, options: { dropout } } = problem
+  const start = (b * Hkv + Math.floor((h * Hkv) / H)) * N * Dv
+  const dRow = dOutput.subarray(((b * H + h) * M + i) * Dv, ((b * H + h) * M + i + 1) * Dv)
+  const keep = dropout && keepMask(dropout.seed, dropout.probability, b * H + h, i, N)
+  const dWeights = new Map<number, number>()
+  for (const j of allowed) {
+    const factor = !dropout ? 1 : keep?.[j] ? round(1 / round(1 - dropout.probability)) : 0
+    let dWeight = 0
+    for (let c = 0; c < Dv; c++) {
+      const at = start + j * Dv + c
+      dWeight = round(dWeight + round(dRow[c]! * value[at]!))
+      into.dValue[at] = round(into.dValue[at]! + round(round(weights[j]! * factor) * dRow[c]!))
+    }
+    dWeights.set(j, round(dWeight * factor))
+  }
+  return dWeights
+}
+
+/** dS = P·(dP − Σ P·dP), then back through ALiBi, bias, softcap and scale into dQ and dK. */
+function throughScores(
+  problem: Problem, [b, h, i]: Row, allowed: readonly number[], weights: Float64Array, dWeights: Map<number, number>, into: Gradients, round: Round,
+): void {
+  const { H, Hkv, M, N, D, query, key, options: { bias, alibiSlopes, softcap = 0, scale = 1 / Math.sqrt(D) } } = problem
+  const queryStart = ((b * H + h) * M + i) * D
+  const mean = allowed.reduce((sum, j) => round(sum + round(weights[j]! * dWeights.get(j)!)), 0)
+  for (const j of allowed) {
+    let dScore = round(weights[j]! * round(dWeights.get(j)! - mean))
+    if (alibiSlopes) {
+      const at = alibiSlopes.length === H ? h : b * H + h
+      into.dAlibiSlopes[at] = round(into.dAlibiSlopes[at]! - round(dScore * Math.abs(i + offsetOf(problem, b) - j)))
+    }
+    if (bias) {
+      const at = broadcastIndex(problem, bias.shape, [b, h, i, j])
+      into.dBias[at] = round(into.dBias[at]! + dScore)
+    }
+    if (softcap > 0) {
+      const capped = round(Math.tanh(round(round(round(scale) * dotOf(problem, b, h, i, j, round)) / round(softcap))))
+      dScore = round(dScore * round(1 - round(capped * capped)))
+    }
+    const dDot = round(dScore * round(scale))
+    const keyStart = ((b * Hkv + Math.floor((h * Hkv) / H)) * N + j) * D
+    for (let c = 0; c < D; c++) {
+      into.dQuery[queryStart + c] = round(into.dQuery[queryStart + c]! + round(dDot * key[keyStart + c]!))
+      into.dKey[keyStart + c] = round(into.dKey[keyStart + c]! + round(dDot * query[queryStart + c]!))
+    }
+  }
+}
