@@ -1,3 +1,4 @@
+import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../protocol/task.ts'
 
 export type BackendKind = 'wasm' | 'webgpu'
@@ -20,6 +21,8 @@ export interface Backend {
   residentBytes(): number
   /** Computes the chunk into its destinations. A slice is written only when the whole task is done. */
   attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult>
+  /** Runs a stage over its chunk of rows. Absent: this backend has no row-wise kernels. */
+  rows?(task: RowStageTask, context: TaskContext): Promise<RowStageResult>
   /** Forgets what it cached of these arrays. */
   release?(ids: readonly ArrayId[]): void
   dispose(): void

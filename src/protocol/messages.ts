@@ -1,3 +1,4 @@
+import type { RowStageResult, RowStageTask } from './stage.ts'
 import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult } from './task.ts'
 
 /** Raised with every change of what crosses threads; a worker of another version is refused with a ProtocolError. */
@@ -30,8 +31,8 @@ export interface TaskRequest {
   readonly tasks: readonly Task[]
 }
 
-export type Task = AttentionTask
-export type TaskResult = AttentionTaskResult
+export type Task = AttentionTask | RowStageTask
+export type TaskResult = AttentionTaskResult | RowStageResult
 
 export interface TaskResponse {
   /** one a task, in order */

@@ -1,8 +1,8 @@
 import { transfer } from 'comlink'
 import type { Backend, TaskContext } from '../backends/backend.ts'
-import { ProtocolError } from '../core/errors.ts'
+import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
-import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
+import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type Task, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, TaskArray } from '../protocol/task.ts'
 import { createBackend } from './create-backend.ts'
 import { Pacer, TaskCancelled } from './pacer.ts'
@@ -54,7 +54,7 @@ export class LaneHost implements LaneApi {
     const pacer = new Pacer(isCancelled)
     const context: TaskContext = { array: (id) => this.#array(id), pace: () => pacer.pace() }
     const results: TaskResult[] = []
-    for (const task of tasks) results.push(await backend.attention(task, context))
+    for (const task of tasks) results.push(await runTask(backend, task, context))
     return transfer({ results, residentBytes: backend.residentBytes() }, buffersOf(results))
   }
 
@@ -75,8 +75,14 @@ export class LaneHost implements LaneApi {
   }
 }
 
+function runTask(backend: Backend, task: Task, context: TaskContext): Promise<TaskResult> {
+  if (task.kind === 'attention') return backend.attention(task, context)
+  if (backend.rows === undefined) throw new BackendUnavailableError(`lane: expected a backend with row-wise kernels, got ${backend.kind}`)
+  return backend.rows(task, context)
+}
+
 /** The results' own buffers: they are handed over, not copied. */
 function buffersOf(results: readonly TaskResult[]): ArrayBuffer[] {
-  const arrays = results.flatMap((result): unknown[] => Object.values(result)).filter((value) => ArrayBuffer.isView(value) && !isShared(value)) as ArrayBufferView<ArrayBuffer>[]
+  const arrays = results.flatMap((result): unknown[] => Object.values(result).flat()).filter((value) => ArrayBuffer.isView(value) && !isShared(value)) as ArrayBufferView<ArrayBuffer>[]
   return [...new Set(arrays.map((array) => array.buffer))]
 }
