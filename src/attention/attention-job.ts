@@ -90,8 +90,9 @@ export class AttentionJob implements Job {
   completed(jobTask: JobTask, results: readonly TaskResult[]): void {
     results.forEach((result, index) => {
       const task = jobTask.tasks[index]
-      const place = task === undefined ? undefined : this.#places.get(task)
-      if (task !== undefined && place !== undefined) this.#take(task, place, result)
+      if (task?.kind !== 'attention') return
+      const place = this.#places.get(task)
+      if (place !== undefined) this.#take(task, place, result as AttentionTaskResult)
     })
     this.ledger.remove('in flight', this.#staging.get(jobTask) ?? 0)
     this.#progress.step(jobTask.tasks.length, jobTask.cost)
