@@ -2,6 +2,7 @@ import { isShared } from '../core/shared-memory.ts'
 import { formatShape, type Tensor } from '../core/tensor.ts'
 import { expected, checkNames } from '../core/check.ts'
 import type { PlannedInput, PlanRequest, Transport } from '../plan/attention-plan.ts'
+import { keySplits } from '../plan/key-splits.ts'
 import type { AttentionInputs, AttentionOptions } from './attention-options.ts'
 import { resolveLayout, type InputShapes, type Layout } from './layout.ts'
 import { sameMemory } from './operands.ts'
@@ -70,11 +71,18 @@ export function planRequest({ layout, options }: CheckedCall, arrays: Partial<At
     visibility: { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength },
     mode: options.mode,
     chunkSize: options.chunkSize,
+    keySplits: callSplits(layout, options).length,
     inputs: plannedInputs(layout, options, arrays),
     results,
     selection: selection === null || options.settings.standard ? null : { rows: [...new Set(selection.rows)].sort((a, b) => a - b), heads: new Set(selection.heads).size },
     fixedBytes: selection === null ? {} : { weights: selectionElements(sizes, selection) * 4 },
   }
+}
+
+/** Partials merge output and log-sum-exp alone: with statistics, weights or the whole matrix the keys stay in one piece. */
+export function callSplits({ sizes }: Layout, options: ResolvedOptions): { keyStart: number; keyEnd: number }[] {
+  const whole = options.statistics || options.weights !== 'none' || options.settings.standard
+  return whole ? [{ keyStart: 0, keyEnd: sizes.keys }] : keySplits(sizes)
 }
 
 function plannedInputs({ sizes }: Layout, options: ResolvedOptions, arrays: Partial<AttentionInputs>): PlannedInput[] {

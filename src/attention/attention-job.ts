@@ -2,13 +2,15 @@ import type { Ledger } from '../core/ledger.ts'
 import { stagingRowBytes, type AttentionPlan, type PlanRequest } from '../plan/attention-plan.ts'
 import { visiblePairs, type Visibility } from '../plan/attention-sizes.ts'
 import type { TaskResult } from '../protocol/messages.ts'
-import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult, Slice } from '../protocol/task.ts'
+import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult, Slice, TaskArray } from '../protocol/task.ts'
 import type { Job, JobTask } from '../scheduler/job.ts'
+import { callSplits } from './attention-call.ts'
 import type { Layout, Strides } from './layout.ts'
 import { Operands } from './operands.ts'
 import { ProgressMeter } from './progress.ts'
 import type { ResolvedOptions } from './resolve-options.ts'
 import { Results } from './results.ts'
+import { SplitKeys } from './split-keys.ts'
 import { WeightSelectionResult } from './weight-selection.ts'
 
 export interface InputArrays {
@@ -23,6 +25,8 @@ interface Place {
   readonly head: number
   readonly rowStart: number
   readonly rows: number
+  /** which part of the keys */
+  readonly part: number
 }
 
 /** One attention call as work for the pool: cuts the rows into tasks, provides their data, puts their results into place. */
@@ -37,6 +41,8 @@ export class AttentionJob implements Job {
   tiles = 0
   skippedTiles = 0
   readonly #operands: Operands
+  readonly #splits: readonly { readonly keyStart: number; readonly keyEnd: number }[]
+  readonly #parts: SplitKeys
   readonly #places = new Map<AttentionTask, Place>()
   readonly #staging = new Map<JobTask, number>()
   readonly #stagingRowBytes: number
@@ -57,7 +63,11 @@ export class AttentionJob implements Job {
     this.signal = options.signal
     this.#stagingRowBytes = stagingRowBytes(request)
     this.#operands = new Operands(plan.transport, ledger)
-    this.results = new Results(layout, options, plan.transport, sharedResults, ledger, (array) => this.#operands.destination(array))
+    const { batch, heads, queries, valueSize } = layout.sizes
+    this.#splits = callSplits(layout, options)
+    this.#parts = new SplitKeys(this.#splits.length, valueSize, batch * heads * queries, ledger)
+    const inPlace = this.#splits.length > 1 ? null : (array: TaskArray): ArrayId => this.#operands.destination(array)
+    this.results = new Results(layout, options, plan.transport, sharedResults, ledger, inPlace)
     this.selection = typeof options.weights === 'string' ? null : new WeightSelectionResult(layout.sizes, options.weights, ledger, sharedResults)
     this.tasks = this.#bundle(layout.sizes.keys === 0 ? [] : this.#cut(request.visibility))
     if (this.tasks.length === 0) this.results.fillEmpty()
@@ -104,9 +114,11 @@ export class AttentionJob implements Job {
     if (this.selection !== null && matrix instanceof Float32Array) this.selection.gather(matrix)
   }
 
-  #take(task: AttentionTask, { batch, head, rowStart, rows }: Place, result: AttentionTaskResult): void {
-    this.tiles += result.tiles
-    this.skippedTiles += result.skippedTiles
+  #take(task: AttentionTask, { batch, head, rowStart, rows, part }: Place, partResult: AttentionTaskResult): void {
+    this.tiles += partResult.tiles
+    this.skippedTiles += partResult.skippedTiles
+    const result = this.#splits.length === 1 ? partResult : this.#parts.add(`${batch}:${head}:${rowStart}`, part, rows, partResult)
+    if (result === undefined) return
     this.results.place(batch, head, rowStart, rows, result)
     const { keys } = this.layout.sizes
     task.weightRows?.forEach((row, index) => {
@@ -126,9 +138,12 @@ export class AttentionJob implements Job {
         for (let rowStart = 0; rowStart < queries; rowStart += this.plan.chunkRows) {
           const rows = Math.min(this.plan.chunkRows, queries - rowStart)
           const cost = visiblePairs(rowStart, rows, b, visibility) * 2 * (headSize + valueSize)
-          const task = this.#task(b, h, keyValueHead, rowStart, rows)
-          this.#places.set(task, { batch: b, head: h, rowStart, rows })
-          cut.push({ task, cost, group: b * keyValueHeads + keyValueHead })
+          const whole = this.#task(b, h, keyValueHead, rowStart, rows)
+          for (const [part, split] of this.#splits.entries()) {
+            const task = this.#splits.length === 1 ? whole : { ...whole, ...split, output: true as const, logSumExp: true as const }
+            this.#places.set(task, { batch: b, head: h, rowStart, rows, part })
+            cut.push({ task, cost: cost / this.#splits.length, group: b * keyValueHeads + keyValueHead })
+          }
         }
       }
     }
@@ -206,6 +221,7 @@ export class AttentionJob implements Job {
   }
 
   #stagingBytes(tasks: readonly AttentionTask[]): number {
+    if (this.#splits.length > 1) return 0 // counted as partials
     return tasks.reduce((sum, task) => sum + task.rows * this.#stagingRowBytes + (task.weightRows?.length ?? 0) * this.layout.sizes.keys * 4, 0)
   }
 }

@@ -83,7 +83,8 @@ export class Results {
     transport: Transport,
     shared: boolean,
     ledger: Ledger,
-    destination: (array: TaskArray) => ArrayId,
+    /** none where results come in parts that are merged first */
+    destination: ((array: TaskArray) => ArrayId) | null,
   ) {
     const { batch, heads, queries } = layout.sizes
     this.#specs = resultSpecs(layout, options)
@@ -93,7 +94,7 @@ export class Results {
       const inShared = scratch ? transport === 'shared' : shared
       const array = spec.given ?? ledger.array(purposeOf(spec.name, options), spec.Class, batch * heads * queries * spec.columns, inShared)
       this.#arrays.set(spec.name, array)
-      if (direct) this.#direct.set(spec.name, destination(array))
+      if (direct && destination !== null) this.#direct.set(spec.name, destination(array))
     }
   }
 

@@ -48,6 +48,8 @@ export interface PlanRequest {
   readonly visibility: Visibility
   readonly mode: AttentionMode
   readonly chunkSize: number | undefined
+  /** parts that the keys are cut into: 1, or `keySplits` where only output and log-sum-exp are asked for */
+  readonly keySplits: number
   readonly transport: Transport
   readonly lanes: readonly { readonly kind: 'wasm' | 'webgpu'; readonly residentBytes: number }[]
   /** distinct arrays: one that is both key and value is listed once */
@@ -69,7 +71,9 @@ export interface AttentionPlan {
   readonly transport: Transport
   /** query rows a task */
   readonly chunkRows: number
-  /** tasks in all: ⌈M / chunkRows⌉ for each of B·H heads */
+  /** parts that the keys are cut into, for few query rows over many keys; they merge in key order */
+  readonly keySplits: number
+  /** tasks in all: ⌈M / chunkRows⌉ for each of B·H heads and each part of the keys */
   readonly tasks: number
   /** tasks that go to a lane in one message: more than one where they are tiny */
   readonly tasksPerMessage: number
@@ -104,7 +108,7 @@ export function planAttention(request: PlanRequest): AttentionPlan {
   throw overBudget(request, smallest)
 }
 
-interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'bytes' | 'budgetedBytes'> {}
+interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'keySplits' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'bytes' | 'budgetedBytes'> {}
 
 /** From the fastest to the smallest: first fewer rows a chunk, then fewer lanes. */
 function* candidates(request: PlanRequest): Generator<Candidate> {
@@ -122,10 +126,10 @@ function* candidates(request: PlanRequest): Generator<Candidate> {
 }
 
 function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flopsPerRow: number): Candidate {
-  const { sizes, transport } = request
-  const tasks = sizes.batch * sizes.heads * ceilDivide(sizes.queries, chunkRows)
+  const { sizes, transport, keySplits } = request
+  const tasks = sizes.batch * sizes.heads * ceilDivide(sizes.queries, chunkRows) * keySplits
   // Without shared memory a message carries its heads' copies: one task at a time keeps them few.
-  const worthwhile = transport === 'transfer' ? 1 : Math.floor(SMALLEST_TASK_FLOPS / Math.max(1, flopsPerRow * chunkRows))
+  const worthwhile = transport === 'transfer' ? 1 : Math.floor((SMALLEST_TASK_FLOPS * keySplits) / Math.max(1, flopsPerRow * chunkRows))
   const tasksPerMessage = Math.max(1, Math.min(tasks, worthwhile))
   const messages = ceilDivide(tasks, tasksPerMessage)
   const depth = transport === 'shared' && messages >= 4 * lanes ? 2 : 1
@@ -136,12 +140,18 @@ function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flo
   const bytes: Record<string, number> = {
     ...Object.fromEntries(results.map(([purpose, result]) => [purpose, result.rowBytes * result.rows])),
     ...request.fixedBytes,
+    partials: keySplits > 1 ? sizes.batch * sizes.heads * sizes.queries * keySplits * partialRowBytes(sizes.valueSize) : 0,
     'input copies': copied.reduce((total, input) => total + input.bytes, 0),
     'lane arenas': arenaBytes(request),
-    'in flight': largestStaging(request, chunkRows, inFlight),
+    'in flight': keySplits > 1 ? 0 : largestStaging(request, chunkRows, inFlight),
     'head copies': transport === 'transfer' ? Math.min(lanes, tasks) * headBytes : 0,
   }
-  return { chunkRows, tasks, tasksPerMessage, depth, lanes, bytes, budgetedBytes: sum(bytes) - (bytes['output'] ?? 0) }
+  return { chunkRows, keySplits, tasks, tasksPerMessage, depth, lanes, bytes, budgetedBytes: sum(bytes) - (bytes['output'] ?? 0) }
+}
+
+/** A row of a partial: Dv values and a log-sum-exp. All partials of a call are held until they merge. */
+export function partialRowBytes(valueSize: number): number {
+  return (valueSize + 1) * 4
 }
 
 /** The bytes that travel with the `count` largest tasks. */

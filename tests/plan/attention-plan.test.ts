@@ -12,6 +12,7 @@ function request(n: number, extra: Partial<PlanRequest> = {}): PlanRequest {
     visibility: { causal: false, windowBefore: Infinity, windowAfter: Infinity, queryOffset: [0], keyLength: [n] },
     mode: 'chunked',
     chunkSize: undefined,
+    keySplits: 1,
     transport: 'shared',
     lanes: [
       { kind: 'wasm', residentBytes: 0 },
