@@ -1,7 +1,7 @@
 import { OptionError } from '../core/errors.ts'
 import type { Tensor } from '../core/tensor.ts'
 import type { Parameter } from './parameter.ts'
-import { assignState, type LoadOptions, type LoadReport } from './state-dict.ts'
+import { assignState, type LoadOptions, type LoadReport } from './state/state-dict.ts'
 
 /** Parameters by their PyTorch names. */
 export type StateDict = Record<string, Tensor>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { FormatError, OptionError } from '../../src/core/errors.ts'
-import { readSafetensors, readStateDict, writeSafetensors } from '../../src/nn/safetensors.ts'
+import { readSafetensors, readStateDict, writeSafetensors } from '../../src/nn/state/safetensors.ts'
 import { Random } from '../support/random.ts'
 
 const heavy = process.env['HEDDLE_HEAVY'] === '1'

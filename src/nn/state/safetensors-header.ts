@@ -1,6 +1,6 @@
-import { FormatError } from '../core/errors.ts'
-import { isSize } from '../core/integers.ts'
-import { describe } from '../core/tensor.ts'
+import { FormatError } from '../../core/errors.ts'
+import { isSize } from '../../core/integers.ts'
+import { describe } from '../../core/tensor.ts'
 
 /** A longer header is refused: no model needs it, and it is parsed before anything else is known. */
 export const MAX_HEADER_BYTES = 100_000_000

@@ -1,5 +1,5 @@
-import { FormatError } from '../core/errors.ts'
-import type { Tensor, TensorData } from '../core/tensor.ts'
+import { FormatError } from '../../core/errors.ts'
+import type { Tensor, TensorData } from '../../core/tensor.ts'
 import type { TensorEntry } from './safetensors-header.ts'
 
 /**

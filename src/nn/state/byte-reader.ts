@@ -1,5 +1,5 @@
-import { FormatError, OptionError } from '../core/errors.ts'
-import { describe } from '../core/tensor.ts'
+import { FormatError, OptionError } from '../../core/errors.ts'
+import { describe } from '../../core/tensor.ts'
 
 /** A file: whole, or as chunks that come. */
 export type ByteSource = Uint8Array | ArrayBuffer | Blob | AsyncIterable<Uint8Array> | ReadableStream<Uint8Array>

@@ -1,0 +1,170 @@
+import { MemoryBudgetError } from '../../core/errors.ts'
+import { isShared } from '../../core/shared-memory.ts'
+import type { BytesByPurpose } from '../../core/ledger.ts'
+import { attentionArenaBytes } from '../../plan/arena.ts'
+import type { Transport } from '../../plan/attention-plan.ts'
+import { defaultChunkRows } from '../../plan/chunk-rows.ts'
+import { formatBytes, formatCount } from '../../plan/explain.ts'
+import { registerBytes, residentWeightBytes, stageArenaBytes } from '../../plan/stage-arena.ts'
+import type { StageBuffer } from './buffers.ts'
+import { assignSlots, isStage, type StageProgram } from './program.ts'
+import type { Stage } from './stage-builder.ts'
+import type { StageHost } from './stage-host.ts'
+import { transferredRowBytes } from './stage-job.ts'
+import type { WeightPart } from './stage-binder.ts'
+
+/** What a forward pass will do and hold, computed by arithmetic alone before anything runs. */
+export interface LayerPlan {
+  /** stages and attention calls */
+  readonly parts: number
+  /** the most rows a task */
+  readonly chunkRows: number
+  readonly lanes: number
+  readonly transport: Transport
+  /** multiply-adds count as two; pairs hidden by position are not counted */
+  readonly flops: number
+  /** bytes that Heddle allocates, by purpose */
+  readonly bytes: BytesByPurpose
+  /** their sum: the peak of the counting allocator is never above it */
+  readonly totalBytes: number
+  /** the part that a memory budget limits: all but the output */
+  readonly budgetedBytes: number
+  readonly budgetBytes: number | undefined
+  /** packed weights a lane may hold: fewer than the model has where the budget is tight */
+  readonly residentLimitBytes: number
+  /** The plan as lines for a terminal. */
+  explain(): string
+}
+
+export interface PlanLayerOptions {
+  readonly chunkSize: number | undefined
+  /** whether the result is copied out of shared memory at the end */
+  readonly plainOutput: boolean
+}
+
+/** @throws {MemoryBudgetError} when nothing fits the budget; says which one would do */
+export function planProgram(program: StageProgram, host: StageHost, options: PlanLayerOptions): LayerPlan {
+  let smallest: LayerPlan | undefined
+  for (const candidate of candidates(program, host, options)) {
+    if (host.budgetBytes === undefined || candidate.budgetedBytes <= host.budgetBytes) return candidate
+    if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
+  }
+  const needed = smallest?.budgetedBytes ?? 0
+  throw new MemoryBudgetError(`layer: expected ${host.budgetSource} of at least ${needed} bytes, got ${host.budgetBytes}`, {
+    details: { smallestBudgetBytes: needed, budgetBytes: host.budgetBytes, bytes: smallest?.bytes },
+  })
+}
+
+/** From the fastest to the smallest: first fewer weights that stay, then fewer rows a chunk, then fewer lanes. */
+function* candidates(program: StageProgram, host: StageHost, options: PlanLayerOptions): Generator<LayerPlan> {
+  const stages = program.parts.filter(isStage)
+  const all = weightBytes(stages)
+  const most = stages.reduce((largest, stage) => Math.max(largest, weightBytes([stage])), 0)
+  for (let lanes = host.pool.lanes().length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
+    const automatic = chunkRowsOf(stages, options.chunkSize, lanes)
+    for (let chunkRows = automatic; ; chunkRows = Math.max(8, Math.floor(chunkRows / 2))) {
+      yield planOf(program, stages, host, options, lanes, chunkRows, all)
+      if (most < all) yield planOf(program, stages, host, options, lanes, chunkRows, most)
+      if (options.chunkSize !== undefined || chunkRows <= 8) break
+    }
+  }
+}
+
+function chunkRowsOf(stages: readonly Stage[], chunkSize: number | undefined, lanes: number): number {
+  if (chunkSize !== undefined) return chunkSize
+  return stages.reduce((largest, stage) => {
+    const rows = Math.max(1, stage.batch * stage.rows)
+    return Math.max(largest, defaultChunkRows(stage.batch, stage.rows, stageFlops(stage) / rows, lanes))
+  }, 1)
+}
+
+function stageFlops(stage: Stage): number {
+  let flops = stage.flopsPerRow * stage.batch * stage.rows
+  for (let batch = 0; batch < stage.batch; batch++) flops += stage.attention?.flops({ batch, rowStart: 0, rows: stage.rows }) ?? 0
+  return flops
+}
+
+/** Distinct weights of these stages, packed. */
+function weightBytes(stages: readonly Stage[]): number {
+  const distinct = new Map<string, WeightPart>()
+  for (const part of stages.flatMap((stage) => stage.weights)) distinct.set(`${part.parameter.id}:${part.rowStart}:${part.outSize}`, part)
+  return [...distinct.values()].reduce((sum, part) => sum + residentWeightBytes(part), 0)
+}
+
+function planOf(
+  program: StageProgram, stages: readonly Stage[], host: StageHost, options: PlanLayerOptions, lanes: number, chunkRows: number, residentLimitBytes: number,
+): LayerPlan {
+  const { transport } = host
+  const bytes = Object.fromEntries(
+    Object.entries({
+      output: program.output.elements * 4,
+      activations: activationBytes(program, options),
+      'input copies': transport === 'shared' ? inputCopyBytes(program) : 0,
+      'lane arenas': arenaBytes(stages, host, chunkRows, residentLimitBytes),
+      'lane copies': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * laneCopyBytes(stage))) : 0,
+      'in flight': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage))) : 0,
+      'attention calls': Math.max(0, ...program.parts.map((part) => (isStage(part) ? 0 : part.bytes))),
+    }).filter(([, count]) => count > 0),
+  )
+  const totalBytes = Object.values(bytes).reduce((sum, count) => sum + count, 0)
+  const plan = {
+    parts: program.parts.length,
+    chunkRows: Math.min(chunkRows, Math.max(1, ...stages.map((stage) => stage.rows))),
+    lanes,
+    transport,
+    flops: program.parts.reduce((sum, part) => sum + (isStage(part) ? stageFlops(part) : part.flops), 0),
+    bytes,
+    totalBytes,
+    budgetedBytes: totalBytes - (bytes['output'] ?? 0),
+    budgetBytes: host.budgetBytes,
+    residentLimitBytes,
+  }
+  return { ...plan, explain: () => explain(plan) }
+}
+
+/** Slots between the parts; the output's own slot counts as output unless it is copied out at the end. */
+function activationBytes(program: StageProgram, { plainOutput }: PlanLayerOptions): number {
+  const { slots, slotOf } = assignSlots(program)
+  const all = slots.reduce((sum, slot) => sum + slot.elements * 4, 0)
+  return plainOutput || !slotOf.has(program.output) ? all : all - program.output.elements * 4
+}
+
+/** Inputs that are not in shared memory yet, each once. */
+function inputCopyBytes(program: StageProgram): number {
+  return [...externalInputs(program)].filter((buffer) => buffer.data !== null && !isShared(buffer.data)).reduce((sum, buffer) => sum + buffer.elements * 4, 0)
+}
+
+/** Buffers that had data before the program ran. */
+export function externalInputs({ parts }: StageProgram): Set<StageBuffer> {
+  return new Set(parts.flatMap((part) => part.reads).filter((buffer) => buffer.data !== null))
+}
+
+function arenaBytes(stages: readonly Stage[], host: StageHost, chunkRows: number, residentLimitBytes: number): number {
+  const registers = stages.reduce((largest, stage) => Math.max(largest, registerBytes(stage.registers)), 0)
+  const context = stages.reduce((largest, { attention, rows }) => Math.max(largest, attention === null ? 0 : Math.min(chunkRows, rows) * attention.width * 4), 0)
+  const attention = stages.reduce((largest, stage) => {
+    const head = stage.attention
+    return head === null ? largest : Math.max(largest, attentionArenaBytes(head.query.headSize, head.value.headSize))
+  }, 0)
+  const needed = attention + context + stageArenaBytes(registers, residentLimitBytes)
+  return host.pool.lanes().reduce((sum, lane) => sum + Math.max(needed, lane.residentBytes), 0)
+}
+
+/** Keys, values and weights that one lane gets as its own copies. */
+function laneCopyBytes(stage: Stage): number {
+  const parameters = new Set(stage.weights.map(({ parameter }) => parameter))
+  const weights = [...parameters].reduce((sum, parameter) => sum + parameter.data.byteLength, 0)
+  return weights + (stage.attention?.keyCopyBytes ?? 0)
+}
+
+function explain(plan: Omit<LayerPlan, 'explain'>): string {
+  const lines = [
+    `forward pass in ${plan.parts} part${plan.parts === 1 ? '' : 's'}`,
+    `  work    ${formatCount(plan.flops)}FLOP in chunks of up to ${plan.chunkRows} rows`,
+    `  lanes   ${plan.lanes} (${plan.transport})`,
+    `  memory  ${formatBytes(plan.totalBytes)} in all`,
+    ...Object.entries(plan.bytes).map(([purpose, bytes]) => `    ${purpose.padEnd(15)} ${formatBytes(bytes).padStart(10)}`),
+  ]
+  if (plan.budgetBytes !== undefined) lines.push(`  budget  ${formatBytes(plan.budgetedBytes)} of ${formatBytes(plan.budgetBytes)} (the output is not counted)`)
+  return lines.join('\n')
+}

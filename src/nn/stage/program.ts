@@ -1,0 +1,65 @@
+import type { AttentionResult } from '../../attention/attention-options.ts'
+import type { StageBuffer } from './buffers.ts'
+import type { Stage } from './stage-builder.ts'
+import type { LayerRuntime } from './stage-host.ts'
+
+/** A part of a program that is a whole attention call, as where weights or statistics are asked for. */
+export interface AttentionCall {
+  readonly name: string
+  readonly reads: readonly StageBuffer[]
+  readonly writes: readonly { readonly buffer: StageBuffer }[]
+  /** bytes beyond its buffers */
+  readonly bytes: number
+  readonly flops: number
+  run(runtime: LayerRuntime, signal: AbortSignal | undefined): Promise<AttentionResult>
+}
+
+export type ProgramPart = Stage | AttentionCall
+
+/** What a forward pass does, before any data exist: parts in order, and the tensors between them. */
+export interface StageProgram {
+  readonly parts: readonly ProgramPart[]
+  /** the buffer that becomes the result */
+  readonly output: StageBuffer
+}
+
+export function isStage(part: ProgramPart): part is Stage {
+  return 'bind' in part
+}
+
+/** The tensors that the program itself makes, each with the slot of memory that it uses: slots are used again. */
+export interface SlotAssignment {
+  readonly slots: readonly { readonly elements: number }[]
+  readonly slotOf: ReadonlyMap<StageBuffer, number>
+}
+
+/** Gives each tensor a slot, from the part that writes it first to the part that reads it last. */
+export function assignSlots({ parts, output }: StageProgram): SlotAssignment {
+  const lifetimes = lifetimesOf(parts, output)
+  const slots: { elements: number; busyUntil: number }[] = []
+  const slotOf = new Map<StageBuffer, number>()
+  for (const [buffer, { first, last }] of lifetimes) {
+    let slot = slots.findIndex((candidate) => candidate.elements === buffer.elements && candidate.busyUntil < first)
+    if (slot < 0) slot = slots.push({ elements: buffer.elements, busyUntil: last }) - 1
+    const taken = slots[slot]
+    if (taken !== undefined) taken.busyUntil = last
+    slotOf.set(buffer, slot)
+  }
+  return { slots, slotOf }
+}
+
+function lifetimesOf(parts: readonly ProgramPart[], output: StageBuffer): Map<StageBuffer, { first: number; last: number }> {
+  const lifetimes = new Map<StageBuffer, { first: number; last: number }>()
+  parts.forEach((part, index) => {
+    for (const { buffer } of part.writes) {
+      if (buffer.data === null && !lifetimes.has(buffer)) lifetimes.set(buffer, { first: index, last: index })
+    }
+    for (const buffer of part.reads) {
+      const lifetime = lifetimes.get(buffer)
+      if (lifetime !== undefined) lifetime.last = index
+    }
+  })
+  const result = lifetimes.get(output)
+  if (result !== undefined) result.last = parts.length
+  return lifetimes
+}

@@ -1,0 +1,18 @@
+import type { AttentionInputs, AttentionOptions, AttentionResult } from '../../attention/attention-options.ts'
+import type { Transport } from '../../plan/attention-plan.ts'
+import type { Pool } from '../../scheduler/pool.ts'
+
+/** What layers need of a runtime: its pool and its limits. */
+export interface StageHost {
+  readonly pool: Pick<Pool, 'run' | 'lanes'>
+  readonly transport: Transport
+  readonly budgetBytes: number | undefined
+  /** where the budget comes from, for messages */
+  readonly budgetSource: string
+}
+
+/** A runtime, as `createRuntime` makes it. */
+export interface LayerRuntime {
+  stageHost(): StageHost
+  attention(inputs: AttentionInputs, options?: AttentionOptions): Promise<AttentionResult>
+}

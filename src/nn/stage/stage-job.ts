@@ -1,0 +1,119 @@
+import { Operands } from '../../attention/operands.ts'
+import type { Ledger } from '../../core/ledger.ts'
+import type { Transport } from '../../plan/attention-plan.ts'
+import type { Task, TaskResult } from '../../protocol/messages.ts'
+import type { RowStageResult, RowStageTask } from '../../protocol/stage.ts'
+import type { ArrayId, AttachedArray } from '../../protocol/task.ts'
+import type { Job, JobTask } from '../../scheduler/job.ts'
+import { dataOf, type Chunk, type HeadBuffer } from './buffers.ts'
+import { StageBinder } from './stage-binder.ts'
+import { chunksOf, type ReturnedRows, type Stage } from './stage-builder.ts'
+
+/** What a stage's job takes from the plan. */
+export interface StageJobOptions {
+  readonly transport: Transport
+  readonly chunkRows: number
+  readonly lanes: number
+  readonly residentLimitBytes: number
+  readonly signal: AbortSignal | undefined
+}
+
+/** One stage as work for the pool: one task a chunk of rows. */
+export class StageJob implements Job {
+  readonly tasks: readonly JobTask[]
+  readonly sharedMemory: boolean
+  readonly maxLanes: number
+  readonly depth: number
+  readonly signal: AbortSignal | undefined
+  readonly #operands: Operands
+  readonly #chunks = new Map<Task, Chunk>()
+  readonly #rowBytes: number
+
+  constructor(
+    private readonly stage: Stage,
+    private readonly options: StageJobOptions,
+    private readonly ledger: Ledger,
+  ) {
+    this.sharedMemory = options.transport !== 'transfer'
+    this.maxLanes = options.lanes
+    this.signal = options.signal
+    this.#operands = new Operands(options.transport, ledger)
+    const chunks = chunksOf(stage.batch, stage.rows, options.chunkRows)
+    this.depth = this.sharedMemory && chunks.length >= 4 * options.lanes ? 2 : 1
+    this.tasks = chunks.map((chunk) => this.#task(chunk))
+    this.#rowBytes = this.sharedMemory ? 0 : transferredRowBytes(stage)
+  }
+
+  provide(id: ArrayId): AttachedArray['array'] {
+    this.ledger.add('lane copies', this.#operands.copyBytes(id))
+    return this.#operands.provide(id)
+  }
+
+  returned(id: ArrayId): void {
+    this.ledger.remove('lane copies', this.#operands.copyBytes(id))
+  }
+
+  dispatched(task: JobTask): void {
+    this.ledger.add('in flight', this.#staging(task))
+  }
+
+  undone(task: JobTask): void {
+    this.ledger.remove('in flight', this.#staging(task))
+  }
+
+  completed(jobTask: JobTask, results: readonly TaskResult[]): void {
+    jobTask.tasks.forEach((task, index) => {
+      const chunk = this.#chunks.get(task)
+      const { stored } = results[index] as RowStageResult
+      if (chunk !== undefined) stored.forEach((rows, place) => placeRows(this.stage.writes[place], chunk, rows))
+    })
+    this.ledger.remove('in flight', this.#staging(jobTask))
+  }
+
+  #staging({ tasks }: JobTask): number {
+    return tasks.reduce((sum, task) => sum + (this.#chunks.get(task)?.rows ?? 0) * this.#rowBytes, 0)
+  }
+
+  #task(chunk: Chunk): JobTask {
+    const { stage } = this
+    const binder = new StageBinder(chunk, this.#operands, this.sharedMemory)
+    const task: RowStageTask = {
+      kind: 'rows',
+      batch: chunk.batch,
+      rowStart: chunk.rowStart,
+      rows: chunk.rows,
+      registers: stage.registers,
+      attention: stage.attention === null ? null : { tasks: stage.attention.tasks(binder), width: stage.attention.width },
+      steps: stage.bind(binder),
+      residentLimitBytes: this.options.residentLimitBytes,
+    }
+    this.#chunks.set(task, chunk)
+    const cost = stage.flopsPerRow * chunk.rows + (stage.attention?.flops(chunk) ?? 0)
+    return { tasks: [task], needs: [...binder.needs], group: chunk.batch, cost }
+  }
+}
+
+/** Bytes that travel for each row of a chunk, to the lane and back, where memory is not shared. */
+export function transferredRowBytes(stage: Stage): number {
+  const rowsIn = stage.reads.filter((buffer) => buffer !== stage.attention?.key && buffer !== stage.attention?.value)
+  return [...rowsIn, ...stage.writes.map(({ buffer }) => buffer)].reduce((sum, buffer) => {
+    const elements = buffer.kind === 'rows' ? buffer.width : buffer.heads * buffer.headSize
+    return sum + elements * 4
+  }, 0)
+}
+
+/** Copies rows that came back with a task into their buffer. */
+function placeRows(returned: ReturnedRows | undefined, chunk: Chunk, rows: Float32Array): void {
+  if (returned === undefined) return
+  const { buffer, shift } = returned
+  const data = dataOf(buffer)
+  if (buffer.kind === 'rows') data.set(rows, buffer.offset(chunk.batch, chunk.rowStart))
+  else placeHeads(buffer, chunk, shift, rows)
+}
+
+function placeHeads(buffer: HeadBuffer, { batch, rowStart, rows }: Chunk, shift: number, heads: Float32Array): void {
+  const elements = rows * buffer.headSize
+  for (let head = 0; head < buffer.heads; head++) {
+    dataOf(buffer).set(heads.subarray(head * elements, (head + 1) * elements), buffer.offset(batch, head, rowStart + shift))
+  }
+}
