@@ -1,0 +1,196 @@
+import { roundUp } from '../../core/integers.ts'
+import { MAP_READ, TILE, USAGE } from './constants.ts'
+import { largestMagnitude, SAFE_MAGNITUDE } from './finite.ts'
+import { keysOfRows } from './key-range.ts'
+import { attentionMergeKernel, mergeGroups, mergeParams, ROW_RESULTS } from './kernels/attention-merge.wgsl.ts'
+import { attentionPartialKernel, valueSlices } from './kernels/attention-partial.wgsl.ts'
+import type { PassPacer } from './pass-pacer.ts'
+import type { BlockSizes } from './row-blocks.ts'
+import { residentOf, scoreShapeOf, uploadParams, uploadQuery, uploadScoreInputs, type Pass, type TaskResources } from './score-inputs.ts'
+import { NonFiniteInput } from './signals.ts'
+
+/** Workgroups that keep a GPU busy; a software adapter gains nothing from more than its threads. */
+const BUSY_GROUPS = 1024
+const BUSY_GROUPS_SOFTWARE = 8
+/** A split shorter than this costs more in its partial than it gains. */
+const SHORTEST_SPLIT = 8 * TILE
+
+/** What a block's rows came to: `output` is [rows, ⌈Dv / 4⌉·4], `rowResults` five arrays of [rows] as `ROW_RESULTS` lists them. */
+export interface BlockResult {
+  readonly output: Float32Array
+  readonly rowResults: Uint32Array
+}
+
+/** Rows [first, first + rows) of a task over all of its keys: passes of partials, then their merge. */
+export class AttentionBlock {
+  readonly #resources: TaskResources
+  readonly #pacer: PassPacer
+  readonly #sizes: BlockSizes
+  readonly first: number
+  readonly rows: number
+  readonly #scratch: GPUBuffer[] = []
+  readonly #partials: GPUBuffer
+  /** slot 0 holds the rows' (m, l) once `run` is done */
+  readonly rowStates: GPUBuffer
+  readonly #statistics: boolean
+  #query: GPUBuffer | null = null
+  #queryLargest = 0
+  #slots = 0
+
+  constructor(resources: TaskResources, pacer: PassPacer, sizes: BlockSizes, first: number, rows: number) {
+    this.#resources = resources
+    this.#pacer = pacer
+    this.#sizes = sizes
+    this.first = first
+    this.rows = rows
+    const { gpu, task } = resources
+    this.#statistics = [task.entropy, task.maxWeight, task.maxIndex, task.meanDistance].some((wanted) => wanted !== undefined)
+    this.#partials = this.#keep(gpu.storage('partials', sizes.slots * rows * this.#valueQuads * 16))
+    this.rowStates = this.#keep(gpu.storage('row-states', sizes.slots * rows * 32))
+  }
+
+  /** @throws {NonFiniteInput} when what the rows may look at is not finite, or so large that a product overflows */
+  async run(): Promise<BlockResult | null> {
+    const { gpu, context } = this.#resources
+    const rows = { first: this.first, count: this.rows }
+    this.#query = this.#keep(uploadQuery(this.#resources, rows, (packed) => {
+      this.#queryLargest = largestMagnitude(packed)
+    }))
+    for (const pass of this.passes(() => this.#passKeys())) {
+      const encoder = gpu.device.createCommandEncoder({ label: 'heddle.attention' })
+      const spent = await this.#encodePass(encoder, pass)
+      const pairs = this.rows * (pass.end - pass.start)
+      await this.#pacer.submit(gpu, encoder.finish(), pairs * 4 * (scoreShapeOf(this.#resources.task).headQuads + this.#valueQuads))
+      gpu.free(...spent)
+      const turn = context.pace()
+      if (turn !== undefined) await turn
+    }
+    return this.#slots === 0 ? null : await this.#finish()
+  }
+
+  /** The key ranges that some row may look at, none across a segment of the cache, `keys()` long at most. */
+  *passes(keys: () => number): Generator<Pass> {
+    const { cache, task } = this.#resources
+    const range = keysOfRows(task, this.first, this.rows)
+    const segmentKeys = cache.segmentKeys(Math.max(task.settings.headSize, task.settings.valueSize))
+    for (let key = range.start; key < range.end; ) {
+      const segmentStart = Math.floor(key / segmentKeys) * segmentKeys
+      const end = Math.min(range.end, segmentStart + segmentKeys, key + Math.max(TILE, keys()))
+      yield { start: key - segmentStart, end: end - segmentStart, segmentStart, segmentKeys }
+      key = end
+    }
+  }
+
+  dispose(): void {
+    this.#resources.gpu.free(...this.#scratch)
+  }
+
+  get #valueQuads(): number {
+    return Math.ceil(this.#resources.task.settings.valueSize / 4)
+  }
+
+  /** Keys for the next pass: a multiple of the tile, as many as fit the time and the memory of a pass. */
+  #passKeys(): number {
+    const { task } = this.#resources
+    const { headQuads } = scoreShapeOf(task)
+    const fitting = this.#pacer.multiplyAdds / (this.rows * 4 * (headQuads * valueSlices({ valueQuads: this.#valueQuads }) + this.#valueQuads))
+    const most = task.mask !== undefined || task.bias !== undefined ? this.#sizes.matrixKeys : this.#sizes.keys
+    return Math.floor(Math.min(fitting, most) / TILE) * TILE
+  }
+
+  /** Encodes a pass's partials into the next slots; returns the buffers that are free once it is submitted. */
+  async #encodePass(encoder: GPUCommandEncoder, pass: Pass): Promise<GPUBuffer[]> {
+    const { gpu, task } = this.#resources
+    const shape = { score: scoreShapeOf(task), valueQuads: this.#valueQuads, dropout: task.settings.dropout !== null, statistics: this.#statistics }
+    const pipeline = await gpu.pipeline(attentionPartialKernel(shape))
+    const { headSize, valueSize } = task.settings
+    const key = residentOf(this.#resources, task.key, headSize, pass)
+    const value = residentOf(this.#resources, task.value, valueSize, pass)
+    this.#checkRange(key.largest, value.largest)
+    const groups = { rows: Math.ceil(this.rows / TILE), slices: valueSlices(shape) }
+    const { splitKeys, splits } = this.#split(pass, groups.rows * groups.slices)
+    const spent: GPUBuffer[] = []
+    if (this.#slots + splits > this.#sizes.slots) spent.push(...(await this.#encodeMerge(encoder, null)))
+    const params = uploadParams(this.#resources, this.first, this.rows, pass, { splitKeys, slot: this.#slots })
+    spent.push(params)
+    const entries = [
+      ...bindings({ 0: params, 1: this.#query as GPUBuffer, 2: key.buffer, 6: value.buffer, 7: this.#partials, 8: this.rowStates }),
+      ...uploadScoreInputs(this.#resources, { first: this.first, count: this.rows }, pass, spent),
+    ]
+    const compute = encoder.beginComputePass({ label: 'heddle.attention-partial' })
+    compute.setPipeline(pipeline)
+    compute.setBindGroup(0, gpu.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }))
+    compute.dispatchWorkgroups(groups.rows, splits, groups.slices)
+    compute.end()
+    this.#slots += splits
+    return spent
+  }
+
+  /** Splits a pass over workgroups when its rows alone would leave the device idle. */
+  #split(pass: Pass, groups: number): { splitKeys: number; splits: number } {
+    const keys = pass.end - pass.start
+    const busy = this.#resources.gpu.fallback ? BUSY_GROUPS_SOFTWARE : BUSY_GROUPS
+    const wanted = Math.min(Math.ceil(busy / groups), Math.ceil(keys / SHORTEST_SPLIT), this.#sizes.slots - 1)
+    const splitKeys = roundUp(Math.ceil(keys / Math.max(1, wanted)), TILE)
+    return { splitKeys, splits: Math.ceil(keys / splitKeys) }
+  }
+
+  /** Merges all slots into the first; with `results` also writes what the block came to. */
+  async #encodeMerge(encoder: GPUCommandEncoder, results: { output: GPUBuffer; rowResults: GPUBuffer } | null): Promise<GPUBuffer[]> {
+    const { gpu } = this.#resources
+    const pipeline = await gpu.pipeline(attentionMergeKernel(this.#valueQuads))
+    const values = { rows: this.rows, slots: this.#slots, last: results === null ? 0 : 1, statistics: this.#statistics ? 1 : 0 }
+    const params = gpu.upload('merge-params', mergeParams.byteLength, (mapped) => mergeParams.write(mapped, values), USAGE.uniform)
+    const unused = results === null ? [gpu.storage('unused', 16), gpu.storage('unused', 16)] : []
+    const output = results?.output ?? (unused[0] as GPUBuffer)
+    const rowResults = results?.rowResults ?? (unused[1] as GPUBuffer)
+    const entries = bindings({ 0: params, 1: this.#partials, 2: this.rowStates, 3: output, 4: rowResults })
+    const compute = encoder.beginComputePass({ label: 'heddle.attention-merge' })
+    compute.setPipeline(pipeline)
+    compute.setBindGroup(0, gpu.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }))
+    compute.dispatchWorkgroups(mergeGroups(this.rows))
+    compute.end()
+    this.#slots = 1
+    return [params, ...unused]
+  }
+
+  async #finish(): Promise<BlockResult> {
+    const { gpu } = this.#resources
+    const outputBytes = this.rows * this.#valueQuads * 16
+    const rowBytes = this.rows * ROW_RESULTS.length * 4
+    const output = this.#keep(gpu.storage('output', outputBytes))
+    const rowResults = this.#keep(gpu.storage('row-results', rowBytes))
+    const staging = this.#keep(gpu.staging('staging', outputBytes + rowBytes))
+    const encoder = gpu.device.createCommandEncoder({ label: 'heddle.attention-finish' })
+    const spent = await this.#encodeMerge(encoder, { output, rowResults })
+    encoder.copyBufferToBuffer(output, 0, staging, 0, outputBytes)
+    encoder.copyBufferToBuffer(rowResults, 0, staging, outputBytes, rowBytes)
+    gpu.device.queue.submit([encoder.finish()])
+    gpu.free(...spent)
+    await gpu.race(staging.mapAsync(MAP_READ))
+    const mapped = staging.getMappedRange()
+    return { output: new Float32Array(mapped.slice(0, outputBytes)), rowResults: new Uint32Array(mapped.slice(outputBytes, outputBytes + rowBytes)) }
+  }
+
+  /** Bounds every intermediate by magnitudes: below them nothing overflows, so WGSL never meets an infinity. */
+  #checkRange(keyLargest: number, valueLargest: number): void {
+    const { settings, alibiSlope, rowStart, queryOffset } = this.#resources.task
+    if (!Number.isFinite(this.#queryLargest)) throw new NonFiniteInput('the query')
+    if (!Number.isFinite(keyLargest)) throw new NonFiniteInput('the key')
+    const farthest = Math.abs(rowStart + queryOffset) + this.rows + this.first + settings.keys
+    const dots = this.#queryLargest * keyLargest * settings.headSize
+    const scores = dots * Math.max(1, Math.abs(settings.scale)) + Math.abs(alibiSlope) * farthest
+    if (!(scores < SAFE_MAGNITUDE)) throw new NonFiniteInput('the product of query and key')
+    const keepScale = Number.isFinite(settings.dropout?.keepScale ?? 1) ? (settings.dropout?.keepScale ?? 1) : 1
+    if (!(valueLargest * settings.keys * keepScale < SAFE_MAGNITUDE)) throw new NonFiniteInput('the value')
+  }
+
+  #keep(buffer: GPUBuffer): GPUBuffer {
+    this.#scratch.push(buffer)
+    return buffer
+  }
+}
+
+export function bindings(buffers: Readonly<Record<number, GPUBuffer>>): GPUBindGroupEntry[] {
+  return Object.entries(buffers).map(([binding, buffer]) => ({ binding: Number(binding), resource: { buffer } }))
+}

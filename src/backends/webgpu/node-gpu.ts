@@ -1,0 +1,30 @@
+/** The part of the optional peer `webgpu` (Dawn for Node) that is used. */
+interface DawnModule {
+  create(flags: string[]): GPU
+}
+
+// The object must outlive every device that came from it, or the process crashes: it is kept for good.
+const KEPT = Symbol.for('heddle.webgpu')
+
+/**
+ * The host's GPU: the browser's, or in Node the optional peer `webgpu`.
+ *
+ * @returns the GPU, or why there is none
+ */
+export async function hostGpu(): Promise<{ gpu?: GPU; reason?: string }> {
+  const browser = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu
+  if (browser !== undefined) return { gpu: browser }
+  if (typeof process === 'undefined' || process.versions?.node === undefined) {
+    return { reason: 'navigator.gpu is missing: the browser has no WebGPU here, or the page is not served securely' }
+  }
+  const kept = globalThis as { [KEPT]?: GPU }
+  if (kept[KEPT] !== undefined) return { gpu: kept[KEPT] }
+  try {
+    const peer = 'webgpu'
+    const dawn = (await import(/* @vite-ignore */ /* webpackIgnore: true */ peer)) as DawnModule
+    kept[KEPT] = dawn.create([])
+    return { gpu: kept[KEPT] }
+  } catch (error) {
+    return { reason: `the optional package "webgpu" is not usable here (${error instanceof Error ? error.message.split('\n')[0] : String(error)})` }
+  }
+}

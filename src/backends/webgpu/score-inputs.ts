@@ -1,0 +1,131 @@
+import { roundUp } from '../../core/integers.ts'
+import type { AttentionTask, Slice } from '../../protocol/task.ts'
+import type { TaskContext } from '../backend.ts'
+import { USAGE } from './constants.ts'
+import { largestBias } from './finite.ts'
+import type { GpuDevice } from './gpu-device.ts'
+import type { KeyValueCache, Resident } from './key-value-cache.ts'
+import { relativePositions, type KeyRange } from './key-range.ts'
+import { scoreParams, type ScoreShape } from './kernels/score-tile.wgsl.ts'
+import { packRows, type RowSet } from './pack-rows.ts'
+import { NonFiniteInput } from './signals.ts'
+
+/** What every step of one task works with. */
+export interface TaskResources {
+  readonly gpu: GpuDevice
+  readonly cache: KeyValueCache
+  readonly task: AttentionTask
+  readonly context: TaskContext
+}
+
+/** Keys [start, end) of the bound segment, which begins at key `segmentStart` of the call. */
+export interface Pass extends KeyRange {
+  readonly segmentStart: number
+  readonly segmentKeys: number
+}
+
+export function scoreShapeOf(task: AttentionTask): ScoreShape {
+  return {
+    headQuads: Math.ceil(task.settings.headSize / 4),
+    mask: task.mask !== undefined,
+    bias: task.bias !== undefined,
+    segments: task.querySegments !== undefined && task.keySegments !== undefined,
+    softcap: task.settings.softcap > 0,
+    alibi: task.alibiSlope !== 0,
+  }
+}
+
+/** Query rows as the kernels read them, padded to vectors of four. */
+export function uploadQuery({ gpu, task, context }: TaskResources, rows: RowSet, check: (packed: Float32Array) => void): GPUBuffer {
+  const { headSize } = task.settings
+  const stride = roundUp(headSize, 4)
+  return gpu.upload('query', rows.count * stride * 4, (mapped) => {
+    const target = new Float32Array(mapped, 0, rows.count * stride)
+    packRows(context.array(task.query.array), task.query, rows, { first: 0, count: headSize }, target, stride)
+    check(target)
+  })
+}
+
+/** The pass's part of the keys or values of the task's head, out of the cache. */
+export function residentOf({ cache, task, context }: TaskResources, slice: Slice, columns: number, pass: Pass): Resident {
+  const count = Math.min(pass.segmentKeys, task.settings.keys - pass.segmentStart)
+  return cache.get(context.array(slice.array), slice, columns, pass.segmentStart, count)
+}
+
+/** The rows' part of mask, bias and segments over a pass, as bind group entries 3 to 5; the buffers go to `scratch`. */
+export function uploadScoreInputs(resources: TaskResources, rows: RowSet, pass: Pass, scratch: GPUBuffer[]): GPUBindGroupEntry[] {
+  const { gpu, task, context } = resources
+  const keys = { first: pass.segmentStart + pass.start, count: pass.end - pass.start }
+  const entries: GPUBindGroupEntry[] = []
+  const bind = (binding: number, buffer: GPUBuffer): void => {
+    scratch.push(buffer)
+    entries.push({ binding, resource: { buffer } })
+  }
+  const { mask, bias, querySegments, keySegments } = task
+  if (mask !== undefined) {
+    const packed = broadcastRows(mask, rows)
+    const stride = roundUp(keys.count, 4)
+    bind(3, gpu.upload('mask', packed.count * stride, (mapped) => {
+      packRows(context.array(mask.array), mask, packed, keys, new Uint8Array(mapped), stride)
+    }))
+  }
+  if (bias !== undefined) {
+    const packed = broadcastRows(bias, rows)
+    const stride = roundUp(keys.count, 4)
+    bind(4, gpu.upload('bias', packed.count * stride * 4, (mapped) => {
+      const target = new Float32Array(mapped, 0, packed.count * stride)
+      packRows(context.array(bias.array), bias, packed, keys, target, stride)
+      if (largestBias(target) === Infinity) throw new NonFiniteInput('the bias')
+    }))
+  }
+  if (querySegments !== undefined && keySegments !== undefined) {
+    bind(5, gpu.upload('segments', (rows.count + keys.count) * 4, (mapped) => {
+      const target = new Int32Array(mapped)
+      packRows(context.array(querySegments.array), querySegments, rows, { first: 0, count: 1 }, target, 1)
+      const ofKeys = { first: keys.first, count: keys.count }
+      packRows(context.array(keySegments.array), keySegments, ofKeys, { first: 0, count: 1 }, target.subarray(rows.count), 1)
+    }))
+  }
+  return entries
+}
+
+/** How a pass is cut into workgroups, and where its partials go. */
+export interface PassSplit {
+  readonly splitKeys: number
+  readonly slot: number
+}
+
+/** The uniform of a pass over packed rows whose place 0 is the task's row `firstRow`. */
+export function uploadParams({ gpu, task }: TaskResources, firstRow: number, rows: number, pass: Pass, split: PassSplit): GPUBuffer {
+  const { settings } = task
+  const dropAll = settings.dropout !== null && settings.dropout.threshold >= 2 ** 32
+  const keyEnd = Math.min(task.keyEnd, task.keyLength, settings.keys) - pass.segmentStart
+  const stride = Math.ceil((pass.end - pass.start) / 4)
+  return gpu.upload('params', scoreParams.byteLength, (mapped) => scoreParams.write(mapped, {
+    rows,
+    passStart: pass.start,
+    passEnd: pass.end,
+    splitKeys: split.splitKeys,
+    slot: split.slot,
+    keyMin: Math.max(pass.start, task.keyStart - pass.segmentStart),
+    keyMax: Math.min(pass.end, keyEnd),
+    ...relativePositions(task, firstRow, pass.segmentStart),
+    scale: settings.scale,
+    softcap: settings.softcap,
+    slope: task.alibiSlope,
+    maskStride: task.mask?.rowStride === 0 ? 0 : stride,
+    biasStride: task.bias?.rowStride === 0 ? 0 : stride,
+    firstRow: task.rowStart + firstRow,
+    segmentStart: pass.segmentStart,
+    batchHead: task.batchHead,
+    seedLow: settings.dropout?.seedLow ?? 0,
+    seedHigh: settings.dropout?.seedHigh ?? 0,
+    threshold: dropAll ? 0 : (settings.dropout?.threshold ?? 0),
+    keepScale: dropAll ? 0 : (settings.dropout?.keepScale ?? 1),
+  }), USAGE.uniform)
+}
+
+/** A row that is the same for all is uploaded once. */
+function broadcastRows(slice: Slice, rows: RowSet): RowSet {
+  return slice.rowStride === 0 ? { first: 0, count: 1 } : rows
+}
