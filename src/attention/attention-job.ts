@@ -1,6 +1,6 @@
 import type { Ledger } from '../core/ledger.ts'
 import { stagingRowBytes, type AttentionPlan, type PlanRequest } from '../plan/attention-plan.ts'
-import { visiblePairs, type Visibility } from '../plan/attention-sizes.ts'
+import { ofBatch, visiblePairs, type Visibility } from '../plan/attention-sizes.ts'
 import type { TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult, Slice, TaskArray } from '../protocol/task.ts'
 import type { Job, JobTask } from '../scheduler/job.ts'
@@ -181,8 +181,8 @@ export class AttentionJob implements Job {
       rows,
       keyStart: 0,
       keyEnd: keys,
-      keyLength: keyLength[b] ?? keys,
-      queryOffset: queryOffset[b] ?? 0,
+      keyLength: ofBatch(keyLength, b),
+      queryOffset: ofBatch(queryOffset, b),
       alibiSlope: alibiSlopes?.[b * heads + h] ?? 0,
       query: this.#operands.slice(rowPart(this.inputs.query, this.layout.query, h, rowStart, rows, headSize)),
       key: this.#operands.slice(rowPart(this.inputs.key, this.layout.key, keyValueHead, 0, keys, headSize), `key:${headOf}`),

@@ -13,6 +13,7 @@ import type { Layout } from './layout.ts'
 export interface ResolvedOptions {
   readonly mode: AttentionMode
   readonly settings: AttentionSettings
+  /** one a batch, or a single one for all (a plan may name more batches than an array can hold); so too `keyLength` */
   readonly queryOffset: readonly number[]
   readonly keyLength: readonly number[]
   /** [B·H], or null */
@@ -134,11 +135,11 @@ function resolveQueryOffset(offset: AttentionOptions['queryOffset'], batch: numb
   }
   const value: unknown = offset ?? 0
   if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw expected(named('queryOffset'), 'an integer or an Int32Array [B]', value)
-  return new Array<number>(batch).fill(value)
+  return [value]
 }
 
 function resolveKeyLengths(lengths: AttentionOptions['keyLengths'], { batch, keys }: AttentionSizes): number[] {
-  if (lengths === undefined) return new Array<number>(batch).fill(keys)
+  if (lengths === undefined) return [keys]
   if (!(lengths instanceof Int32Array)) throw expected(named('keyLengths'), 'an Int32Array [B]', lengths)
   if (lengths.length !== batch) throw new ShapeError(`${named('keyLengths')}: expected ${batch} lengths, one a batch, got ${lengths.length}`)
   const wrong = lengths.find((length) => length < 0 || length > keys)

@@ -23,9 +23,9 @@ export interface Visibility {
   readonly causal: boolean
   readonly windowBefore: number
   readonly windowAfter: number
-  /** one a batch */
+  /** one a batch, or a single one for all */
   readonly queryOffset: readonly number[]
-  /** one a batch; N where there is no limit */
+  /** one a batch, or a single one for all; N where there is no limit */
   readonly keyLength: readonly number[]
 }
 
@@ -34,18 +34,25 @@ export function scoreCount({ batch, heads, queries, keys }: AttentionSizes): num
   return checkedProduct([batch, heads, queries, keys], 'attention: batch × heads × queries × keys')
 }
 
+/** The value of a batch in a list that holds one a batch, or a single one for all. */
+export function ofBatch(values: readonly number[], batch: number): number {
+  return values[batch] ?? values[0] ?? 0
+}
+
 /** How many keys query `row` may see, by position alone. */
 export function visibleKeys(row: number, batch: number, see: Visibility): number {
-  const center = row + (see.queryOffset[batch] ?? 0)
+  const center = row + ofBatch(see.queryOffset, batch)
   const first = Math.max(0, center - see.windowBefore)
-  const last = Math.min((see.keyLength[batch] ?? 0) - 1, center + (see.causal ? Math.min(0, see.windowAfter) : see.windowAfter))
+  const last = Math.min(ofBatch(see.keyLength, batch) - 1, center + (see.causal ? Math.min(0, see.windowAfter) : see.windowAfter))
   return Math.max(0, last - first + 1)
 }
 
 /** Multiply-adds of the visible pairs, each counted as two operations. */
 export function attentionFlops(sizes: AttentionSizes, see: Visibility): number {
+  const alike = see.queryOffset.length <= 1 && see.keyLength.length <= 1
   let pairs = 0
-  for (let b = 0; b < sizes.batch; b++) pairs += visiblePairs(0, sizes.queries, b, see) * sizes.heads
+  for (let b = 0; b < (alike ? Math.min(1, sizes.batch) : sizes.batch); b++) pairs += visiblePairs(0, sizes.queries, b, see) * sizes.heads
+  if (alike) pairs *= sizes.batch
   return pairs * 2 * (sizes.headSize + sizes.valueSize)
 }
 

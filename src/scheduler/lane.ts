@@ -38,6 +38,7 @@ export class WorkerLane implements Lane {
   readonly #remote: Remote<LaneApi>
   readonly #died: Promise<never>
   #markLost: (reason: Error) => void = () => undefined
+  #stopped: Promise<void> | null = null
 
   /** @throws {BackendUnavailableError} when no worker can be made */
   constructor(source: WorkerSource) {
@@ -83,7 +84,13 @@ export class WorkerLane implements Lane {
     this.#worker.keepAlive(alive)
   }
 
-  async stop(): Promise<void> {
+  /** A second call waits for the first. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  async #stop(): Promise<void> {
     this.#markLost(new Error('the lane was stopped'))
     this.#remote[releaseProxy]()
     await this.#worker.terminate()

@@ -53,11 +53,12 @@ function nodeThreads(): Threads | null {
   return (host?.getBuiltinModule?.('node:worker_threads') as Threads | undefined) ?? null
 }
 
+/** Without the flags of this process: one such as `--input-type` is for its own main script and would stop the worker. */
 function nodeWorker(url: string | URL | undefined): NodeWorker {
   const threads = nodeThreads()
   if (threads === null) throw new Error('node:worker_threads is missing')
   const base = import.meta.url // not inline: this is no asset for a web bundler
-  return new threads.Worker(url === undefined ? new URL('./worker.js', base) : asFileUrl(url), { name: 'heddle lane' })
+  return new threads.Worker(url === undefined ? new URL('./worker.js', base) : asFileUrl(url), { name: 'heddle lane', execArgv: [] })
 }
 
 /** Node wants a URL object for `file:` and `data:` addresses; a plain string is a path. */

@@ -1,5 +1,5 @@
 import type { ResolvedOptions } from '../../attention/resolve-options.ts'
-import { visiblePairs, type Visibility } from '../../plan/attention-sizes.ts'
+import { ofBatch, visiblePairs, type Visibility } from '../../plan/attention-sizes.ts'
 import { CONTEXT_ARRAY } from '../../protocol/stage.ts'
 import type { AttentionTask, Slice } from '../../protocol/task.ts'
 import type { Chunk, HeadBuffer } from './buffers.ts'
@@ -58,8 +58,8 @@ export class StageAttention {
       rows,
       keyStart: 0,
       keyEnd: this.keys,
-      keyLength: keyLength[batch] ?? this.keys,
-      queryOffset: queryOffset[batch] ?? 0,
+      keyLength: ofBatch(keyLength, batch),
+      queryOffset: ofBatch(queryOffset, batch),
       alibiSlope: alibiSlopes?.[batch * heads + head] ?? 0,
       query: binder.headRows(this.query, head),
       key: binder.allRows(this.key, keyHead, this.keys),
