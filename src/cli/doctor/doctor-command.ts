@@ -1,0 +1,81 @@
+import { BackendUnavailableError, createRuntime, type Runtime } from '../../index.ts'
+import { EXIT, type Command, type CommandContext } from '../command.ts'
+import { describeMachine, type Machine } from '../machine.ts'
+import { flag } from '../option-values.ts'
+import { formatBytes } from '../../plan/explain.ts'
+import { formatInteger } from '../terminal/format.ts'
+import type { Terminal } from '../terminal/terminal.ts'
+import { probeAttention, type Probe } from './probe-attention.ts'
+
+interface DoctorReport {
+  readonly format: 'heddle-doctor/1'
+  readonly machine: Machine
+  readonly availableMemoryBytes: number
+  readonly capabilities: Runtime['capabilities'] | undefined
+  readonly probes: readonly Probe[]
+}
+
+export const doctorCommand: Command = {
+  name: 'doctor',
+  summary: 'what this machine can do, why something is off, and whether results are right',
+  options: { json: { type: 'boolean', summary: 'print the findings as JSON' } },
+  run: examine,
+}
+
+/** Where the same small attention is computed: the calling thread, workers, and workers without shared memory. */
+const SETUPS = [
+  { name: 'on the calling thread', options: { workers: 0 } },
+  { name: 'on workers', options: {} },
+  { name: 'on workers without shared memory', options: { sharedMemory: 'never' } },
+  { name: 'with portable numerics', options: { numerics: 'portable' } },
+] as const
+
+async function examine({ terminal, values, signal }: CommandContext): Promise<number> {
+  const machine = describeMachine()
+  const probes: Probe[] = []
+  let capabilities: Runtime['capabilities'] | undefined
+  for (const { name, options } of SETUPS) {
+    signal.throwIfAborted()
+    try {
+      const runtime = await createRuntime(options)
+      capabilities = runtime.capabilities
+      probes.push(await probeAttention(name, runtime, signal).finally(() => runtime.close()))
+    } catch (error) {
+      if (!(error instanceof BackendUnavailableError)) throw error
+      probes.push({ name, passed: false, detail: error.message })
+    }
+  }
+  const report: DoctorReport = { format: 'heddle-doctor/1', machine, availableMemoryBytes: process.availableMemory(), capabilities, probes }
+  print(terminal, report)
+  if (flag(values, 'json')) terminal.json(report)
+  return probes.every(({ passed }) => passed) ? EXIT.ok : EXIT.failedCheck
+}
+
+function print(terminal: Terminal, { machine, capabilities, probes, availableMemoryBytes }: DoctorReport): void {
+  const { versions } = machine
+  terminal.line(`heddle ${versions.heddle}, Node ${versions.node}, V8 ${versions.v8}`)
+  terminal.line(`${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} of memory (${formatBytes(availableMemoryBytes)} free), ${machine.platform}`)
+  if (capabilities !== undefined) printCapabilities(terminal, capabilities)
+  terminal.heading('Attention against a float64 reference')
+  for (const { name, passed, detail } of probes) terminal.line(`  ${mark(terminal, passed)} ${name}: ${detail}`)
+}
+
+function printCapabilities(terminal: Terminal, capabilities: Runtime['capabilities']): void {
+  const { simd, relaxedSimd, threads, workers, webgpu, reasons, cores } = capabilities
+  const found: readonly (readonly [string, string, boolean])[] = [
+    ['simd', 'WebAssembly SIMD', simd],
+    ['relaxedSimd', 'relaxed SIMD', relaxedSimd],
+    ['threads', 'memory shared between threads', threads],
+    ['workers', `workers, ${formatInteger(cores)} by default`, workers],
+    ['webgpu', 'WebGPU', webgpu.available],
+  ]
+  terminal.heading('Capabilities')
+  for (const [key, name, available] of found) {
+    const reason = reasons[key]
+    terminal.line(`  ${available ? terminal.style('green', '✓') : terminal.style('yellow', '–')} ${name}${available || reason === undefined ? '' : `: ${reason}`}`)
+  }
+}
+
+function mark(terminal: Terminal, passed: boolean): string {
+  return passed ? terminal.style('green', '✓') : terminal.style('red', '✗ FAILED')
+}

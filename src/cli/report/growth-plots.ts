@@ -1,0 +1,46 @@
+import { formatBytes } from '../../plan/explain.ts'
+import { formatDuration, formatNumber } from '../terminal/format.ts'
+import type { Axis } from './axis.ts'
+import { linePlot, type Series } from './line-plot.ts'
+
+/** A value of one mode at one number of tokens. */
+export interface GrowthPoint {
+  readonly tokens: number
+  readonly mode: 'standard' | 'chunked'
+  readonly elapsedMs: number
+  readonly peakBytes: number
+}
+
+/** The axis of sequence lengths. */
+export const TOKENS_AXIS: Axis = { label: 'sequence length n', unit: 'tokens', scale: 'log2', format: shortCount }
+
+/** Time and counted peak memory against n, both axes logarithmic, chunked and standard mode. */
+export function growthPlots(points: readonly GrowthPoint[], standardEnds: boolean): { readonly time: string; readonly memory: string } {
+  const note = standardEnds ? 'the next size does not fit in memory' : undefined
+  const plotOf = (title: string, y: Axis, value: (point: GrowthPoint) => number): string => {
+    const series = (['chunked', 'standard'] as const).map((mode): Series => {
+      const own = points.filter((point) => point.mode === mode).map((point) => ({ x: point.tokens, y: value(point) }))
+      return { name: `${mode} mode`, points: own, ...(mode === 'standard' && note !== undefined && own.length > 0 ? { endNote: note } : {}) }
+    })
+    return linePlot({ title, x: TOKENS_AXIS, y, series: series.filter(({ points: own }) => own.length > 0) })
+  }
+  return {
+    time: plotOf('Time of one call', { label: 'time', unit: 'ms, s', scale: 'log10', format: formatTime }, (point) => point.elapsedMs),
+    memory: plotOf('Peak memory of one call', { label: 'peak bytes', unit: 'KiB, MiB, GiB', scale: 'log2', format: formatBytesShort }, (point) => point.peakBytes),
+  }
+}
+
+/** 1024 as `1k`: sequence lengths double. */
+export function shortCount(count: number): string {
+  return count >= 1024 ? `${Number((count / 1024).toPrecision(4))}k` : String(count)
+}
+
+/** Up to ten thousand seconds as seconds: ticks are powers of ten. */
+function formatTime(ms: number): string {
+  return ms < 1000 ? formatDuration(ms).replace(/\.0+ /, ' ') : `${formatNumber(ms / 1000)} s`
+}
+
+/** `4 MiB` for `4.00 MiB`: ticks are powers of two. */
+export function formatBytesShort(bytes: number): string {
+  return formatBytes(bytes).replace(/\.0+ /, ' ')
+}

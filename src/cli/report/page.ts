@@ -1,0 +1,70 @@
+import { escapeText } from './markup.ts'
+
+/** A part of a page: a heading over HTML that is already escaped. */
+export interface Section {
+  readonly heading: string
+  readonly html: string
+}
+
+/** One figure that stands out at the top of a page. */
+export interface KeyFigure {
+  readonly label: string
+  readonly value: string
+}
+
+const STYLE = `
+:root { color-scheme: light dark; --page: #f5f4f1; --surface: #fcfcfb; --ink: #0b0b0b; --soft: #52514e; --line: #e4e3df; --good: #0f6b4c; --bad: #b3261e; }
+@media (prefers-color-scheme: dark) { :root { --page: #111110; --surface: #1a1a19; --ink: #ffffff; --soft: #c3c2b7; --line: #33332f; --good: #4cc494; --bad: #ff8a80; } }
+* { box-sizing: border-box; } body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.55 system-ui, sans-serif; }
+main { max-width: 1060px; margin: 0 auto; padding: 40px 20px 64px; } h1 { font-size: 27px; margin: 0 0 6px; letter-spacing: -0.01em; }
+h2 { font-size: 18px; margin: 40px 0 12px; } .lead { color: var(--soft); margin: 0 0 28px; max-width: 75ch; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 0; }
+.figures div { background: var(--surface); border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; }
+.figures dt { color: var(--soft); font-size: 13px; } .figures dd { margin: 2px 0 0; font-size: 21px; font-weight: 600; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px; }
+.plots + .scroll, ul + .plots { margin-top: 16px; } .plots svg { display: block; width: 100%; max-width: 640px; height: auto; border: 1px solid var(--line); border-radius: 10px; }
+.scroll { overflow-x: auto; background: var(--surface); border: 1px solid var(--line); border-radius: 10px; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } th { color: var(--soft); font-weight: 500; font-size: 13px; }
+th, td { text-align: right; padding: 7px 14px; border-bottom: 1px solid var(--line); white-space: nowrap; } tr:last-child td { border-bottom: 0; }
+th.left, td.left { text-align: left; } pre { margin: 0; padding: 14px 16px; font: 13px/1.5 ui-monospace, monospace; } code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
+.good { color: var(--good); } .bad { color: var(--bad); } p { max-width: 80ch; } ul { padding: 0; list-style: none; } small { color: var(--soft); font-size: 13px; }
+`.trim()
+
+/** A whole page in one file: nothing is fetched. */
+export function htmlPage(title: string, lead: string, figures: readonly KeyFigure[], sections: readonly Section[]): string {
+  const figure = ({ label, value }: KeyFigure): string => `<div><dt>${escapeText(label)}</dt><dd>${escapeText(value)}</dd></div>`
+  return [
+    '<!doctype html>',
+    '<html lang="en">',
+    `<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escapeText(title)}</title>`,
+    `<style>${STYLE}</style></head>`,
+    `<body><main><h1>${escapeText(title)}</h1><p class="lead">${escapeText(lead)}</p>`,
+    `<dl class="figures">${figures.map(figure).join('')}</dl>`,
+    ...sections.map(({ heading, html }) => `<section><h2>${escapeText(heading)}</h2>${html}</section>`),
+    '</main></body></html>',
+    '',
+  ].join('\n')
+}
+
+/** A table; the first `leftColumns` columns are text. */
+export function htmlTable(heads: readonly string[], rows: readonly (readonly string[])[], leftColumns = 1): string {
+  const cell = (tag: 'th' | 'td') => (text: string, index: number) => `<${tag}${index < leftColumns ? ' class="left"' : ''}>${escapeText(text)}</${tag}>`
+  const line = (tag: 'th' | 'td', cells: readonly string[]): string => `<tr>${cells.map(cell(tag)).join('')}</tr>`
+  return `<div class="scroll"><table><thead>${line('th', heads)}</thead><tbody>${rows.map((row) => line('td', row)).join('')}</tbody></table></div>`
+}
+
+/** Text as it stands in a terminal. */
+export function htmlBlock(text: string): string {
+  return `<div class="scroll"><pre>${escapeText(text)}</pre></div>`
+}
+
+export function htmlPlots(plots: readonly string[]): string {
+  return `<div class="plots">${plots.join('\n')}</div>`
+}
+
+/** Checks as a list: passed or failed, in words and in colour. */
+export function htmlChecks(checks: readonly { readonly name: string; readonly passed: boolean; readonly detail: string }[]): string {
+  const item = ({ name, passed, detail }: (typeof checks)[number]): string =>
+    `<li><strong class="${passed ? 'good' : 'bad'}">${passed ? '✓ passed' : '✗ failed'}</strong> ${escapeText(name)} <small>(${escapeText(detail)})</small></li>`
+  return `<ul>${checks.map(item).join('')}</ul>`
+}

@@ -1,0 +1,44 @@
+import { formatDuration } from './format.ts'
+import type { OutputStream } from './terminal.ts'
+
+export interface ProgressStep {
+  readonly done: number
+  readonly total: number
+  readonly elapsedMs: number
+  readonly remainingMs: number
+}
+
+const WIDTH = 28
+const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
+
+/** One line that is rewritten in place on a terminal; elsewhere nothing is written. */
+export class ProgressBar {
+  #shown = false
+
+  constructor(
+    private readonly stream: OutputStream,
+    private readonly label: string,
+  ) {}
+
+  update(step: ProgressStep): void {
+    if (this.stream.isTTY !== true) return
+    const line = progressLine(this.label, step).slice(0, (this.stream.columns ?? 80) - 1)
+    this.stream.write(`\r\u001b[2K${line}`)
+    this.#shown = true
+  }
+
+  /** Takes the line away. */
+  clear(): void {
+    if (this.#shown) this.stream.write('\r\u001b[2K')
+    this.#shown = false
+  }
+}
+
+/** `label ███████▌      37 %  1.2 s, 2.1 s left`. */
+export function progressLine(label: string, { done, total, elapsedMs, remainingMs }: ProgressStep): string {
+  const share = total > 0 ? Math.min(1, done / total) : 1
+  const eighths = Math.floor(share * WIDTH * 8)
+  const bar = '█'.repeat(Math.floor(eighths / 8)) + (EIGHTHS[eighths % 8] ?? '')
+  const estimate = done < total ? `, ${formatDuration(remainingMs)} left` : ''
+  return `${label} ${bar.padEnd(WIDTH, '·')} ${String(Math.floor(share * 100)).padStart(3)} %  ${formatDuration(elapsedMs)}${estimate}`
+}
