@@ -107,6 +107,12 @@ export class Runtime {
     return this.close()
   }
 
+  /** @internal The pool and its limits, for the stages of layers. */
+  stageHost(): PlanContext & { readonly pool: Pool } {
+    this.#checkOpen()
+    return { ...this.#planContext(this.#pool), pool: this.#pool }
+  }
+
   #checkOpen(): void {
     if (this.#closing !== null) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
   }
