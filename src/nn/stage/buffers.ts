@@ -14,13 +14,17 @@ export interface Chunk {
 export class RowBuffer {
   readonly kind = 'rows'
 
-  /** @param data null: the program makes it; else [batch, rows, width] */
+  /**
+   * @param data [batch, rows, width]
+   * @param external whether the caller or a layer brings the data; else the program makes them
+   */
   constructor(
     readonly purpose: string,
     readonly batch: number,
     readonly rows: number,
     readonly width: number,
     public data: TaskArray | null = null,
+    readonly external: boolean = data !== null,
   ) {}
 
   get elements(): number {
@@ -45,6 +49,7 @@ export class HeadBuffer {
     readonly rows: number,
     readonly headSize: number,
     public data: Float32Array | null = null,
+    readonly external: boolean = data !== null,
   ) {}
 
   get elements(): number {

@@ -131,12 +131,12 @@ function activationBytes(program: StageProgram, { plainOutput }: PlanLayerOption
 
 /** Inputs that are not in shared memory yet, each once. */
 function inputCopyBytes(program: StageProgram): number {
-  return [...externalInputs(program)].filter((buffer) => buffer.data !== null && !isShared(buffer.data)).reduce((sum, buffer) => sum + buffer.elements * 4, 0)
+  return [...externalInputs(program)].filter(({ data }) => data === null || !isShared(data)).reduce((sum, buffer) => sum + buffer.elements * 4, 0)
 }
 
-/** Buffers that had data before the program ran. */
+/** Buffers that the caller or a layer brings. */
 export function externalInputs({ parts }: StageProgram): Set<StageBuffer> {
-  return new Set(parts.flatMap((part) => part.reads).filter((buffer) => buffer.data !== null))
+  return new Set(parts.flatMap((part) => part.reads).filter((buffer) => buffer.external))
 }
 
 function arenaBytes(stages: readonly Stage[], host: StageHost, chunkRows: number, residentLimitBytes: number): number {

@@ -1,6 +1,6 @@
 import type { AttentionResult } from '../../attention/attention-options.ts'
 import type { StageBuffer } from './buffers.ts'
-import type { Stage } from './stage-builder.ts'
+import type { Stage, TracedShape } from './stage-builder.ts'
 import type { LayerRuntime } from './stage-host.ts'
 
 /** A part of a program that is a whole attention call, as where weights or statistics are asked for. */
@@ -11,6 +11,7 @@ export interface AttentionCall {
   /** bytes beyond its buffers */
   readonly bytes: number
   readonly flops: number
+  readonly shapes: readonly TracedShape[]
   run(runtime: LayerRuntime, signal: AbortSignal | undefined): Promise<AttentionResult>
 }
 
@@ -20,6 +21,15 @@ export type ProgramPart = Stage | AttentionCall
 export interface StageProgram {
   readonly parts: readonly ProgramPart[]
   /** the buffer that becomes the result */
+  readonly output: StageBuffer
+  /** layers whose input and output can be compared once that part is done */
+  readonly watched?: readonly WatchedLayer[]
+}
+
+export interface WatchedLayer {
+  readonly layer: string
+  readonly after: ProgramPart
+  readonly input: StageBuffer
   readonly output: StageBuffer
 }
 
@@ -52,7 +62,7 @@ function lifetimesOf(parts: readonly ProgramPart[], output: StageBuffer): Map<St
   const lifetimes = new Map<StageBuffer, { first: number; last: number }>()
   parts.forEach((part, index) => {
     for (const { buffer } of part.writes) {
-      if (buffer.data === null && !lifetimes.has(buffer)) lifetimes.set(buffer, { first: index, last: index })
+      if (!buffer.external && !lifetimes.has(buffer)) lifetimes.set(buffer, { first: index, last: index })
     }
     for (const buffer of part.reads) {
       const lifetime = lifetimes.get(buffer)

@@ -1,10 +1,10 @@
 import type { AttentionResult } from '../../attention/attention-options.ts'
 import { Ledger, type BytesByPurpose } from '../../core/ledger.ts'
 import { isShared } from '../../core/shared-memory.ts'
-import type { Fallback, LaneShare } from '../../scheduler/job.ts'
-import type { StageBuffer } from './buffers.ts'
-import { dataOf } from './buffers.ts'
-import { assignSlots, isStage, type StageProgram } from './program.ts'
+import type { Fallback } from '../../protocol/messages.ts'
+import type { LaneShare } from '../../scheduler/job.ts'
+import { dataOf, type StageBuffer } from './buffers.ts'
+import { assignSlots, isStage, type ProgramPart, type StageProgram } from './program.ts'
 import { externalInputs, planProgram, type LayerPlan } from './program-plan.ts'
 import type { LayerRuntime } from './stage-host.ts'
 import { StageJob } from './stage-job.ts'
@@ -28,7 +28,7 @@ export interface RunOptions {
   /** whether the result belongs in shared memory, as the inputs are */
   readonly sharedOutput: boolean
   /** hears of each part when it is done; its buffers hold data then */
-  readonly onPart?: (name: string, buffers: readonly StageBuffer[], read: readonly StageBuffer[]) => void
+  readonly onPart: ((part: ProgramPart) => void) | undefined
 }
 
 export interface ProgramResult {
@@ -46,9 +46,7 @@ export async function runProgram(program: StageProgram, runtime: LayerRuntime, o
   const plainOutput = host.transport === 'shared' && !options.sharedOutput
   const plan = planProgram(program, host, { chunkSize: options.chunkSize, plainOutput })
   const ledger = new Ledger()
-  const resident = (): number => host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0)
-  let arenas = resident()
-  ledger.add('lane arenas', arenas)
+  ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
   const restore = shareInputs(program, host.transport === 'shared', ledger)
   const memory = new SlotMemory(program, host.transport === 'shared' || options.sharedOutput, plainOutput, ledger)
   const [attention, shares, fallbacks]: [AttentionResult[], LaneShare[], Fallback[]] = [[], [], []]
@@ -64,9 +62,7 @@ export async function runProgram(program: StageProgram, runtime: LayerRuntime, o
       } else {
         attention.push(await part.run(runtime, options.signal))
       }
-      ledger.add('lane arenas', resident() - arenas)
-      arenas = resident()
-      options.onPart?.(part.name, part.writes.map(({ buffer }) => buffer), part.reads)
+      options.onPart?.(part)
     }
     const data = memory.result(program.output)
     const { peakBytes, peakByPurpose } = ledger

@@ -20,6 +20,12 @@ export interface ReturnedRows {
   readonly shift: number
 }
 
+/** A tensor on its way, for traces: `linear1` [B, M, 2048]. */
+export interface TracedShape {
+  readonly step: string
+  readonly shape: readonly number[]
+}
+
 /** What a stage is, before its data exist: enough to plan it, and to bind it to each chunk when they do. */
 export interface Stage {
   /** the layer's path and the part that runs, for traces and messages */
@@ -34,6 +40,7 @@ export interface Stage {
   readonly writes: readonly ReturnedRows[]
   /** multiply-adds count as two; attention is not in it */
   readonly flopsPerRow: number
+  readonly shapes: readonly TracedShape[]
   bind(binder: StageBinder): RowStep[]
 }
 
@@ -45,6 +52,7 @@ export class StageBuilder {
   readonly #reads = new Set<StageBuffer>()
   readonly #writes: ReturnedRows[] = []
   readonly #binders: ((binder: StageBinder) => RowStep)[] = []
+  readonly #shapes: TracedShape[] = []
   #attention: StageAttention | null = null
   #flopsPerRow = 0
 
@@ -62,11 +70,20 @@ export class StageBuilder {
     this.#free.push(register)
   }
 
-  /** The chunk's rows of a buffer. */
-  load(buffer: RowBuffer): Register {
+  /** Says that a tensor of this shape was made on the way. */
+  trace(step: string, ...shape: readonly number[]): void {
+    this.#shapes.push({ step, shape })
+  }
+
+  /**
+   * The chunk's rows of a buffer.
+   *
+   * @param shift the chunk's row r is row r + shift of the buffer, as in a table by position
+   */
+  load(buffer: RowBuffer, shift = 0): Register {
     const to = this.#take(buffer.width)
     this.#reads.add(buffer)
-    this.#binders.push((binder) => ({ op: 'load', to, from: binder.rows(buffer) }))
+    this.#binders.push((binder) => ({ op: 'load', to, from: binder.rows(buffer, shift) }))
     return to
   }
 
@@ -119,10 +136,10 @@ export class StageBuilder {
     this.#binders.push(() => ({ op: 'drop', register, dropout }))
   }
 
-  /** Rotary positions on every head; row 0 of the table belongs to row 0 of the chunk's sequence. */
-  rotate(register: Register, table: RowBuffer): void {
+  /** Rotary positions on every head; row r of the sequence has the angles of row r + shift of the table. */
+  rotate(register: Register, table: RowBuffer, shift: number): void {
     this.#reads.add(table)
-    this.#binders.push((binder) => ({ op: 'rotate', register, headSize: table.width, table: binder.rows(table) }))
+    this.#binders.push((binder) => ({ op: 'rotate', register, headSize: table.width, table: binder.rows(table, shift) }))
   }
 
   store(from: Register, buffer: RowBuffer): void {
@@ -159,6 +176,7 @@ export class StageBuilder {
       reads: [...this.#reads],
       writes: this.#writes,
       flopsPerRow: this.#flopsPerRow,
+      shapes: this.#shapes,
       bind: (binder) => binders.map((bind) => bind(binder)),
     }
   }

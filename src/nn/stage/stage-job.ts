@@ -45,12 +45,16 @@ export class StageJob implements Job {
   }
 
   provide(id: ArrayId): AttachedArray['array'] {
-    this.ledger.add('lane copies', this.#operands.copyBytes(id))
+    this.ledger.add('lane copies', this.#operands.residentBytes(id))
     return this.#operands.provide(id)
   }
 
   returned(id: ArrayId): void {
-    this.ledger.remove('lane copies', this.#operands.copyBytes(id))
+    this.ledger.remove('lane copies', this.#operands.residentBytes(id))
+  }
+
+  laneGrew(bytes: number): void {
+    this.ledger.add('lane arenas', bytes)
   }
 
   dispatched(task: JobTask): void {
