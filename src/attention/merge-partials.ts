@@ -85,8 +85,8 @@ function rowPlaces({ output, logSumExp }: Partial): { columns: number; start(row
 }
 
 function checkPartial(partial: Partial, first: Partial, index: number): void {
-  checkTensor(`mergePartials: output of partial ${index}`, Float32Array, partial.output)
-  checkTensor(`mergePartials: logSumExp of partial ${index}`, Float32Array, partial.logSumExp)
+  checkTensor(`mergePartials: output of partial ${index}`, Float32Array, (partial as Partial | null)?.output)
+  checkTensor(`mergePartials: logSumExp of partial ${index}`, Float32Array, (partial as Partial | null)?.logSumExp)
   const { output, logSumExp } = partial
   const plain = output.shape.length === logSumExp.shape.length + 1 && logSumExp.shape.every((size, axis) => size === output.shape[axis])
   const packed = output.shape.length === 3 && logSumExp.shape.length === 3 && output.shape[0] === logSumExp.shape[0] && output.shape[1] === logSumExp.shape[2] && (output.shape[2] ?? 0) % Math.max(1, logSumExp.shape[1] ?? 1) === 0

@@ -51,10 +51,14 @@ export class Ledger {
   }
 }
 
+const LARGEST_BYTES = 2 ** 43
+
 /** Zeroed memory. `new ArrayBuffer(NaN)` would make 0 bytes without a word, so sizes are checked here once more. */
 export function allocate(purpose: string, bytes: number, shared: boolean): ArrayBuffer | SharedArrayBuffer {
   try {
     if (!Number.isSafeInteger(bytes) || bytes < 0) throw new RangeError(`${bytes} is no number of bytes`)
+    // An engine asked for more than any host has would first collect garbage, for tens of milliseconds.
+    if (bytes > LARGEST_BYTES) throw new RangeError(`${bytes} bytes are more than any host has`)
     return shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)
   } catch (cause) {
     throw new MemoryBudgetError(`${purpose}: expected room for ${bytes} bytes, but the engine refused the allocation`, {
