@@ -30,5 +30,6 @@ export {
   type HeddleErrorCode,
 } from './core/errors.ts'
 export type { AttentionMode, AttentionPlan, Transport } from './plan/attention-plan.ts'
-export type { Fallback, LaneShare } from './scheduler/job.ts'
+export type { Fallback } from './protocol/messages.ts'
+export type { LaneShare } from './scheduler/job.ts'
 export type { AnyWorker, NodeWorker } from './scheduler/spawn-worker.ts'

@@ -1,5 +1,6 @@
 import type { AttentionMode, AttentionPlan, Transport } from '../plan/attention-plan.ts'
-import type { Fallback, LaneShare } from '../scheduler/job.ts'
+import type { Fallback } from '../protocol/messages.ts'
+import type { LaneShare } from '../scheduler/job.ts'
 import type { BytesByPurpose } from '../core/ledger.ts'
 import type { Tensor } from '../core/tensor.ts'
 

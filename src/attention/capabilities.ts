@@ -1,6 +1,6 @@
 import { probeWasm } from '../backends/wasm/binaries.ts'
 import { probeSharedMemory } from '../core/shared-memory.ts'
-import type { Fallback } from '../scheduler/job.ts'
+import type { Fallback } from '../protocol/messages.ts'
 
 /** What this host can do. `reasons` says, by the same names, why something is off. */
 export interface Capabilities {

@@ -1,3 +1,4 @@
+import type { Fallback } from '../protocol/messages.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../protocol/task.ts'
 
@@ -25,5 +26,7 @@ export interface Backend {
   rows?(task: RowStageTask, context: TaskContext): Promise<RowStageResult>
   /** Forgets what it cached of these arrays. */
   release?(ids: readonly ArrayId[]): void
+  /** What ran otherwise than asked for since the last call of this. */
+  takeFallbacks?(): readonly Fallback[]
   dispose(): void
 }

@@ -34,10 +34,17 @@ export interface TaskRequest {
 export type Task = AttentionTask | RowStageTask
 export type TaskResult = AttentionTaskResult | RowStageResult
 
+/** Something ran in another way than asked for. */
+export interface Fallback {
+  readonly what: string
+  readonly reason: string
+}
+
 export interface TaskResponse {
   /** one a task, in order */
   readonly results: readonly TaskResult[]
   readonly residentBytes: number
+  readonly fallbacks: readonly Fallback[]
 }
 
 /** The worker's side, as Comlink exposes it. Every method may reject with a HeddleError. */

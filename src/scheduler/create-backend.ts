@@ -3,6 +3,7 @@ import { loadKernels, probeWasm } from '../backends/wasm/binaries.ts'
 import { createWasmBackend } from '../backends/wasm/engine.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
 import type { LaneConfig } from '../protocol/messages.ts'
+import { GpuLaneBackend } from './gpu-lane-backend.ts'
 
 export interface CreatedBackend {
   readonly backend: Backend
@@ -12,9 +13,11 @@ export interface CreatedBackend {
 
 /** The backend that a lane was configured for. @throws {BackendUnavailableError} when this host cannot run it */
 export async function createBackend(config: LaneConfig): Promise<CreatedBackend> {
-  if (config.kind === 'webgpu') {
-    throw new BackendUnavailableError('backend: WebGPU lanes are not part of this version; expected backend "wasm" or "auto"')
-  }
+  if (config.kind === 'wasm') return createWasm(config)
+  return GpuLaneBackend.create(async () => (await createWasm(config)).backend)
+}
+
+async function createWasm(config: LaneConfig): Promise<CreatedBackend> {
   const probe = probeWasm()
   if (!probe.simd) {
     throw new BackendUnavailableError(`backend "wasm": expected a host with WebAssembly SIMD (${probe.reason ?? 'it is missing'})`)

@@ -1,4 +1,5 @@
-import type { LaneShare, Fallback, Job, JobOutcome, JobTask } from './job.ts'
+import type { Fallback } from '../protocol/messages.ts'
+import type { LaneShare, Job, JobOutcome, JobTask } from './job.ts'
 
 /** A task is given to a lane at most so often; then its job fails with a WorkerLostError. */
 export const MAX_TRIES = 3
@@ -14,7 +15,7 @@ interface Share {
 /** The progress of one job through the pool: what waits, what runs, and the promise that the caller holds. */
 export class JobState {
   readonly outcome: Promise<JobOutcome>
-  readonly fallbacks: Fallback[] = []
+  readonly #fallbacks: Fallback[] = []
   readonly #waiting: JobTask[]
   readonly #tries = new Map<JobTask, number>()
   readonly #shares = new Map<number, Share>()
@@ -81,6 +82,11 @@ export class JobState {
     return true
   }
 
+  /** Told once, however many tasks it touched. */
+  noteFallback(fallback: Fallback): void {
+    if (!this.#fallbacks.some(({ what }) => what === fallback.what)) this.#fallbacks.push(fallback)
+  }
+
   /** A cancelled task came back. */
   drop(): void {
     this.#running--
@@ -90,7 +96,7 @@ export class JobState {
     if (this.#settled) return
     this.#settled = true
     const lanes = [...this.#shares].map(([lane, share]) => ({ lane, ...share })).sort((a, b) => a.lane - b.lane)
-    this.#resolve({ lanes, retries: this.#retries, fallbacks: this.fallbacks })
+    this.#resolve({ lanes, retries: this.#retries, fallbacks: this.#fallbacks })
   }
 
   fail(reason: unknown): void {

@@ -1,4 +1,4 @@
-import type { LaneKind, Task, TaskResult } from '../protocol/messages.ts'
+import type { Fallback, LaneKind, Task, TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
 
 /** Tasks that go to one lane in one message, with what the pool must know to place them. One task, unless they are tiny. */
@@ -45,12 +45,6 @@ export interface LaneShare {
   readonly tasks: number
   readonly busyMs: number
   readonly residentBytes: number
-}
-
-/** Something ran in another way than asked for. */
-export interface Fallback {
-  readonly what: string
-  readonly reason: string
 }
 
 export interface JobOutcome {

@@ -55,7 +55,7 @@ export class LaneHost implements LaneApi {
     const context: TaskContext = { array: (id) => this.#array(id), pace: () => pacer.pace() }
     const results: TaskResult[] = []
     for (const task of tasks) results.push(await runTask(backend, task, context))
-    return transfer({ results, residentBytes: backend.residentBytes() }, buffersOf(results))
+    return transfer({ results, residentBytes: backend.residentBytes(), fallbacks: backend.takeFallbacks?.() ?? [] }, buffersOf(results))
   }
 
   #array(id: ArrayId): TaskArray {

@@ -148,7 +148,7 @@ export class Pool {
     )
   }
 
-  #done(slot: Slot, state: JobState, task: JobTask, { results, residentBytes }: TaskResponse): void {
+  #done(slot: Slot, state: JobState, task: JobTask, { results, residentBytes, fallbacks }: TaskResponse): void {
     slot.inFlight.delete(task)
     slot.failures = 0
     slot.residentBytes = residentBytes
@@ -156,6 +156,7 @@ export class Pool {
       state.drop()
     } else {
       try {
+        for (const fallback of fallbacks) state.noteFallback(fallback)
         state.job.completed(task, results)
         const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
         state.complete(task, slot.index, { kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
