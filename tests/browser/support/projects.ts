@@ -1,0 +1,79 @@
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { playwright } from '@vitest/browser-playwright'
+import type { TestProjectConfiguration } from 'vitest/config'
+
+const NAMES = ['chromium', 'chromium-browser', 'google-chrome']
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
+const ISOLATION = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' }
+
+/** WebGPU on SwiftShader, and no connection that a closed network would refuse. */
+const FLAGS = [
+  '--no-sandbox', '--enable-unsafe-webgpu', '--enable-dawn-features=disable_workgroup_init', '--disable-quic', '--no-first-run',
+  '--disable-background-networking', '--disable-component-update', '--disable-sync',
+]
+
+/**
+ * The browser tests twice: on a page that is cross-origin isolated (shared memory), and on one that is not (transfer).
+ * None where no Chromium is found; that is said, or an error where HEDDLE_REQUIRE_BROWSER is 1.
+ */
+export function browserProjects(base: { readonly setupFiles: string[]; readonly testTimeout: number }): TestProjectConfiguration[] {
+  const executablePath = findChromium()
+  if (executablePath === undefined) {
+    const message = 'Browser tests are skipped: no Chromium found; apt-get install chromium, or set HEDDLE_CHROMIUM to one'
+    if (process.env['HEDDLE_REQUIRE_BROWSER'] === '1') throw new Error(message)
+    console.warn(message)
+    return []
+  }
+  return [project('browser-isolated', executablePath, true, base), project('browser-plain', executablePath, false, base)]
+}
+
+function project(
+  name: string, executablePath: string, isolated: boolean, base: { readonly setupFiles: string[]; readonly testTimeout: number },
+): TestProjectConfiguration {
+  return {
+    // Tests import `heddle` as a user does.
+    resolve: { alias: [{ find: /^heddle$/, replacement: join(ROOT, 'dist/index.js') }] },
+    optimizeDeps: { include: ['comlink'], entries: [] },
+    cacheDir: join(ROOT, 'node_modules/.vite', name),
+    server: { headers: isolated ? ISOLATION : {} },
+    test: {
+      ...base,
+      name,
+      include: ['tests/browser/**/*.test.ts'],
+      provide: { isolated },
+      fileParallelism: false,
+      browser: {
+        enabled: true,
+        headless: true,
+        screenshotFailures: false,
+        provider: playwright({ launchOptions: { executablePath, args: FLAGS } }),
+        instances: [{ browser: 'chromium', name: `${name} (chromium)` }],
+      },
+    },
+  }
+}
+
+function findChromium(): string | undefined {
+  const named = process.env['HEDDLE_CHROMIUM']
+  if (named !== undefined && named !== '') return named
+  const folders = (process.env['PATH'] ?? '').split(delimiter)
+  return NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find(isExecutable)
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** whether this page may share memory with workers */
+    readonly isolated: boolean
+  }
+}
