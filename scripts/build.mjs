@@ -1,7 +1,7 @@
 // Builds everything that the package ships: kernels (AssemblyScript), the library, the worker, the command, and the types.
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -24,8 +24,17 @@ const ENTRIES = {
 
 process.chdir(root)
 await buildKernels()
-await rm('dist', { recursive: true, force: true })
-await Promise.all([buildLibrary(), buildWorker(), buildCommand(), buildTypes()])
+// Built beside the old one and swapped at the end: a build that fails leaves the old one usable.
+const out = `build/dist-${process.pid}`
+try {
+  await Promise.all([buildLibrary(), buildWorker(), buildCommand(), buildTypes()])
+  await rm('dist', { recursive: true, force: true })
+  await rename(out, 'dist')
+} catch (error) {
+  await rm(out, { recursive: true, force: true })
+  console.error(`build failed: ${error.message}`)
+  process.exitCode = 1
+}
 
 /** Both binaries from one source; skipped while they are newer than it. */
 async function buildKernels() {
@@ -45,7 +54,7 @@ function options(extra) {
     bundle: true,
     format: 'esm',
     target: ['es2022', 'node20', 'chrome114', 'firefox121', 'safari17'],
-    outdir: 'dist',
+    outdir: out,
     sourcemap: false,
     legalComments: 'none',
     loader: { '.wasm': 'binary' },
@@ -79,14 +88,14 @@ async function buildCommand() {
       external: ['heddle', 'heddle/*', 'comlink', 'webgpu', '@tensorflow/*', '@stdlib/*'],
     }),
   )
-  await chmod('dist/cli.js', 0o755)
+  await chmod(`${out}/cli.js`, 0o755)
   await writeLicences(Object.keys(result.metafile.inputs))
 }
 
 async function writeLicences(inputs) {
   const names = new Set(inputs.flatMap((file) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? []))
   const texts = await Promise.all([...names].sort().map(licenceOf))
-  await writeFile('dist/THIRD_PARTY_LICENSES', texts.join('\n\n'))
+  await writeFile(`${out}/THIRD_PARTY_LICENSES`, texts.join('\n\n'))
 }
 
 async function licenceOf(name) {
@@ -100,10 +109,10 @@ async function licenceOf(name) {
 /** Declarations keep the source's layout; their imports name the emitted files. */
 async function buildTypes() {
   const tsc = path.join(path.dirname(require.resolve('typescript/package.json')), 'bin/tsc')
-  await run(process.execPath, [tsc, '--project', 'tsconfig.build.json']).catch((error) => {
+  await run(process.execPath, [tsc, '--project', 'tsconfig.build.json', '--outDir', `${out}/types`]).catch((error) => {
     throw new Error(error.stdout || error.message)
   })
-  for (const file of filesUnder('dist/types').filter((name) => name.endsWith('.d.ts'))) {
+  for (const file of filesUnder(`${out}/types`).filter((name) => name.endsWith('.d.ts'))) {
     const text = await readFile(file, 'utf8')
     await writeFile(file, text.replace(/(from\s+['"]|import\(['"])(\.{1,2}\/[^'"]+)\.ts(['"])/g, '$1$2.js$3'))
   }
