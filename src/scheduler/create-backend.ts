@@ -24,5 +24,5 @@ async function createWasm(config: LaneConfig): Promise<CreatedBackend> {
   }
   const variant = config.numerics === 'fast' && probe.relaxedSimd ? 'relaxed' : 'simd'
   const module = config.wasm?.[variant] ?? (await loadKernels(variant))
-  return { backend: createWasmBackend(module, {}), kernels: variant }
+  return { backend: createWasmBackend(module), kernels: variant }
 }

@@ -1,0 +1,102 @@
+/**
+ * What the kernels and the engine must agree on: plain constants that both compilers accept.
+ * Addresses are bytes in the linear memory; `P_…` are byte offsets in the parameter block, one 4-byte word each.
+ */
+
+/** Queries in lanes: a group is two vectors of four rows. */
+export const GROUP_ROWS = 8
+/** Query rows of one kernel call. */
+export const TILE_ROWS = 64
+
+/** The parameter block, and the first byte that the engine may lay out; below stand the kernels' own constants. */
+export const PARAMETERS = 4096
+export const ARENA_START = 4352
+
+/** What a call of `attendTile` makes of the scores. */
+export const PHASE_CHUNKED = 0
+/** Standard mode, first pass: scores to `rows`, maximum and sum to the state. */
+export const PHASE_SCORES = 1
+/** Standard mode, second pass: scores from `rows`, weights to `rows`, output accumulated. */
+export const PHASE_VALUES = 2
+/** Chosen rows of chunked mode: scores computed again, weights to `rows`. */
+export const PHASE_WEIGHTS = 3
+
+/** Scores may be NaN or infinite: queries or keys hold NaN, an infinity or a magnitude of 2^56 or more. */
+export const FLAG_EXTREME_SCORES = 1
+/** Values hold NaN, an infinity or a magnitude of 2^56 or more. */
+export const FLAG_EXTREME_VALUES = 2
+export const FLAG_MASK = 4
+export const FLAG_BIAS = 8
+export const FLAG_SEGMENTS = 16
+export const FLAG_SOFTCAP = 32
+export const FLAG_ALIBI = 64
+export const FLAG_DROPOUT = 128
+export const FLAG_STATISTICS = 256
+
+/** Sizes: rows ≤ TILE_ROWS, keys ≤ the block's rows, D, Dv. */
+export const P_PHASE = 0
+export const P_FLAGS = 4
+export const P_ROWS = 8
+export const P_KEYS = 12
+export const P_HEAD_SIZE = 16
+export const P_VALUE_SIZE = 20
+/** Row r of the tile sees key j of the block when lowBase + r ≤ j < min(highBase + r, keyLimit). */
+export const P_LOW_BASE = 24
+export const P_HIGH_BASE = 28
+export const P_KEY_LIMIT = 32
+/** i + queryOffset of the tile's first row, less the block's first key. */
+export const P_POSITION = 36
+/** Addresses: packed queries, keys, values, accumulated output and state of this tile. */
+export const P_QUERY = 40
+export const P_KEY = 44
+export const P_VALUE = 48
+export const P_OUTPUT = 52
+export const P_STATE = 56
+/** Scratch of one group: scores [block][8], allow bytes [block], bias in lanes [block][8], 128 bytes of vectors. */
+export const P_SCORES = 60
+export const P_ALLOW = 64
+export const P_BIAS_LANES = 68
+export const P_VECTORS = 72
+/** Mask bytes and biases of the tile, row-major; a stride of 0 broadcasts. Strides are in elements. */
+export const P_MASK = 76
+export const P_MASK_STRIDE = 80
+export const P_BIAS = 84
+export const P_BIAS_STRIDE = 88
+export const P_QUERY_SEGMENTS = 92
+export const P_KEY_SEGMENTS = 96
+/** Scores or weights of the tile, row-major [TILE_ROWS][stride]. */
+export const P_ROWS_OUT = 100
+export const P_ROWS_STRIDE = 104
+/** f32 */
+export const P_SOFTCAP = 108
+export const P_ALIBI_SLOPE = 112
+/** f32, times 1/sum: 1 unless dropout is on */
+export const P_KEEP_SCALE = 116
+/** Philox: kept when word > threshold; key; counter words ⌊j/4⌋ of the block's first key, first row, b·H + h. */
+export const P_THRESHOLD = 120
+export const P_SEED_LOW = 124
+export const P_SEED_HIGH = 128
+export const P_COUNTER_KEY = 132
+export const P_COUNTER_ROW = 136
+export const P_BATCH_HEAD = 140
+/** The block's first key. */
+export const P_BLOCK_START = 144
+
+/** State of a group: f32 [8] each, then i32. Maximum and scores are in base 2: logit · log2(e). */
+export const STATE_MAX = 0
+export const STATE_SUM = 32
+/** Σ p·(s − max) */
+export const STATE_MOMENT = 64
+/** Σ p·|i + queryOffset − j| */
+export const STATE_DISTANCE = 96
+/** i32 [8]: the lowest key, counted from the task's key 0, of the largest score; −1 where none */
+export const STATE_INDEX = 128
+/** bits: which rows had an allowed key */
+export const STATE_SEEN = 160
+export const STATE_BYTES = 192
+
+/** Linear layers: what becomes of X·Wᵀ + b. */
+export const ACTIVATION_NONE = 0
+export const ACTIVATION_RELU = 1
+export const ACTIVATION_GELU = 2
+export const ACTIVATION_GELU_TANH = 3

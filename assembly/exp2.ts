@@ -1,0 +1,34 @@
+import { madd } from './lanes'
+
+/**
+ * 2ˣ for x ≤ 0: a degree-5 minimax polynomial on [−½, ½] after rounding by a magic number, relative error 1.9e-7.
+ * x is raised to −64 first: smaller powers would make subnormal products, and 2⁻⁶⁴ vanishes beside the row's own 2⁰.
+ * NaN stays NaN as long as its payload is 0 in the low bits (the canonical one is): they are added to the exponent.
+ */
+
+/** Floor, magic number, coefficients from degree 0 to 5. */
+export const EXP2: usize = memory.data<f32>([-64, 12582912, 1, 0.6931470036506653, 0.24022242426872253, 0.05550733581185341, 0.009671512991189957, 0.001326472731307149], 16)
+
+// @ts-ignore: decorator
+@inline
+export function exp2Lanes(raised: v128, magic: v128, c0: v128, c1: v128, c2: v128, c3: v128, c4: v128, c5: v128): v128 {
+  const shifted = f32x4.add(raised, magic)
+  const rest = f32x4.sub(raised, f32x4.sub(shifted, magic))
+  let power = madd(c5, rest, c4)
+  power = madd(power, rest, c3)
+  power = madd(power, rest, c2)
+  power = madd(power, rest, c1)
+  power = madd(power, rest, c0)
+  return i32x4.add(power, i32x4.shl(shifted, 23))
+}
+
+/** 2ˣ of one vector, for where constants need not stay in registers. */
+// @ts-ignore: decorator
+@inline
+export function exp2Vector(x: v128): v128 {
+  const raised = f32x4.pmax(x, v128.load32_splat(EXP2))
+  return exp2Lanes(
+    raised, v128.load32_splat(EXP2, 4), v128.load32_splat(EXP2, 8), v128.load32_splat(EXP2, 12),
+    v128.load32_splat(EXP2, 16), v128.load32_splat(EXP2, 20), v128.load32_splat(EXP2, 24), v128.load32_splat(EXP2, 28),
+  )
+}

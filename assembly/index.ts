@@ -1,0 +1,2 @@
+export { attendTile } from './attend-tile'
+export { finaliseGroups, hasExtremes, packLanes, resetGroups } from './pack'

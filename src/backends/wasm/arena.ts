@@ -1,0 +1,46 @@
+import { PARAMETERS } from '../../../assembly/abi.ts'
+import { MemoryBudgetError } from '../../core/errors.ts'
+
+/** What the kernels export: shapes and units stand with each in assembly/. */
+export interface Kernels {
+  attendTile(): number
+  packLanes(from: number, stride: number, to: number, rows: number, width: number, step: number, factor: number): void
+  resetGroups(state: number, output: number, groups: number, valueSize: number): void
+  finaliseGroups(output: number, state: number, to: number, groups: number, valueSize: number, keepScale: number, inverse: boolean): void
+  hasExtremes(from: number, count: number): number
+}
+
+/** One lane's linear memory, of constant size, and the kernels over it. */
+export class Arena {
+  readonly kernels: Kernels
+  readonly floats: Float32Array
+  readonly integers: Int32Array
+  readonly octets: Uint8Array
+
+  /** @param bytes a multiple of 64 KiB @throws {MemoryBudgetError} when the engine refuses the memory */
+  constructor(module: WebAssembly.Module, readonly bytes: number) {
+    const memory = createMemory(bytes)
+    this.kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels
+    this.floats = new Float32Array(memory.buffer)
+    this.integers = new Int32Array(memory.buffer)
+    this.octets = new Uint8Array(memory.buffer)
+  }
+
+  /** Sets a word of the parameter block; `parameter` is one of abi.ts's P_…. */
+  setInteger(parameter: number, value: number): void {
+    this.integers[(PARAMETERS + parameter) >> 2] = value
+  }
+
+  setFloat(parameter: number, value: number): void {
+    this.floats[(PARAMETERS + parameter) >> 2] = value
+  }
+}
+
+function createMemory(bytes: number): WebAssembly.Memory {
+  const pages = bytes / 65536
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages })
+  } catch (cause) {
+    throw new MemoryBudgetError(`lane arena: expected room for ${bytes} bytes, but the engine refused the allocation`, { cause, details: { bytes } })
+  }
+}

@@ -1,0 +1,34 @@
+import { attentionArena, attentionArenaBytes } from '../../plan/arena.ts'
+import type { AttentionTask, AttentionTaskResult } from '../../protocol/task.ts'
+import type { Backend, TaskContext } from '../backend.ts'
+import { Arena } from './arena.ts'
+import { AttentionRun } from './attention-run.ts'
+
+/**
+ * Attention on the calling thread, in one private linear memory of constant size. One task at a time: the caller waits for
+ * a task before it gives the next.
+ *
+ * @param module one of the two binaries (binaries.ts); both export the same kernels
+ */
+export function createWasmBackend(module: WebAssembly.Module): Backend {
+  let arena: Arena | undefined = new Arena(module, attentionArenaBytes(1, 1))
+
+  /** The lane's memory; a larger one where a head size needs it, the old one left to the collector first. */
+  const arenaOf = (bytes: number): Arena => {
+    if (arena !== undefined && arena.bytes >= bytes) return arena
+    arena = undefined
+    return (arena = new Arena(module, bytes))
+  }
+
+  return {
+    kind: 'wasm',
+    residentBytes: () => arena?.bytes ?? 0,
+    async attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> {
+      const layout = attentionArena(task.settings.headSize, task.settings.valueSize)
+      return new AttentionRun(arenaOf(layout.bytes), layout, task, context).run()
+    },
+    dispose: () => {
+      arena = undefined
+    },
+  }
+}

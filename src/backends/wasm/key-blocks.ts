@@ -1,0 +1,63 @@
+import { FLAG_EXTREME_SCORES, FLAG_EXTREME_VALUES, P_BLOCK_START, P_COUNTER_KEY, P_KEYS } from '../../../assembly/abi.ts'
+import type { AttentionArena } from '../../plan/arena.ts'
+import type { AttentionTask } from '../../protocol/task.ts'
+import type { TaskContext } from '../backend.ts'
+import type { Arena } from './arena.ts'
+import { copyIn } from './copy-rows.ts'
+import { segmentRange, type SegmentRange } from './visibility.ts'
+
+/** A block of keys as it lies in the arena. */
+export interface KeyBlock {
+  readonly start: number
+  readonly keys: number
+  /** FLAG_EXTREME_… of what was loaded */
+  flags: number
+  readonly segments: SegmentRange | undefined
+}
+
+/** Brings blocks of keys and values from the task's arrays into the arena. */
+export class KeyBlocks {
+  constructor(
+    private readonly arena: Arena,
+    private readonly layout: AttentionArena,
+    private readonly task: AttentionTask,
+    private readonly context: TaskContext,
+  ) {}
+
+  /** The blocks of [keyStart, keyEnd); only their segments are loaded yet. */
+  *all(): Generator<KeyBlock> {
+    const { keyStart, keyEnd } = this.task
+    const { blockRows } = this.layout
+    for (let start = keyStart; start < keyEnd; start += blockRows) yield this.#open(start, Math.min(blockRows, keyEnd - start))
+  }
+
+  #open(start: number, keys: number): KeyBlock {
+    const { keySegments: slice } = this.task
+    let segments: SegmentRange | undefined
+    if (slice !== undefined) {
+      const at = this.layout.keySegments >> 2
+      copyIn(this.arena.integers, at, 1, this.context.array(slice.array) as Int32Array, slice, start, keys, 0, 1)
+      segments = segmentRange(this.arena.integers, at, keys)
+    }
+    this.arena.setInteger(P_KEYS, keys)
+    this.arena.setInteger(P_COUNTER_KEY, Math.floor(start / 4))
+    this.arena.setInteger(P_BLOCK_START, start)
+    return { start, keys, flags: 0, segments }
+  }
+
+  loadKeys(block: KeyBlock): void {
+    const { key, settings: { headSize } } = this.task
+    if (this.#load(this.layout.key, key, block, headSize)) block.flags |= FLAG_EXTREME_SCORES
+  }
+
+  loadValues(block: KeyBlock): void {
+    const { value, settings: { valueSize } } = this.task
+    if (this.#load(this.layout.value, value, block, valueSize)) block.flags |= FLAG_EXTREME_VALUES
+  }
+
+  /** Returns whether the rows hold NaN, an infinity or a very large number. */
+  #load(at: number, slice: AttentionTask['key'], { start, keys }: KeyBlock, width: number): boolean {
+    copyIn(this.arena.floats, at >> 2, width, this.context.array(slice.array) as Float32Array, slice, start, keys, 0, width)
+    return this.arena.kernels.hasExtremes(at, keys * width) !== 0
+  }
+}

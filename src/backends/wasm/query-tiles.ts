@@ -1,0 +1,109 @@
+import {
+  FLAG_BIAS, FLAG_EXTREME_SCORES, FLAG_MASK, P_BIAS, P_BIAS_STRIDE, P_COUNTER_ROW, P_FLAGS, P_HIGH_BASE, P_KEY_LIMIT, P_LOW_BASE,
+  P_MASK, P_MASK_STRIDE, P_OUTPUT, P_POSITION, P_QUERY, P_QUERY_SEGMENTS, P_ROWS, P_STATE, STATE_BYTES, TILE_ROWS,
+} from '../../../assembly/abi.ts'
+import type { AttentionArena } from '../../plan/arena.ts'
+import type { AttentionTask } from '../../protocol/task.ts'
+import type { TaskContext } from '../backend.ts'
+import type { Arena } from './arena.ts'
+import { copyIn } from './copy-rows.ts'
+import type { KeyBlock } from './key-blocks.ts'
+import { areDisjoint, bandOf, isEmpty, segmentRange, type SegmentRange } from './visibility.ts'
+
+/** Up to 64 query rows of one pass. */
+export interface QueryTile {
+  /** counted in the pass; a multiple of 8 */
+  readonly row: number
+  readonly rows: number
+  /** FLAG_EXTREME_SCORES where the queries say so */
+  readonly flags: number
+  readonly segments: SegmentRange | undefined
+}
+
+/** One pass's queries in the arena, and the kernel calls over them. */
+export class QueryTiles {
+  /** @param passStart the pass's first row, counted in the task */
+  constructor(
+    private readonly arena: Arena,
+    private readonly layout: AttentionArena,
+    private readonly task: AttentionTask,
+    private readonly context: TaskContext,
+    private readonly passStart: number,
+    private readonly taskFlags: number,
+  ) {}
+
+  /** Packs the pass's queries, times `factor`, and clears their states. */
+  load(rows: number, factor: number): QueryTile[] {
+    const { arena, layout, task: { settings: { valueSize } } } = this
+    arena.kernels.resetGroups(layout.state, layout.output, Math.ceil(rows / 8), valueSize)
+    const tiles: QueryTile[] = []
+    for (let row = 0; row < rows; row += TILE_ROWS) tiles.push(this.#load(row, Math.min(TILE_ROWS, rows - row), factor))
+    return tiles
+  }
+
+  #load(row: number, rows: number, factor: number): QueryTile {
+    const { arena, layout, task, passStart } = this
+    const { query, querySegments, settings: { headSize } } = task
+    copyIn(arena.floats, layout.transfer >> 2, headSize, this.context.array(query.array) as Float32Array, query, passStart + row, rows, 0, headSize)
+    const packed = layout.query + row * headSize * 4
+    arena.kernels.packLanes(layout.transfer, headSize, packed, rows, headSize, headSize, factor)
+    const extreme = arena.kernels.hasExtremes(packed, Math.ceil(rows / 8) * 8 * headSize) !== 0
+    let segments: SegmentRange | undefined
+    if (querySegments !== undefined) {
+      const at = (layout.querySegments >> 2) + row
+      copyIn(arena.integers, at, 1, this.context.array(querySegments.array) as Int32Array, querySegments, passStart + row, rows, 0, 1)
+      segments = segmentRange(arena.integers, at, rows)
+    }
+    return { row, rows, flags: extreme ? FLAG_EXTREME_SCORES : 0, segments }
+  }
+
+  /** Whether no query of the tile may see a key of the block, as far as positions and segments say. */
+  isHidden(tile: QueryTile, block: KeyBlock): boolean {
+    if (isEmpty(bandOf(this.task, this.passStart + tile.row, block.start), tile.rows, block.keys)) return true
+    return tile.segments !== undefined && block.segments !== undefined && areDisjoint(tile.segments, block.segments)
+  }
+
+  /** Runs the kernel over one tile and one block in the phase that is set. Returns how many groups of 8 rows saw a key. */
+  attend(tile: QueryTile, block: KeyBlock): number {
+    const { arena, layout, task: { rowStart, settings: { headSize, valueSize } }, passStart } = this
+    const { row, rows } = tile
+    const band = bandOf(this.task, passStart + row, block.start)
+    arena.setInteger(P_FLAGS, this.taskFlags | tile.flags | block.flags)
+    arena.setInteger(P_ROWS, rows)
+    arena.setInteger(P_LOW_BASE, band.low)
+    arena.setInteger(P_HIGH_BASE, band.high)
+    arena.setInteger(P_KEY_LIMIT, band.limit)
+    arena.setInteger(P_POSITION, band.position)
+    arena.setInteger(P_QUERY, layout.query + row * headSize * 4)
+    arena.setInteger(P_OUTPUT, layout.output + row * valueSize * 4)
+    arena.setInteger(P_STATE, this.stateOf(row))
+    arena.setInteger(P_QUERY_SEGMENTS, layout.querySegments + row * 4)
+    arena.setInteger(P_COUNTER_ROW, rowStart + passStart + row)
+    if (this.taskFlags & FLAG_MASK) this.#loadMask(tile, block)
+    if (this.taskFlags & FLAG_BIAS) this.#loadBias(tile, block)
+    return arena.kernels.attendTile()
+  }
+
+  /** The byte address of the state of a row's group. */
+  stateOf(row: number): number {
+    return this.layout.state + (row / 8) * STATE_BYTES
+  }
+
+  #loadMask({ row, rows }: QueryTile, { start, keys }: KeyBlock): void {
+    const { arena, layout: { mask, blockRows }, task } = this
+    const slice = task.mask as NonNullable<AttentionTask['mask']>
+    const once = slice.rowStride === 0
+    copyIn(arena.octets, mask, blockRows, this.context.array(slice.array) as Uint8Array, slice, this.passStart + row, once ? 1 : rows, start, keys)
+    arena.setInteger(P_MASK, mask)
+    arena.setInteger(P_MASK_STRIDE, once ? 0 : blockRows)
+  }
+
+  #loadBias({ row, rows }: QueryTile, { start, keys }: KeyBlock): void {
+    const { arena, layout: { bias, blockRows }, task } = this
+    const slice = task.bias as NonNullable<AttentionTask['bias']>
+    const once = slice.rowStride === 0
+    copyIn(arena.floats, bias >> 2, blockRows, this.context.array(slice.array) as Float32Array, slice, this.passStart + row, once ? 1 : rows, start, keys)
+    arena.setInteger(P_BIAS, bias)
+    arena.setInteger(P_BIAS_STRIDE, once ? 0 : blockRows)
+  }
+}

@@ -1,0 +1,39 @@
+import { STATE_BYTES, STATE_DISTANCE, STATE_INDEX, STATE_MAX, STATE_MOMENT, STATE_SEEN, STATE_SUM } from '../../../assembly/abi.ts'
+import { exactLog } from '../../core/elementary.ts'
+import type { Arena } from './arena.ts'
+
+/** What a row's state comes to. */
+export interface RowResult {
+  /** natural; −∞ where the row saw no key */
+  readonly logSumExp: number
+  /** nats */
+  readonly entropy: number
+  readonly maxWeight: number
+  /** −1 where the row saw no key */
+  readonly maxIndex: number
+  readonly meanDistance: number
+}
+
+const LN2 = 0.6931471805599453
+const EMPTY: RowResult = { logSumExp: -Infinity, entropy: 0, maxWeight: 0, maxIndex: -1, meanDistance: 0 }
+
+/**
+ * Row `row` of the states that start at byte `states`. With weights 2^(s − m)/sum: logSumExp = ln2·m + ln sum,
+ * entropy = ln sum − ln2·Σ p·(s − m)/sum, maxWeight = 1/sum.
+ */
+export function rowResult({ floats, integers }: Arena, states: number, row: number): RowResult {
+  const state = states + (row >> 3) * STATE_BYTES
+  if ((((integers[(state + STATE_SEEN) >> 2] as number) >> (row & 7)) & 1) === 0) return EMPTY
+  const lane = (state >> 2) + (row & 7)
+  const at = (field: number): number => floats[lane + (field >> 2)] as number
+  const sum = at(STATE_SUM)
+  // A sum of 0 over allowed keys: all scores were −∞, and ∞ − ∞ is NaN.
+  const logSum = sum === 0 ? NaN : exactLog(sum)
+  return {
+    logSumExp: at(STATE_MAX) * LN2 + logSum,
+    entropy: Math.max(0, logSum - (LN2 * at(STATE_MOMENT)) / sum),
+    maxWeight: sum === 0 ? NaN : 1 / sum,
+    maxIndex: integers[lane + (STATE_INDEX >> 2)] as number,
+    meanDistance: at(STATE_DISTANCE) / sum,
+  }
+}

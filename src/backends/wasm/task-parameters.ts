@@ -1,0 +1,61 @@
+import {
+  FLAG_ALIBI, FLAG_BIAS, FLAG_DROPOUT, FLAG_MASK, FLAG_SEGMENTS, FLAG_SOFTCAP, FLAG_STATISTICS, P_ALIBI_SLOPE, P_ALLOW, P_BATCH_HEAD,
+  P_BIAS_LANES, P_HEAD_SIZE, P_KEY, P_KEY_SEGMENTS, P_ROWS_OUT, P_ROWS_STRIDE, P_SCORES, P_SEED_HIGH, P_SEED_LOW, P_SOFTCAP,
+  P_THRESHOLD, P_VALUE, P_VALUE_SIZE, P_VECTORS,
+} from '../../../assembly/abi.ts'
+import type { AttentionArena } from '../../plan/arena.ts'
+import type { AttentionTask } from '../../protocol/task.ts'
+import type { Arena } from './arena.ts'
+
+const LOG2E = 1.4426950408889634
+
+/** FLAG_… of what the whole task asks for; tiles and blocks add what they hold. */
+export function flagsOf(task: AttentionTask): number {
+  const { softcap, dropout } = task.settings
+  const statistics = [task.entropy, task.maxWeight, task.maxIndex, task.meanDistance]
+  return (
+    (task.mask === undefined ? 0 : FLAG_MASK) |
+    (task.bias === undefined ? 0 : FLAG_BIAS) |
+    (task.querySegments === undefined || task.keySegments === undefined ? 0 : FLAG_SEGMENTS) |
+    (softcap === 0 ? 0 : FLAG_SOFTCAP) |
+    (task.alibiSlope === 0 ? 0 : FLAG_ALIBI) |
+    (dropout === null || dropout.threshold === 0 ? 0 : FLAG_DROPOUT) |
+    (statistics.every((destination) => destination === undefined) ? 0 : FLAG_STATISTICS)
+  )
+}
+
+/** What packed queries are multiplied by: scores come out in base 2, unless softcap, bias or ALiBi must be applied before. */
+export function queryFactor(task: AttentionTask): number {
+  const general = flagsOf(task) & (FLAG_SOFTCAP | FLAG_BIAS | FLAG_ALIBI)
+  return general === 0 ? task.settings.scale * LOG2E : task.settings.scale
+}
+
+/** 1/(1 − p), or 1 without dropout. All weights dropped: 0, so that the 0 they leave is not multiplied by infinity. */
+export function keepScaleOf({ settings: { dropout } }: AttentionTask): number {
+  if (dropout === null) return 1
+  return dropout.threshold >= 4294967296 ? 0 : dropout.keepScale
+}
+
+/** The parameters that hold for the whole task. */
+export function setTaskParameters(arena: Arena, layout: AttentionArena, task: AttentionTask): void {
+  const { headSize, valueSize, softcap, dropout } = task.settings
+  arena.setInteger(P_HEAD_SIZE, headSize)
+  arena.setInteger(P_VALUE_SIZE, valueSize)
+  arena.setInteger(P_KEY, layout.key)
+  arena.setInteger(P_VALUE, layout.value)
+  arena.setInteger(P_SCORES, layout.scores)
+  arena.setInteger(P_ALLOW, layout.allow)
+  arena.setInteger(P_BIAS_LANES, layout.biasLanes)
+  arena.setInteger(P_VECTORS, layout.vectors)
+  arena.setInteger(P_KEY_SEGMENTS, layout.keySegments)
+  arena.setInteger(P_ROWS_OUT, layout.transfer)
+  arena.setInteger(P_ROWS_STRIDE, layout.blockRows)
+  arena.setFloat(P_SOFTCAP, softcap)
+  arena.setFloat(P_ALIBI_SLOPE, task.alibiSlope)
+  if (dropout !== null) {
+    arena.setInteger(P_THRESHOLD, dropout.threshold - 1)
+    arena.setInteger(P_SEED_LOW, dropout.seedLow)
+    arena.setInteger(P_SEED_HIGH, dropout.seedHigh)
+    arena.setInteger(P_BATCH_HEAD, task.batchHead)
+  }
+}

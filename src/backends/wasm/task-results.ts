@@ -1,0 +1,94 @@
+import type { ArrayId, AttentionTask, AttentionTaskResult, Destination, Slice, TaskArray } from '../../protocol/task.ts'
+import type { Arena } from './arena.ts'
+import { copyOut } from './copy-rows.ts'
+import { rowResult, type RowResult } from './row-results.ts'
+
+type RowField = keyof RowResult
+const ROW_FIELDS: readonly RowField[] = ['logSumExp', 'entropy', 'maxWeight', 'maxIndex', 'meanDistance']
+
+/** Where rows go: row r, column c at offset + r·rowStride + c·columnStride. */
+export interface Sink<Data extends TaskArray = Float32Array> {
+  readonly array: Data
+  readonly slice: Omit<Slice, 'array'>
+}
+
+type Dense = { -readonly [Field in RowField | 'output' | 'weights']?: NonNullable<AttentionTaskResult[Field]> }
+
+/**
+ * A task's results on their way out. Dense arrays are made for destinations that are `true`, and as a stage for slices where
+ * a task takes several passes: a slice is written only at the end. Weights are too big for that, and go out as they come.
+ */
+export class TaskResults {
+  readonly #task: AttentionTask
+  readonly #arrayOf: (id: ArrayId) => TaskArray
+  readonly #dense: Dense = {}
+  readonly #wanted: readonly RowField[]
+
+  /** @param passRows rows that one pass delivers */
+  constructor(task: AttentionTask, arrayOf: (id: ArrayId) => TaskArray, passRows: number) {
+    this.#task = task
+    this.#arrayOf = arrayOf
+    const { rows, settings: { keys, valueSize, standard } } = task
+    const staged = rows > passRows
+    const isDense = (destination: Destination): boolean => destination === true || staged
+    this.#wanted = ROW_FIELDS.filter((field) => task[field] !== undefined)
+    if (isDense(task.output)) this.#dense.output = new Float32Array(rows * valueSize)
+    for (const field of this.#wanted) {
+      if (!isDense(task[field] as Destination)) continue
+      if (field === 'maxIndex') this.#dense.maxIndex = new Int32Array(rows)
+      else this.#dense[field] = new Float32Array(rows)
+    }
+    if (task.weights === true) this.#dense.weights = new Float32Array((standard ? rows : (task.weightRows?.length ?? 0)) * keys)
+  }
+
+  /** The matrix of weights, in standard mode of scores before; undefined where none is wanted. */
+  weights(): Sink | undefined {
+    const { weights, settings: { keys } } = this.#task
+    return weights === undefined ? undefined : this.#sink(weights, this.#dense.weights, keys)
+  }
+
+  /** Rows [row, row + rows) of the output, from row-major floats at byte `from` of the arena. */
+  takeOutput(arena: Arena, from: number, row: number, rows: number): void {
+    const { output, settings: { valueSize } } = this.#task
+    const { array, slice } = this.#sink(output, this.#dense.output, valueSize)
+    copyOut(arena.floats, from >> 2, valueSize, array, slice, row, rows, 0, valueSize)
+  }
+
+  /** What the states at byte `states` say of rows [row, row + rows). */
+  takeRows(arena: Arena, states: number, row: number, rows: number): void {
+    if (this.#wanted.length === 0) return
+    const sinks = this.#wanted.map((field) => ({ field, ...this.#sink(this.#task[field] as Destination, this.#dense[field], 1) }))
+    for (let r = 0; r < rows; r++) {
+      const result = rowResult(arena, states, r)
+      for (const { field, array, slice } of sinks) array[slice.offset + (row + r) * slice.rowStride] = result[field]
+    }
+  }
+
+  /** Writes what was staged; returns the arrays that travel with the answer. */
+  finish(): Partial<AttentionTaskResult> {
+    const { rows, settings: { valueSize } } = this.#task
+    const returned: Dense = {}
+    for (const field of [...ROW_FIELDS, 'output', 'weights'] as const) {
+      const dense = this.#dense[field]
+      const destination = this.#task[field]
+      if (dense === undefined || destination === undefined) continue
+      if (destination === true) Object.assign(returned, { [field]: dense })
+      else copyDense(dense, this.#sink(destination, undefined, 1), rows, field === 'output' ? valueSize : 1)
+    }
+    return returned
+  }
+
+  /** The dense array where there is one, else the slice that the task names. */
+  #sink<Data extends Float32Array | Int32Array>(destination: Destination, dense: Data | undefined, width: number): Sink<Data> {
+    if (dense !== undefined) return { array: dense, slice: { offset: 0, rowStride: width } }
+    const slice = destination as Slice
+    return { array: this.#arrayOf(slice.array) as Data, slice }
+  }
+}
+
+function copyDense(dense: Float32Array | Int32Array, { array, slice }: Sink<Float32Array | Int32Array>, rows: number, width: number): void {
+  const { offset, rowStride, columnStride = 1 } = slice
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < width; c++) array[offset + r * rowStride + c * columnStride] = dense[r * width + c] as number
+  }
+}

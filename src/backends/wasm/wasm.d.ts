@@ -1,0 +1,5 @@
+/** A binary that the build inlines. */
+declare module '*.wasm' {
+  const bytes: Uint8Array<ArrayBuffer>
+  export default bytes
+}
