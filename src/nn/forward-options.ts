@@ -87,7 +87,7 @@ export async function runForward(program: StageProgram, options: ForwardOptions,
 /** What a program would do on a runtime, without data. */
 export function planForward(program: StageProgram, runtime: Runtime, chunkSize?: number): LayerPlan {
   const host = runtime.stageHost()
-  return planProgram(program, host, { chunkSize, plainOutput: host.transport === 'shared' })
+  return planProgram(program, runtime, { chunkSize, plainOutput: host.transport === 'shared' })
 }
 
 function observer(program: StageProgram, { trace, monitorNorms }: ForwardOptions): ((part: ProgramPart) => void) | undefined {

@@ -9,7 +9,7 @@ import { registerBytes, residentWeightBytes, stageArenaBytes } from '../../plan/
 import type { StageBuffer } from './buffers.ts'
 import { assignSlots, isStage, type StageProgram } from './program.ts'
 import type { Stage } from './stage-builder.ts'
-import type { StageHost } from './stage-host.ts'
+import type { LayerRuntime, StageHost } from './stage-host.ts'
 import { transferredRowBytes } from './stage-job.ts'
 import type { WeightPart } from './stage-binder.ts'
 
@@ -43,9 +43,11 @@ export interface PlanLayerOptions {
 }
 
 /** @throws {MemoryBudgetError} when nothing fits the budget; says which one would do */
-export function planProgram(program: StageProgram, host: StageHost, options: PlanLayerOptions): LayerPlan {
+export function planProgram(program: StageProgram, runtime: LayerRuntime, options: PlanLayerOptions): LayerPlan {
+  const host = runtime.stageHost()
+  const callBytes = Math.max(0, ...program.parts.map((part) => (isStage(part) ? 0 : part.bytes(runtime))))
   let smallest: LayerPlan | undefined
-  for (const candidate of candidates(program, host, options)) {
+  for (const candidate of candidates(program, host, { ...options, callBytes })) {
     if (host.budgetBytes === undefined || candidate.budgetedBytes <= host.budgetBytes) return candidate
     if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
   }
@@ -55,8 +57,12 @@ export function planProgram(program: StageProgram, host: StageHost, options: Pla
   })
 }
 
+interface CandidateOptions extends PlanLayerOptions {
+  readonly callBytes: number
+}
+
 /** From the fastest to the smallest: first fewer weights that stay, then fewer rows a chunk, then fewer lanes. */
-function* candidates(program: StageProgram, host: StageHost, options: PlanLayerOptions): Generator<LayerPlan> {
+function* candidates(program: StageProgram, host: StageHost, options: CandidateOptions): Generator<LayerPlan> {
   const stages = program.parts.filter(isStage)
   const all = weightBytes(stages)
   const most = stages.reduce((largest, stage) => Math.max(largest, weightBytes([stage])), 0)
@@ -92,7 +98,7 @@ function weightBytes(stages: readonly Stage[]): number {
 }
 
 function planOf(
-  program: StageProgram, stages: readonly Stage[], host: StageHost, options: PlanLayerOptions, lanes: number, chunkRows: number, residentLimitBytes: number,
+  program: StageProgram, stages: readonly Stage[], host: StageHost, options: CandidateOptions, lanes: number, chunkRows: number, residentLimitBytes: number,
 ): LayerPlan {
   const { transport } = host
   const bytes = Object.fromEntries(
@@ -103,7 +109,7 @@ function planOf(
       'lane arenas': arenaBytes(stages, host, chunkRows, residentLimitBytes),
       'lane copies': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * laneCopyBytes(stage))) : 0,
       'in flight': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage))) : 0,
-      'attention calls': Math.max(0, ...program.parts.map((part) => (isStage(part) ? 0 : part.bytes))),
+      'attention calls': options.callBytes,
     }).filter(([, count]) => count > 0),
   )
   const totalBytes = Object.values(bytes).reduce((sum, count) => sum + count, 0)

@@ -8,9 +8,9 @@ export interface AttentionCall {
   readonly name: string
   readonly reads: readonly StageBuffer[]
   readonly writes: readonly { readonly buffer: StageBuffer }[]
-  /** bytes beyond its buffers */
-  readonly bytes: number
   readonly flops: number
+  /** bytes beyond its buffers and the lanes' arenas */
+  bytes(runtime: LayerRuntime): number
   readonly shapes: readonly TracedShape[]
   run(runtime: LayerRuntime, signal: AbortSignal | undefined): Promise<AttentionResult>
 }

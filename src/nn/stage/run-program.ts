@@ -44,7 +44,7 @@ export async function runProgram(program: StageProgram, runtime: LayerRuntime, o
   const host = runtime.stageHost()
   options.signal?.throwIfAborted()
   const plainOutput = host.transport === 'shared' && !options.sharedOutput
-  const plan = planProgram(program, host, { chunkSize: options.chunkSize, plainOutput })
+  const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, plainOutput })
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
   const restore = shareInputs(program, host.transport === 'shared', ledger)
@@ -60,7 +60,9 @@ export async function runProgram(program: StageProgram, runtime: LayerRuntime, o
         fallbacks.push(...outcome.fallbacks)
         retries += outcome.retries
       } else {
+        ledger.add('attention calls', part.bytes(runtime))
         attention.push(await part.run(runtime, options.signal))
+        ledger.remove('attention calls', part.bytes(runtime))
       }
       options.onPart?.(part)
     }

@@ -1,5 +1,6 @@
 import type { AttentionInputs, AttentionOptions, AttentionResult } from '../../attention/attention-options.ts'
-import type { Transport } from '../../plan/attention-plan.ts'
+import type { PlanInputs } from '../../attention/runtime.ts'
+import type { AttentionPlan, Transport } from '../../plan/attention-plan.ts'
 import type { Pool } from '../../scheduler/pool.ts'
 
 /** What layers need of a runtime: its pool and its limits. */
@@ -15,4 +16,5 @@ export interface StageHost {
 export interface LayerRuntime {
   stageHost(): StageHost
   attention(inputs: AttentionInputs, options?: AttentionOptions): Promise<AttentionResult>
+  plan(inputs: PlanInputs, options?: AttentionOptions): AttentionPlan
 }

@@ -1,0 +1,140 @@
+import { checkFinite, checkInteger, checkNames, checkOneOf, expected } from '../../core/check.ts'
+import { OptionError } from '../../core/errors.ts'
+import type { SeedWords } from '../../core/philox.ts'
+import type { Register } from '../../protocol/stage.ts'
+import { initialise, WEIGHT_INITIALISATIONS, type WeightInitialisation } from '../initialisers.ts'
+import { Module } from '../module.ts'
+import { Parameter } from '../parameter.ts'
+import { deriveSeed, seedValue, seedWords, type Seed } from '../seed.ts'
+import type { StageBuffer } from '../stage/buffers.ts'
+import type { StageBuilder } from '../stage/stage-builder.ts'
+import type { WeightPart } from '../stage/stage-binder.ts'
+import { checkProbability } from './dropout.ts'
+import { Linear } from './linear.ts'
+import { RotaryTable } from './rotary.ts'
+
+export interface MultiHeadAttentionOptions {
+  /** E */
+  readonly modelDim: number
+  /** H; divides modelDim */
+  readonly heads: number
+  /** Hkv; divides heads. @default heads */
+  readonly keyValueHeads?: number
+  /** @default true */
+  readonly bias?: boolean
+  /** of the attention weights, in training mode. @default 0 */
+  readonly dropout?: number
+  /** Rotary positions on queries and keys; a number is their base. @default false (true is 10000) */
+  readonly rotary?: boolean | number
+  /** @default 'xavier-uniform', for each of the four projections alone, as in the guide; biases are zeros */
+  readonly initialisation?: WeightInitialisation
+  /** @default 0 */
+  readonly seed?: Seed
+}
+
+const NAMES: readonly (keyof MultiHeadAttentionOptions)[] = ['modelDim', 'heads', 'keyValueHeads', 'bias', 'dropout', 'rotary', 'initialisation', 'seed']
+
+/** Which of the three projections. */
+export type Projection = 'query' | 'key' | 'value'
+
+/**
+ * The parameters of multi-head attention, and its projections as parts of a stage. Parameters, in PyTorch's layout:
+ * `in_proj_weight` [(H + 2·Hkv)·D, E] (query, key, value), `in_proj_bias`, `out_proj.weight` [E, E], `out_proj.bias`.
+ */
+export class AttentionProjections extends Module {
+  readonly modelDim: number
+  readonly heads: number
+  readonly keyValueHeads: number
+  /** D = modelDim / heads */
+  readonly headSize: number
+  readonly dropout: number
+  readonly rotary: RotaryTable | null
+  readonly inProjWeight: Parameter
+  readonly inProjBias: Parameter | null
+  readonly outProj: Linear
+
+  /** @throws {OptionError} for unknown names, wrong values, or heads that do not divide */
+  constructor(options: MultiHeadAttentionOptions) {
+    super()
+    checkNames('MultiHeadAttention: options', options, NAMES)
+    const { modelDim, heads, keyValueHeads = heads, bias = true, dropout = 0, initialisation = 'xavier-uniform', seed = 0 } = options
+    checkSizes(modelDim, heads, keyValueHeads)
+    checkProbability('MultiHeadAttention: option dropout', dropout)
+    checkOneOf('MultiHeadAttention: option initialisation', initialisation, WEIGHT_INITIALISATIONS)
+    this.modelDim = modelDim
+    this.heads = heads
+    this.keyValueHeads = keyValueHeads
+    this.headSize = modelDim / heads
+    this.dropout = dropout
+    this.rotary = resolveRotary(options.rotary, this.headSize)
+    const rows = (heads + 2 * keyValueHeads) * this.headSize
+    const words = seedWords('MultiHeadAttention: option seed', seed)
+    this.inProjWeight = this.addParameter('in_proj_weight', new Parameter([rows, modelDim]))
+    this.inProjBias = bias ? this.addParameter('in_proj_bias', new Parameter([rows])) : null
+    this.outProj = this.addModule('out_proj', new Linear(modelDim, modelDim, { bias, initialisation, seed: seedValue(deriveSeed(words, 3)) }))
+    for (const [index, name] of (['query', 'key', 'value'] as const).entries()) {
+      const { rowStart, outSize } = this.part(name)
+      initialise(this.inProjWeight, initialisation, seedValue(deriveSeed(words, index)), { rowStart, rows: outSize })
+    }
+  }
+
+  /** Whether a forward pass drops weights now. */
+  get drops(): boolean {
+    return this.training && this.dropout > 0
+  }
+
+  /** The seed of attention's dropout, or null. */
+  attentionSeed(seed: SeedWords | null): SeedWords | null {
+    return this.drops ? seed : null
+  }
+
+  /** Rows of `in_proj_weight` that make one of the three. */
+  part(name: Projection): WeightPart {
+    const query = this.heads * this.headSize
+    const other = this.keyValueHeads * this.headSize
+    const rowStart = { query: 0, key: query, value: query + other }[name]
+    return { parameter: this.inProjWeight, rowStart, outSize: name === 'query' ? query : other, inSize: this.modelDim }
+  }
+
+  /**
+   * Projects `from` and stores it: head by head, or as rows.
+   *
+   * @param position of the pass's first row, for rotary positions
+   * @param shift rows of the buffer before the pass's first
+   */
+  project(builder: StageBuilder, name: Projection, from: Register, buffer: StageBuffer, position: number, shift: number): void {
+    const weight = this.part(name)
+    const bias = this.inProjBias === null ? null : { parameter: this.inProjBias, rowStart: weight.rowStart, outSize: weight.outSize, inSize: 1 }
+    const projected = builder.linear(from, weight, bias)
+    if (this.rotary !== null && name !== 'value') builder.rotate(projected, this.rotary.upTo(position + builder.rows), position)
+    builder.trace(name, builder.batch, weight.outSize / this.headSize, builder.rows, this.headSize)
+    if (buffer.kind === 'heads') builder.storeHeads(projected, buffer, shift)
+    else builder.store(projected, buffer)
+    builder.release(projected)
+  }
+
+  /** The output projection. `from` is given back. */
+  projectOut(builder: StageBuilder, from: Register): Register {
+    const to = builder.linear(from, this.outProj.weightPart, this.outProj.biasPart)
+    builder.release(from)
+    builder.trace('attention output', builder.batch, builder.rows, this.modelDim)
+    return to
+  }
+}
+
+function checkSizes(modelDim: unknown, heads: unknown, keyValueHeads: unknown): void {
+  checkInteger('MultiHeadAttention: option modelDim', modelDim, 1)
+  checkInteger('MultiHeadAttention: option heads', heads, 1)
+  checkInteger('MultiHeadAttention: option keyValueHeads', keyValueHeads, 1)
+  if (modelDim % heads !== 0) throw new OptionError(`MultiHeadAttention: expected heads that divide modelDim ${modelDim}, got ${heads}`)
+  if (heads % keyValueHeads !== 0) throw new OptionError(`MultiHeadAttention: expected keyValueHeads that divide heads ${heads}, got ${keyValueHeads}`)
+}
+
+function resolveRotary(rotary: unknown, headSize: number): RotaryTable | null {
+  if (rotary === undefined || rotary === false) return null
+  const base: unknown = rotary === true ? 10_000 : rotary
+  checkFinite('MultiHeadAttention: option rotary', base)
+  if (base <= 0) throw expected('MultiHeadAttention: option rotary', 'a base > 0', base)
+  if (headSize % 2 !== 0) throw new OptionError(`MultiHeadAttention: expected an even head size for rotary positions, got ${headSize}`)
+  return new RotaryTable(headSize, base)
+}

@@ -1,0 +1,111 @@
+import type { AttentionOptions, AttentionWindow } from '../../attention/attention-options.ts'
+import { resolveLayout } from '../../attention/layout.ts'
+import { checkTensor, resolveOptions, type ResolvedOptions } from '../../attention/resolve-options.ts'
+import { ShapeError } from '../../core/errors.ts'
+import type { SeedWords } from '../../core/philox.ts'
+import { formatShape, type Tensor } from '../../core/tensor.ts'
+import { seedValue } from '../seed.ts'
+
+/** What attention layers take beside `ForwardOptions`; the rules are those of `attention`. */
+export interface LayerAttentionOptions {
+  /** Key j is seen by query i when j ≤ i; with a cache, i counts from the cache's start. */
+  readonly causal?: boolean
+  readonly window?: AttentionWindow
+  /** Nonzero may attend: [M, N], [B, M, N] (the same for all heads) or [B, H, M, N]; sizes of 1 broadcast. */
+  readonly mask?: Tensor<Uint8Array>
+  /** Nonzero may be attended: [B, N] or [N]. The opposite of PyTorch's key_padding_mask. */
+  readonly keyMask?: Tensor<Uint8Array>
+  /** Added to the scaled scores; shapes as for `mask`. */
+  readonly bias?: Tensor
+  /** [H] or [B·H] */
+  readonly alibiSlopes?: Float32Array
+  readonly softcap?: number
+  readonly segments?: { readonly query: Tensor<Int32Array>; readonly key: Tensor<Int32Array> }
+  /** [B]: keys at and past it are masked. */
+  readonly keyLengths?: Int32Array
+}
+
+export const LAYER_ATTENTION_NAMES: readonly (keyof LayerAttentionOptions)[] = [
+  'causal', 'window', 'mask', 'keyMask', 'bias', 'alibiSlopes', 'softcap', 'segments', 'keyLengths',
+]
+
+export interface LayerAttentionSizes {
+  readonly batch: number
+  readonly heads: number
+  readonly keyValueHeads: number
+  readonly queries: number
+  readonly keys: number
+  readonly headSize: number
+}
+
+export interface LayerAttentionExtras {
+  /** rows that a cache held before */
+  readonly queryOffset: number
+  readonly dropout: number
+  readonly seed: SeedWords | null
+}
+
+/** The options of `attention` that these layer options stand for, on [B, H, M, D] tensors. */
+export function toAttentionOptions(what: string, sizes: LayerAttentionSizes, options: LayerAttentionOptions, extras: LayerAttentionExtras): AttentionOptions {
+  const { causal, window, mask, bias, alibiSlopes, softcap } = options
+  const { queryOffset, dropout, seed } = extras
+  return {
+    ...(causal === undefined ? {} : { causal }),
+    ...(window === undefined ? {} : { window }),
+    ...(alibiSlopes === undefined ? {} : { alibiSlopes }),
+    ...(softcap === undefined ? {} : { softcap }),
+    ...(mask === undefined ? {} : { mask: withHeadAxis(`${what}: option mask`, Uint8Array, mask) }),
+    ...(bias === undefined ? {} : { bias: withHeadAxis(`${what}: option bias`, Float32Array, bias) }),
+    ...keyLimits(what, sizes, options),
+    ...(queryOffset === 0 ? {} : { queryOffset }),
+    ...(seed === null || dropout === 0 ? {} : { dropout: { probability: dropout, seed: seedValue(seed) } }),
+  }
+}
+
+/** Checked and filled in. @throws {ShapeError} {OptionError} as `attention` does */
+export function resolveLayerAttention(sizes: LayerAttentionSizes, options: AttentionOptions): ResolvedOptions {
+  const { batch, heads, keyValueHeads, queries, keys, headSize } = sizes
+  const key = [batch, keyValueHeads, keys, headSize]
+  return resolveOptions(options, resolveLayout({ query: [batch, heads, queries, headSize], key, value: key }))
+}
+
+/** [B, M, N] counts for all heads; other ranks stay. */
+function withHeadAxis<Data extends Uint8Array | Float32Array>(what: string, Class: new (length: number) => Data, given: Tensor<Data>): Tensor<Data> {
+  checkTensor(what, Class, given)
+  const { data, shape } = given
+  if (shape.length !== 3) return given
+  return { data, shape: [shape[0] ?? 1, 1, shape[1] ?? 1, shape[2] ?? 1] }
+}
+
+/** A key mask that only cuts off the end is a length, which skips work; any other is a segment number that no query has. */
+function keyLimits(what: string, sizes: LayerAttentionSizes, { keyMask, keyLengths, segments }: LayerAttentionOptions): Pick<AttentionOptions, 'keyLengths' | 'segments'> {
+  const given = { ...(keyLengths === undefined ? {} : { keyLengths }), ...(segments === undefined ? {} : { segments }) }
+  if (keyMask === undefined) return given
+  checkTensor(`${what}: option keyMask`, Uint8Array, keyMask)
+  const { batch, keys, queries } = sizes
+  const fits = keyMask.shape.length === 1 ? batch === 1 && keyMask.shape[0] === keys : keyMask.shape.length === 2 && keyMask.shape[0] === batch && keyMask.shape[1] === keys
+  if (!fits) throw new ShapeError(`${what}: option keyMask: expected shape ${formatShape([batch, keys])}, got ${formatShape(keyMask.shape)}`)
+  const lengths = prefixLengths(keyMask.data, batch, keys)
+  if (lengths !== null && keyLengths === undefined) return { ...given, keyLengths: lengths }
+  return { ...given, segments: maskedSegments(keyMask.data, batch, queries, keys, segments) }
+}
+
+function prefixLengths(mask: Uint8Array, batch: number, keys: number): Int32Array | null {
+  const lengths = new Int32Array(batch)
+  for (let b = 0; b < batch; b++) {
+    const row = mask.subarray(b * keys, (b + 1) * keys)
+    const length = row.indexOf(0)
+    lengths[b] = length < 0 ? keys : length
+    if (length >= 0 && row.subarray(length).some((allowed) => allowed !== 0)) return null
+  }
+  return lengths
+}
+
+function maskedSegments(mask: Uint8Array, batch: number, queries: number, keys: number, segments: LayerAttentionOptions['segments']): NonNullable<AttentionOptions['segments']> {
+  const query = segments?.query ?? { data: new Int32Array(batch * queries), shape: [batch, queries] }
+  const taken = new Set(query.data)
+  let unused = -1
+  while (taken.has(unused)) unused--
+  const key = Int32Array.from(mask, (allowed, index) => (allowed === 0 ? unused : (segments?.key.data[index] ?? 0)))
+  return { query, key: { data: key, shape: [batch, keys] } }
+}
