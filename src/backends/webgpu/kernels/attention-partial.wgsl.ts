@@ -1,7 +1,8 @@
 import { TILE } from '../constants.ts'
+import { dotStageQuads } from './dot-tile.wgsl.ts'
 import { each, type Kernel } from './kernel.ts'
-import { philoxSource } from './philox.wgsl.ts'
-import { scoreKey, scoreStageQuads, scoreTileSource, type ScoreShape } from './score-tile.wgsl.ts'
+import { attentionKeepSource, philoxSource } from './philox.wgsl.ts'
+import { scoreKey, scoreTileSource, type ScoreShape } from './score-tile.wgsl.ts'
 
 export interface PartialShape {
   readonly score: ScoreShape
@@ -35,13 +36,13 @@ export function valueSlices({ valueQuads }: Pick<PartialShape, 'valueQuads'>): n
 export function attentionPartialKernel(shape: PartialShape): Kernel {
   const { score, valueQuads, dropout, statistics } = shape
   const quads = Math.ceil(Math.min(valueQuads, SLICE_QUADS) / 8)
-  const stageQuads = Math.max(scoreStageQuads(score), TILE * Math.min(CHUNK_QUADS, quads * 8))
+  const stageQuads = Math.max(dotStageQuads(score.headQuads), TILE * Math.min(CHUNK_QUADS, quads * 8))
   const flags = [dropout ? 'dropout' : '', statistics ? 'statistics' : ''].filter((flag) => flag !== '')
   return {
     label: 'heddle.attention-partial',
     key: ['attention-partial', scoreKey(score), `v${valueQuads}`, ...flags].join('-'),
     source: `${scoreTileSource(score)}
-${dropout ? philoxSource : ''}
+${dropout ? philoxSource + attentionKeepSource : ''}
 @group(0) @binding(6) var<storage, read> value: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> partials: array<vec4f>;
 @group(0) @binding(8) var<storage, read_write> rowStates: array<vec4u>;

@@ -1,6 +1,7 @@
 import { TILE } from '../constants.ts'
+import { dotStageQuads } from './dot-tile.wgsl.ts'
 import { each, type Kernel } from './kernel.ts'
-import { scoreKey, scoreStageQuads, scoreTileSource, type ScoreShape } from './score-tile.wgsl.ts'
+import { scoreKey, scoreTileSource, type ScoreShape } from './score-tile.wgsl.ts'
 
 /**
  * The weights e^(s − m) / l of chosen rows over one pass's keys, before dropout; 0 where a key is not allowed.
@@ -15,7 +16,7 @@ export function attentionWeightsKernel(score: ScoreShape): Kernel {
 @group(0) @binding(6) var<storage, read> rowPlaces: array<u32>;
 @group(0) @binding(7) var<storage, read> rowStates: array<vec4u>;
 @group(0) @binding(8) var<storage, read_write> weights: array<vec4f>;
-var<workgroup> stage: array<vec4f, ${scoreStageQuads(score)}>;
+var<workgroup> stage: array<vec4f, ${dotStageQuads(score.headQuads)}>;
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3u) {
   let rowFirst = group.x * ${TILE}u;

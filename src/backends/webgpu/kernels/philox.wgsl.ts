@@ -1,6 +1,6 @@
 /**
- * WGSL of Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011), and of the
- * keep mask of four neighbouring keys. WGSL has no 64-bit product: its high word is put together from 16-bit halves.
+ * WGSL of Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011). WGSL has
+ * no 64-bit product: its high word is put together from 16-bit halves.
  */
 export const philoxSource = `fn highProduct(a: u32, b: u32) -> u32 {
   let aLow = a & 0xffffu;
@@ -19,9 +19,10 @@ fn philox(counter: vec4u, seed: vec2u) -> vec4u {
     k += vec2u(0x9e3779b9u, 0xbb67ae85u);
   }
   return c;
-}
-/** The factor of each weight: keepScale where kept, else 0. \`key\` is a multiple of four. */
-fn keepOf(place: u32, key: i32) -> vec4f {
+}`
+
+/** The factor of four neighbouring weights: keepScale where kept, else 0. `key` is a multiple of four. */
+export const attentionKeepSource = `fn keepOf(place: u32, key: i32) -> vec4f {
   let words = philox(vec4u((params.segmentStart + u32(key)) / 4u, params.firstRow + place, params.batchHead, 0u), vec2u(params.seedLow, params.seedHigh));
   return select(vec4f(0), vec4f(params.keepScale), words >= vec4u(params.threshold));
 }`

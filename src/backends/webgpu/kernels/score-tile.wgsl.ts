@@ -1,5 +1,6 @@
-import { TILE } from '../constants.ts'
-import { each, UniformLayout } from './kernel.ts'
+import { dotTileSource } from './dot-tile.wgsl.ts'
+import { UniformLayout } from './kernel.ts'
+import { tanhSource } from './tanh.wgsl.ts'
 
 /** What shapes the score part of a kernel: the options that are on, and the head size in vectors of four. */
 export interface ScoreShape {
@@ -42,14 +43,6 @@ export const scoreParams = new UniformLayout({
   keepScale: 'f32',
 })
 
-/** Head-size vectors that are staged at once. */
-const SLAB = 8
-
-/** Vectors of workgroup memory that the score tile needs in `stage`. */
-export function scoreStageQuads({ headQuads }: ScoreShape): number {
-  return 2 * TILE * (Math.min(SLAB, headQuads) + 1)
-}
-
 export function scoreKey(shape: ScoreShape): string {
   const flags = (['mask', 'bias', 'segments', 'softcap', 'alibi'] as const).filter((flag) => shape[flag])
   return [`d${shape.headQuads}`, ...flags].join('-')
@@ -58,10 +51,7 @@ export function scoreKey(shape: ScoreShape): string {
 /**
  * WGSL for a tile of 32 rows × 32 keys of softcap(scale·Q·Kᵀ) + bias − slope·distance, and for which of them are allowed.
  * Invocation (x, y) of 8 × 8 holds rows 4y … 4y + 3 and keys 4x … 4x + 3: four neighbouring keys are one Philox block, one
- * mask word, one bias vector. Rows of Q and K are staged slab by slab in permuted order (row r at (r mod 4)·8 + ⌊r / 4⌋,
- * odd stride), so that the eight rows that a step reads lie in different banks.
- *
- * Expects of the kernel: `stage: array<vec4f, ≥ scoreStageQuads>` in workgroup memory, free when `dotTile` is called.
+ * mask word, one bias vector. Expects of the kernel what `dotTileSource` expects.
  */
 export function scoreTileSource(shape: ScoreShape): string {
   return `${scoreParams.source}
@@ -71,7 +61,7 @@ export function scoreTileSource(shape: ScoreShape): string {
 ${shape.mask ? '@group(0) @binding(3) var<storage, read> mask: array<u32>;' : ''}
 ${shape.bias ? '@group(0) @binding(4) var<storage, read> bias: array<vec4u>;' : ''}
 ${shape.segments ? '@group(0) @binding(5) var<storage, read> segments: array<i32>;' : ''}
-${dotTileSource(shape)}
+${dotTileSource({ quads: shape.headQuads, rows: 'query', columns: 'key', rowEnd: 'params.rows', columnEnd: 'u32(params.passEnd)' })}
 fn distanceOf(place: u32, key: i32) -> vec4f {
   let steps = vec4i(params.distanceFirst + i32(place) - key) - vec4i(0, 1, 2, 3);
   return abs(vec4f(steps) + vec4f(params.distanceBase));
@@ -80,53 +70,6 @@ ${shape.softcap ? tanhSource : ''}
 ${shape.bias ? biasSource : ''}
 ${finishSource(shape)}`
 }
-
-/** Sixteen dot products an invocation, slab by slab over the head size. */
-function dotTileSource({ headQuads }: ScoreShape): string {
-  const slab = Math.min(SLAB, headQuads)
-  const stride = slab + 1
-  const keyPart = TILE * stride
-  return `struct Dots { ${each(4, (r) => `row${r}: vec4f,`, ' ')} }
-fn dotTile(local: u32, rowFirst: u32, keyFirst: u32) -> Dots {
-  let x = local % 8u;
-  let y = local / 8u;
-  var dots = Dots(${each(4, () => 'vec4f(0)', ', ')});
-  for (var quad = 0u; quad < ${headQuads}u; quad += ${slab}u) {
-    workgroupBarrier();
-    for (var item = local; item < ${TILE * slab}u; item += 64u) {
-      let at = item / ${slab}u;
-      let column = quad + item % ${slab}u;
-      let staged = ((at & 3u) * 8u + (at >> 2u)) * ${stride}u + item % ${slab}u;
-      var q = vec4f(0);
-      var k = vec4f(0);
-      if (column < ${headQuads}u) {
-        if (rowFirst + at < params.rows) { q = query[(rowFirst + at) * ${headQuads}u + column]; }
-        if (i32(keyFirst + at) < params.passEnd) { k = key[(keyFirst + at) * ${headQuads}u + column]; }
-      }
-      stage[staged] = q;
-      stage[${keyPart}u + staged] = k;
-    }
-    workgroupBarrier();
-    for (var c = 0u; c < ${slab}u; c++) {
-${each(4, (k) => `      let k${k} = stage[${keyPart}u + (${k * 8}u + x) * ${stride}u + c];`)}
-${each(4, (r) => `      let q${r} = stage[(${r * 8}u + y) * ${stride}u + c];`)}
-${each(4, (r) => `      dots.row${r} += vec4f(${each(4, (k) => `dot(q${r}, k${k})`, ', ')});`)}
-    }
-  }
-  return dots;
-}`
-}
-
-/** tanh by its series below 1/2 and by exp above: WGSL's own has no stated accuracy and overflows on some hardware. */
-const tanhSource = `fn tanhOf(x: vec4f) -> vec4f {
-  let size = abs(x);
-  let near = clamp(x, vec4f(-0.5), vec4f(0.5));
-  let square = near * near;
-  let series = near * (1.0 + square * (-0.33333333333 + square * (0.13333333333 + square * (-0.053968253968
-    + square * (0.021869488536 + square * (-0.0088632355299 + square * 0.0035921280366))))));
-  let decay = exp(-2.0 * min(size, vec4f(20.0)));
-  return select(sign(x) * (1.0 - decay) / (1.0 + decay), series, size < vec4f(0.5));
-}`
 
 /** Bits of −∞ mark a masked key: the value itself is never computed with. */
 const biasSource = `const MINUS_INFINITY = vec4u(0xff800000u);
