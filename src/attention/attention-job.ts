@@ -132,6 +132,7 @@ export class AttentionJob implements Job {
   #cut(visibility: Visibility): { task: AttentionTask; cost: number; group: number }[] {
     const { batch, heads, keyValueHeads, queries, headSize, valueSize } = this.layout.sizes
     const cut: { task: AttentionTask; cost: number; group: number }[] = []
+    if (heads === 0 || queries === 0) return cut // however many batches of nothing there are
     for (let b = 0; b < batch; b++) {
       for (let h = 0; h < heads; h++) {
         const keyValueHead = Math.floor((h * keyValueHeads) / heads)

@@ -23,6 +23,7 @@ function soon(mostMs: number): Promise<void> {
 
 test(`a random worker is killed at a random time: the right bits or WorkerLostError (${heavy ? 300 : 25} runs)`, async () => {
   const expected = await expectedBits()
+  const durationMs = await withRuntime({ workers: 2 }, async (runtime) => (await runtime.attention(call, options)).report.elapsedMs)
   const outcomes = { right: 0, retried: 0, lost: 0 }
   for (let run = 0; run < (heavy ? 300 : 25); run++) {
     const crew = new WorkerCrew()
@@ -32,7 +33,7 @@ test(`a random worker is killed at a random time: the right bits or WorkerLostEr
       (error: unknown) => ({ error }),
     )
     for (let kill = random.integer(1, 4); kill > 0; kill--) {
-      await soon(40)
+      await soon(durationMs)
       if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
     }
     const outcome = await pending

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import '../closeness.ts'
 import { attentionFixtures } from '../fixtures.ts'
 import { attentionReference } from '../oracle.ts'
 import { Random } from '../random.ts'
