@@ -34,6 +34,7 @@ export const benchCommand: Command = {
 
 async function measure({ values, terminal, signal }: CommandContext): Promise<number> {
   if (values['fail-above'] !== undefined) throw new UsageError("--fail-above: expected it with 'compare' only")
+  const suite = suiteOptions(values)
   const machine = describeMachine()
   terminal.line(`heddle ${machine.versions.heddle}, Node ${machine.versions.node}, ${machine.cpu}, ${machine.cores} cores`)
   const bar = new ProgressBar(terminal.err, 'bench')
@@ -42,7 +43,7 @@ async function measure({ values, terminal, signal }: CommandContext): Promise<nu
     const elapsedMs = performance.now() - startMs
     bar.update({ done, total, elapsedMs, remainingMs: done === 0 ? NaN : (elapsedMs / done) * (total - done) })
   }
-  const outcome = await runSuite({ ...suiteOptions(values), signal, onSetting }).finally(() => bar.clear())
+  const outcome = await runSuite({ ...suite, signal, onSetting }).finally(() => bar.clear())
   const report: BenchReport = { format: 'heddle-bench/1', date: new Date().toISOString(), machine, ...outcome, medianRatio: medianRatio(outcome.results) }
   printResults(terminal, outcome, report.medianRatio)
   const paths = await writeReport(stringOption(values, 'out') ?? 'heddle-report', 'bench', report, benchPage(report))
