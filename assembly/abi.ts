@@ -67,6 +67,11 @@ export const P_KEY_SEGMENTS = 96
 /** Scores or weights of the tile, row-major [TILE_ROWS][stride]. */
 export const P_ROWS_OUT = 100
 export const P_ROWS_STRIDE = 104
+/** f32: log2(e) × natural logarithm a unit of score; and −64 over it, the lowest difference that counts */
+export const P_FACTOR = 148
+export const P_FLOOR = 152
+/** f32: what products are multiplied by before softcap, bias and ALiBi; without these P_FACTOR holds it */
+export const P_SCALE = 156
 /** f32 */
 export const P_SOFTCAP = 108
 export const P_ALIBI_SLOPE = 112
@@ -82,10 +87,10 @@ export const P_BATCH_HEAD = 140
 /** The block's first key. */
 export const P_BLOCK_START = 144
 
-/** State of a group: f32 [8] each, then i32. Maximum and scores are in base 2: logit · log2(e). */
+/** State of a group: f32 [8] each, then i32. The maximum is in units of score, p = 2^(factor·(s − max)). */
 export const STATE_MAX = 0
 export const STATE_SUM = 32
-/** Σ p·(s − max) */
+/** Σ p·factor·(s − max) */
 export const STATE_MOMENT = 64
 /** Σ p·|i + queryOffset − j| */
 export const STATE_DISTANCE = 96

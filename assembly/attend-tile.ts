@@ -1,7 +1,7 @@
 import {
   FLAG_ALIBI, FLAG_BIAS, FLAG_DROPOUT, FLAG_EXTREME_SCORES, FLAG_EXTREME_VALUES, FLAG_SOFTCAP, FLAG_STATISTICS, P_ALIBI_SLOPE,
   P_ALLOW, P_BIAS, P_BIAS_LANES, P_BIAS_STRIDE, P_BLOCK_START, P_FLAGS, P_HEAD_SIZE, P_KEY, P_KEYS, P_OUTPUT, P_PHASE,
-  P_POSITION, P_QUERY, P_ROWS, P_ROWS_OUT, P_ROWS_STRIDE, P_SCORES, P_SOFTCAP, P_STATE, P_VALUE, P_VALUE_SIZE, P_VECTORS,
+  P_POSITION, P_QUERY, P_ROWS, P_ROWS_OUT, P_ROWS_STRIDE, P_SCALE, P_SCORES, P_SOFTCAP, P_STATE, P_VALUE, P_VALUE_SIZE, P_VECTORS,
   PARAMETERS, PHASE_CHUNKED, PHASE_SCORES, PHASE_VALUES, PHASE_WEIGHTS, STATE_BYTES, STATE_SEEN,
 } from './abi'
 import { ALL, allowGroup, high, low, NONE, seen, SOME } from './allow-group'
@@ -17,7 +17,7 @@ import { valueGroup, valueGroupExtreme } from './value-group'
 /**
  * One tile of attention: up to 64 queries in groups of 8 against one key block, by the parameter block (abi.ts):
  *
- *   S = Qscaled·Kᵀ → softcap, bias, ALiBi → masks → online softmax (base 2) → dropout → O = O·rescale + P·V
+ *   S = Q·Kᵀ → scale, softcap, bias, ALiBi → masks → online softmax (base 2) → dropout → O = O·rescale + P·V
  *
  * as FlashAttention-2 has it (Dao, "FlashAttention-2: faster attention with better parallelism and work partitioning", 2023),
  * with the queries in lanes. A query's result takes the same roundings whatever its neighbours, masks or phase flags of the
@@ -103,7 +103,7 @@ function allowBytes(visible: i32, flags: i32): usize {
   return allow
 }
 
-/** Scores of keys [low, high) in base 2, their maxima to the scratch; returns whether masked ones stand as −∞. */
+/** Scores of keys [low, high), their maxima to the scratch; returns whether masked ones stand as −∞. */
 function scoreKeys(group: i32, allow: usize): bool {
   const flags = load<i32>(PARAMETERS, P_FLAGS)
   const headSize = load<i32>(PARAMETERS, P_HEAD_SIZE)
@@ -117,7 +117,7 @@ function scoreKeys(group: i32, allow: usize): bool {
   if (general) {
     const bias = load<usize>(PARAMETERS, P_BIAS_LANES) + (<usize>low << 5)
     const position = load<i32>(PARAMETERS, P_POSITION) + (group << 3)
-    transformGroup(scores, keys, flags, load<f32>(PARAMETERS, P_SOFTCAP), bias, load<f32>(PARAMETERS, P_ALIBI_SLOPE), low, position)
+    transformGroup(scores, keys, flags, load<f32>(PARAMETERS, P_SCALE), load<f32>(PARAMETERS, P_SOFTCAP), bias, load<f32>(PARAMETERS, P_ALIBI_SLOPE), low, position)
   }
   if (!allow && !general && !(flags & FLAG_EXTREME_SCORES)) return false
   limitGroup(scores, keys, allow ? allow + <usize>low : 0, largest)

@@ -1,2 +1,5 @@
 export { attendTile } from './attend-tile'
 export { finaliseGroups, hasExtremes, packLanes, resetGroups } from './pack'
+export { activateRows } from './row-activation'
+export { linearRows, packPanel } from './row-linear'
+export { addRows, normRows } from './row-norm'

@@ -15,7 +15,7 @@ export function tanhVector(x: v128): v128 {
   near = madd(near, square, v128.load32_splat(NEAR, 12))
   near = madd(near, square, v128.load32_splat(NEAR, 16))
   near = madd(f32x4.mul(near, square), x, x)
-  const u = exp2Vector(f32x4.mul(magnitude, f32x4.splat(-2.8853900817779268)))
+  const u = exp2Vector(f32x4.neg(magnitude), f32x4.splat(2.8853900817779268), f32x4.splat(-22.18070977791825))
   const one = f32x4.splat(1)
   const ratio = f32x4.div(f32x4.add(u, u), f32x4.add(one, u))
   const sign = v128.and(x, i32x4.splat(0x80000000))

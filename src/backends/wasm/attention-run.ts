@@ -6,7 +6,7 @@ import type { Arena } from './arena.ts'
 import { KeyBlocks, type KeyBlock } from './key-blocks.ts'
 import { allRows, chosenRows, MatrixRows, type MatrixTile } from './matrix-rows.ts'
 import { QueryTiles, type QueryTile } from './query-tiles.ts'
-import { flagsOf, keepScaleOf, queryFactor, setTaskParameters } from './task-parameters.ts'
+import { flagsOf, keepScaleOf, querySign, setTaskParameters } from './task-parameters.ts'
 import { TaskResults } from './task-results.ts'
 
 /** One task in one arena: passes of up to `layout.rows` query rows, each over all key blocks, each block over all query tiles. */
@@ -40,7 +40,7 @@ export class AttentionRun {
   async #pass(passStart: number, rows: number): Promise<void> {
     const { arena, layout, task, context } = this
     const queries = new QueryTiles(arena, layout, task, context, passStart, flagsOf(task))
-    const tiles = queries.load(rows, queryFactor(task))
+    const tiles = queries.load(rows, querySign(task))
     const sink = this.#results.weights()
     const matrix = sink === undefined ? undefined : new MatrixRows(arena, layout, sink)
     if (matrix === undefined || !task.settings.standard) {

@@ -18,10 +18,10 @@ const LN2 = 0.6931471805599453
 const EMPTY: RowResult = { logSumExp: -Infinity, entropy: 0, maxWeight: 0, maxIndex: -1, meanDistance: 0 }
 
 /**
- * Row `row` of the states that start at byte `states`. With weights 2^(s − m)/sum: logSumExp = ln2·m + ln sum,
- * entropy = ln sum − ln2·Σ p·(s − m)/sum, maxWeight = 1/sum.
+ * Row `row` of the states that start at byte `states`. With p = exp(unit·(s − m)): logSumExp = unit·m + ln sum,
+ * entropy = ln sum − Σ p·unit·(s − m)/sum, maxWeight = 1/sum. The kernel keeps that moment in base 2.
  */
-export function rowResult({ floats, integers }: Arena, states: number, row: number): RowResult {
+export function rowResult({ floats, integers }: Arena, states: number, row: number, unit: number): RowResult {
   const state = states + (row >> 3) * STATE_BYTES
   if ((((integers[(state + STATE_SEEN) >> 2] as number) >> (row & 7)) & 1) === 0) return EMPTY
   const lane = (state >> 2) + (row & 7)
@@ -30,7 +30,7 @@ export function rowResult({ floats, integers }: Arena, states: number, row: numb
   // A sum of 0 over allowed keys: all scores were −∞, and ∞ − ∞ is NaN.
   const logSum = sum === 0 ? NaN : exactLog(sum)
   return {
-    logSumExp: at(STATE_MAX) * LN2 + logSum,
+    logSumExp: at(STATE_MAX) * unit + logSum,
     entropy: Math.max(0, logSum - (LN2 * at(STATE_MOMENT)) / sum),
     maxWeight: sum === 0 ? NaN : 1 / sum,
     maxIndex: integers[lane + (STATE_INDEX >> 2)] as number,

@@ -1,6 +1,6 @@
 import {
   FLAG_ALIBI, FLAG_BIAS, FLAG_DROPOUT, FLAG_MASK, FLAG_SEGMENTS, FLAG_SOFTCAP, FLAG_STATISTICS, P_ALIBI_SLOPE, P_ALLOW, P_BATCH_HEAD,
-  P_BIAS_LANES, P_HEAD_SIZE, P_KEY, P_KEY_SEGMENTS, P_ROWS_OUT, P_ROWS_STRIDE, P_SCORES, P_SEED_HIGH, P_SEED_LOW, P_SOFTCAP,
+  P_BIAS_LANES, P_FACTOR, P_FLOOR, P_HEAD_SIZE, P_KEY, P_KEY_SEGMENTS, P_ROWS_OUT, P_ROWS_STRIDE, P_SCALE, P_SCORES, P_SEED_HIGH, P_SEED_LOW, P_SOFTCAP,
   P_THRESHOLD, P_VALUE, P_VALUE_SIZE, P_VECTORS,
 } from '../../../assembly/abi.ts'
 import type { AttentionArena } from '../../plan/arena.ts'
@@ -24,10 +24,14 @@ export function flagsOf(task: AttentionTask): number {
   )
 }
 
-/** What packed queries are multiplied by: scores come out in base 2, unless softcap, bias or ALiBi must be applied before. */
-export function queryFactor(task: AttentionTask): number {
-  const general = flagsOf(task) & (FLAG_SOFTCAP | FLAG_BIAS | FLAG_ALIBI)
-  return general === 0 ? task.settings.scale * LOG2E : task.settings.scale
+/** What packed queries are multiplied by: the scale's sign, so that the largest score counts most, and so that 0·∞ is NaN. */
+export function querySign(task: AttentionTask): number {
+  return Math.sign(task.settings.scale)
+}
+
+/** The natural logarithm that one unit of score is worth: |scale|, or 1 where softcap, bias or ALiBi came on top. */
+export function scoreUnit(task: AttentionTask): number {
+  return (flagsOf(task) & (FLAG_SOFTCAP | FLAG_BIAS | FLAG_ALIBI)) === 0 ? Math.abs(task.settings.scale) : 1
 }
 
 /** 1/(1 − p), or 1 without dropout. All weights dropped: 0, so that the 0 they leave is not multiplied by infinity. */
@@ -50,6 +54,10 @@ export function setTaskParameters(arena: Arena, layout: AttentionArena, task: At
   arena.setInteger(P_KEY_SEGMENTS, layout.keySegments)
   arena.setInteger(P_ROWS_OUT, layout.transfer)
   arena.setInteger(P_ROWS_STRIDE, layout.blockRows)
+  const factor = Math.fround(scoreUnit(task) * LOG2E)
+  arena.setFloat(P_FACTOR, factor)
+  arena.setFloat(P_FLOOR, -64 / factor)
+  arena.setFloat(P_SCALE, Math.abs(task.settings.scale))
   arena.setFloat(P_SOFTCAP, softcap)
   arena.setFloat(P_ALIBI_SLOPE, task.alibiSlope)
   if (dropout !== null) {

@@ -1,6 +1,7 @@
 import type { ArrayId, AttentionTask, AttentionTaskResult, Destination, Slice, TaskArray } from '../../protocol/task.ts'
 import type { Arena } from './arena.ts'
 import { copyOut } from './copy-rows.ts'
+import { scoreUnit } from './task-parameters.ts'
 import { rowResult, type RowResult } from './row-results.ts'
 
 type RowField = keyof RowResult
@@ -59,7 +60,7 @@ export class TaskResults {
     if (this.#wanted.length === 0) return
     const sinks = this.#wanted.map((field) => ({ field, ...this.#sink(this.#task[field] as Destination, this.#dense[field], 1) }))
     for (let r = 0; r < rows; r++) {
-      const result = rowResult(arena, states, r)
+      const result = rowResult(arena, states, r, scoreUnit(this.#task))
       for (const { field, array, slice } of sinks) array[slice.offset + (row + r) * slice.rowStride] = result[field]
     }
   }
