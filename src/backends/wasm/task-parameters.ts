@@ -8,6 +8,8 @@ import type { AttentionTask } from '../../protocol/task.ts'
 import type { Arena } from './arena.ts'
 
 const LOG2E = 1.4426950408889634
+/** The lowest finite float32: a floor of −∞ would make 0·∞. */
+const LOWEST = -3.4028234663852886e38
 
 /** FLAG_… of what the whole task asks for; tiles and blocks add what they hold. */
 export function flagsOf(task: AttentionTask): number {
@@ -56,7 +58,7 @@ export function setTaskParameters(arena: Arena, layout: AttentionArena, task: At
   arena.setInteger(P_ROWS_STRIDE, layout.blockRows)
   const factor = Math.fround(scoreUnit(task) * LOG2E)
   arena.setFloat(P_FACTOR, factor)
-  arena.setFloat(P_FLOOR, -64 / factor)
+  arena.setFloat(P_FLOOR, Math.max(-64 / factor, LOWEST))
   arena.setFloat(P_SCALE, Math.abs(task.settings.scale))
   arena.setFloat(P_SOFTCAP, softcap)
   arena.setFloat(P_ALIBI_SLOPE, task.alibiSlope)
