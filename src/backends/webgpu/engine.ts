@@ -6,7 +6,9 @@ import { GpuDevice, type GpuDeviceOptions } from './gpu-device.ts'
 import { countTiles } from './key-range.ts'
 import { KeyValueCache } from './key-value-cache.ts'
 import { PassPacer } from './pass-pacer.ts'
+import { ResidentWeights } from './resident-weights.ts'
 import { blockSizesOf, type BlockSizes } from './row-blocks.ts'
+import { runRowStage } from './row-stage.ts'
 import type { TaskResources } from './score-inputs.ts'
 import { DeviceLost } from './signals.ts'
 import { TaskResults } from './task-results.ts'
@@ -34,14 +36,27 @@ export interface WebGpuBackend extends Backend {
 export async function createWebGpuBackend(gpu?: GPU, options: WebGpuOptions = {}): Promise<WebGpuBackend> {
   const device = await GpuDevice.open(gpu, options)
   const cache = new KeyValueCache(device, options.cacheBytes)
+  const weights = new ResidentWeights(device)
   const pacer = new PassPacer()
+  const run: Backend['attention'] = (task, context) => withLoss(device, () => attention({ gpu: device, cache, task, context }, pacer))
   return {
     kind: 'webgpu',
     gpu: device,
     residentBytes: () => device.residentBytes,
-    attention: (task, context) => attention({ gpu: device, cache, task, context }, pacer),
+    attention: run,
+    rows: (task, context) => withLoss(device, () => runRowStage({ gpu: device, pacer, weights, attention: run }, task, context)),
     release: (ids: readonly ArrayId[]) => cache.release(ids),
     dispose: () => device.dispose(),
+  }
+}
+
+/** A call on a lost device fails in many ways; what it means is the loss. */
+async function withLoss<T>(gpu: GpuDevice, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run()
+  } catch (error) {
+    if (gpu.lost !== null && !(error instanceof DeviceLost)) throw gpu.lost
+    throw error
   }
 }
 
@@ -50,17 +65,11 @@ async function attention(resources: TaskResources, pacer: PassPacer): Promise<At
   const startMs = performance.now()
   const results = new TaskResults(task, (id) => context.array(id))
   const sizes = blockSizesOf(gpu, task)
-  try {
-    await gpu.guarded('attention', async () => {
-      for (let first = 0; first < task.rows; first += sizes.rows) {
-        await runBlock(resources, pacer, sizes, first, Math.min(sizes.rows, task.rows - first), results)
-      }
-    })
-  } catch (error) {
-    // A call on a lost device fails in many ways; what it means is the loss.
-    if (gpu.lost !== null && !(error instanceof DeviceLost)) throw gpu.lost
-    throw error
-  }
+  await gpu.guarded('attention', async () => {
+    for (let first = 0; first < task.rows; first += sizes.rows) {
+      await runBlock(resources, pacer, sizes, first, Math.min(sizes.rows, task.rows - first), results)
+    }
+  })
   const { tiles, skipped } = countTiles(task, 0, task.rows)
   return { ...results.publish(), elapsedMs: performance.now() - startMs, tiles, skippedTiles: skipped }
 }

@@ -1,0 +1,203 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createWebGpuBackend, type WebGpuBackend } from '../../src/backends/webgpu/engine.ts'
+import { NonFiniteInput } from '../../src/backends/webgpu/signals.ts'
+import { CONTEXT_ARRAY, type Activation, type ResidentWeight, type RowStageTask, type RowStep } from '../../src/protocol/stage.ts'
+import type { TaskArray } from '../../src/protocol/task.ts'
+import { webgpuTolerance } from '../support/closeness.ts'
+import { attentionReference } from '../support/oracle.ts'
+import { normalise } from '../support/problem.ts'
+import { Random } from '../support/random.ts'
+import { normalTensor } from '../support/tensors.ts'
+import { skipReason, testGpu } from './support/software-gpu.ts'
+import { stageReference } from './support/stage-reference.ts'
+import { arraysOf, contextOf, taskOf } from './support/tasks.ts'
+
+const found = await testGpu()
+const INPUT = 1
+
+describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', () => {
+  let backend: WebGpuBackend
+
+  beforeAll(async () => {
+    backend = await createWebGpuBackend(found.gpu)
+  })
+
+  afterAll(() => backend.dispose())
+
+  const run = (task: RowStageTask, arrays: ReadonlyMap<number, TaskArray>, on = backend) => on.rows?.(task, contextOf(arrays)) ?? Promise.reject(new Error('no rows'))
+
+  async function expectReference(task: RowStageTask, arrays: ReadonlyMap<number, TaskArray>, on = backend): Promise<void> {
+    const { stored } = await run(task, arrays, on)
+    const expected = stageReference(task, (id) => arrays.get(id) as TaskArray)
+    expect(stored).toHaveLength(expected.length)
+    stored.forEach((rows, at) => expect(rows).toMatchOracle(referenceOf(expected[at] as number[]), webgpuTolerance))
+  }
+
+  // Inputs and outputs that are equal to, multiples of, below and above the tile and the vector.
+  test.each([[1, 1, 1], [5, 3, 7], [32, 32, 32], [33, 31, 65], [70, 64, 96], [40, 129, 34]])('linear: %i rows, %i → %i', async (rows, from, to) => {
+    const stage = new StageOf(rows, [from, to])
+    await expectReference(stage.task([stage.load(0), stage.linear(0, 1, true), stage.store(1)]), stage.arrays)
+    await expectReference(stage.task([stage.load(0), stage.linear(0, 1, false), stage.store(1)]), stage.arrays)
+  })
+
+  test.each([1, 6, 64, 65, 300])('layer norm over %i, far from zero', async (width) => {
+    const stage = new StageOf(9, [width, width])
+    ;(stage.arrays.get(INPUT) as Float32Array).forEach((value, at, all) => (all[at] = value + (width > 1 ? 30 : 0)))
+    await expectReference(stage.task([stage.load(0), stage.norm(0, 1), stage.store(1)]), stage.arrays)
+  })
+
+  test.each(['relu', 'gelu', 'gelu-tanh'] as Activation[])('%s, from −9 to 9', async (activation) => {
+    const stage = new StageOf(7, [37])
+    ;(stage.arrays.get(INPUT) as Float32Array).forEach((_, at, all) => (all[at] = -9 + (18 * at) / (7 * 37)))
+    await expectReference(stage.task([stage.load(0), { op: 'activate', register: 0, activation }, stage.store(0)]), stage.arrays)
+  })
+
+  test('dropout keeps what the counter says, whatever the chunk', async () => {
+    const dropout = { threshold: Math.floor(0.4 * 2 ** 32), keepScale: 1 / 0.6, seedLow: 99, seedHigh: 3, site: 2 }
+    const stage = new StageOf(10, [22])
+    await expectReference({ ...stage.task([stage.load(0), { op: 'drop', register: 0, dropout }, stage.store(0)]), batch: 3, rowStart: 1000 }, stage.arrays)
+    const all = { ...dropout, threshold: 2 ** 32, keepScale: 0 }
+    await expectReference(stage.task([stage.load(0), { op: 'drop', register: 0, dropout: all }, stage.store(0)]), stage.arrays)
+  })
+
+  test('rotary positions on three heads, and stores by head', async () => {
+    const stage = new StageOf(11, [30])
+    const table = stage.attach(Float32Array.from({ length: 110 }, (_, at) => Math.sin(at)))
+    const rotate: RowStep = { op: 'rotate', register: 0, headSize: 10, table: { array: table, offset: 0, rowStride: 10 } }
+    await expectReference(stage.task([stage.load(0), rotate, { op: 'store-heads', from: 0, heads: 3, to: 'returned' }]), stage.arrays)
+  })
+
+  test('embedding rows, scaled', async () => {
+    const stage = new StageOf(6, [13])
+    const tokens = stage.attach(Int32Array.of(4, 0, 2, 4, 1, 3))
+    const table = stage.attach(normalTensor(new Random(4), [5, 13]).data)
+    const step: RowStep = { op: 'embed', to: 0, tokens: { array: tokens, offset: 0, rowStride: 1 }, table: { array: table, offset: 0, rowStride: 13 }, scale: 2.5 }
+    await expectReference(stage.task([step, stage.store(0)]), stage.arrays)
+  })
+
+  test('a feed-forward block with residual and norm, cut into blocks of rows and weights into parts', async () => {
+    const bytes = 8192
+    const small = await createWebGpuBackend(found.gpu, { limits: { maxBufferSize: bytes, maxStorageBufferBindingSize: bytes } })
+    const stage = new StageOf(150, [20, 90, 20])
+    const steps = [
+      stage.load(0), stage.linear(0, 1, true), { op: 'activate', register: 1, activation: 'gelu' } as const, stage.linear(1, 2, true),
+      { op: 'add', from: 0, to: 2 } as const, stage.norm(2, 2), stage.store(2),
+    ]
+    await expectReference(stage.task(steps), stage.arrays, small)
+    small.dispose()
+  })
+
+  test('attention of every head, then a projection of the context', async () => {
+    const random = new Random(5)
+    const inputs = { query: normalTensor(random, [1, 2, 40, 8]), key: normalTensor(random, [1, 2, 40, 8]), value: normalTensor(random, [1, 2, 40, 8]) }
+    const problem = normalise(inputs, { causal: true })
+    const stage = new StageOf(40, [16, 5])
+    const arrays = new Map([...stage.arrays].map(([id, array]) => [id + 100, array] as const))
+    arraysOf(problem).forEach((array, id) => arrays.set(id, array))
+    const tasks = [0, 1].map((h) => {
+      const { output, logSumExp, ...task } = taskOf(problem, 0, h, 0, 40, { statistics: false })
+      void [output, logSumExp]
+      return { ...task, output: { array: CONTEXT_ARRAY, offset: h * 8, rowStride: 16 } }
+    })
+    const linear = stage.linear(0, 1, false)
+    const weight = stage.arrays.get(linear.weight.array) as Float32Array
+    arrays.set(linear.weight.array + 100, weight)
+    const steps: RowStep[] = [
+      { op: 'load', to: 0, from: { array: CONTEXT_ARRAY, offset: 0, rowStride: 16 } },
+      { ...linear, weight: { ...linear.weight, array: linear.weight.array + 100 } }, stage.store(1),
+    ]
+    const { stored } = await run({ ...stage.task(steps), attention: { tasks, width: 16 } }, arrays)
+    const context = attentionReference({ ...inputs }, { causal: true }).output.exact
+    const expected = Array.from({ length: 40 }, (_, row) => Array.from({ length: 5 }, (_, o) =>
+      Array.from({ length: 16 }, (_, c) => (weight[o * 16 + c] as number) * (context[(Math.floor(c / 8) * 40 + row) * 8 + (c % 8)] as number)).reduce((a, b) => a + b))).flat()
+    expect(stored[0]).toMatchOracle(referenceOf(expected), webgpuTolerance)
+  })
+
+  test('a weight is uploaded once a version, and dropped over its limit', async () => {
+    const stage = new StageOf(4, [8, 16])
+    const linear = stage.linear(0, 1, false)
+    const task = stage.task([stage.load(0), linear, stage.store(1)])
+    const idle = await createWebGpuBackend(found.gpu)
+    await run(task, stage.arrays, idle)
+    expect(idle.residentBytes()).toBe(16 * 8 * 4)
+    const weight = stage.arrays.get(linear.weight.array) as Float32Array
+    weight.fill(1)
+    const stale = await run(task, stage.arrays, idle)
+    const version = { ...linear, weight: { ...linear.weight, version: 2 } }
+    const fresh = await run(stage.task([stage.load(0), version, stage.store(1)]), stage.arrays, idle)
+    expect(stale.stored[0]).not.toEqual(fresh.stored[0])
+    expect(idle.residentBytes()).toBe(16 * 8 * 4)
+    const other = stage.linear(0, 1, false)
+    await run({ ...stage.task([stage.load(0), other, stage.store(1)]), residentLimitBytes: 600 }, stage.arrays, idle)
+    expect(idle.residentBytes()).toBe(16 * 8 * 4)
+    idle.dispose()
+  })
+
+  test('NaN in an input or a weight, and an overflow on the way, are handed back for wasm to compute', async () => {
+    const stage = new StageOf(4, [8, 8])
+    const input = stage.arrays.get(INPUT) as Float32Array
+    const task = stage.task([stage.load(0), stage.linear(0, 1, false), stage.store(1)])
+    input[3] = NaN
+    await expect(run(task, stage.arrays)).rejects.toThrow(NonFiniteInput)
+    input[3] = 3e38
+    const doubling = stage.task([stage.load(0), { op: 'add', from: 0, to: 1 }, stage.store(1)])
+    await expect(run({ ...doubling, steps: [stage.load(0), stage.load(1), ...doubling.steps.slice(1)] }, stage.arrays)).rejects.toThrow(NonFiniteInput)
+    input[3] = 0
+    const poisoned = stage.linear(0, 1, false)
+    ;(stage.arrays.get(poisoned.weight.array) as Float32Array)[0] = Infinity
+    await expect(run(stage.task([stage.load(0), poisoned, stage.store(1)]), stage.arrays)).rejects.toThrow(NonFiniteInput)
+  })
+})
+
+/** A stage over random rows (array 1, as wide as the first register) with random weights. */
+class StageOf {
+  readonly arrays = new Map<number, TaskArray>()
+  readonly #random: Random
+  #parameters = 0
+
+  constructor(
+    private readonly rows: number,
+    private readonly registers: readonly number[],
+  ) {
+    this.#random = new Random(rows + registers.length)
+    this.arrays.set(INPUT, normalTensor(this.#random, [rows, registers[0] as number]).data)
+  }
+
+  attach(array: TaskArray): number {
+    const id = this.arrays.size + 1
+    this.arrays.set(id, array)
+    return id
+  }
+
+  task(steps: readonly RowStep[]): RowStageTask {
+    return { kind: 'rows', batch: 0, rowStart: 0, rows: this.rows, registers: this.registers, attention: null, steps, residentLimitBytes: Infinity }
+  }
+
+  load(to: number): RowStep {
+    return { op: 'load', to, from: { array: INPUT, offset: 0, rowStride: this.registers[0] as number } }
+  }
+
+  store(from: number): RowStep {
+    return { op: 'store', from, to: 'returned' }
+  }
+
+  linear(from: number, to: number, bias: boolean) {
+    const [inSize, outSize] = [this.registers[from] as number, this.registers[to] as number]
+    return { op: 'linear', from, to, weight: this.#weight(outSize, inSize, inSize ** -0.5), bias: bias ? this.#weight(outSize, 1, 1) : null } as const
+  }
+
+  norm(from: number, to: number): RowStep {
+    const width = this.registers[from] as number
+    return { op: 'norm', from, to, weight: this.#weight(width, 1, 1), bias: this.#weight(width, 1, 1), epsilon: 1e-5 }
+  }
+
+  #weight(outSize: number, inSize: number, spread: number): ResidentWeight {
+    const array = this.attach(normalTensor(this.#random, [outSize, inSize], spread).data)
+    return { parameter: Math.floor(this.#random.uniform() * 1e9) + this.#parameters++, version: 1, array, offset: 0, outSize, inSize }
+  }
+}
+
+function referenceOf(values: readonly number[]) {
+  const exact = Float64Array.from(values)
+  return { exact, plain: exact, shape: [exact.length] }
+}

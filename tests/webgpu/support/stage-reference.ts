@@ -1,0 +1,93 @@
+import type { RowStageTask, RowStep } from '../../../src/protocol/stage.ts'
+import type { TaskArray } from '../../../src/protocol/task.ts'
+import { philox } from '../../support/philox.ts'
+
+type Rows = number[][]
+type Arrays = (id: number) => TaskArray
+
+/** Each store of a stage in float64, row by row as the steps say: [rows, width], or [heads, rows, D] for `store-heads`. */
+export function stageReference(task: RowStageTask, arrays: Arrays): number[][] {
+  const registers: Rows[] = []
+  const stored: number[][] = []
+  for (const step of task.steps) {
+    if (step.op === 'store') stored.push((registers[step.from] as Rows).flat())
+    else if (step.op === 'store-heads') stored.push(byHeads(registers[step.from] as Rows, step.heads))
+    else apply(step, task, registers, arrays)
+  }
+  return stored
+}
+
+function apply(step: RowStep, task: RowStageTask, registers: Rows[], arrays: Arrays): void {
+  const width = (register: number): number => task.registers[register] as number
+  const rowsOf = (register: number): Rows => registers[register] as Rows
+  if (step.op === 'load') registers[step.to] = loaded(step.from, task.rows, width(step.to), arrays)
+  if (step.op === 'embed') {
+    const tokens = loaded(step.tokens, task.rows, 1, arrays)
+    registers[step.to] = tokens.map(([token = 0]) => row(arrays(step.table.array), step.table.offset + token * step.table.rowStride, width(step.to)).map((x) => x * step.scale))
+  }
+  if (step.op === 'linear') {
+    const { outSize, inSize, offset, array } = step.weight
+    const bias = step.bias === null ? new Array<number>(outSize).fill(0) : row(arrays(step.bias.array), step.bias.offset, outSize)
+    const weights = Array.from({ length: outSize }, (_, o) => row(arrays(array), offset + o * inSize, inSize))
+    registers[step.to] = rowsOf(step.from).map((x) => weights.map((w, o) => w.reduce((sum, wc, c) => sum + wc * (x[c] as number), bias[o] as number)))
+  }
+  if (step.op === 'norm') {
+    const [w, b] = [step.weight, step.bias].map(({ array, offset, outSize }) => row(arrays(array), offset, outSize)) as [number[], number[]]
+    registers[step.to] = rowsOf(step.from).map((x) => normalised(x, step.epsilon).map((value, c) => value * (w[c] as number) + (b[c] as number)))
+  }
+  if (step.op === 'add') registers[step.to] = rowsOf(step.to).map((x, r) => x.map((value, c) => value + ((rowsOf(step.from)[r] as number[])[c] as number)))
+  if (step.op === 'activate') registers[step.register] = rowsOf(step.register).map((x) => x.map(activations[step.activation]))
+  if (step.op === 'drop') registers[step.register] = rowsOf(step.register).map((x, r) => dropped(x, task.rowStart + r, task.batch, step.dropout))
+  if (step.op === 'rotate') registers[step.register] = rowsOf(step.register).map((x, r) => rotated(x, step.headSize, row(arrays(step.table.array), step.table.offset + r * step.table.rowStride, step.headSize)))
+}
+
+const activations = {
+  relu: (x: number) => Math.max(x, 0),
+  gelu: (x: number) => 0.5 * x * complementaryError(-x / Math.SQRT2),
+  'gelu-tanh': (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+}
+
+/** erfc by Simpson's rule: 2/√π · ∫ from x to x + 8 of e^(−t²), in 4000 steps; below 0 by symmetry. */
+function complementaryError(x: number): number {
+  if (x < 0) return 2 - complementaryError(-x)
+  const steps = 4000
+  const width = 8 / steps
+  let sum = 0
+  for (let i = 0; i <= steps; i++) sum += Math.exp(-((x + i * width) ** 2)) * (i === 0 || i === steps ? 1 : i % 2 === 1 ? 4 : 2)
+  return ((2 / Math.sqrt(Math.PI)) * sum * width) / 3
+}
+
+function normalised(x: readonly number[], epsilon: number): number[] {
+  const mean = x.reduce((sum, value) => sum + value, 0) / x.length
+  const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / x.length
+  return x.map((value) => (value - mean) / Math.sqrt(variance + epsilon))
+}
+
+function dropped(x: readonly number[], rowIndex: number, batch: number, rule: Extract<RowStep, { op: 'drop' }>['dropout']): number[] {
+  return x.map((value, c) => {
+    const words = philox([Math.floor(c / 4), rowIndex, batch, rule.site], [rule.seedLow, rule.seedHigh])
+    return (words[c % 4] as number) >= rule.threshold ? value * rule.keepScale : 0
+  })
+}
+
+function rotated(x: readonly number[], headSize: number, angles: readonly number[]): number[] {
+  const half = headSize / 2
+  return x.map((value, at) => {
+    const c = at % headSize
+    const [cos, sin] = [angles[c % half] as number, angles[half + (c % half)] as number]
+    return c < half ? value * cos - (x[at + half] as number) * sin : value * cos + (x[at - half] as number) * sin
+  })
+}
+
+function byHeads(rows: Rows, heads: number): number[] {
+  const size = (rows[0]?.length ?? 0) / heads
+  return Array.from({ length: heads }, (_, h) => rows.flatMap((x) => x.slice(h * size, (h + 1) * size))).flat()
+}
+
+function loaded(slice: { array: number; offset: number; rowStride: number }, rows: number, width: number, arrays: Arrays): Rows {
+  return Array.from({ length: rows }, (_, r) => row(arrays(slice.array), slice.offset + r * slice.rowStride, width))
+}
+
+function row(array: TaskArray, from: number, width: number): number[] {
+  return [...array.subarray(from, from + width)]
+}
