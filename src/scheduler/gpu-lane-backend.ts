@@ -1,6 +1,8 @@
 import type { Backend, TaskContext } from '../backends/backend.ts'
 import { createWebGpuBackend } from '../backends/webgpu/engine.ts'
 import { adapterName } from '../backends/webgpu/probe.ts'
+import { BackendUnavailableError } from '../core/errors.ts'
+import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult } from '../protocol/task.ts'
 import type { Fallback } from '../protocol/messages.ts'
 
@@ -36,10 +38,21 @@ export class GpuLaneBackend implements Backend {
     return (this.#gpu?.residentBytes() ?? 0) + this.#wasmBytes()
   }
 
-  async attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> {
+  attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> {
+    return this.#run((backend) => backend.attention(task, context))
+  }
+
+  rows(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
+    return this.#run((backend) => {
+      if (backend.rows === undefined) throw new BackendUnavailableError(`lane: expected a backend with row-wise kernels, got ${backend.kind}`)
+      return backend.rows(task, context)
+    })
+  }
+
+  async #run<T>(run: (backend: Backend) => Promise<T>): Promise<T> {
     while (this.#gpu !== null) {
       try {
-        return await this.#gpu.attention(task, context)
+        return await run(this.#gpu)
       } catch (error) {
         if (!(error instanceof Error)) throw error
         if (error.name === 'NonFiniteInput') {
@@ -50,7 +63,7 @@ export class GpuLaneBackend implements Backend {
         await this.#replaceDevice(error)
       }
     }
-    return (await this.#wasmBackend()).attention(task, context)
+    return run(await this.#wasmBackend())
   }
 
   /** What ran otherwise since the last call of this. */
