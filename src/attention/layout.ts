@@ -99,7 +99,7 @@ function readPart(name: string, shape: readonly number[], heads: number | undefi
 function checkParts(shapes: InputShapes, query: Part, key: Part, value: Part): void {
   const from = `for query ${formatShape(shapes.query)}`
   const fail = (expected: string, name: 'key' | 'value'): never => {
-    throw new ShapeError(`attention: expected ${expected}, got ${name} ${formatShape(shapes[name])}`)
+    throw new ShapeError(`attention: expected ${expected}, got ${formatShape(shapes[name])}`)
   }
   if (query.size < 1) throw new ShapeError(`attention: expected a head size of at least 1, got query ${formatShape(shapes.query)}`)
   if (value.size < 1) fail('a value head size of at least 1', 'value')

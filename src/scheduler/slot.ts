@@ -73,9 +73,10 @@ export class Slot {
   request(state: JobState, jobTask: JobTask): TaskRequest {
     const { job } = state
     const missing = jobTask.needs.filter((id) => !this.#held.has(id))
-    const attach: AttachedArray[] = missing.map((id) => ({ id, array: job.provide(id) }))
     const release = job.sharedMemory ? [] : [...this.#held].filter(([id, owner]) => owner === state && !jobTask.needs.includes(id)).map(([id]) => id)
+    // Let go first: a lane then holds the copies of one head at a time, as planned.
     for (const id of release) this.#forget(id)
+    const attach: AttachedArray[] = missing.map((id) => ({ id, array: job.provide(id) }))
     for (const id of missing) this.#held.set(id, state)
     this.#groups.set(state, jobTask.group)
     return { jobId: state.id, attach, release, tasks: jobTask.tasks }

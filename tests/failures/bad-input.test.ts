@@ -117,11 +117,21 @@ const badHeads: readonly Row[] = [
   ['keyValueHeads: 0', { heads: 6, keyValueHeads: 0 }, 'OptionError'],
 ]
 
+/** The failure, and the time it took: the best of three, for other processes take their share of the machine. */
+async function timedFailure(call: () => Promise<unknown>): Promise<[error: unknown, elapsedMs: number]> {
+  let [failure, bestMs]: [unknown, number] = ['no error', Infinity]
+  for (let round = 0; round < 3 && bestMs > 5; round++) {
+    const started = performance.now()
+    failure = await call().then(() => 'no error', (reason: unknown) => reason)
+    bestMs = Math.min(bestMs, performance.now() - started)
+  }
+  return [failure, bestMs]
+}
+
 async function expectTypedError(base: AttentionInputs, call: Row[1], code: Row[2]): Promise<void> {
   const { query, key, value, ...options } = { ...base, ...call } as AttentionInputs & AttentionOptions
-  const started = performance.now()
-  const error: unknown = await runtime().attention({ query, key, value }, options).then(() => 'no error', (reason: unknown) => reason)
-  expect(performance.now() - started).toBeLessThan(10)
+  const [error, elapsedMs] = await timedFailure(() => runtime().attention({ query, key, value }, options))
+  expect(elapsedMs).toBeLessThan(10)
   expect(error).toBeInstanceOf(HeddleError)
   expect(error).toBeInstanceOf(code === 'ShapeError' ? ShapeError : OptionError)
   expect(error).toMatchObject({ code, name: code })
