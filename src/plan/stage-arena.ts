@@ -3,7 +3,7 @@ import { roundUp } from '../core/integers.ts'
 /** Rows that go through a stage's steps at once; the hidden layer of a feed-forward exists for that many rows only. */
 export const STAGE_TILE_ROWS = 64
 /** Outputs of a linear layer that stand beside each other in a packed weight. */
-export const PACKED_COLUMNS = 16
+export const PACKED_COLUMNS = 8
 
 const PAGE_BYTES = 65_536
 /** Below stand the kernels' own constants and parameters. */
@@ -17,7 +17,7 @@ export interface WeightShape {
   readonly inSize: number
 }
 
-/** Bytes of a weight as a lane keeps it: a matrix is packed in panels of 16 outputs, the last one filled up; a vector stays as it is. */
+/** Bytes of a weight as a lane keeps it: a matrix is packed in panels of 8 outputs, the last one filled up; a vector stays as it is. */
 export function residentWeightBytes({ outSize, inSize }: WeightShape): number {
   return roundUp(roundUp(outSize, PACKED_COLUMNS) * inSize * 4, ALIGNMENT_BYTES)
 }
@@ -30,7 +30,7 @@ export function registerBytes(registers: readonly number[]): number {
 /** The first byte that a lane may lay out. */
 export const stageArenaStart: number = ARENA_START_BYTES
 
-/** Bytes of a lane's linear memory for stages that hold so many bytes of registers and weights. */
-export function stageArenaBytes(largestRegisterBytes: number, weightBytes: number): number {
-  return roundUp(ARENA_START_BYTES + largestRegisterBytes + weightBytes, PAGE_BYTES)
+/** Bytes of a lane's linear memory for stages that hold so many bytes of registers and weights together. */
+export function stageArenaBytes(bytes: number): number {
+  return roundUp(ARENA_START_BYTES + bytes, PAGE_BYTES)
 }

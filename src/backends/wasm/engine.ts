@@ -3,6 +3,7 @@ import type { AttentionTask, AttentionTaskResult } from '../../protocol/task.ts'
 import type { Backend, TaskContext } from '../backend.ts'
 import { Arena } from './arena.ts'
 import { AttentionRun } from './attention-run.ts'
+import { RowStages } from './stages.ts'
 
 /**
  * Attention on the calling thread, in one private linear memory of constant size. One task at a time: the caller waits for
@@ -20,15 +21,25 @@ export function createWasmBackend(module: WebAssembly.Module): Backend {
     return (arena = new Arena(module, bytes))
   }
 
+  const attention = (task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> => {
+    const layout = attentionArena(task.settings.headSize, task.settings.valueSize)
+    return new AttentionRun(arenaOf(layout.bytes), layout, task, context).run()
+  }
+  let stages: RowStages | undefined
+
   return {
     kind: 'wasm',
-    residentBytes: () => arena?.bytes ?? 0,
-    async attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> {
-      const layout = attentionArena(task.settings.headSize, task.settings.valueSize)
-      return new AttentionRun(arenaOf(layout.bytes), layout, task, context).run()
+    residentBytes: () => (arena?.bytes ?? 0) + (stages?.residentBytes() ?? 0),
+    async attention(task, context) {
+      return attention(task, context)
+    },
+    async rows(task, context) {
+      stages ??= new RowStages(module, attention)
+      return stages.run(task, context)
     },
     dispose: () => {
       arena = undefined
+      stages = undefined
     },
   }
 }

@@ -139,12 +139,13 @@ export class TransformerBlock extends Module {
       cache,
       seed: seed === null ? null : deriveSeed(seed, 0),
     })
-    const output = new RowBuffer('activations', input.batch, input.rows, this.modelDim)
     const builder = new StageBuilder(name, input.batch, input.rows)
     const row = this.#afterAttention(builder, attention.begin(builder), input, seed === null ? null : deriveSeed(seed, 1))
-    builder.store(pass.after === undefined ? row : pass.after(builder, row), output)
-    const last = builder.finish()
-    return { parts: [...attention.parts, last], output, watched: [{ layer: name, after: last, input, output }] }
+    const last = pass.after === undefined ? row : pass.after(builder, row)
+    const output = new RowBuffer('activations', input.batch, input.rows, builder.width(last))
+    builder.store(last, output)
+    const stage = builder.finish()
+    return { parts: [...attention.parts, stage], output, watched: [{ layer: name, after: stage, input, output }] }
   }
 
   /** Output projection, residual, norm, feed-forward, residual, norm: all on one chunk. */

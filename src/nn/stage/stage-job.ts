@@ -15,6 +15,7 @@ export interface StageJobOptions {
   readonly chunkRows: number
   readonly lanes: number
   readonly residentLimitBytes: number
+  readonly registerBytes: number
   readonly signal: AbortSignal | undefined
 }
 
@@ -87,6 +88,7 @@ export class StageJob implements Job {
       rowStart: chunk.rowStart,
       rows: chunk.rows,
       registers: stage.registers,
+      registerBytes: this.options.registerBytes,
       attention: stage.attention === null ? null : { tasks: stage.attention.tasks(binder), width: stage.attention.width },
       steps: stage.bind(binder),
       residentLimitBytes: this.options.residentLimitBytes,

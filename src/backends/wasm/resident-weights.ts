@@ -1,0 +1,81 @@
+import { PACKED_COLUMNS, residentWeightBytes } from '../../plan/stage-arena.ts'
+import type { ResidentWeight } from '../../protocol/stage.ts'
+import type { TaskArray } from '../../protocol/task.ts'
+import type { StageMemory } from './stage-memory.ts'
+
+interface Entry {
+  readonly version: number
+  readonly address: number
+  readonly bytes: number
+}
+
+/** Packed weights that stay in a lane's memory from task to task. The least recently used go when there are too many. */
+export class ResidentWeights {
+  /** by last use, the oldest first */
+  readonly #entries = new Map<string, Entry>()
+  #bytes = 0
+
+  constructor(private readonly memory: StageMemory) {}
+
+  /** Makes room: drops what is not in `needed` while all of it together, with what is needed, is over the limit. */
+  makeRoom(needed: readonly ResidentWeight[], limitBytes: number): void {
+    const wanted = new Map(needed.map((weight) => [keyOf(weight), weight]))
+    for (const [key, entry] of this.#entries) {
+      const weight = wanted.get(key)
+      if (weight !== undefined && weight.version !== entry.version) this.#drop(key, entry)
+    }
+    const missing = [...wanted].filter(([key]) => !this.#entries.has(key)).reduce((sum, [, weight]) => sum + residentWeightBytes(weight), 0)
+    for (const [key, entry] of this.#entries) {
+      if (this.#bytes + missing <= limitBytes) return
+      if (!wanted.has(key)) this.#drop(key, entry)
+    }
+  }
+
+  /**
+   * The weight's address; packs it if it is not there in this version.
+   *
+   * @param scratch address of room for a few raw rows: a stage's registers, which hold as many rows of its input
+   */
+  address(weight: ResidentWeight, source: TaskArray, scratch: number): number {
+    const key = keyOf(weight)
+    const known = this.#entries.get(key)
+    if (known !== undefined && known.version === weight.version) {
+      this.#entries.delete(key)
+      this.#entries.set(key, known)
+      return known.address
+    }
+    if (known !== undefined) this.#drop(key, known)
+    const bytes = residentWeightBytes(weight)
+    const address = this.memory.allocate(bytes)
+    this.#entries.set(key, { version: weight.version, address, bytes })
+    this.#bytes += bytes
+    if (weight.inSize === 1) this.#copyVector(weight, source as Float32Array, address)
+    else this.#packMatrix(weight, source as Float32Array, address, scratch)
+    return address
+  }
+
+  #copyVector({ offset, outSize }: ResidentWeight, source: Float32Array, address: number): void {
+    const start = address >> 2
+    this.memory.floats.set(source.subarray(offset, offset + outSize), start)
+    this.memory.floats.fill(0, start + outSize, start + (residentWeightBytes({ outSize, inSize: 1 }) >> 2))
+  }
+
+  /** Panel after panel, through a few raw rows. */
+  #packMatrix({ offset, outSize, inSize }: ResidentWeight, source: Float32Array, address: number, raw: number): void {
+    for (let row = 0; row < outSize; row += PACKED_COLUMNS) {
+      const rows = Math.min(PACKED_COLUMNS, outSize - row)
+      this.memory.floats.set(source.subarray(offset + row * inSize, offset + (row + rows) * inSize), raw >> 2)
+      this.memory.kernels.packPanel(raw, inSize, rows, address + row * inSize * 4)
+    }
+  }
+
+  #drop(key: string, entry: Entry): void {
+    this.#entries.delete(key)
+    this.#bytes -= entry.bytes
+    this.memory.free(entry.address)
+  }
+}
+
+function keyOf({ parameter, offset, outSize, inSize }: ResidentWeight): string {
+  return `${parameter}:${offset}:${outSize}:${inSize}`
+}

@@ -1,0 +1,111 @@
+import { MemoryBudgetError } from '../../core/errors.ts'
+import { roundUp } from '../../core/integers.ts'
+import { stageArenaStart } from '../../plan/stage-arena.ts'
+
+/** What the row-wise kernels export: shapes stand with each in assembly/row-….ts. */
+export interface RowKernels {
+  packPanel(weight: number, inSize: number, outputs: number, panel: number): void
+  linearRows(x: number, rows: number, inSize: number, panels: number, bias: number, y: number, outSize: number): void
+  normRows(x: number, rows: number, size: number, weight: number, bias: number, epsilon: number, y: number): void
+  addRows(x: number, count: number, y: number): void
+  activateRows(x: number, count: number, activation: number): void
+}
+
+const PAGE_BYTES = 65_536
+
+/** A lane's second linear memory, for stages: registers and packed weights, allocated first fit; it grows and never shrinks. */
+export class StageMemory {
+  readonly kernels: RowKernels
+  readonly #memory: WebAssembly.Memory
+  /** free ranges, by address */
+  readonly #free: { start: number; bytes: number }[] = []
+  readonly #taken = new Map<number, number>()
+  #floats: Float32Array
+
+  /** @throws {MemoryBudgetError} when the engine refuses the memory */
+  constructor(module: WebAssembly.Module) {
+    this.#memory = createMemory()
+    this.kernels = new WebAssembly.Instance(module, { env: { memory: this.#memory } }).exports as unknown as RowKernels
+    this.#floats = new Float32Array(this.#memory.buffer)
+    this.#free.push({ start: stageArenaStart, bytes: PAGE_BYTES - stageArenaStart })
+  }
+
+  get bytes(): number {
+    return this.#memory.buffer.byteLength
+  }
+
+  /** The memory as floats; growing replaces it. */
+  get floats(): Float32Array {
+    return this.#floats
+  }
+
+  /** Whether `allocate` would find room without growing. */
+  hasRoom(bytes: number): boolean {
+    return this.#free.some((range) => range.bytes >= rounded(bytes))
+  }
+
+  /** The address of `bytes` bytes, 16-byte aligned, not cleared. @throws {MemoryBudgetError} when the engine refuses to grow */
+  allocate(bytes: number): number {
+    const wanted = rounded(bytes)
+    if (!this.hasRoom(wanted)) this.#grow(wanted)
+    const index = this.#free.findIndex((range) => range.bytes >= wanted)
+    const range = this.#free[index]
+    if (range === undefined) throw new Error('stage memory: no room after it grew')
+    const { start } = range
+    range.start += wanted
+    range.bytes -= wanted
+    if (range.bytes === 0) this.#free.splice(index, 1)
+    this.#taken.set(start, wanted)
+    return start
+  }
+
+  free(address: number): void {
+    const bytes = this.#taken.get(address)
+    if (bytes === undefined) return
+    this.#taken.delete(address)
+    this.#release(address, bytes)
+  }
+
+  #release(start: number, bytes: number): void {
+    const next = this.#free.findIndex((range) => range.start > start)
+    const index = next < 0 ? this.#free.length : next
+    this.#free.splice(index, 0, { start, bytes })
+    this.#join(index)
+    if (index > 0) this.#join(index - 1)
+  }
+
+  /** Makes one range of this and the next where they touch. */
+  #join(index: number): void {
+    const [range, next] = [this.#free[index], this.#free[index + 1]]
+    if (range === undefined || next === undefined || range.start + range.bytes !== next.start) return
+    range.bytes += next.bytes
+    this.#free.splice(index + 1, 1)
+  }
+
+  /** By as little as makes room for `wanted` bytes at the end. */
+  #grow(wanted: number): void {
+    const last = this.#free.at(-1)
+    const tail = last !== undefined && last.start + last.bytes === this.bytes ? last.bytes : 0
+    const pages = Math.ceil((wanted - tail) / PAGE_BYTES)
+    const end = this.bytes
+    try {
+      this.#memory.grow(pages)
+    } catch (cause) {
+      throw new MemoryBudgetError(`lane: expected ${wanted} more bytes for weights, but the engine refused`, { cause, details: { bytes: wanted } })
+    }
+    this.#floats = new Float32Array(this.#memory.buffer)
+    this.#release(end, pages * PAGE_BYTES)
+  }
+}
+
+function rounded(bytes: number): number {
+  return Math.max(16, roundUp(bytes, 16))
+}
+
+function createMemory(): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: 1 })
+  } catch (cause) {
+    throw new MemoryBudgetError('lane: expected room for a linear memory, but the engine refused it', { cause })
+  }
+}
