@@ -20,7 +20,8 @@ export async function hostGpu(): Promise<{ gpu?: GPU; reason?: string }> {
   const kept = globalThis as { [KEPT]?: GPU }
   if (kept[KEPT] !== undefined) return { gpu: kept[KEPT] }
   try {
-    const peer = 'webgpu'
+    // Put together here so that no bundler tries to resolve a package that only Node has use for.
+    const peer = ['web', 'gpu'].join('')
     const dawn = (await import(/* @vite-ignore */ /* webpackIgnore: true */ peer)) as DawnModule
     kept[KEPT] = dawn.create([])
     return { gpu: kept[KEPT] }
