@@ -17,7 +17,7 @@ export async function run(program, args, options = {}) {
 /** npm without its own environment: `npm run` passes settings down that do not fit another folder. */
 export function npm(args, cwd) {
   const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_(lifecycle|package|config_local)/.test(name)))
-  return run('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], { cwd, env: environment, shell: process.platform === 'win32' })
+  return run('npm', ['--no-audit', '--no-fund', '--loglevel=error', ...args], { cwd, env: environment, shell: process.platform === 'win32' })
 }
 
 export function assert(condition, message) {

@@ -43,7 +43,7 @@ async function checkVite(cwd) {
       await page.waitForFunction(() => /^(Done|[A-Z]\w*Error)/.test(document.getElementById('status').textContent), undefined, { timeout: 60_000 })
       const status = await page.textContent('#status')
       assert(status.startsWith('Done: 6000 words'), `expected a result, got '${status}'`)
-      const [, entropy, expected] = /entropy ([\d.]+), ln\(\d+\) = ([\d.]+)/.exec(await page.textContent('#finding')) ?? []
+      const [, entropy, expected] = /entropy (\d+\.\d+), ln\(\d+\) = (\d+\.\d+)/.exec(await page.textContent('#finding')) ?? []
       assert(Math.abs(entropy - expected) < 1e-3, `expected an entropy of ${expected}, got ${entropy}`)
       await page.fill('#tokens', '60000')
       await page.click('#run')

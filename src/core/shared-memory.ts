@@ -18,5 +18,9 @@ export function probeSharedMemory(): SharedMemoryProbe {
 
 /** Whether an array's buffer is shared between threads. */
 export function isShared(array: ArrayBufferView): boolean {
-  return typeof SharedArrayBuffer !== 'undefined' && array.buffer instanceof SharedArrayBuffer
+  return isSharedBuffer(array.buffer)
+}
+
+export function isSharedBuffer(buffer: ArrayBufferLike): boolean {
+  return typeof SharedArrayBuffer !== 'undefined' && buffer instanceof SharedArrayBuffer
 }

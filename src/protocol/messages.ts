@@ -1,5 +1,6 @@
+import type { PackedArray } from './large-array.ts'
 import type { RowStageResult, RowStageTask } from './stage.ts'
-import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult } from './task.ts'
+import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from './task.ts'
 
 /** Raised with every change of what crosses threads; a worker of another version is refused with a ProtocolError. */
 export const PROTOCOL_VERSION = 1
@@ -26,7 +27,7 @@ export interface LaneHello {
 /** Work for a lane: the arrays it has not seen, those it may forget, and tasks to run in order (one, unless they are tiny). */
 export interface TaskRequest {
   readonly jobId: number
-  readonly attach: readonly AttachedArray[]
+  readonly attach: readonly { readonly id: ArrayId; readonly array: TaskArray | PackedArray }[]
   readonly release: readonly ArrayId[]
   readonly tasks: readonly Task[]
 }

@@ -2,6 +2,7 @@ import { transfer } from 'comlink'
 import type { Backend, TaskContext } from '../backends/backend.ts'
 import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
+import { unpackLarge } from '../protocol/large-array.ts'
 import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type Task, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, TaskArray } from '../protocol/task.ts'
 import { createBackend } from './create-backend.ts'
@@ -23,7 +24,7 @@ export class LaneHost implements LaneApi {
 
   /** Runs tasks one after the other, in the order of the calls. */
   run(request: TaskRequest): Promise<TaskResponse> {
-    for (const { id, array } of request.attach) this.#arrays.set(id, array)
+    for (const { id, array } of request.attach) this.#arrays.set(id, unpackLarge(array))
     this.#countQueued(request.jobId, 1)
     const run = this.#tail.then(() => this.#execute(request)).finally(() => this.#countQueued(request.jobId, -1))
     this.#tail = run.catch(() => undefined)

@@ -1,9 +1,10 @@
 import { releaseProxy, transfer, wrap, type Remote } from 'comlink'
 import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
-import { isShared } from '../core/shared-memory.ts'
+import { isSharedBuffer } from '../core/shared-memory.ts'
 import { installErrorTransfer } from '../protocol/error-transfer.ts'
+import { packLarge } from '../protocol/large-array.ts'
 import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type TaskRequest, type TaskResponse } from '../protocol/messages.ts'
-import type { ArrayId, AttachedArray } from '../protocol/task.ts'
+import type { ArrayId } from '../protocol/task.ts'
 import { LaneHost } from './lane-host.ts'
 import { spawnWorker, type WorkerHandle, type WorkerSource } from './spawn-worker.ts'
 
@@ -69,7 +70,8 @@ export class WorkerLane implements Lane {
   }
 
   run(request: TaskRequest): Promise<TaskResponse> {
-    return Promise.race([this.#remote.run(transfer(request, attachedBuffers(request.attach))), this.#died])
+    const attach = request.attach.map(({ id, array }) => ({ id, array: packLarge(array) }))
+    return Promise.race([this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))), this.#died])
   }
 
   release(ids: readonly ArrayId[]): void {
@@ -143,6 +145,6 @@ function startError(error: LaneLost): BackendUnavailableError {
   return new BackendUnavailableError(`worker: expected it to start, but ${reason}`, { cause: error.cause })
 }
 
-function attachedBuffers(attach: readonly AttachedArray[]): ArrayBuffer[] {
-  return attach.filter(({ array }) => !isShared(array)).map(({ array }) => array.buffer as ArrayBuffer)
+function attachedBuffers(attach: TaskRequest['attach']): ArrayBuffer[] {
+  return attach.flatMap(({ array: { buffer } }) => (isSharedBuffer(buffer) ? [] : [buffer as ArrayBuffer]))
 }
