@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs'
+import { createWasmBackend } from '../../src/backends/wasm/engine.ts'
+import type { AttentionTask } from '../../src/protocol/task.ts'
+import { oneNodeModel } from './onnx-model.ts'
+
+/** Self-attention of H heads over n tokens, [1, H, n, D] each. */
+export interface Shape {
+  readonly heads: number
+  readonly queries: number
+  readonly tokens: number
+  readonly headSize: number
+  readonly causal: boolean
+}
+
+export interface Contender {
+  readonly name: string
+  /** One whole forward pass; the result is [H, n, D]. */
+  run(): Promise<Float32Array>
+}
+
+export interface Data {
+  readonly query: Float32Array
+  readonly key: Float32Array
+  readonly value: Float32Array
+}
+
+export function randomData({ heads, queries, tokens, headSize }: Shape): Data {
+  let state = 1
+  const fill = (length: number) => Float32Array.from({ length: length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return state / 2147483648 - 1
+  })
+  return { query: fill(heads * queries * headSize), key: fill(heads * tokens * headSize), value: fill(heads * tokens * headSize) }
+}
+
+/** The engine alone, on this thread, in tasks of up to `chunkRows` rows. */
+export function heddle(variant: 'simd' | 'relaxed', shape: Shape, { query, key, value }: Data, chunkRows = 1024, extra: Partial<AttentionTask> = {}): Contender {
+  const module = new WebAssembly.Module(readFileSync(`build/heddle-${variant}.wasm`))
+  const backend = createWasmBackend(module)
+  const { heads, queries, tokens, headSize, causal } = shape
+  const output = new Float32Array(heads * queries * headSize)
+  const arrays = [query, key, value, output]
+  const context = { array: (id: number) => arrays[id] as Float32Array, pace: () => undefined }
+  const settings: AttentionTask['settings'] = {
+    keys: tokens, headSize, valueSize: headSize, scale: 1 / Math.sqrt(headSize), softcap: 0, causal,
+    windowBefore: Infinity, windowAfter: Infinity, dropout: null, standard: false, ...extra.settings,
+  }
+  const slice = (array: number, head: number, rows: number, row: number) => ({ array, offset: (head * rows + row) * headSize, rowStride: headSize })
+  return {
+    name: `heddle ${variant}`,
+    async run() {
+      for (let head = 0; head < heads; head++) {
+        for (let row = 0; row < queries; row += chunkRows) {
+          await backend.attention({
+            kind: 'attention', batchHead: head, rowStart: row, rows: Math.min(chunkRows, queries - row), keyStart: 0, keyEnd: tokens,
+            keyLength: tokens, queryOffset: tokens - queries, alibiSlope: 0, query: slice(0, head, queries, row), key: slice(1, head, tokens, 0),
+            value: slice(2, head, tokens, 0), output: slice(3, head, queries, row), ...extra, settings,
+          }, context)
+        }
+      }
+      return output
+    },
+  }
+}
+
+/** onnxruntime-web's MultiHeadAttention on one thread. @param folder of the installed package's dist */
+export async function onnxruntime(folder: string, { heads, queries, tokens, headSize }: Shape, { query, key, value }: Data): Promise<Contender> {
+  const runtime = (await import(`${folder}/ort.wasm.min.mjs`).catch(() => import(`${folder}/ort.min.mjs`))) as OnnxRuntime
+  runtime.env.wasm.numThreads = 1
+  const size = heads * headSize
+  const model = oneNodeModel({
+    operation: 'MultiHeadAttention', domain: 'com.microsoft', attributes: { num_heads: heads },
+    inputs: { query: [1, queries, size], key: [1, tokens, size], value: [1, tokens, size] }, output: [1, queries, size],
+  })
+  const session = await runtime.InferenceSession.create(model)
+  const feeds = {
+    query: new runtime.Tensor('float32', headsLast(query, heads, queries, headSize), [1, queries, size]),
+    key: new runtime.Tensor('float32', headsLast(key, heads, tokens, headSize), [1, tokens, size]),
+    value: new runtime.Tensor('float32', headsLast(value, heads, tokens, headSize), [1, tokens, size]),
+  }
+  return { name: 'onnxruntime-web', run: async () => headsFirst(((await session.run(feeds))['output'] as { data: Float32Array }).data, heads, queries, headSize) }
+}
+
+interface OnnxRuntime {
+  readonly env: { readonly wasm: { numThreads: number } }
+  readonly Tensor: new (type: string, data: Float32Array, shape: readonly number[]) => unknown
+  readonly InferenceSession: { create(model: Uint8Array): Promise<{ run(feeds: object): Promise<Record<string, unknown>> }> }
+}
+
+function headsLast(data: Float32Array, heads: number, rows: number, width: number): Float32Array {
+  return data.map((_, at) => data[(Math.floor(at / width) % heads) * rows * width + Math.floor(at / (heads * width)) * width + (at % width)] as number)
+}
+
+function headsFirst(data: Float32Array, heads: number, rows: number, width: number): Float32Array {
+  const out = new Float32Array(data.length)
+  for (let h = 0; h < heads; h++) for (let r = 0; r < rows; r++) out.set(data.subarray((r * heads + h) * width, (r * heads + h + 1) * width), (h * rows + r) * width)
+  return out
+}
