@@ -72,7 +72,7 @@ describe.each(Object.entries(runtimes))('%s', (_, runtime) => {
     expect([first.output, first.weights!, first.logSumExp!].map(({ data }) => fingerprint(data))).toEqual(before)
   })
 
-  test('runtime.tensor gives zeros of a shape, in shared memory', async () => {
+  test('runtime.tensor gives zeros of a shape, in shared memory', () => {
     const made = runtime().tensor([3, 4])
     expect(made.shape).toEqual([3, 4])
     expect([...made.data]).toEqual(Array(12).fill(0))

@@ -11,9 +11,10 @@ export class WrappedWorker {
 
   constructor(private readonly relay: (data: unknown, deliver: Listener) => void) {}
 
-  on(type: string, listener: Listener): this {
-    const wrapped: Listener = type === 'message' ? (data) => this.relay(data, listener) : listener
-    this.#wrapped.set(listener, wrapped)
+  on(type: string, listener: (data: never) => void): this {
+    const listen = listener as Listener
+    const wrapped: Listener = type === 'message' ? (data) => this.relay(data, listen) : listen
+    this.#wrapped.set(listen, wrapped)
     this.#worker.on(type, wrapped)
     return this
   }
@@ -23,7 +24,7 @@ export class WrappedWorker {
     return this
   }
 
-  postMessage(message: unknown, transfer: readonly never[] = []): void {
+  postMessage(message: unknown, transfer?: readonly never[]): void {
     this.#worker.postMessage(message, transfer)
   }
 
