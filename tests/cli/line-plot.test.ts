@@ -71,7 +71,7 @@ describe('growthPlots', () => {
   it('draws time and memory of both modes against n', () => {
     const points = [1024, 2048].flatMap((tokens) => (['chunked', 'standard'] as const).map((mode) => ({ tokens, mode, elapsedMs: tokens / 10, peakBytes: tokens * 4096 })))
     const { time, memory } = growthPlots(points, true)
-    for (const svg of [time, memory]) for (const name of ['chunked mode', 'standard mode', 'sequence length n (tokens)', 'does not fit']) expect(svg).toContain(name)
+    for (const svg of [time, memory]) for (const name of ['chunked mode', 'standard mode', 'sequence length n (tokens)', 'standard mode ends here']) expect(svg).toContain(name)
     expect(memory).toContain('MiB')
     expect(time).toContain('100 ms')
   })

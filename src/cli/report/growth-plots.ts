@@ -16,7 +16,7 @@ export const TOKENS_AXIS: Axis = { label: 'sequence length n', unit: 'tokens', s
 
 /** Time and counted peak memory against n, both axes logarithmic, chunked and standard mode. */
 export function growthPlots(points: readonly GrowthPoint[], standardEnds: boolean): { readonly time: string; readonly memory: string } {
-  const note = standardEnds ? 'the next size does not fit in memory' : undefined
+  const note = standardEnds ? 'standard mode ends here' : undefined
   const plotOf = (title: string, y: Axis, value: (point: GrowthPoint) => number): string => {
     const series = (['chunked', 'standard'] as const).map((mode): Series => {
       const own = points.filter((point) => point.mode === mode).map((point) => ({ x: point.tokens, y: value(point) }))

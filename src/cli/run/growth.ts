@@ -1,6 +1,6 @@
 import { MemoryBudgetError, type Runtime, type Tensor } from '../../index.ts'
 import { formatBytes } from '../../plan/explain.ts'
-import { formatInteger } from '../terminal/format.ts'
+import { formatDuration, formatInteger } from '../terminal/format.ts'
 import { availableMemoryBytes } from './resident-memory.ts'
 import { attendWords, firstTokens, planWords, type Measurement } from './word-attention.ts'
 
@@ -21,6 +21,8 @@ export interface GrowthOptions {
   /** measured already: the last of the chunked series */
   readonly main: Measurement
   readonly chunkSize: number | undefined
+  /** standard mode ends before a call that is expected to take longer */
+  readonly longestCallMs: number
   readonly signal: AbortSignal
   readonly onStep: (step: { readonly done: number; readonly total: number; readonly mode: string; readonly tokens: number }) => void
 }
@@ -38,11 +40,19 @@ export async function measureGrowth(runtime: Runtime, tokens: Tensor, options: G
     measurements.push(count === main.tokens ? main : await measureMode(runtime, part, 'chunked', options))
     if (standardEnds !== undefined) continue
     step('standard')
-    const standard = await measureStandard(runtime, part, options)
+    const standard = tooLong(count, measurements, options.longestCallMs) ?? (await measureStandard(runtime, part, options))
     if (typeof standard === 'string') standardEnds = standard
     else measurements.push(standard)
   }
   return { measurements, standardEnds }
+}
+
+/** Why a call is left out, from the last one of standard mode: time grows with n². */
+function tooLong(count: number, measurements: readonly Measurement[], longestCallMs: number): string | undefined {
+  const last = measurements.findLast(({ mode }) => mode === 'standard')
+  if (last === undefined) return undefined
+  const expectedMs = last.elapsedMs * (count / last.tokens) ** 2
+  return expectedMs > longestCallMs ? `at ${formatInteger(count)} tokens standard attention is expected to take ${formatDuration(expectedMs)}` : undefined
 }
 
 /** Doubling from 1024 to below the number of tokens, and that number itself. */

@@ -26,6 +26,8 @@ interface RunOptions {
 /** Numbers of tokens that a run without `--tokens` tries, largest first, and how long the one call may be expected to take. */
 const DEFAULT_TOKENS = [65_536, 32_768, 16_384] as const
 const DEFAULT_CALL_MS = 40_000
+/** Without `--tokens`, also for a call of standard mode. */
+const DEFAULT_STANDARD_MS = 25_000
 const CALIBRATION_TOKENS = 4096
 
 export const runCommand: Command = {
@@ -122,12 +124,13 @@ async function measureRun(runtime: Runtime, source: SourceText, words: WordSeque
   }
 }
 
-function growthOf(runtime: Runtime, tokens: Tensor, main: Measurement, { chunkSize }: RunOptions, { terminal, signal }: CommandContext): Promise<Growth> {
+function growthOf(runtime: Runtime, tokens: Tensor, main: Measurement, { chunkSize, tokens: asked }: RunOptions, { terminal, signal }: CommandContext): Promise<Growth> {
   const startMs = performance.now()
   return withBar(terminal, 'both modes', (bar) =>
     measureGrowth(runtime, tokens, {
       main,
       chunkSize,
+      longestCallMs: asked === 'default' ? DEFAULT_STANDARD_MS : Infinity,
       signal,
       onStep: ({ done, total }) => {
         const elapsedMs = performance.now() - startMs
