@@ -1,9 +1,10 @@
 import { checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
 import type { LaneConfig, LaneKind } from '../protocol/messages.ts'
-import { LocalLane, WorkerLane } from '../scheduler/lane.ts'
+import { LocalLane } from '../scheduler/local-lane.ts'
 import type { PoolConfig } from '../scheduler/pool.ts'
 import type { AnyWorker } from '../scheduler/spawn-worker.ts'
+import { WorkerLane } from '../scheduler/worker-lane.ts'
 import type { Capabilities } from './capabilities.ts'
 
 /** A kernel binary, compiled or not. */

@@ -1,0 +1,98 @@
+import { releaseProxy, transfer, wrap, type Remote } from 'comlink'
+import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
+import { isSharedBuffer } from '../core/shared-memory.ts'
+import { installErrorTransfer } from '../protocol/error-transfer.ts'
+import { packLarge } from '../protocol/large-array.ts'
+import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type TaskRequest, type TaskResponse } from '../protocol/messages.ts'
+import type { ArrayId } from '../protocol/task.ts'
+import { LaneLost, type Lane } from './lane.ts'
+import { spawnWorker, type WorkerHandle, type WorkerSource } from './spawn-worker.ts'
+
+/** A worker that has not answered by then counts as failed to start. */
+const START_TIMEOUT_MS = 20_000
+
+/** A lane in a worker. Every call is raced against the worker's death, because Comlink's own promise would hang. */
+export class WorkerLane implements Lane {
+  readonly lost: Promise<Error>
+  readonly #worker: WorkerHandle
+  readonly #remote: Remote<LaneApi>
+  readonly #died: Promise<never>
+  #markLost: (reason: Error) => void = () => undefined
+  #stopped: Promise<void> | null = null
+
+  /** @throws {BackendUnavailableError} when no worker can be made */
+  constructor(source: WorkerSource) {
+    installErrorTransfer()
+    this.#worker = spawnWorker(source)
+    this.lost = new Promise((resolve) => (this.#markLost = resolve))
+    this.#died = this.lost.then((reason) => Promise.reject(new LaneLost(reason)))
+    this.#died.catch(() => undefined)
+    this.#worker.onLost((reason) => this.#markLost(reason))
+    this.#remote = wrap<LaneApi>(this.#worker.endpoint)
+  }
+
+  async start(config: LaneConfig): Promise<LaneHello> {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      const message = `worker: expected an answer within ${START_TIMEOUT_MS} ms of its start, got none`
+      timer = setTimeout(() => reject(new BackendUnavailableError(message)), START_TIMEOUT_MS)
+    })
+    try {
+      const hello = await Promise.race([this.#remote.start(config), this.#died, late])
+      checkVersion(hello)
+      return hello
+    } catch (error) {
+      throw error instanceof LaneLost ? startError(error) : error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  run(request: TaskRequest): Promise<TaskResponse> {
+    const attach = request.attach.map(({ id, array }) => ({ id, array: packLarge(array) }))
+    return Promise.race([this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))), this.#died])
+  }
+
+  release(ids: readonly ArrayId[]): void {
+    this.#tell(this.#remote.release([...ids]))
+  }
+
+  cancel(jobId: number): void {
+    this.#tell(this.#remote.cancel(jobId))
+  }
+
+  keepAlive(alive: boolean): void {
+    this.#worker.keepAlive(alive)
+  }
+
+  /** A second call waits for the first. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  async #stop(): Promise<void> {
+    this.#markLost(new Error('the lane was stopped'))
+    this.#remote[releaseProxy]()
+    await this.#worker.terminate()
+  }
+
+  /** One-way: whether the lane lives to hear it does not matter. */
+  #tell(call: Promise<unknown>): void {
+    call.catch(() => undefined)
+  }
+}
+
+function checkVersion(hello: LaneHello): void {
+  if (hello.version === PROTOCOL_VERSION) return
+  throw new ProtocolError(`worker: expected protocol version ${PROTOCOL_VERSION}, got ${hello.version}: the worker file is of another release`)
+}
+
+function startError(error: LaneLost): BackendUnavailableError {
+  const reason = error.cause instanceof Error ? error.cause.message : error.message
+  return new BackendUnavailableError(`worker: expected it to start, but ${reason}`, { cause: error.cause })
+}
+
+function attachedBuffers(attach: TaskRequest['attach']): ArrayBuffer[] {
+  return attach.flatMap(({ array: { buffer } }) => (isSharedBuffer(buffer) ? [] : [buffer as ArrayBuffer]))
+}
