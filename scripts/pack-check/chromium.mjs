@@ -27,6 +27,7 @@ export async function withPage(body) {
 }
 
 function findChromium() {
+  if (process.env.HEDDLE_CHROMIUM) return process.env.HEDDLE_CHROMIUM
   const folders = (process.env.PATH ?? '').split(path.delimiter)
   return folders.flatMap((folder) => NAMES.map((name) => path.join(folder, name))).find((file) => existsSync(file))
 }
