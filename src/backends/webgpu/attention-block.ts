@@ -141,9 +141,7 @@ export class AttentionBlock {
     const pipeline = await gpu.pipeline(attentionMergeKernel(this.#valueQuads))
     const values = { rows: this.rows, slots: this.#slots, last: results === null ? 0 : 1, statistics: this.#statistics ? 1 : 0 }
     const params = gpu.upload('merge-params', mergeParams.byteLength, (mapped) => mergeParams.write(mapped, values), USAGE.uniform)
-    const unused = results === null ? [gpu.storage('unused', 16), gpu.storage('unused', 16)] : []
-    const output = results?.output ?? (unused[0] as GPUBuffer)
-    const rowResults = results?.rowResults ?? (unused[1] as GPUBuffer)
+    const { output, rowResults } = results ?? scratchResults(gpu)
     const entries = bindings({ 0: params, 1: this.#partials, 2: this.rowStates, 3: output, 4: rowResults })
     const compute = encoder.beginComputePass({ label: 'heddle.attention-merge' })
     compute.setPipeline(pipeline)
@@ -151,7 +149,7 @@ export class AttentionBlock {
     compute.dispatchWorkgroups(mergeGroups(this.rows))
     compute.end()
     this.#slots = 1
-    return [params, ...unused]
+    return results === null ? [params, output, rowResults] : [params]
   }
 
   async #finish(): Promise<BlockResult> {
@@ -189,6 +187,11 @@ export class AttentionBlock {
     this.#scratch.push(buffer)
     return buffer
   }
+}
+
+/** A merge on the way has no results; the bindings must be there all the same. */
+function scratchResults(gpu: TaskResources['gpu']): { output: GPUBuffer; rowResults: GPUBuffer } {
+  return { output: gpu.storage('unused', 16), rowResults: gpu.storage('unused', 16) }
 }
 
 export function bindings(buffers: Readonly<Record<number, GPUBuffer>>): GPUBindGroupEntry[] {

@@ -39,7 +39,7 @@ export class GpuDevice {
 
   /** @throws {BackendUnavailableError} without an adapter, or when it refuses a device */
   static async open(gpu: GPU | undefined, options: GpuDeviceOptions = {}): Promise<GpuDevice> {
-    const host = gpu === undefined ? await hostGpu() : { gpu }
+    const host = gpu === undefined ? hostGpu() : { gpu }
     if (host.gpu === undefined) throw new BackendUnavailableError(`backend "webgpu": expected a host with WebGPU, but ${host.reason}`)
     try {
       const adapter = await requestAdapter(host.gpu)
@@ -116,18 +116,13 @@ export class GpuDevice {
   async guarded<T>(what: string, work: () => Promise<T>): Promise<T> {
     if (this.#lost !== null) throw this.#lost
     for (const scope of SCOPES) this.device.pushErrorScope(scope)
-    let result: { value: T } | { thrown: unknown }
-    try {
-      result = { value: await work() }
-    } catch (thrown) {
-      result = { thrown }
-    }
+    const [result] = await Promise.allSettled([work()])
     const [memory, ...others] = await this.race(Promise.all(SCOPES.map(() => this.device.popErrorScope())))
     if (this.#lost !== null) throw this.#lost
     if (memory) throw outOfMemory(what, undefined, memory)
     const error = others.find((found) => found !== null)
     if (error) throw deviceError(what, error)
-    if ('thrown' in result) throw result.thrown
+    if (result.status === 'rejected') return Promise.reject(result.reason as Error)
     return result.value
   }
 

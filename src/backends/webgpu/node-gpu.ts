@@ -11,7 +11,7 @@ const KEPT = Symbol.for('heddle.webgpu')
  *
  * @returns the GPU, or why there is none
  */
-export async function hostGpu(): Promise<{ gpu?: GPU; reason?: string }> {
+export function hostGpu(): { gpu?: GPU; reason?: string } {
   const browser = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu
   if (browser !== undefined) return { gpu: browser }
   if (typeof process === 'undefined' || process.versions?.node === undefined) {
@@ -20,12 +20,15 @@ export async function hostGpu(): Promise<{ gpu?: GPU; reason?: string }> {
   const kept = globalThis as { [KEPT]?: GPU }
   if (kept[KEPT] !== undefined) return { gpu: kept[KEPT] }
   try {
-    // Put together here so that no bundler tries to resolve a package that only Node has use for.
-    const peer = ['web', 'gpu'].join('')
-    const dawn = (await import(/* @vite-ignore */ /* webpackIgnore: true */ peer)) as DawnModule
-    kept[KEPT] = dawn.create([])
+    kept[KEPT] = requirePeer('webgpu').create([])
     return { gpu: kept[KEPT] }
   } catch (error) {
     return { reason: `the optional package "webgpu" is not usable here (${error instanceof Error ? error.message.split('\n')[0] : String(error)})` }
   }
+}
+
+/** Through Node's own `require`: a dynamic import would make bundlers for the web look for a package that only Node has use for. */
+function requirePeer(name: string): DawnModule {
+  const { createRequire } = process.getBuiltinModule('node:module')
+  return createRequire(import.meta.url)(name) as DawnModule
 }

@@ -33,7 +33,7 @@ export interface WebGpuProbe {
 /** Asks for an adapter and describes it; makes no device, leaves nothing behind. */
 export async function probeWebGpu(gpu?: GPU): Promise<WebGpuProbe> {
   const none = { available: false, fallback: false, limits: null, info: null }
-  const host = gpu === undefined ? await hostGpu() : { gpu }
+  const host = gpu === undefined ? hostGpu() : { gpu }
   if (host.gpu === undefined) return { ...none, reason: host.reason ?? 'there is no WebGPU' }
   try {
     const adapter = await requestAdapter(host.gpu)

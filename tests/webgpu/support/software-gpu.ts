@@ -15,8 +15,8 @@ export async function testGpu(features = 'enable-dawn-features=disable_workgroup
   const driver = DRIVERS.find((path) => existsSync(path))
   if (process.env['VK_ICD_FILENAMES'] === undefined && driver !== undefined) process.env['VK_ICD_FILENAMES'] = driver
   try {
-    const { create } = (await import('webgpu')) as { create(flags: string[]): GPU }
-    const gpu = create([features])
+    const dawn = (await import('webgpu')) as { create(flags: string[]): GPU }
+    const gpu = dawn.create([features])
     kept.push(gpu)
     if ((await gpu.requestAdapter()) !== null) return { gpu }
     return { reason: 'no adapter: install libvulkan1 and chromium (for its SwiftShader driver)' }
