@@ -114,11 +114,11 @@ export class GpuDevice {
 
   /** `work`'s result once the device has confirmed it: no error in any scope, not lost. */
   async guarded<T>(what: string, work: () => Promise<T>): Promise<T> {
-    if (this.#lost !== null) throw this.#lost
+    this.#throwIfLost()
     for (const scope of SCOPES) this.device.pushErrorScope(scope)
     const [result] = await Promise.allSettled([work()])
     const [memory, ...others] = await this.race(Promise.all(SCOPES.map(() => this.device.popErrorScope())))
-    if (this.#lost !== null) throw this.#lost
+    this.#throwIfLost()
     if (memory) throw outOfMemory(what, undefined, memory)
     const error = others.find((found) => found !== null)
     if (error) throw deviceError(what, error)
@@ -136,6 +136,10 @@ export class GpuDevice {
     this.device.destroy()
   }
 
+  #throwIfLost(): void {
+    if (this.#lost !== null) throw this.#lost
+  }
+
   async #compile({ label, source }: Kernel): Promise<GPUComputePipeline> {
     return await this.guarded(label, async () => {
       const module = this.device.createShaderModule({ label, code: source })
@@ -149,7 +153,7 @@ export class GpuDevice {
   }
 
   #create(label: string, byteLength: number, usage: number, mappedAtCreation: boolean): GPUBuffer {
-    if (this.#lost !== null) throw this.#lost
+    this.#throwIfLost()
     const size = Math.max(16, Math.ceil(byteLength / 16) * 16)
     try {
       const buffer = this.device.createBuffer({ label: `heddle.${label}`, size, usage, mappedAtCreation })
