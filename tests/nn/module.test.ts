@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { FormatError, NumericError, ShapeError } from '../../src/core/errors.ts'
+import type { Tensor } from '../../src/core/tensor.ts'
 import { Module } from '../../src/nn/module.ts'
 import { Parameter } from '../../src/nn/parameter.ts'
 
@@ -48,8 +49,9 @@ describe('Module', () => {
 
   it('lists everything that is wrong in one error, and changes nothing', () => {
     const pair = new Pair()
-    const { 'first.bias': _left, ...rest } = state()
-    const wrong = { ...rest, weight: { data: new Float32Array(6), shape: [3, 2] }, extra: rest.bias, another: rest.bias }
+    const rest: Record<string, Tensor> = state()
+    delete rest['first.bias']
+    const wrong = { ...rest, weight: { data: new Float32Array(6), shape: [3, 2] }, extra: rest['bias'], another: rest['bias'] } as Record<string, Tensor>
     expect(() => pair.loadStateDict(wrong)).toThrow(FormatError)
     expect(() => pair.loadStateDict(wrong)).toThrow(/missing first\.bias; unexpected extra, another; misshapen weight \(expected \[2, 3\], got \[3, 2\]\)/)
     expect(pair.first.weight.data.every((value) => value === 0)).toBe(true)
@@ -74,9 +76,10 @@ describe('Module', () => {
   })
 
   it('leaves missing and unexpected names alone when not strict', () => {
-    const { bias: _left, ...rest } = state()
+    const rest: Record<string, Tensor> = state()
+    delete rest['bias']
     const pair = new Pair()
-    expect(pair.loadStateDict({ ...rest, extra: rest.weight }, { strict: false })).toEqual({ missing: ['bias'], unexpected: ['extra'] })
+    expect(pair.loadStateDict({ ...rest, extra: rest['weight']! }, { strict: false })).toEqual({ missing: ['bias'], unexpected: ['extra'] })
     expect(pair.beside.weight.data[0]).toBe(9)
     expect(pair.beside.bias.data[0]).toBe(0)
   })
