@@ -27,6 +27,8 @@ export class Runtime {
   readonly #options: ResolvedRuntimeOptions
   readonly #pool: Pool
   readonly #caller: CallerLane | null
+  /** asked once: the host reads files for it */
+  readonly #machineBytes = machineMemoryBytes()
   #closing: Promise<void> | null = null
 
   /** @internal */
@@ -128,11 +130,10 @@ export class Runtime {
 
   #planContext(pool: Pool): PlanContext {
     const memory = this.#options.memoryBudgetBytes
-    const machine = memory === undefined ? machineMemoryBytes() : undefined
     return {
       transport: this.#transport(pool),
       lanes: pool.lanes(),
-      budgetBytes: memory ?? machine,
+      budgetBytes: memory ?? this.#machineBytes,
       budgetSource: memory === undefined ? 'a machine with memory' : 'a memory budget',
     }
   }
