@@ -31,7 +31,7 @@ describe('heddle run', () => {
     expect(whale?.count).toBe(250)
     expect(whale?.entropy).toBeCloseTo(Math.log(250), 4)
     expect(report.check.words.find(({ word }) => word === 'the')?.count).toBe(500)
-    expect(await readdir(path.join(folder, 'all'))).toEqual(['run.html', 'run.json'])
+    expect(await readdir(path.join(folder, 'all'))).toEqual(['run-entropy.svg', 'run-memory.svg', 'run-time.svg', 'run.html', 'run.json'])
     expect(JSON.parse(await readFile(path.join(folder, 'all', 'run.json'), 'utf8'))).toEqual(report)
   })
 

@@ -10,7 +10,7 @@ import { ProgressBar } from '../terminal/progress-bar.ts'
 import { formatTable } from '../terminal/table.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
-import { BENCH_COLUMNS, benchPage, benchRow, medianRatio, type BenchReport } from './bench-report.ts'
+import { BENCH_COLUMNS, benchPage, benchPlots, benchRow, medianRatio, type BenchReport } from './bench-report.ts'
 import { compareRuns, readBenchReport, type RunComparison } from './compare-runs.ts'
 
 export const benchCommand: Command = {
@@ -46,7 +46,7 @@ async function measure({ values, terminal, signal }: CommandContext): Promise<nu
   const outcome = await runSuite({ ...suite, signal, onSetting }).finally(() => bar.clear())
   const report: BenchReport = { format: 'heddle-bench/1', date: new Date().toISOString(), machine, ...outcome, medianRatio: medianRatio(outcome.results) }
   printResults(terminal, outcome, report.medianRatio)
-  const paths = await writeReport(stringOption(values, 'out') ?? 'heddle-report', 'bench', report, benchPage(report))
+  const paths = await writeReport(stringOption(values, 'out') ?? 'heddle-report', 'bench', { data: report, html: benchPage(report), plots: benchPlots(report.results) })
   terminal.line(`Report  ${paths.html}, ${paths.json}`)
   if (flag(values, 'json')) terminal.json(report)
   return EXIT.ok

@@ -76,14 +76,14 @@ export function benchPage(report: BenchReport): string {
   const rows = results.map((result) => benchRow(result, results))
   const left = skipped.map((candidate) => [caseKey(candidate), candidate.reason])
   return htmlPage('Standard and chunked attention', lead, figures, [
-    { heading: 'Against the length of the sequence', html: htmlPlots(benchPlots(results)) },
+    { heading: 'Against the length of the sequence', html: htmlPlots(Object.values(benchPlots(results))) },
     { heading: 'Every case', html: htmlTable(BENCH_COLUMNS.map(({ head }) => head), rows, 0) },
     ...(left.length === 0 ? [] : [{ heading: 'Left out', html: htmlTable(['case', 'reason'], left, 2) }]),
   ])
 }
 
 /** Speed and memory on the largest pool, without a mask and with a causal one. */
-export function benchPlots(results: readonly BenchResult[]): string[] {
+export function benchPlots(results: readonly BenchResult[]): { readonly speed: string; readonly memory: string } {
   const workers = Math.max(...results.map((result) => result.workers))
   const kinds = [false, true].flatMap((causal) => (['chunked', 'standard'] as const).map((mode) => ({ mode, causal })))
   const plotOf = (title: string, y: Parameters<typeof linePlot>[0]['y'], value: (result: BenchResult) => number): string => {
@@ -94,8 +94,8 @@ export function benchPlots(results: readonly BenchResult[]): string[] {
     return linePlot({ title, x: TOKENS_AXIS, y, series: series.filter(({ points }) => points.length > 0) })
   }
   const pool = `${workers} worker${workers === 1 ? '' : 's'}`
-  return [
-    plotOf(`Speed, ${pool}`, { label: 'speed', unit: 'GFLOP/s', scale: 'linear' }, (result) => result.gigaflopsPerSecond),
-    plotOf(`Peak memory, ${pool}`, { label: 'peak bytes', unit: 'KiB, MiB, GiB', scale: 'log2', format: formatBytesShort }, (result) => result.peakBytes),
-  ]
+  return {
+    speed: plotOf(`Speed, ${pool}`, { label: 'speed', unit: 'GFLOP/s', scale: 'linear' }, (result) => result.gigaflopsPerSecond),
+    memory: plotOf(`Peak memory, ${pool}`, { label: 'peak bytes', unit: 'KiB, MiB, GiB', scale: 'log2', format: formatBytesShort }, (result) => result.peakBytes),
+  }
 }

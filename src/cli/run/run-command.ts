@@ -8,7 +8,7 @@ import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
 import { measureGrowth, type Growth } from './growth.ts'
 import { loadText, type SourceText } from './load-text.ts'
-import { entropyByCount, runPage, type RunReport } from './run-report.ts'
+import { entropyByCount, runPage, runPlots, type RunReport } from './run-report.ts'
 import { printGrowth, printMain, printPlan } from './run-summary.ts'
 import { checkAgainstCount, sampleWords } from './self-check.ts'
 import { attendWords, firstTokens, planWords, tensorHash, tokenVectors, type Measurement } from './word-attention.ts'
@@ -54,7 +54,7 @@ async function runWords(context: CommandContext): Promise<number> {
     const count = Math.min(all.ids.length, await tokenCount(runtime, all, options, context.signal))
     const words = wordSequence(source.text, count)
     const report = await measureRun(runtime, source, words, all.ids.length, options, context)
-    const paths = await writeReport(options.folder, 'run', report, runPage(report))
+    const paths = await writeReport(options.folder, 'run', { data: report, html: runPage(report), plots: runPlots(report) })
     context.terminal.line()
     context.terminal.line(`Report       ${paths.html}, ${paths.json}`)
     context.terminal.line(`Output hash  ${report.outputHash}`)

@@ -49,15 +49,21 @@ export function runPage(report: RunReport): string {
     { label: 'peak memory, counted', value: formatBytes(main.peakBytes) },
     { label: 'checks passed', value: `${check.checks.filter(({ passed }) => passed).length} of ${check.checks.length}` },
   ]
-  const plots = growthPlots(growth.measurements, growth.standardEnds !== undefined)
+  const plots = runPlots(report)
   return htmlPage('Attention over a whole text', lead, figures, [
-    { heading: 'Is it right?', html: htmlChecks(check.checks) + htmlPlots([entropyPlot(report)]) },
+    { heading: 'Is it right?', html: htmlChecks(check.checks) + htmlPlots([plots.entropy]) },
     { heading: 'Sample words', html: wordTable(check) },
     { heading: 'How time and memory grow', html: htmlPlots([plots.time, plots.memory]) + standardNote(growth) },
     { heading: 'The same as numbers', html: growthTable(growth) },
     { heading: 'The plan', html: htmlBlock(report.plan) },
     { heading: 'The output', html: `<p>One hash over its bytes, the same for any number of workers and any chunk size on this machine:</p><code>${report.outputHash}</code>` },
   ])
+}
+
+/** The page's plots by name. */
+export function runPlots(report: RunReport): { readonly time: string; readonly memory: string; readonly entropy: string } {
+  const { measurements, standardEnds } = report.growth
+  return { ...growthPlots(measurements, standardEnds !== undefined), entropy: entropyPlot(report) }
 }
 
 function standardNote({ standardEnds }: Growth): string {
