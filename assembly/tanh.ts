@@ -20,5 +20,7 @@ export function tanhVector(x: v128): v128 {
   const ratio = f32x4.div(f32x4.add(u, u), f32x4.add(one, u))
   const sign = v128.and(x, i32x4.splat(0x80000000))
   const far = v128.or(f32x4.sub(one, ratio), sign)
-  return v128.bitselect(near, far, f32x4.lt(magnitude, f32x4.splat(0.64)))
+  const result = v128.bitselect(near, far, f32x4.lt(magnitude, f32x4.splat(0.64)))
+  // A NaN's payload would have become part of an exponent.
+  return v128.bitselect(result, x, f32x4.eq(x, x))
 }

@@ -49,7 +49,7 @@ function probeModule(accumulators: number, kind: MultiplyAdd): Uint8Array<ArrayB
   const local = { factor: (i: number) => 1 + i, loaded: 1 + FACTORS, sum: (i: number) => 2 + FACTORS + i }
   const code: number[] = []
   const simd = (opcode: number, ...immediate: number[]) => code.push(0xfd, ...unsigned(opcode), ...immediate)
-  const get = (index: number) => code.push(0x20, index)
+  const get = (...locals: readonly number[]) => locals.forEach((index) => code.push(0x20, index))
   const set = (index: number) => code.push(0x21, index)
   for (let i = 0; i < FACTORS; i++) {
     code.push(0x41, 0)
@@ -66,10 +66,10 @@ function probeModule(accumulators: number, kind: MultiplyAdd): Uint8Array<ArrayB
     }
     const [x, y, sum] = [local.loaded, local.factor(i % FACTORS), local.sum(i)]
     if (kind === 'fused') {
-      get(x), get(y), get(sum)
+      get(x, y, sum)
       simd(0x105)
     } else {
-      get(sum), get(x), get(y)
+      get(sum, x, y)
       simd(0xe6)
       simd(0xe4)
     }

@@ -22,16 +22,16 @@ if (peer !== undefined && !causal) contenders.push(await onnxruntime(peer, shape
 await checkAgreement(contenders)
 const times = new Map<string, number[]>(contenders.map(({ name }) => [name, []]))
 for (let round = 0; round < rounds; round++) {
-  for (const { name, run } of contenders) {
+  for (const contender of contenders) {
     const start = performance.now()
-    await run()
-    times.get(name)?.push(performance.now() - start)
+    await contender.run()
+    times.get(contender.name)?.push(performance.now() - start)
   }
 }
 report()
 
 async function checkAgreement(all: readonly Contender[]): Promise<void> {
-  const [first, ...others] = await Promise.all(all.map(async ({ run }) => Float32Array.from(await run())))
+  const [first, ...others] = await Promise.all(all.map(async (contender) => Float32Array.from(await contender.run())))
   for (const other of others) {
     const worst = other.reduce((error, x, at) => Math.max(error, Math.abs(x - (first?.[at] ?? NaN))), 0)
     if (!(worst < 1e-4)) throw new Error(`the answers differ by ${worst}`)
