@@ -26,36 +26,55 @@ export class AttentionRun {
     this.#blocks = new KeyBlocks(arena, layout, task, context)
   }
 
+  /** Takes a turn of the event loop whenever the task's context asks for one. */
   async run(): Promise<AttentionTaskResult> {
+    const steps = this.#steps()
+    let step = steps.next()
+    while (!step.done) {
+      await step.value
+      step = steps.next()
+    }
+    return step.value
+  }
+
+  /** The same without a turn in between: the context's `pace` must ask for none. */
+  runNow(): AttentionTaskResult {
+    const step = this.#steps().next()
+    if (!step.done) throw new RangeError('attention: expected a context that asks for no turn, got one that does')
+    return step.value
+  }
+
+  /** Yields the turns that the context asks for. */
+  *#steps(): Generator<Promise<void>, AttentionTaskResult> {
     const startedMs = performance.now()
     const { task, layout } = this
     setTaskParameters(this.arena, layout, task)
     for (let passStart = 0; passStart < task.rows; passStart += layout.rows) {
-      await this.#pass(passStart, Math.min(layout.rows, task.rows - passStart))
+      yield* this.#pass(passStart, Math.min(layout.rows, task.rows - passStart))
     }
     const returned = this.#results.finish()
     return { ...returned, elapsedMs: performance.now() - startedMs, tiles: this.#tiles, skippedTiles: this.#skippedTiles }
   }
 
-  async #pass(passStart: number, rows: number): Promise<void> {
+  *#pass(passStart: number, rows: number): Generator<Promise<void>> {
     const { arena, layout, task, context } = this
     const queries = new QueryTiles(arena, layout, task, context, passStart, flagsOf(task))
     const tiles = queries.load(rows, querySign(task))
     const sink = this.#results.weights()
     const matrix = sink === undefined ? undefined : new MatrixRows(arena, layout, sink)
     if (matrix === undefined || !task.settings.standard) {
-      await this.#sweep(PHASE_CHUNKED, queries, tiles)
+      yield* this.#sweep(PHASE_CHUNKED, queries, tiles)
     } else {
-      await this.#sweepMatrix(PHASE_SCORES, queries, allRows(tiles, passStart), matrix)
-      await this.#sweepMatrix(PHASE_VALUES, queries, allRows(tiles, passStart), matrix)
+      yield* this.#sweepMatrix(PHASE_SCORES, queries, allRows(tiles, passStart), matrix)
+      yield* this.#sweepMatrix(PHASE_VALUES, queries, allRows(tiles, passStart), matrix)
     }
     const chosen = chosenRows(task, tiles, passStart, rows)
-    if (matrix !== undefined && !task.settings.standard) await this.#sweepMatrix(PHASE_WEIGHTS, queries, chosen, matrix)
+    if (matrix !== undefined && !task.settings.standard) yield* this.#sweepMatrix(PHASE_WEIGHTS, queries, chosen, matrix)
     this.#collect(queries, tiles, passStart)
   }
 
   /** Chunked mode: scores, softmax and values of a tile in one kernel call. */
-  async #sweep(phase: number, queries: QueryTiles, tiles: readonly QueryTile[]): Promise<void> {
+  *#sweep(phase: number, queries: QueryTiles, tiles: readonly QueryTile[]): Generator<Promise<void>> {
     this.arena.setInteger(P_PHASE, phase)
     for (const block of this.#blocks.all()) {
       const visible = tiles.filter((tile) => !queries.isHidden(tile, block))
@@ -65,12 +84,12 @@ export class AttentionRun {
       this.#blocks.loadValues(block)
       for (const tile of visible) this.#count(queries.attend(tile, block))
       const turn = this.context.pace()
-      if (turn !== undefined) await turn
+      if (turn !== undefined) yield turn
     }
   }
 
   /** A phase that reads or writes the matrix of weights. */
-  async #sweepMatrix(phase: number, queries: QueryTiles, tiles: readonly MatrixTile[], matrix: MatrixRows): Promise<void> {
+  *#sweepMatrix(phase: number, queries: QueryTiles, tiles: readonly MatrixTile[], matrix: MatrixRows): Generator<Promise<void>> {
     this.arena.setInteger(P_PHASE, phase)
     for (const block of this.#blocks.all()) {
       const visible = tiles.filter((tile) => !queries.isHidden(tile, block))
@@ -81,7 +100,7 @@ export class AttentionRun {
       else this.#blocks.loadKeys(block)
       for (const tile of visible) this.#attendMatrix(phase, queries, tile, block, matrix)
       const turn = this.context.pace()
-      if (turn !== undefined) await turn
+      if (turn !== undefined) yield turn
     }
   }
 

@@ -23,6 +23,11 @@ export function loadKernels(variant: KernelVariant): Promise<WebAssembly.Module>
   return compiled
 }
 
+/** The kernels, compiled at once: for callers that cannot wait. */
+export function compileKernels(variant: KernelVariant): WebAssembly.Module {
+  return new WebAssembly.Module(variant === 'relaxed' ? relaxed : simd)
+}
+
 /** What this engine can compile, from modules of a few bytes. */
 export function probeWasm(): WasmProbe {
   if (typeof WebAssembly === 'undefined') return { simd: false, relaxedSimd: false, reason: 'the host has no WebAssembly' }

@@ -5,13 +5,19 @@ import { Arena } from './arena.ts'
 import { AttentionRun } from './attention-run.ts'
 import { RowStages } from './stages.ts'
 
+/** A backend that can also compute attention at once, for callers that cannot wait for a promise. */
+export interface WasmBackend extends Backend {
+  /** @param context whose `pace` asks for no turn */
+  attentionNow(task: AttentionTask, context: TaskContext): AttentionTaskResult
+}
+
 /**
  * Attention on the calling thread, in one private linear memory of constant size. One task at a time: the caller waits for
  * a task before it gives the next.
  *
  * @param module one of the two binaries (binaries.ts); both export the same kernels
  */
-export function createWasmBackend(module: WebAssembly.Module): Backend {
+export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
   let arena: Arena | undefined = new Arena(module, attentionArenaBytes(1, 1))
 
   /** The lane's memory; a larger one where a head size needs it, the old one left to the collector first. */
@@ -21,10 +27,11 @@ export function createWasmBackend(module: WebAssembly.Module): Backend {
     return (arena = new Arena(module, bytes))
   }
 
-  const attention = (task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> => {
+  const runOf = (task: AttentionTask, context: TaskContext): AttentionRun => {
     const layout = attentionArena(task.settings.headSize, task.settings.valueSize)
-    return new AttentionRun(arenaOf(layout.bytes), layout, task, context).run()
+    return new AttentionRun(arenaOf(layout.bytes), layout, task, context)
   }
+  const attention = (task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> => runOf(task, context).run()
   let stages: RowStages | undefined
 
   return {
@@ -33,6 +40,7 @@ export function createWasmBackend(module: WebAssembly.Module): Backend {
     async attention(task, context) {
       return attention(task, context)
     },
+    attentionNow: (task, context) => runOf(task, context).runNow(),
     async rows(task, context) {
       stages ??= new RowStages(module, attention)
       return stages.run(task, context)
