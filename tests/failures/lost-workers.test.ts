@@ -27,9 +27,9 @@ test(`a random worker is killed at a random time: the right bits or WorkerLostEr
   const outcomes = { right: 0, retried: 0, lost: 0 }
   for (let run = 0; run < (heavy ? 300 : 25); run++) {
     const crew = new WorkerCrew()
-    const runtime = await createRuntime({ workers: 2, workerFactory: crew.workerFactory })
+    const runtime = await createRuntime({ workers: 2, sharedMemory: run % 2 === 0 ? 'auto' : 'never', workerFactory: crew.workerFactory })
     const pending = runtime.attention(call, options).then(
-      ({ output, report }) => ({ bits: fingerprint(output.data), retries: report.retries }),
+      ({ output, report }) => ({ bits: fingerprint(output.data), retries: report.retries, memory: report.memory }),
       (error: unknown) => ({ error }),
     )
     for (let kill = random.integer(1, 4); kill > 0; kill--) {
@@ -42,6 +42,7 @@ test(`a random worker is killed at a random time: the right bits or WorkerLostEr
       outcomes.lost++
     } else {
       expect(outcome.bits, `run ${run}`).toBe(expected)
+      expect(outcome.memory.peakBytes).toBeLessThanOrEqual(outcome.memory.plannedBytes)
       outcomes[outcome.retries > 0 ? 'retried' : 'right']++
     }
     expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
