@@ -1,4 +1,5 @@
 import { probeWasm } from '../backends/wasm/binaries.ts'
+import { probeWebGpu, type WebGpuProbe } from '../backends/webgpu/probe.ts'
 import { probeSharedMemory } from '../core/shared-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
 
@@ -14,12 +15,13 @@ export interface Capabilities {
   readonly workers: boolean
   /** logical processors */
   readonly cores: number
-  readonly webgpu: { readonly available: boolean }
+  /** the adapter, its limits and features; in Node it is looked at only where a GPU lane was asked for */
+  readonly webgpu: Omit<WebGpuProbe, 'reason'>
   readonly reasons: Readonly<Record<string, string>>
 }
 
-/** Probes the host; starts nothing. */
-export function probeCapabilities(): Capabilities {
+/** Probes the host; starts nothing that lasts. @param askGpu whether to look for a GPU also where that means to load a package */
+export async function probeCapabilities(askGpu: boolean): Promise<Capabilities> {
   const wasm = probeWasm()
   const shared = probeSharedMemory()
   const reasons: Record<string, string> = {}
@@ -28,9 +30,16 @@ export function probeCapabilities(): Capabilities {
   if (!shared.available) reasons['threads'] = shared.reason ?? 'SharedArrayBuffer is missing'
   const workers = typeof Worker !== 'undefined' || nodeModule('node:worker_threads') !== undefined
   if (!workers) reasons['workers'] = 'the host has neither Worker nor node:worker_threads'
-  const gpu = (globalThis as { navigator?: { gpu?: unknown } }).navigator?.gpu !== undefined
-  if (!gpu) reasons['webgpu'] = 'navigator.gpu is missing'
-  return { simd: wasm.simd, relaxedSimd: wasm.relaxedSimd, threads: shared.available, workers, cores: coreCount(), webgpu: { available: gpu }, reasons }
+  const { reason: gpuReason, ...webgpu } = await probeGpu(askGpu)
+  if (gpuReason !== undefined) reasons['webgpu'] = gpuReason
+  return { simd: wasm.simd, relaxedSimd: wasm.relaxedSimd, threads: shared.available, workers, cores: coreCount(), webgpu, reasons }
+}
+
+function probeGpu(askGpu: boolean): Promise<WebGpuProbe> {
+  const inBrowser = (globalThis as { navigator?: { gpu?: unknown } }).navigator?.gpu !== undefined
+  if (askGpu || inBrowser) return probeWebGpu()
+  const reason = 'not looked for: in Node a GPU lane is made only for backend "webgpu" or { webgpu: n }, by the optional package "webgpu"'
+  return Promise.resolve({ available: false, fallback: false, limits: null, info: null, reason })
 }
 
 /** What will run otherwise than `numerics: 'fast'` over shared memory would, as fallbacks for reports. */

@@ -39,13 +39,18 @@ export interface ResolvedRuntimeOptions {
   readonly numerics: 'fast' | 'portable'
   readonly memoryBudgetBytes: number | undefined
   readonly sharedMemory: boolean
+  /** false where the user asked for transfer */
+  readonly sharedWanted: boolean
 }
 
 const NAMES: readonly (keyof RuntimeOptions)[] = ['workers', 'backend', 'numerics', 'memoryBudgetBytes', 'sharedMemory', 'workerFactory', 'workerUrl', 'wasm']
 const MAX_WORKERS = 256
 
-/** @throws {OptionError} for unknown names and wrong values; {BackendUnavailableError} when a kernel binary does not compile */
-export async function resolveRuntimeOptions(options: RuntimeOptions, capabilities: Capabilities): Promise<ResolvedRuntimeOptions> {
+/**
+ * @param autoKinds lanes that `auto` was found to do best with, where it was measured; else wasm on every worker
+ * @throws {OptionError} for unknown names and wrong values; {BackendUnavailableError} when a kernel binary does not compile
+ */
+export async function resolveRuntimeOptions(options: RuntimeOptions, capabilities: Capabilities, autoKinds?: readonly LaneKind[]): Promise<ResolvedRuntimeOptions> {
   checkNames('createRuntime: options', options, NAMES)
   const { numerics = 'fast', sharedMemory = 'auto', memoryBudgetBytes, workerFactory, workerUrl } = options
   checkOneOf('createRuntime: option numerics', numerics, ['fast', 'portable'])
@@ -55,10 +60,11 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
   if (workerUrl !== undefined && typeof workerUrl !== 'string' && !(workerUrl instanceof URL)) {
     throw expected('createRuntime: option workerUrl', 'a string or URL', workerUrl)
   }
-  const kinds = laneKinds(options.workers, options.backend, capabilities)
+  const count = workerCount(options.workers ?? 'auto', capabilities)
+  const kinds = laneKinds(count, options, autoKinds ?? [])
   const wasm = await compileKernels(options.wasm)
   const config = (kind: LaneKind): LaneConfig => ({ kind, numerics, wasm })
-  const onCaller: PoolConfig = { lanes: [config('wasm')], makeLane: () => new LocalLane() }
+  const onCaller: PoolConfig = { lanes: [config(options.backend === 'webgpu' ? 'webgpu' : 'wasm')], makeLane: () => new LocalLane() }
   return {
     pool: kinds.length === 0 ? onCaller : { lanes: kinds.map(config), makeLane: () => new WorkerLane({ workerFactory, workerUrl }) },
     onWorkers: kinds.length > 0,
@@ -66,22 +72,29 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
     numerics,
     memoryBudgetBytes,
     sharedMemory: sharedMemory === 'auto' && capabilities.threads,
+    sharedWanted: sharedMemory === 'auto',
   }
 }
 
-function laneKinds(workers: unknown, backend: RuntimeOptions['backend'], capabilities: Capabilities): LaneKind[] {
-  const count = workerCount(workers ?? 'auto', capabilities)
+function laneKinds(count: number, { workers, backend = 'auto' }: RuntimeOptions, autoKinds: readonly LaneKind[]): LaneKind[] {
   if (typeof backend === 'object' && (backend as unknown) !== null) {
     checkNames('createRuntime: option backend', backend, ['wasm', 'webgpu'])
     const { wasm = 0, webgpu = 0 } = backend
     checkInteger('createRuntime: option backend.wasm', wasm, 0, MAX_WORKERS)
     checkInteger('createRuntime: option backend.webgpu', webgpu, 0, MAX_WORKERS)
     if (wasm + webgpu < 1 || wasm + webgpu > MAX_WORKERS) throw expected('createRuntime: option backend', `1 to ${MAX_WORKERS} lanes in all`, wasm + webgpu)
+    if (typeof workers === 'number' && workers !== wasm + webgpu) throw expected('createRuntime: option workers', `${wasm + webgpu}, the lanes of option backend, or no value`, workers)
     return [...new Array<LaneKind>(wasm).fill('wasm'), ...new Array<LaneKind>(webgpu).fill('webgpu')]
   }
-  const kind: unknown = backend ?? 'auto'
-  checkOneOf('createRuntime: option backend', kind, ['auto', 'wasm', 'webgpu'])
-  return new Array<LaneKind>(count).fill(kind === 'webgpu' ? 'webgpu' : 'wasm')
+  checkOneOf('createRuntime: option backend', backend, ['auto', 'wasm', 'webgpu'])
+  // One GPU is one lane, unless more were asked for.
+  if (backend === 'webgpu') return new Array<LaneKind>(typeof workers === 'number' ? count : 1).fill('webgpu')
+  return backend === 'auto' && typeof workers !== 'number' && autoKinds.length > 0 ? [...autoKinds] : new Array<LaneKind>(count).fill('wasm')
+}
+
+/** Whether a GPU was asked for by name. */
+export function asksForGpu({ backend }: RuntimeOptions): boolean {
+  return backend === 'webgpu' || (typeof backend === 'object' && (backend as unknown) !== null && (backend.webgpu ?? 0) > 0)
 }
 
 function workerCount(workers: unknown, capabilities: Capabilities): number {

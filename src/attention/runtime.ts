@@ -5,6 +5,7 @@ import { checkedProduct } from '../core/integers.ts'
 import { checkShape, type Tensor } from '../core/tensor.ts'
 import { planAttention, type AttentionPlan, type Transport } from '../plan/attention-plan.ts'
 import { worthAWorker } from '../plan/chunk-rows.ts'
+import type { LaneKind } from '../protocol/messages.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import { Pool } from '../scheduler/pool.ts'
 import { checkCall, checkShapes, planInputs, planRequest, resultsShared, type CheckedCall, type PlanContext } from './attention-call.ts'
@@ -12,7 +13,8 @@ import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
 import { CallerLane } from './caller-lane.ts'
 import { hostFallbacks, machineMemoryBytes, probeCapabilities, type Capabilities } from './capabilities.ts'
-import { resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
+import { autoLaneKinds, MEASURED_TOKENS } from './auto-backend.ts'
+import { asksForGpu, resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
 
 /** Shapes for `runtime.plan`: each a shape, or a tensor, whose memory is then taken into account. */
 export interface PlanInputs {
@@ -177,7 +179,7 @@ export class Runtime {
       lanes: outcome.lanes,
       tasks: plan.tasks,
       retries: outcome.retries,
-      fallbacks: [...hostFallbacks(this.capabilities, numerics, this.#options.sharedMemory), ...outcome.fallbacks],
+      fallbacks: [...hostFallbacks(this.capabilities, numerics, this.#options.sharedWanted), ...outcome.fallbacks],
       reproducible: outcome.lanes.every((lane) => lane.kind === 'wasm'),
       elapsedMs,
       memory: { plannedBytes: plan.totalBytes, peakBytes: ledger.peakBytes, peakByPurpose: ledger.peakByPurpose },
@@ -194,9 +196,28 @@ export class Runtime {
  * @throws {BackendUnavailableError} when the host cannot run the backend, or no worker starts; it can be tried again
  */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  const capabilities = probeCapabilities()
+  const capabilities = await probeCapabilities(asksForGpu(options))
   const resolved = await resolveRuntimeOptions(options, capabilities)
-  const pool = new Pool(resolved.pool)
+  const kinds = await autoLaneKinds(options, capabilities, (kind) => timeLane(kind, options, capabilities))
+  return openRuntime(capabilities, kinds === undefined ? resolved : await resolveRuntimeOptions(options, capabilities, kinds))
+}
+
+async function openRuntime(capabilities: Capabilities, options: ResolvedRuntimeOptions): Promise<Runtime> {
+  const pool = new Pool(options.pool)
   await pool.open()
-  return new Runtime(capabilities, resolved, pool)
+  return new Runtime(capabilities, options, pool)
+}
+
+/** Milliseconds of the measuring job on one lane of this kind, warm. */
+async function timeLane(kind: LaneKind, { workers: _, ...options }: RuntimeOptions, capabilities: Capabilities): Promise<number> {
+  const runtime = await openRuntime(capabilities, await resolveRuntimeOptions({ ...options, backend: { [kind]: 1 } }, capabilities))
+  try {
+    const shape = [MEASURED_TOKENS, 64]
+    const inputs = { query: runtime.tensor(shape), key: runtime.tensor(shape), value: runtime.tensor(shape) }
+    const run = async (): Promise<number> => (await runtime.attention(inputs)).report.elapsedMs
+    await run()
+    return Math.min(await run(), await run())
+  } finally {
+    await runtime.close()
+  }
 }

@@ -1,5 +1,5 @@
 import { BackendUnavailableError, RuntimeClosedError, WorkerLostError } from '../core/errors.ts'
-import type { LaneConfig, TaskResponse } from '../protocol/messages.ts'
+import type { Fallback, LaneConfig, TaskResponse } from '../protocol/messages.ts'
 import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
 import { LaneLost, type Lane } from './lane.ts'
@@ -72,7 +72,8 @@ export class Pool {
     for (const slot of this.#slots) if (!slot.ready && slot.starting === null) slot.failures = 0
     this.#pump()
     try {
-      return await state.outcome
+      const outcome = await state.outcome
+      return { ...outcome, fallbacks: [...outcome.fallbacks, ...this.#missingLanes()] }
     } finally {
       job.signal?.removeEventListener('abort', onAbort)
       this.#jobs.splice(this.#jobs.indexOf(state), 1)
@@ -93,6 +94,13 @@ export class Pool {
       for (const state of slot.inFlight.values()) slot.lane?.cancel(state.id)
     }
     await Promise.all(this.#slots.map((slot) => slot.stop()))
+  }
+
+  /** Lanes that could not be started again: the others did their work. */
+  #missingLanes(): Fallback[] {
+    return this.#slots.flatMap(({ index, config, ready, startError }) =>
+      ready || startError === undefined ? [] : [{ what: `no lane ${index} (${config.kind})`, reason: startError instanceof Error ? startError.message : String(startError) }],
+    )
   }
 
   async #start(slot: Slot): Promise<void> {

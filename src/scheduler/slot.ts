@@ -12,6 +12,8 @@ export class Slot {
   /** starts in a row that failed or died before any task was done */
   failures = 0
   lastFailure: unknown
+  /** why the last start failed; undefined after one that did not */
+  startError: unknown
   hello: LaneHello | null = null
   readonly inFlight = new Map<JobTask, JobState>()
   /** which arrays its lane holds, and of which job */
@@ -55,12 +57,14 @@ export class Slot {
       const hello = await lane.start(this.config)
       if (this.lane !== lane) return // stopped meanwhile
       this.hello = hello
+      this.startError = undefined
       this.residentBytes = hello.residentBytes
       if (this.inFlight.size === 0) lane.keepAlive(false)
     } catch (error) {
       if (this.lane === lane) this.clear()
       this.failures++
       this.lastFailure = error
+      this.startError = error
       void lane?.stop()
       throw error
     }

@@ -140,8 +140,9 @@ describe('Pool', () => {
       await settle()
       for (const lane of lanes) lane.finish()
     }
-    await run
+    const { fallbacks } = await run
     expect(job.done).toHaveLength(3)
+    expect(fallbacks).toEqual([{ what: 'no lane 1 (wasm)', reason: 'refused' }])
     await pool.close()
   })
 
