@@ -214,9 +214,9 @@ function resolveOut(out: AttentionOptions['out'], { outputShape }: Layout): Floa
 
 function resolveSignal(signal: unknown): AbortSignal | undefined {
   if (signal === undefined) return undefined
-  const candidate = signal as { aborted?: unknown; addEventListener?: unknown } | null
+  const candidate = signal as { readonly aborted?: unknown; addEventListener?: unknown } | null
   if (typeof candidate !== 'object' || candidate === null || typeof candidate.aborted !== 'boolean' || typeof candidate.addEventListener !== 'function') {
     throw expected(named('signal'), 'an AbortSignal', signal)
   }
-  return signal as AbortSignal
+  return candidate as AbortSignal
 }

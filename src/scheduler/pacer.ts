@@ -9,24 +9,35 @@ export class TaskCancelled extends Error {
   }
 }
 
-/** Decides when a long computation must let its thread's other messages through. */
+/** When this thread's event loop last went round, as far as is known: tasks that follow each other by promises alone share it. */
+let lastTurnMs = 0
+let watched = false
+
+function watchTurns(): void {
+  if (watched) return
+  watched = true
+  lastTurnMs = performance.now()
+  setTimeout(() => (watched = false), 0)
+}
+
+/** Decides when a long computation, of one task or of many in a row, must let its thread's other messages through. */
 export class Pacer {
-  #dueMs = performance.now() + TURN_EVERY_MS
   readonly #isCancelled: () => boolean
 
   constructor(isCancelled: () => boolean) {
     this.#isCancelled = isCancelled
+    watchTurns()
   }
 
   /** Undefined while the turn is not due; else a promise of the next turn, which rejects when the task was cancelled. */
   pace(): Promise<void> | undefined {
-    return performance.now() < this.#dueMs ? undefined : this.#turn()
+    return performance.now() < lastTurnMs + TURN_EVERY_MS ? undefined : this.#turn()
   }
 
   async #turn(): Promise<void> {
     await nextTurn()
+    lastTurnMs = performance.now()
     if (this.#isCancelled()) throw new TaskCancelled()
-    this.#dueMs = performance.now() + TURN_EVERY_MS
   }
 }
 

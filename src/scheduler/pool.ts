@@ -99,7 +99,7 @@ export class Pool {
   /** Lanes that could not be started again: the others did their work. */
   #missingLanes(): Fallback[] {
     return this.#slots.flatMap(({ index, config, ready, startError }) =>
-      ready || startError === undefined ? [] : [{ what: `no lane ${index} (${config.kind})`, reason: startError instanceof Error ? startError.message : String(startError) }],
+      ready || startError === undefined ? [] : [{ what: `no lane ${index} (${config.kind})`, reason: startError.message }],
     )
   }
 

@@ -13,7 +13,7 @@ export class Slot {
   failures = 0
   lastFailure: unknown
   /** why the last start failed; undefined after one that did not */
-  startError: unknown
+  startError: Error | undefined
   hello: LaneHello | null = null
   readonly inFlight = new Map<JobTask, JobState>()
   /** which arrays its lane holds, and of which job */
@@ -64,7 +64,7 @@ export class Slot {
       if (this.lane === lane) this.clear()
       this.failures++
       this.lastFailure = error
-      this.startError = error
+      this.startError = error instanceof Error ? error : new Error(String(error))
       void lane?.stop()
       throw error
     }
