@@ -33,7 +33,7 @@ export const PLOT_STYLE = `
   --series-0: #5598e8; --series-1: #f0814f; --series-2: #35b184; --series-3: #a98aec; } }
 .plot .surface { fill: var(--surface); } .plot text { fill: var(--soft); } .plot .title { fill: var(--ink); font-size: 15px; font-weight: 600; }
 .plot .legend { fill: var(--ink); } .plot .note { font-style: italic; } .plot .grid { stroke: var(--grid); } .plot .axis { stroke: var(--axis); }
-.plot .curve { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; } .plot .marker { stroke: var(--surface); stroke-width: 1.5; }
+.plot .curve { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; } .plot .marker { stroke: var(--surface); stroke-width: 1.5; } .plot .small { stroke: none; }
 ${[0, 1, 2, 3].map((index) => `.plot .curve.s${index} { stroke: var(--series-${index}); } .plot .marker.s${index} { fill: var(--series-${index}); }`).join('\n')}
 `.trim()
 
@@ -62,7 +62,7 @@ function legend(series: readonly Series[]): string[] {
     const start = left
     left += 34 + name.length * 6.6 + 18
     const swatch = draw === 'markers' ? '' : `<path class="curve s${index}" d="M${coordinate(start)},42h24"/>`
-    const symbol = draw === 'line' ? '' : marker(index, start + 12, 42, 1)
+    const symbol = draw === 'line' ? '' : marker(index, start + 12, 42, false)
     return [`${swatch}${symbol}<text class="legend" x="${coordinate(start + 31)}" y="46">${escapeText(name)}</text>`]
   })
 }
@@ -95,10 +95,10 @@ function verticalAxis(axis: Axis, { ticks, position, format }: AxisScale): strin
 function drawSeries({ name, points, draw = 'both', endNote }: Series, index: number, x: AxisScale, y: AxisScale): string[] {
   const path = line<Series['points'][number]>((point) => x.position(point.x), (point) => y.position(point.y)).digits(1)(points)
   const curve = draw === 'markers' || path === null ? [] : [`<path class="curve s${index}" d="${path}"/>`]
-  const size = points.length > MANY_POINTS ? 0.6 : 1
+  const small = points.length > MANY_POINTS
   const markers = points.map((point) => {
     const tip = `<title>${escapeText(`${name}: ${x.format(point.x)}, ${y.format(point.y)}`)}</title>`
-    return `<g>${tip}${marker(index, x.position(point.x), y.position(point.y), size)}</g>`
+    return `<g>${tip}${marker(index, x.position(point.x), y.position(point.y), small)}</g>`
   })
   return [...curve, ...(draw === 'line' ? [] : markers), ...note(endNote, points.at(-1), x, y)]
 }
@@ -113,9 +113,10 @@ function note(text: string | undefined, end: { readonly x: number; readonly y: n
 }
 
 /** Circle, square, diamond or triangle: series differ by more than their colour. */
-function marker(index: number, x: number, y: number, size: number): string {
-  const place = `transform="translate(${coordinate(x)},${coordinate(y)})${size === 1 ? '' : ` scale(${size})`}"`
-  if (index === 0) return `<circle class="marker s0" ${place} r="4.5"/>`
+function marker(index: number, x: number, y: number, small: boolean): string {
+  const place = `transform="translate(${coordinate(x)},${coordinate(y)})${small ? ' scale(0.5)' : ''}"`
+  const classes = `marker s${index}${small ? ' small' : ''}`
+  if (index === 0) return `<circle class="${classes}" ${place} r="4.5"/>`
   const shapes = ['', 'm-4.2,-4.2h8.4v8.4h-8.4z', 'm0,-5.6l5.6,5.6l-5.6,5.6l-5.6,-5.6z', 'm0,-5.4l5.4,9.4h-10.8z']
-  return `<path class="marker s${index}" ${place} d="M0,0${shapes[index] ?? shapes[3]}"/>`
+  return `<path class="${classes}" ${place} d="M0,0${shapes[index] ?? shapes[3]}"/>`
 }

@@ -90,8 +90,8 @@ function wordTable({ words }: SelfCheck): string {
     formatInteger(word.count),
     word.expectedEntropy.toFixed(4),
     word.entropy.toFixed(4),
-    word.worstWeightError.toExponential(1),
-    word.weightElsewhere.toExponential(1),
+    formatNumber(word.worstWeightError),
+    formatNumber(word.weightElsewhere),
   ])
   return htmlTable(['word', 'count', 'ln(count)', 'row entropy', 'largest |weight · count − 1|', 'weight at other words'], rows)
 }

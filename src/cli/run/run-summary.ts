@@ -42,7 +42,7 @@ export function printMain(terminal: Terminal, main: Measurement, check: SelfChec
     formatInteger(count),
     expectedEntropy.toFixed(4),
     entropy.toFixed(4),
-    worstWeightError.toExponential(1),
+    formatNumber(worstWeightError),
   ])
   const columns = [{ head: 'word', align: 'left' as const }, { head: 'count' }, { head: 'ln(count)' }, { head: 'entropy' }, { head: '|weight·count − 1|' }]
   for (const line of formatTable(columns, rows)) terminal.line(`    ${line}`)
