@@ -214,7 +214,7 @@ function resolveOut(out: AttentionOptions['out'], { outputShape }: Layout): Floa
 
 function resolveSignal(signal: unknown): AbortSignal | undefined {
   if (signal === undefined) return undefined
-  const candidate = signal as { readonly aborted?: unknown; addEventListener?: unknown } | null
+  const candidate: { readonly aborted?: unknown; addEventListener?: unknown } | null = signal
   if (typeof candidate !== 'object' || candidate === null || typeof candidate.aborted !== 'boolean' || typeof candidate.addEventListener !== 'function') {
     throw expected(named('signal'), 'an AbortSignal', signal)
   }
