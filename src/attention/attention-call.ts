@@ -1,11 +1,12 @@
+import { OptionError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
-import { formatShape, type Tensor } from '../core/tensor.ts'
+import { formatShape, type Tensor, type TensorData } from '../core/tensor.ts'
 import { expected, checkNames } from '../core/check.ts'
 import type { PlannedInput, PlanRequest, Transport } from '../plan/attention-plan.ts'
 import { keySplits } from '../plan/key-splits.ts'
 import type { AttentionInputs, AttentionOptions } from './attention-options.ts'
 import { resolveLayout, type InputShapes, type Layout } from './layout.ts'
-import { sameMemory } from './operands.ts'
+import { overlaps, sameMemory } from './operands.ts'
 import { checkOptionNames, checkTensor, resolveOptions, type ResolvedOptions } from './resolve-options.ts'
 import { plannedResults, resultSpecs } from './results.ts'
 import { selectionElements } from './weight-selection.ts'
@@ -30,7 +31,16 @@ const INPUTS = ['query', 'key', 'value'] as const
 export function checkCall(inputs: AttentionInputs, options: AttentionOptions): CheckedCall {
   checkNames('attention: inputs', inputs, INPUTS)
   for (const name of INPUTS) checkTensor(`attention: ${name}`, Float32Array, inputs[name])
-  return checkShapes({ query: inputs.query.shape, key: inputs.key.shape, value: inputs.value.shape }, options)
+  const call = checkShapes({ query: inputs.query.shape, key: inputs.key.shape, value: inputs.value.shape }, options)
+  checkOut(call.options.out, [...INPUTS.map((name) => inputs[name].data), options.mask?.data, options.bias?.data])
+  return call
+}
+
+/** Lanes write rows of the output while others still read the inputs, which are never changed. */
+function checkOut(out: Float32Array | null, inputs: readonly (TensorData | undefined)[]): void {
+  if (out !== null && inputs.some((input) => input !== undefined && overlaps(input, out))) {
+    throw new OptionError('attention: option out: expected memory of its own, got memory that overlaps an input')
+  }
 }
 
 /** The same for shapes alone. */

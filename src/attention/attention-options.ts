@@ -50,7 +50,7 @@ export interface AttentionChunk {
 export interface AttentionOptions {
   /** Key j is seen by query i when j ≤ i + queryOffset. @default false */
   readonly causal?: boolean
-  /** Position of query 0 among the keys, for all batches or one each; a key/value cache passes N − M. @default 0 */
+  /** Position of query 0 among the keys, for all batches or one each, within ±2^28; a key/value cache passes N − M. @default 0 */
   readonly queryOffset?: number | Int32Array
   /** @default unbounded */
   readonly window?: AttentionWindow

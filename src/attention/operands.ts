@@ -106,6 +106,11 @@ export function sameMemory(a: TaskArray, b: TaskArray): boolean {
   return a.buffer === b.buffer && a.byteOffset === b.byteOffset && a.length === b.length && a.constructor === b.constructor
 }
 
+/** Whether two arrays have any byte in common. */
+export function overlaps(a: TaskArray, b: TaskArray): boolean {
+  return a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength
+}
+
 /** A part without its repetitions. */
 function densePart(part: Part): Part {
   return { ...part, rows: part.rowStride === 0 ? Math.min(1, part.rows) : part.rows, columns: part.columnStride === 0 ? Math.min(1, part.columns) : part.columns }

@@ -128,13 +128,19 @@ function resolveDropout(dropout: AttentionOptions['dropout']): AttentionSettings
   }
 }
 
+/** Kernels count positions in 32 bits, with room for the rows, the window and their differences. */
+const MOST_OFFSET = 2 ** 28
+
 function resolveQueryOffset(offset: AttentionOptions['queryOffset'], batch: number): number[] {
+  const each = named('queryOffset')
   if (offset instanceof Int32Array) {
-    if (offset.length !== batch) throw new ShapeError(`${named('queryOffset')}: expected ${batch} offsets, one a batch, got ${offset.length}`)
+    if (offset.length !== batch) throw new ShapeError(`${each}: expected ${batch} offsets, one a batch, got ${offset.length}`)
+    for (const value of offset) checkInteger(each, value, -MOST_OFFSET, MOST_OFFSET)
     return [...offset]
   }
   const value: unknown = offset ?? 0
-  if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw expected(named('queryOffset'), 'an integer or an Int32Array [B]', value)
+  if (typeof value !== 'number') throw expected(each, 'an integer or an Int32Array [B]', value)
+  checkInteger(each, value, -MOST_OFFSET, MOST_OFFSET)
   return [value]
 }
 
