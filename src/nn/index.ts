@@ -24,3 +24,4 @@ export { TransformerEncoder, type TransformerEncoderOptions } from './layers/tra
 export { KeyValueCache, type KeyValueCacheSizes } from './key-value-cache.ts'
 export { CausalLanguageModel, type CausalLanguageModelOptions } from './layers/causal-language-model.ts'
 export type { GenerateOptions } from './generate.ts'
+export { validateAttention, type AttentionCheck, type AttentionValidation, type ValidateOptions } from './validate-attention.ts'

@@ -1,0 +1,139 @@
+import { createRuntime, type Runtime } from 'heddle'
+import { MultiHeadAttention, TransformerBlock, TransformerEncoder, type NormEvent, type TraceEvent } from 'heddle/nn'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Random } from '../support/random.ts'
+import { normalTensor } from '../support/tensors.ts'
+import { worst } from './worst.ts'
+
+let runtime: Runtime
+let local: Runtime
+beforeAll(async () => {
+  runtime = await createRuntime({ workers: 2 })
+  local = await createRuntime({ workers: 0 })
+})
+afterAll(() => Promise.all([runtime.close(), local.close()]))
+
+describe('attention layers', () => {
+  const random = new Random(6)
+  it('are equivariant to permutations', async () => {
+    const layer = new TransformerBlock({ modelDim: 16, heads: 4, feedForwardDim: 32, seed: 3 })
+    const x = normalTensor(random, [9, 16])
+    const order = random.shuffle([...Array(9).keys()])
+    const permuted = { data: Float32Array.from(order.flatMap((row) => [...x.data.slice(row * 16, row * 16 + 16)])), shape: x.shape }
+    const straight = (await layer.forward(x, { runtime })).output.data
+    const shuffled = (await layer.forward(permuted, { runtime })).output.data
+    order.forEach((row, place) => expect(worst(shuffled.slice(place * 16, place * 16 + 16), straight.slice(row * 16, row * 16 + 16))).toBeLessThan(2e-6))
+  })
+
+  it('give the same bits for any chunk size and pool', async () => {
+    const layer = new TransformerEncoder({ modelDim: 32, heads: 4, keyValueHeads: 2, feedForwardDim: 48, layers: 2, norm: 'pre', activation: 'gelu', rotary: true })
+    const x = normalTensor(random, [2, 130, 32])
+    const straight = (await layer.forward(x, { runtime: local, causal: true })).output.data
+    for (const chunkSize of [1, 7, 64, 65, 130]) expect((await layer.forward(x, { runtime, chunkSize, causal: true })).output.data).toEqual(straight)
+  })
+
+  it('dropout is the same for any chunk size, and differs from layer to layer', async () => {
+    const layer = new TransformerEncoder({ modelDim: 16, heads: 2, feedForwardDim: 24, layers: 2, dropout: 0.5 }).train()
+    const x = normalTensor(random, [20, 16])
+    await expect(layer.forward(x, { runtime })).rejects.toThrow(/seed/)
+    const straight = (await layer.forward(x, { runtime: local, seed: 5n })).output.data
+    expect((await layer.forward(x, { runtime, chunkSize: 3, seed: 5n })).output.data).toEqual(straight)
+    expect((await layer.forward(x, { runtime, seed: 6n })).output.data).not.toEqual(straight)
+    const evaluated = (await layer.eval().forward(x, { runtime })).output.data
+    expect(evaluated).not.toEqual(straight)
+  })
+
+  it('a mask [B, M, N] counts for every head', async () => {
+    const layer = new MultiHeadAttention({ modelDim: 8, heads: 2 })
+    const x = normalTensor(random, [2, 3, 8])
+    const mask = { data: Uint8Array.from({ length: 18 }, (_, index) => Number(index % 3 <= Math.floor((index % 9) / 3))), shape: [2, 3, 3] }
+    const masked = (await layer.forward(x, { runtime, mask })).output.data
+    const causal = (await layer.forward(x, { runtime, causal: true })).output.data
+    expect(worst(masked, causal)).toBeLessThan(1e-6)
+  })
+
+  it('a key mask with gaps leaves those keys out', async () => {
+    const layer = new MultiHeadAttention({ modelDim: 8, heads: 2 })
+    const x = normalTensor(random, [5, 8])
+    const keyMask = { data: Uint8Array.of(1, 0, 1, 0, 1), shape: [5] }
+    const masked = (await layer.forward(x, { runtime, keyMask })).output.data
+    const kept = { data: Float32Array.from([0, 2, 4].flatMap((row) => [...x.data.slice(row * 8, row * 8 + 8)])), shape: [3, 8] }
+    const fewer = (await layer.forward(x, { runtime, key: kept })).output.data
+    expect(worst(masked, fewer)).toBeLessThan(1e-6)
+    expect(worst((await layer.forward(x, { runtime })).output.data, fewer)).toBeGreaterThan(1e-3)
+  })
+
+  it('returns weights per head, averaged, or of chosen rows', async () => {
+    const layer = new MultiHeadAttention({ modelDim: 8, heads: 4 })
+    const x = normalTensor(random, [2, 5, 8])
+    const full = (await layer.forward(x, { runtime, returnWeights: true })).weights!
+    expect(full.shape).toEqual([2, 4, 5, 5])
+    const mean = (await layer.forward(x, { runtime, returnWeights: true, averageWeights: true })).weights!
+    expect(mean.shape).toEqual([2, 5, 5])
+    expect(mean.data[0]).toBeCloseTo([0, 1, 2, 3].reduce((sum, head) => sum + full.data[head * 25]!, 0) / 4, 6)
+    const some = await layer.forward(x, { runtime, returnWeights: { heads: [2], rows: [4] }, returnStatistics: true, returnLogSumExp: true })
+    expect(some.weights!.shape).toEqual([2, 1, 1, 5])
+    expect(worst(some.weights!.data.slice(0, 5), full.data.slice(70, 75))).toBeLessThan(1e-6)
+    expect(some.statistics!.entropy.shape).toEqual([2, 4, 5])
+    expect(some.logSumExp!.shape).toEqual([2, 4, 5])
+  })
+
+  it('a block of E 512, FF 2048 has 3,152,384 parameters', () => {
+    expect(new TransformerBlock({ modelDim: 512, heads: 8, feedForwardDim: 2048 }).numParameters()).toBe(3_152_384)
+  })
+
+  it('the plan is what the counting allocator sees', async () => {
+    const fresh = await createRuntime({ workers: 2 })
+    try {
+      const layer = new TransformerEncoder({ modelDim: 64, heads: 4, feedForwardDim: 128, layers: 3 })
+      const x = normalTensor(random, [1, 500, 64])
+      const planned = layer.plan(fresh, x.shape)
+      for (let call = 0; call < 2; call++) {
+        const { report } = await layer.forward(x, { runtime: fresh })
+        expect(report.memory.plannedBytes).toBe(planned.totalBytes)
+        expect(report.memory.peakBytes).toBeLessThanOrEqual(planned.totalBytes)
+        expect(report.memory.peakBytes).toBeGreaterThan(0.95 * planned.totalBytes)
+      }
+      expect(planned.explain()).toMatch(/lane arenas/)
+    } finally {
+      await fresh.close()
+    }
+  })
+
+  it('weights are evicted when the budget is too small for all of them, and the answer stays', async () => {
+    const layer = new TransformerEncoder({ modelDim: 128, heads: 4, feedForwardDim: 512, layers: 4 })
+    const x = normalTensor(random, [64, 128])
+    const expected = (await layer.forward(x, { runtime })).output.data
+    const roomy = layer.plan(local, x.shape)
+    const tight = await createRuntime({ workers: 1, memoryBudgetBytes: Math.floor(roomy.budgetedBytes * 0.6) })
+    try {
+      const { output, report } = await layer.forward(x, { runtime: tight })
+      expect(output.data).toEqual(expected)
+      expect(report.plan.residentLimitBytes).toBeLessThan(roomy.residentLimitBytes)
+      expect(report.memory.peakBytes).toBeLessThanOrEqual(report.plan.totalBytes)
+    } finally {
+      await tight.close()
+    }
+    const hopeless = await createRuntime({ workers: 1, memoryBudgetBytes: 100_000 })
+    await expect(layer.forward(x, { runtime: hopeless })).rejects.toMatchObject({ code: 'MemoryBudgetError' })
+    await hopeless.close()
+  })
+
+  it('traces shapes and compares norms', async () => {
+    const layer = new TransformerEncoder({ modelDim: 8, heads: 2, feedForwardDim: 16, layers: 2 })
+    const traced: TraceEvent[] = []
+    const norms: NormEvent[] = []
+    const x = normalTensor(random, [1, 3, 8])
+    await layer.forward(x, { runtime, trace: (event) => traced.push(event), monitorNorms: (event) => norms.push(event) })
+    expect(traced.filter(({ layer: name }) => name.startsWith('layers.0')).map(({ step, shape }) => `${step} ${shape.join('×')}`)).toEqual([
+      'query 1×2×3×4', 'key 1×2×3×4', 'value 1×2×3×4', 'context 1×2×3×4', 'attention output 1×3×8', 'norm 1×3×8', 'hidden 1×3×16', 'linear 1×3×8', 'norm 1×3×8',
+    ])
+    expect(norms.map(({ layer: name, warning }) => [name, warning])).toEqual([['layers.0', false], ['layers.1', false]])
+    layer.blocks[1]!.norm2.weight.data.fill(100)
+    layer.blocks[1]!.norm2.weight.touch()
+    norms.length = 0
+    await layer.forward(x, { runtime, monitorNorms: (event) => norms.push(event) })
+    expect(norms[1]).toMatchObject({ layer: 'layers.1', warning: true })
+    expect(norms[1]!.ratio).toBeGreaterThan(10)
+  })
+})
