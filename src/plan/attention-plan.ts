@@ -190,9 +190,18 @@ function chunkKinds(queries: number, chunkRows: number, selectedRows: readonly n
   return [...kinds, { rows: chunkRows, selected: 0, chunks: fullUnselected }, { rows: rest, selected: 0, chunks: rest > 0 && !counts.has(full) ? 1 : 0 }]
 }
 
+/** Device bytes that a GPU lane keeps keys and values in, at most. */
+const GPU_CACHE_BYTES = 512 * 2 ** 20
+
+/**
+ * What lanes hold for themselves. Of a wasm lane that is exact. Of a GPU lane it is a bound: all keys and values on the
+ * device, and a wasm arena for tasks that the device hands over.
+ */
 function arenaBytes({ sizes, lanes }: PlanRequest): number {
-  const needed = attentionArenaBytes(sizes.headSize, sizes.valueSize)
-  return lanes.reduce((sum, lane) => sum + (lane.kind === 'wasm' ? Math.max(needed, lane.residentBytes) : lane.residentBytes), 0)
+  const { batch, keyValueHeads, keys, headSize, valueSize } = sizes
+  const arena = attentionArenaBytes(headSize, valueSize)
+  const device = Math.min(GPU_CACHE_BYTES, batch * keyValueHeads * keys * (headSize + valueSize) * 4)
+  return lanes.reduce((sum, { kind, residentBytes }) => sum + Math.max(residentBytes, kind === 'wasm' ? arena : arena + device), 0)
 }
 
 function finishPlan(request: PlanRequest, candidate: Candidate, standardBytes: number): AttentionPlan {

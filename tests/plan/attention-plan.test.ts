@@ -109,6 +109,13 @@ describe('planAttention', () => {
     expect(causal / full).toBeCloseTo((4096 + 1) / (2 * 4096), 4)
   })
 
+  it('bounds what a GPU lane holds by its keys and values and a wasm arena', () => {
+    const base = request(4096)
+    const wasm = planAttention(base).bytes['lane arenas'] ?? 0
+    const mixed = planAttention({ ...base, lanes: [{ kind: 'wasm', residentBytes: 0 }, { kind: 'webgpu', residentBytes: 0 }] }).bytes['lane arenas'] ?? 0
+    expect(mixed - wasm).toBe(4096 * 128 * 4)
+  })
+
   it('explains itself in a few lines', () => {
     const text = planAttention(request(65536)).explain()
     expect(text).toContain('chunked attention')
