@@ -3,17 +3,21 @@ import { HeddleError, errorOfCode, isErrorCode, type ErrorDetails } from '../cor
 
 /**
  * Errors keep their class, code, details and cause across threads. Comlink's own "throw" handler carries the name, message
- * and stack alone; replacing it on both sides is how that is mended (its key is not documented: a test pins it).
+ * and stack alone; replacing it on both sides is how that is mended (its key is not documented: a test pins it). The page
+ * may use Comlink for workers of its own, whose other side has Comlink's handler: so the form is Comlink's, with more in it.
  */
 
 interface WireError {
   readonly isError: true
-  readonly name: string
-  readonly message: string
-  readonly stack?: string
-  readonly code?: string
-  readonly details?: ErrorDetails
-  readonly cause?: WireError | WireValue
+  readonly value: {
+    readonly name: string
+    readonly message: string
+    readonly stack?: string
+    readonly code?: string
+    readonly details?: ErrorDetails
+    /** wrapped again: what caused the error */
+    readonly wireCause?: WireError | WireValue
+  }
 }
 
 interface WireValue {
@@ -39,25 +43,26 @@ export function installErrorTransfer(): void {
 /** A thrown value as plain data; a value that cannot be cloned becomes its text. */
 export function toWire(thrown: unknown): WireError | WireValue {
   if (!(thrown instanceof Error)) return { isError: false, value: cloneable(thrown) }
-  return {
-    isError: true,
-    name: thrown.name,
-    message: thrown.message,
-    ...(thrown.stack === undefined ? {} : { stack: thrown.stack }),
+  const { name, message, stack, cause } = thrown
+  const value = {
+    name,
+    message,
+    ...(stack === undefined ? {} : { stack }),
     ...(thrown instanceof HeddleError ? { code: thrown.code, details: thrown.details } : {}),
-    ...(thrown.cause === undefined ? {} : { cause: toWire(thrown.cause) }),
+    ...(cause === undefined ? {} : { wireCause: toWire(cause) }),
   }
+  return { isError: true, value }
 }
 
-/** The value that `toWire` took apart, with its class where the class is one of ours. */
+/** The value that `toWire`, or Comlink's own handler, took apart; with its class where the class is one of ours. */
 export function fromWire(wire: WireError | WireValue): unknown {
   if (!wire.isError) return wire.value
-  const cause = wire.cause === undefined ? undefined : fromWire(wire.cause)
-  const options = cause === undefined ? {} : { cause }
-  const error = isErrorCode(wire.code)
-    ? errorOfCode(wire.code, wire.message, { ...options, ...(wire.details === undefined ? {} : { details: wire.details }) })
-    : Object.assign(new Error(wire.message, options), { name: wire.name })
-  if (wire.stack !== undefined) error.stack = wire.stack
+  const { name, message, stack, code, details, wireCause } = wire.value
+  const cause = wireCause === undefined ? {} : { cause: fromWire(wireCause) }
+  const error = isErrorCode(code)
+    ? errorOfCode(code, message, { ...cause, ...(details === undefined ? {} : { details }) })
+    : Object.assign(new Error(message, cause), { name })
+  if (stack !== undefined) error.stack = stack
   return error
 }
 

@@ -1,7 +1,10 @@
-import { expose, wrap } from 'comlink'
+import { expose, transferHandlers, wrap } from 'comlink'
 import { describe, expect, it } from 'vitest'
 import { MemoryBudgetError, ShapeError } from '../../src/core/errors.ts'
 import { installErrorTransfer } from '../../src/protocol/error-transfer.ts'
+
+/** Comlink’s own, before it is replaced. */
+const plain = transferHandlers.get('throw')
 
 /** Sends a thrown value through Comlink over a real message channel. */
 async function through(thrown: unknown): Promise<unknown> {
@@ -35,6 +38,23 @@ describe('errors across threads', () => {
   it('pass plain values, and the text of what cannot be cloned', async () => {
     expect(await through({ a: 1 })).toEqual({ a: 1 })
     expect(await through(Symbol('x'))).toBe('Symbol(x)')
+  })
+
+  it('stay readable for the page’s own workers, whose other side has Comlink’s handler', async () => {
+    installErrorTransfer()
+    const ours = transferHandlers.get('throw')
+    if (plain === undefined || ours === undefined) throw new Error('comlink has no throw handler')
+    const thrownBy = (run: () => unknown): unknown => {
+      try {
+        return run()
+      } catch (error) {
+        return error
+      }
+    }
+    const marked = { value: new ShapeError('expected [2], got [3]') }
+    expect(thrownBy(() => plain.deserialize(ours.serialize(marked)[0]))).toMatchObject({ name: 'ShapeError', message: 'expected [2], got [3]', code: 'ShapeError' })
+    expect(thrownBy(() => ours.deserialize(plain.serialize({ value: new TypeError('odd') })[0]))).toMatchObject({ name: 'TypeError', message: 'odd' })
+    expect(await through(new TypeError('odd'))).toMatchObject({ name: 'TypeError' })
   })
 
   it('do not depend on a subclass of the error being known to Comlink', async () => {
