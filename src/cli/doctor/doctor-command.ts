@@ -1,4 +1,4 @@
-import { BackendUnavailableError, createRuntime, type Runtime } from '../../index.ts'
+import { BackendUnavailableError, createRuntime, type Runtime, type RuntimeOptions } from '../../index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine, type Machine } from '../machine.ts'
 import { flag } from '../option-values.ts'
@@ -22,19 +22,20 @@ export const doctorCommand: Command = {
   run: examine,
 }
 
-/** Where the same small attention is computed: the calling thread, workers, and workers without shared memory. */
-const SETUPS = [
+/** Where the same small attention is computed. A GPU is welcome, but no machine must have one. */
+const SETUPS: readonly { readonly name: string; readonly options: RuntimeOptions; readonly optional?: true }[] = [
   { name: 'on the calling thread', options: { workers: 0 } },
   { name: 'on workers', options: {} },
   { name: 'on workers without shared memory', options: { sharedMemory: 'never' } },
   { name: 'with portable numerics', options: { numerics: 'portable' } },
-] as const
+  { name: 'on a GPU', options: { backend: 'webgpu', workers: 1 }, optional: true },
+]
 
 async function examine({ terminal, values, signal }: CommandContext): Promise<number> {
   const machine = describeMachine()
   const probes: Probe[] = []
   let capabilities: Runtime['capabilities'] | undefined
-  for (const { name, options } of SETUPS) {
+  for (const { name, options, optional } of SETUPS) {
     signal.throwIfAborted()
     try {
       const runtime = await createRuntime(options)
@@ -42,13 +43,14 @@ async function examine({ terminal, values, signal }: CommandContext): Promise<nu
       probes.push(await probeAttention(name, runtime, signal).finally(() => runtime.close()))
     } catch (error) {
       if (!(error instanceof BackendUnavailableError)) throw error
-      probes.push({ name, passed: false, detail: error.message })
+      if (optional === true && capabilities !== undefined) capabilities = { ...capabilities, reasons: { ...capabilities.reasons, webgpu: error.message } }
+      probes.push({ name, outcome: optional === true ? 'unavailable' : 'failed', detail: error.message })
     }
   }
   const report: DoctorReport = { format: 'heddle-doctor/1', machine, availableMemoryBytes: process.availableMemory(), capabilities, probes }
   print(terminal, report)
   if (flag(values, 'json')) terminal.json(report)
-  return probes.every(({ passed }) => passed) ? EXIT.ok : EXIT.failedCheck
+  return probes.every(({ outcome }) => outcome !== 'failed') ? EXIT.ok : EXIT.failedCheck
 }
 
 function print(terminal: Terminal, { machine, capabilities, probes, availableMemoryBytes }: DoctorReport): void {
@@ -57,7 +59,7 @@ function print(terminal: Terminal, { machine, capabilities, probes, availableMem
   terminal.line(`${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} of memory (${formatBytes(availableMemoryBytes)} free), ${machine.platform}`)
   if (capabilities !== undefined) printCapabilities(terminal, capabilities)
   terminal.heading('Attention against a float64 reference')
-  for (const { name, passed, detail } of probes) terminal.line(`  ${mark(terminal, passed)} ${name}: ${detail}`)
+  for (const { name, outcome, detail } of probes) terminal.line(`  ${mark(terminal, outcome)} ${name}: ${detail}`)
 }
 
 function printCapabilities(terminal: Terminal, capabilities: Runtime['capabilities']): void {
@@ -76,6 +78,7 @@ function printCapabilities(terminal: Terminal, capabilities: Runtime['capabiliti
   }
 }
 
-function mark(terminal: Terminal, passed: boolean): string {
-  return passed ? terminal.style('green', '✓') : terminal.style('red', '✗ FAILED')
+function mark(terminal: Terminal, outcome: Probe['outcome']): string {
+  if (outcome === 'unavailable') return terminal.style('yellow', '–')
+  return outcome === 'passed' ? terminal.style('green', '✓') : terminal.style('red', '✗ FAILED')
 }
