@@ -94,7 +94,7 @@ export async function tfjsBlock({ modelDim, heads, state, input }: BlockProblem)
     const projected = linear(x, 'self_attn.in_proj_weight', 'self_attn.in_proj_bias')
     const [q, k, v] = tf.split(projected, 3, 1).map((part) => tf.transpose(tf.reshape(part, [n, heads, modelDim / heads]), [1, 0, 2]))
     const scores = tf.mul(tf.matMul(q!, k!, false, true), 1 / Math.sqrt(modelDim / heads))
-    const context = tf.reshape(tf.transpose(tf.matMul(tf.softmax(scores), v!), [1, 0, 2]), [n, modelDim]) as T
+    const context: T = tf.reshape(tf.transpose(tf.matMul(tf.softmax(scores), v!), [1, 0, 2]), [n, modelDim])
     const hidden = norm(tf.add(x, linear(context, 'self_attn.out_proj.weight', 'self_attn.out_proj.bias')), 'norm1')
     const fed = linear(tf.relu(linear(hidden, 'linear1.weight', 'linear1.bias')), 'linear2.weight', 'linear2.bias')
     return norm(tf.add(hidden, fed), 'norm2')
@@ -103,7 +103,7 @@ export async function tfjsBlock({ modelDim, heads, state, input }: BlockProblem)
     name: 'tfjs-wasm',
     run: async () => {
       const result = tf.tidy(forward)
-      const data = await result.data<'float32'>()
+      const data = Float32Array.from(await result.data())
       result.dispose()
       return data
     },

@@ -5,6 +5,8 @@ import { doctorCommand } from './doctor/doctor-command.ts'
 import { version } from './machine.ts'
 import { runCommand } from './run/run-command.ts'
 import { Terminal } from './terminal/terminal.ts'
+import { tourCommand } from './tour/tour-command.ts'
+import { validateCommand } from './validate/validate-command.ts'
 
 const interruption = new AbortController()
 process.on('SIGINT', () => {
@@ -19,7 +21,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 process.exitCode = await dispatch(process.argv.slice(2), {
-  commands: [runCommand, benchCommand, doctorCommand],
+  commands: [runCommand, benchCommand, validateCommand, tourCommand, doctorCommand],
   version,
   terminal: new Terminal(process.stdout, process.stderr, process.env),
   signal: interruption.signal,

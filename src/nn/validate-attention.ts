@@ -130,7 +130,7 @@ async function permutation(runtime: Runtime, stream: UniformStream): Promise<Att
   const y: Tensor = { data: permute(x.data), shape: x.shape }
   const straight = await runtime.attention({ query: x, key: x, value: x })
   const permuted = await runtime.attention({ query: y, key: y, value: y })
-  return check('permutation equivariance', largestDifference(permuted.output.data, permute(straight.output.data)), 2e-6, `${rows} tokens in another order`)
+  return check('permutation equivariance', largestDifference(permuted.output.data, permute(straight.output.data)), 5e-6, `${rows} tokens in another order`)
 }
 
 async function chunkedIsStandard(runtime: Runtime, stream: UniformStream): Promise<AttentionCheck> {

@@ -17,7 +17,7 @@ export class ResidentWeights {
 
   constructor(private readonly memory: StageMemory) {}
 
-  /** Makes room: drops what is not in `needed` while all of it together, with what is needed, is over the limit. */
+  /** Drops older versions of what is needed, and, while all of it together is over the limit, what is not needed. */
   makeRoom(needed: readonly ResidentWeight[], limitBytes: number): void {
     const wanted = new Map(needed.map((weight) => [keyOf(weight), weight]))
     for (const [key, entry] of this.#entries) {
@@ -32,19 +32,18 @@ export class ResidentWeights {
   }
 
   /**
-   * The weight's address; packs it if it is not there in this version.
+   * The weight's address; packs it if it is not there. `makeRoom` comes before, and drops other versions.
    *
    * @param scratch address of room for a few raw rows: a stage's registers, which hold as many rows of its input
    */
   address(weight: ResidentWeight, source: TaskArray, scratch: number): number {
     const key = keyOf(weight)
     const known = this.#entries.get(key)
-    if (known !== undefined && known.version === weight.version) {
+    if (known !== undefined) {
       this.#entries.delete(key)
       this.#entries.set(key, known)
       return known.address
     }
-    if (known !== undefined) this.#drop(key, known)
     const bytes = residentWeightBytes(weight)
     const address = this.memory.allocate(bytes)
     this.#entries.set(key, { version: weight.version, address, bytes })

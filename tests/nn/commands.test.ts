@@ -1,0 +1,50 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { Tour } from '../../src/cli/tour/tour-steps.ts'
+import type { AttentionValidation } from '../../src/nn/validate-attention.ts'
+import { heddle } from '../cli/heddle.ts'
+
+let folder = ''
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), 'heddle-tour-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+it('heddle tour walks through "I love you" with the known counts', async () => {
+  const { status, out, err } = await heddle(['tour', '--json', '--workers', '1'], { cwd: folder })
+  expect(status).toBe(0)
+  const tour = JSON.parse(out) as Tour
+  expect(tour.words).toEqual(['I', 'love', 'you'])
+  expect(tour.attention.shapes).toEqual({ query: [1, 3, 64], key: [1, 3, 64], value: [1, 3, 64], scores: [1, 3, 3], weights: [1, 3, 3], output: [1, 3, 64] })
+  for (const sum of tour.attention.rowSums) expect(Math.abs(sum - 1)).toBeLessThan(1e-6)
+  // Q = K: a word is most like itself.
+  tour.attention.weights.forEach((row, index) => expect(row.indexOf(Math.max(...row))).toBe(index))
+  expect(tour.multiHead.count).toBe(4 * (512 * 512 + 512))
+  expect(tour.multiHead.weights).toEqual([2, 8, 4, 4])
+  expect(tour.block.count).toBe(3_152_384)
+  expect(tour.positions.values[0]!.slice(0, 4)).toEqual([0, 1, 0, 1])
+  tour.positions.tokens.forEach(({ before, after }, position) => expect(after[0]! - before[0]!).toBeCloseTo(Math.sin(position), 5))
+  expect(err).toContain('3,152,384')
+  const svg = await readFile(path.join(folder, 'heddle-report', 'tour-positions.svg'), 'utf8')
+  expect(svg.match(/<title>/g)).toHaveLength(10 * 16)
+  for (const text of ['>position<', '>dimension<', 'Positional encoding']) expect(svg).toContain(text)
+})
+
+it('heddle tour shows shapes on request, over other words', async () => {
+  const plain = await heddle(['tour', '--workers', '0', '--sentence', 'so it goes so'], { cwd: folder })
+  const shapes = await heddle(['tour', '--workers', '0', '--sentence', 'so it goes so', '--shapes'], { cwd: folder })
+  expect(plain.status).toBe(0)
+  expect(plain.out).not.toContain('hidden')
+  expect(shapes.out).toMatch(/hidden +\[1, 4, 2048\]/)
+  expect((await heddle(['tour', '--sentence', ' '])).status).toBe(2)
+})
+
+it('heddle validate passes, with JSON', async () => {
+  const { status, out } = await heddle(['validate', '--json', '--seed', '7', '--workers', '1'])
+  expect(status).toBe(0)
+  const { passed, checks } = JSON.parse(out) as AttentionValidation
+  expect(passed).toBe(true)
+  expect(checks.length).toBeGreaterThanOrEqual(9)
+})
