@@ -26,7 +26,7 @@ test('any shape and options: equal to the oracle in both modes', async () => {
       throw new Error(describeCall(call), { cause: error })
     })
   }), propertySettings)
-}, 120_000)
+}, propertySettings.timeoutMs)
 
 test('the same bits for any chunk size, on workers or not, from shared memory or not', async () => {
   await fc.assert(fc.asyncProperty(randomCall(), fc.integer({ min: 1, max: 200 }), async (call, otherSize) => {
@@ -36,7 +36,7 @@ test('the same bits for any chunk size, on workers or not, from shared memory or
     expect(bitsOf(await runtime().attention(inputs, { ...options, ...asked, chunkSize })), describeCall(call)).toBe(first)
     expect(bitsOf(await runtime().attention(inShared, { ...options, ...asked, chunkSize: otherSize })), describeCall(call)).toBe(first)
   }), propertySettings)
-}, 120_000)
+}, propertySettings.timeoutMs)
 
 test('what no query may see does not matter, whatever it holds: the same bits', async () => {
   await fc.assert(fc.asyncProperty(randomCall(), fc.constantFrom(NaN, Infinity, -Infinity, 1e30, 0), async (call, poison) => {
@@ -54,7 +54,7 @@ test('what no query may see does not matter, whatever it holds: the same bits', 
     const expected = bitsOf(await runtime().attention(inputs, { ...options, ...asked }))
     expect(bitsOf(await runtime().attention(dirty, { ...options, ...asked })), describeCall(call)).toBe(expected)
   }), { ...propertySettings, numRuns: propertySettings.numRuns / 4 })
-}, 120_000)
+}, propertySettings.timeoutMs)
 
 function copyOf({ data, shape }: Tensor): Tensor {
   return { data: data.slice(), shape }
@@ -79,7 +79,7 @@ test('causal: changing keys after a row changes no bit of it', async () => {
     expect(fingerprint(after.output.data.subarray(0, from * D))).toBe(fingerprint(before.output.data.subarray(0, from * D)))
     expect(fingerprint(after.output.data)).not.toBe(fingerprint(before.output.data))
   }), propertySettings)
-})
+}, propertySettings.timeoutMs)
 
 test('the order of keys does not matter, and that of queries orders the output', async () => {
   await fc.assert(fc.asyncProperty(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 200 }), fc.nat(), async (M, N, seed) => {
@@ -94,7 +94,7 @@ test('the order of keys does not matter, and that of queries orders the output',
     const back = rowsOf(result.output, queryOrder.map((_, i) => queryOrder.indexOf(i)))
     expect(back).toMatchOracle(output)
   }), propertySettings)
-})
+}, propertySettings.timeoutMs)
 
 function rowsOf({ data, shape }: Tensor, order: readonly number[]): Tensor {
   const size = shape[1]!
@@ -115,7 +115,7 @@ test('adding one number to all scores changes no weight, and adds it to the log-
     expect(result.output).toMatchOracle({ ...reference.output, plain: shifted.output.plain })
     expect(result.logSumExp).toMatchOracle(shifted.logSumExp)
   }), propertySettings)
-}, 120_000)
+}, propertySettings.timeoutMs)
 
 test('a chunk knows its place: a slice of the queries with its offset gives that slice of the result', async () => {
   await fc.assert(fc.asyncProperty(randomCall(), fc.nat(), async (call, cut) => {
@@ -136,4 +136,4 @@ test('a chunk knows its place: a slice of the queries with its offset gives that
     const { exact, plain } = whole.output
     expect(sliced.output).toMatchOracle({ exact: cutRows(exact), plain: cutRows(plain), shape: [B, H, M - from, Dv] })
   }), propertySettings)
-}, 120_000)
+}, propertySettings.timeoutMs)

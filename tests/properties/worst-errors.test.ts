@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { measureCloseness } from '../support/closeness.ts'
+import { measureCloseness, pooled } from '../support/closeness.ts'
 import { optionBuilders } from '../support/option-cases.ts'
-import { attentionReference, type AttentionReference, type Reference } from '../support/oracle.ts'
+import { attentionReference, type Reference } from '../support/oracle.ts'
 import type { AttentionInputs, MathOptions } from '../support/problem.ts'
 import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
@@ -11,7 +11,7 @@ import { filled, normalTensor } from '../support/tensors.ts'
 const heavy = process.env['HEDDLE_HEAVY'] === '1'
 const runtime = useRuntime({ workers: 1 })
 const seeds = heavy ? [1, 2, 3, 4, 5, 6, 7, 8] : [1]
-const [M, N, D] = [heavy ? 96 : 32, heavy ? 1100 : 300, 64]
+const [M, N, D] = [heavy ? 40 : 32, heavy ? 600 : 300, 64]
 
 function inputs(random: Random, spread = 1): AttentionInputs {
   return { query: normalTensor(random, [1, 2, M, D], spread), key: normalTensor(random, [1, 2, N, D]), value: normalTensor(random, [1, 2, N, D]) }
@@ -33,28 +33,27 @@ const families: Readonly<Record<string, (random: Random) => readonly [AttentionI
 const parts = ['output', 'weights', 'logSumExp', 'entropy', 'maxWeight', 'meanDistance'] as const
 
 test.each(Object.entries(families))('%s: every part within the rule', async (name, family) => {
-  const worst = new Map<string, { e: number; plain: number; share: number }>()
-  const note = (part: string, actual: ArrayLike<number>, reference: Reference) => {
-    const { ok, error, plainError, bound } = measureCloseness(actual, reference.exact, reference.plain)
-    const known = worst.get(part) ?? { e: 0, plain: 0, share: 0 }
-    worst.set(part, { e: Math.max(known.e, error), plain: Math.max(known.plain, plainError), share: Math.max(known.share, error / bound) })
-    expect(ok, `${name}: ${part}: e = ${error}, e_plain = ${plainError}, bound = ${bound}`).toBe(true)
-  }
+  const found = new Map<string, { actual: number[]; references: Reference[] }>()
   for (const seed of seeds) {
     const [call, options] = family(new Random(seed))
-    const reference: AttentionReference = attentionReference(call, options)
+    const reference = attentionReference(call, options)
     for (const mode of ['chunked', 'standard'] as const) {
       const result = await runtime().attention(call, { ...options, mode, returnLogSumExp: true, returnStatistics: true, returnWeights: mode === 'standard' })
-      const found = { ...result.statistics!, output: result.output, logSumExp: result.logSumExp!, weights: result.weights }
+      const tensors = { ...result.statistics!, output: result.output, logSumExp: result.logSumExp!, weights: result.weights }
       for (const part of parts) {
-        const tensor = found[part]
-        if (tensor) note(part, tensor.data, reference[part])
+        const tensor = tensors[part]
+        if (tensor === undefined) continue
+        const { actual, references } = found.get(part) ?? { actual: [], references: [] }
+        found.set(part, { actual: actual.concat([...tensor.data]), references: [...references, reference[part]] })
       }
     }
   }
   const cells = parts.map((part) => {
-    const { e, plain, share } = worst.get(part)!
-    return `${part} ${e.toExponential(1)} (plain ${plain.toExponential(1)}, ${Math.round(share * 100)} % of the bound)`
+    const { actual, references } = found.get(part)!
+    const { exact, plain } = pooled(references) // peaked rows leave few numbers that matter: one lucky plain result would be the bar
+    const { ok, error, plainError, bound } = measureCloseness(actual, exact, plain)
+    expect(ok, `${part}: e = ${error}, e_plain = ${plainError}, bound = ${bound}`).toBe(true)
+    return `${part} ${error.toExponential(1)} (plain ${plainError.toExponential(1)}, ${Math.round((100 * error) / bound)} % of the bound)`
   })
   if (heavy) console.info([name, runtime().lanes[0]?.kernels, ...cells].join(' | '))
 }, 120_000)

@@ -49,7 +49,11 @@ export function measureCloseness(
 
 /** Several small tensors as one, so that the rule is over the worst of them all. */
 export function pooled(references: readonly Reference[]): Reference {
-  const join = (arrays: readonly Float64Array[]) => Float64Array.from(arrays.flatMap((array) => [...array]))
+  const join = (arrays: readonly Float64Array[]) => {
+    const all = new Float64Array(arrays.reduce((sum, array) => sum + array.length, 0))
+    arrays.reduce((at, array) => (all.set(array, at), at + array.length), 0)
+    return all
+  }
   const exact = join(references.map((reference) => reference.exact))
   return { exact, plain: join(references.map((reference) => reference.plain)), shape: [exact.length] }
 }

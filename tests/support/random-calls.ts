@@ -15,8 +15,9 @@ const heavy = process.env['HEDDLE_HEAVY'] === '1'
 
 /** How often a property is tried, and from which seed: the same for a whole run, and printed, so that a failure can be repeated. */
 export const propertySettings = {
+  timeoutMs: heavy ? 600_000 : 60_000,
   seed: Number(process.env['HEDDLE_SEED'] ?? Date.now() % 2147483647),
-  numRuns: heavy ? 2000 : 80,
+  numRuns: heavy ? 600 : 80,
 }
 
 /** Shrinks towards small sizes and no options; the data itself comes from a seed. */
