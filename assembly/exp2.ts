@@ -15,11 +15,9 @@ export const EXP2: usize = memory.data<f32>([-64, 12582912, 1, 0.693147003650665
 export function exp2Lanes(x: v128, factor: v128, magic: v128, c0: v128, c1: v128, c2: v128, c3: v128, c4: v128, c5: v128): v128 {
   const shifted = madd(x, factor, magic)
   const rest = madd(x, factor, f32x4.sub(magic, shifted))
-  let power = madd(c5, rest, c4)
-  power = madd(power, rest, c3)
-  power = madd(power, rest, c2)
-  power = madd(power, rest, c1)
-  power = madd(power, rest, c0)
+  const square = f32x4.mul(rest, rest)
+  const upper = madd(square, madd(c5, rest, c4), madd(c3, rest, c2))
+  const power = madd(square, upper, madd(c1, rest, c0))
   return i32x4.add(power, i32x4.shl(shifted, 23))
 }
 
