@@ -18,18 +18,22 @@ export class GpuDevice {
   readonly device: GPUDevice
   readonly limits: GpuLimits
   readonly info: WebGpuInfo
+  /** as the adapter gave it; undefined for a device that somebody else opened */
+  readonly adapterInfo: GPUAdapterInfo | undefined
   readonly fallback: boolean
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>()
+  readonly #pipelinesNow = new Map<string, GPUComputePipeline>()
   readonly #buffers = new Map<GPUBuffer, number>()
   readonly #loss: Promise<never>
   #lost: DeviceLost | null = null
   #residentBytes = 0
 
-  private constructor(device: GPUDevice, limits: GpuLimits, adapter: GPUAdapter) {
+  private constructor(device: GPUDevice, limits: GpuLimits, adapter: GPUAdapter | null) {
     this.device = device
     this.limits = limits
-    this.info = describeAdapter(adapter)
-    this.fallback = isFallback(adapter)
+    this.adapterInfo = adapter?.info
+    this.info = adapter === null ? { vendor: '', architecture: '', device: '', description: '', features: [] } : describeAdapter(adapter)
+    this.fallback = adapter !== null && isFallback(adapter)
     this.#loss = device.lost.then((info) => {
       this.#lost = new DeviceLost(info.message || String(info.reason))
       throw this.#lost
@@ -53,6 +57,11 @@ export class GpuDevice {
       if (cause instanceof BackendUnavailableError) throw cause
       throw new BackendUnavailableError(`backend "webgpu": expected the adapter to give a device, but ${messageOf(cause)}`, { cause })
     }
+  }
+
+  /** A device that somebody else opened and will close. */
+  static adopt(device: GPUDevice): GpuDevice {
+    return new GpuDevice(device, limitsOf(device.limits), null)
   }
 
   get name(): string {
@@ -86,7 +95,7 @@ export class GpuDevice {
   }
 
   storage(label: string, byteLength: number): GPUBuffer {
-    return this.#create(label, byteLength, USAGE.storage | USAGE.copySource, false)
+    return this.#create(label, byteLength, USAGE.storage | USAGE.copySource | USAGE.copyDestination, false)
   }
 
   staging(label: string, byteLength: number): GPUBuffer {
@@ -110,6 +119,16 @@ export class GpuDevice {
     this.#pipelines.set(kernel.key, compiled)
     compiled.catch(() => this.#pipelines.delete(kernel.key))
     return compiled
+  }
+
+  /** The same at once, for callers that cannot wait; errors go to the device's own error handler. */
+  pipelineNow({ key, label, source }: Kernel): GPUComputePipeline {
+    const known = this.#pipelinesNow.get(key)
+    if (known !== undefined) return known
+    const module = this.device.createShaderModule({ label, code: source })
+    const pipeline = this.device.createComputePipeline({ label, layout: 'auto', compute: { module, entryPoint: 'main' } })
+    this.#pipelinesNow.set(key, pipeline)
+    return pipeline
   }
 
   /** `work`'s result once the device has confirmed it: no error in any scope, not lost. */

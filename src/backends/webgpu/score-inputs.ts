@@ -53,7 +53,7 @@ export function residentOf({ cache, task, context }: TaskResources, slice: Slice
 }
 
 /** The rows' part of mask, bias and segments over a pass, as bind group entries 3 to 5; the buffers go to `scratch`. */
-export function uploadScoreInputs(resources: TaskResources, rows: RowSet, pass: Pass, scratch: GPUBuffer[]): GPUBindGroupEntry[] {
+export function uploadScoreInputs(resources: Omit<TaskResources, 'cache'>, rows: RowSet, pass: Pass, scratch: GPUBuffer[]): GPUBindGroupEntry[] {
   const { gpu, task, context } = resources
   const keys = { first: pass.segmentStart + pass.start, count: pass.end - pass.start }
   const entries: GPUBindGroupEntry[] = []
@@ -96,7 +96,7 @@ export interface PassSplit {
 }
 
 /** The uniform of a pass over packed rows whose place 0 is the task's row `firstRow`. */
-export function uploadParams({ gpu, task }: TaskResources, firstRow: number, rows: number, pass: Pass, split: PassSplit): GPUBuffer {
+export function uploadParams({ gpu, task }: Pick<TaskResources, 'gpu' | 'task'>, firstRow: number, rows: number, pass: Pass, split: PassSplit): GPUBuffer {
   const { settings } = task
   const dropAll = settings.dropout !== null && settings.dropout.threshold >= 2 ** 32
   const keyEnd = Math.min(task.keyEnd, task.keyLength, settings.keys) - pass.segmentStart

@@ -8,6 +8,9 @@ const NAMES = ['chromium', 'chromium-browser', 'google-chrome']
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const ISOLATION = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' }
 
+/** Bundled before the first test: a page that is reloaded in the middle for a new one would run tests twice. */
+const DEPENDENCIES = ['comlink', '@tensorflow/tfjs-core', '@tensorflow/tfjs-core/dist/register_all_gradients', '@tensorflow/tfjs-backend-webgpu']
+
 /** WebGPU on SwiftShader, and no connection that a closed network would refuse. */
 const FLAGS = [
   '--no-sandbox', '--enable-unsafe-webgpu', '--enable-dawn-features=disable_workgroup_init', '--disable-quic', '--no-first-run',
@@ -34,8 +37,8 @@ function project(
 ): TestProjectConfiguration {
   return {
     // Tests import `heddle` as a user does.
-    resolve: { alias: [{ find: /^heddle$/, replacement: join(ROOT, 'dist/index.js') }] },
-    optimizeDeps: { include: ['comlink'], entries: [] },
+    resolve: { alias: [{ find: /^heddle$/, replacement: join(ROOT, 'dist/index.js') }, { find: /^heddle\/(\w+)$/, replacement: join(ROOT, 'dist/$1.js') }] },
+    optimizeDeps: { include: DEPENDENCIES, entries: [] },
     cacheDir: join(ROOT, 'node_modules/.vite', name),
     server: { headers: isolated ? ISOLATION : {} },
     test: {

@@ -1,0 +1,52 @@
+import type { Tensor as TfTensor } from '@tensorflow/tfjs-core'
+import { checkShapes, type CheckedCall } from '../../attention/attention-call.ts'
+import type { AttentionOptions } from '../../attention/attention-options.ts'
+import { checkNames } from '../../core/check.ts'
+import { OptionError, ShapeError } from '../../core/errors.ts'
+import { formatShape } from '../../core/tensor.ts'
+
+type SharedNames =
+  | 'causal' | 'queryOffset' | 'window' | 'alibiSlopes' | 'softcap' | 'scale' | 'segments' | 'keyLengths' | 'dropout' | 'heads' | 'keyValueHeads'
+
+/** The options of `attention` that mean something here; mask and bias are tfjs tensors. */
+export interface TfAttentionOptions extends Pick<AttentionOptions, SharedNames> {
+  /** Nonzero (bool or int32) may attend; broadcasts to the scores. */
+  readonly mask?: TfTensor
+  /** Added to the scaled score, −∞ masks; broadcasts to the scores; has a gradient. */
+  readonly bias?: TfTensor
+}
+
+const NAMES: readonly (keyof TfAttentionOptions)[] = [
+  'causal', 'queryOffset', 'window', 'alibiSlopes', 'softcap', 'scale', 'segments', 'keyLengths', 'dropout', 'heads', 'keyValueHeads', 'mask', 'bias',
+]
+
+/** A call after all checks, in the one form that the rest works on: [B, H, M, D], [B, Hkv, N, D] and [B, Hkv, N, Dv]. */
+export interface TfCall extends CheckedCall {
+  /** the options but heads, mask and bias, as `attention` takes them for rank 4 */
+  readonly plain: AttentionOptions
+  /** whether tensors are [B, N, E] */
+  readonly splitsHeads: boolean
+}
+
+/** @throws {OptionError} {ShapeError} as `attention` does */
+export function checkTfCall(query: TfTensor, key: TfTensor, value: TfTensor, options: TfAttentionOptions): TfCall {
+  checkNames('attention: options', options, NAMES)
+  for (const [name, tensor] of Object.entries({ query, key, value })) {
+    if (tensor.dtype !== 'float32') throw new OptionError(`attention: expected ${name} of type float32, got ${tensor.dtype}`)
+  }
+  const { mask, bias, ...rest } = options
+  const call = checkShapes({ query: query.shape, key: key.shape, value: value.shape }, rest)
+  checkBroadcast('mask', mask, call.layout.scoreShape)
+  checkBroadcast('bias', bias, call.layout.scoreShape)
+  if (mask?.dtype === 'float32') throw new OptionError('attention: expected mask of type bool or int32, got float32 (a bias adds to the scores)')
+  if (bias !== undefined && bias.dtype !== 'float32') throw new OptionError(`attention: expected bias of type float32, got ${bias.dtype}`)
+  const { heads, keyValueHeads, ...plain } = rest
+  return { ...call, plain, splitsHeads: heads !== undefined || keyValueHeads !== undefined }
+}
+
+function checkBroadcast(name: string, tensor: TfTensor | undefined, scores: readonly number[]): void {
+  if (tensor === undefined) return
+  const aligned = scores.slice(Math.max(0, scores.length - tensor.rank))
+  const fits = tensor.rank <= scores.length && tensor.shape.every((size, axis) => size === 1 || size === aligned[axis])
+  if (!fits) throw new ShapeError(`attention: expected ${name} to broadcast to ${formatShape(scores)}, got ${formatShape(tensor.shape)}`)
+}

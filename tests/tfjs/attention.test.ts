@@ -1,0 +1,49 @@
+import * as tf from '@tensorflow/tfjs-core'
+import '@tensorflow/tfjs-backend-cpu'
+import { closeDefaultRuntime, OptionError, ShapeError } from 'heddle'
+import { attention, attentionAsync, multiHeadAttention } from 'heddle/tfjs'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { webgpuTolerance } from '../support/closeness.ts'
+import { attentionReference } from '../support/oracle.ts'
+import { expectTfCase, tfCases } from './cases.ts'
+
+describe('heddle/tfjs on the cpu backend', () => {
+  beforeAll(async () => {
+    await tf.setBackend('cpu')
+  })
+
+  afterAll(() => closeDefaultRuntime())
+
+  // tfjs's own products and sums make the gradients: their rounding is not ours, so the wider tolerance.
+  test.each(tfCases)('$name: output and gradients', async (tfCase) => {
+    await expectTfCase(tfCase, webgpuTolerance)
+  })
+
+  test.each(tfCases)('$name: the same from the pool', async ({ inputs, options }) => {
+    const { mask, bias, ...rest } = options
+    const [q, k, v] = [inputs.query, inputs.key, inputs.value].map((tensor) => tf.tensor(tensor.data, [...tensor.shape])) as [tf.Tensor, tf.Tensor, tf.Tensor]
+    const over = { ...(mask && { mask: tf.tensor(mask.data, [...mask.shape], 'bool') }), ...(bias && { bias: tf.tensor(bias.data, [...bias.shape]) }) }
+    const output = await attentionAsync(q, k, v, { ...rest, ...over })
+    expect({ data: await output.data<'float32'>(), shape: output.shape }).toMatchOracle(attentionReference(inputs, options).output, webgpuTolerance)
+    tf.dispose([q, k, v, output, ...Object.values(over)])
+  })
+
+  test('multi-head attention is the projections around attention', async () => {
+    const x = tf.randomNormal([2, 5, 12], 0, 1, 'float32', 1)
+    const projection = (seed: number) => ({ kernel: tf.randomNormal([12, 12], 0, 0.3, 'float32', seed), bias: tf.randomNormal([12], 0, 1, 'float32', seed + 50) })
+    const projections = { query: projection(2), key: projection(3), value: projection(4), output: projection(5) }
+    const by = ({ kernel, bias }: { kernel: tf.Tensor; bias: tf.Tensor }, input: tf.Tensor) =>
+      tf.reshape(tf.add(tf.matMul(tf.reshape(input, [10, 12]), kernel), bias), [2, 5, 12])
+    const expected = by(projections.output, attention(by(projections.query, x), by(projections.key, x), by(projections.value, x), { heads: 3, causal: true }))
+    const actual = multiHeadAttention(x, x, { heads: 3, causal: true, projections })
+    expect([...(await actual.data())]).toEqual([...(await expected.data())])
+  })
+
+  test('refuses what it does not know', () => {
+    const x = tf.ones([4, 8])
+    expect(() => attention(x, x, x, { casual: true } as object)).toThrow(OptionError)
+    expect(() => attention(x, tf.ones([4, 7]), x)).toThrow(ShapeError)
+    expect(() => attention(x, x, x, { bias: tf.ones([3, 4]) })).toThrow(/expected bias to broadcast to \[4, 4\], got \[3, 4\]/)
+    expect(() => attention(x, x, tf.ones([4, 8], 'int32'))).toThrow(OptionError)
+  })
+})
