@@ -51,7 +51,6 @@ const MAX_WORKERS = 256
  * @throws {OptionError} for unknown names and wrong values; {BackendUnavailableError} when a kernel binary does not compile
  */
 export async function resolveRuntimeOptions(options: RuntimeOptions, capabilities: Capabilities, autoKinds?: readonly LaneKind[]): Promise<ResolvedRuntimeOptions> {
-  checkNames('createRuntime: options', options, NAMES)
   const { numerics = 'fast', sharedMemory = 'auto', memoryBudgetBytes, workerFactory, workerUrl } = options
   checkOneOf('createRuntime: option numerics', numerics, ['fast', 'portable'])
   checkOneOf('createRuntime: option sharedMemory', sharedMemory, ['auto', 'never'])
@@ -92,8 +91,10 @@ function laneKinds(count: number, { workers, backend = 'auto' }: RuntimeOptions,
   return backend === 'auto' && typeof workers !== 'number' && autoKinds.length > 0 ? [...autoKinds] : new Array<LaneKind>(count).fill('wasm')
 }
 
-/** Whether a GPU was asked for by name. */
-export function asksForGpu({ backend }: RuntimeOptions): boolean {
+/** Whether a GPU was asked for by name. @throws {OptionError} for unknown option names */
+export function asksForGpu(options: RuntimeOptions): boolean {
+  checkNames('createRuntime: options', options, NAMES)
+  const { backend } = options
   return backend === 'webgpu' || (typeof backend === 'object' && (backend as unknown) !== null && (backend.webgpu ?? 0) > 0)
 }
 
