@@ -6,6 +6,7 @@ import {
 } from './abi'
 import { ALL, allowGroup, high, low, NONE, seen, SOME } from './allow-group'
 import { dropoutGroup } from './dropout-group'
+import { scoreRows, valueRows } from './few-rows'
 import { limitGroup } from './limit-group'
 import { highLanes, lowLanes } from './lanes'
 import { packLanes, unpackLanes } from './pack'
@@ -13,6 +14,9 @@ import { scoreGroup } from './score-group'
 import { normaliseGroup, softmaxGroup, softmaxStatisticsGroup } from './softmax-group'
 import { transformGroup } from './transform-group'
 import { valueGroup, valueGroupExtreme } from './value-group'
+
+/** Up to so many rows a group is computed row by row: with 8 queries in lanes, most would be idle. */
+const FEW_ROWS: i32 = 4
 
 /**
  * One tile of attention: up to 64 queries in groups of 8 against one key block, by the parameter block (abi.ts):
@@ -112,7 +116,9 @@ function scoreKeys(group: i32, allow: usize): bool {
   const query = load<usize>(PARAMETERS, P_QUERY) + <usize>group * (<usize>headSize << 5)
   const key = load<usize>(PARAMETERS, P_KEY) + (<usize>low * <usize>headSize << 2)
   const keys = high - low
-  scoreGroup(query, key, scores, keys, headSize, largest)
+  const rows = rowsOf(group)
+  if (rows > FEW_ROWS) scoreGroup(query, key, scores, keys, headSize, largest)
+  else scoreRows(query, key, scores, keys, headSize, rows, largest)
   const general = flags & (FLAG_SOFTCAP | FLAG_BIAS | FLAG_ALIBI)
   if (general) {
     const bias = load<usize>(PARAMETERS, P_BIAS_LANES) + (<usize>low << 5)
@@ -133,8 +139,13 @@ function softmaxKeys(group: i32, limited: bool): void {
     const position = load<i32>(PARAMETERS, P_POSITION) + (group << 3)
     softmaxStatisticsGroup(scores, high - low, state, largest, largest + 32, low, load<i32>(PARAMETERS, P_BLOCK_START), position)
   } else {
-    softmaxGroup(scores, high - low, state, largest, largest + 32, limited)
+    softmaxGroup(scores, high - low, state, largest, largest + 32, limited, rowsOf(group) > FEW_ROWS ? 32 : 16)
   }
+}
+
+/** Rows of the tile in a group: 8 but for the last. */
+function rowsOf(group: i32): i32 {
+  return min(load<i32>(PARAMETERS, P_ROWS) - (group << 3), 8)
 }
 
 /** Adds the weights' values to the output; with extreme values only where the allow bytes say so. */
@@ -145,7 +156,8 @@ function valueKeys(group: i32, allow: usize, flags: i32): void {
   const output = load<usize>(PARAMETERS, P_OUTPUT) + <usize>group * (<usize>valueSize << 5)
   const rescale = load<usize>(PARAMETERS, P_VECTORS) + 32
   if (flags & FLAG_EXTREME_VALUES) valueGroupExtreme(scores, value, output, allow + <usize>low, high - low, valueSize, rescale)
-  else valueGroup(scores, value, output, high - low, valueSize, rescale)
+  else if (rowsOf(group) > FEW_ROWS) valueGroup(scores, value, output, high - low, valueSize, rescale)
+  else valueRows(scores, value, output, high - low, valueSize, rowsOf(group), rescale)
 }
 
 /** 0 for keys that a query may not see: a sum that is 0 or NaN made them NaN too. */

@@ -103,12 +103,15 @@ export function finaliseGroups(output: usize, state: usize, to: usize, groups: i
 
 /** Whether any of `count` floats is NaN, infinite or at least 2^56 in magnitude: then products may not be finite. */
 export function hasExtremes(from: usize, count: i32): bool {
-  const bound = i32x4.splat((127 + 56) << 23), magnitude = i32x4.splat(0x7fffffff)
-  let found = i32x4.splat(0)
-  const fours = from + (<usize>(count & ~3) << 2)
-  for (; from < fours; from += 16) found = v128.or(found, i32x4.ge_s(v128.and(v128.load(from), magnitude), bound))
-  for (const end = fours + (<usize>(count & 3) << 2); from < end; from += 4) {
-    if ((load<i32>(from) & 0x7fffffff) >= (127 + 56) << 23) return true
+  const magnitude = i32x4.splat(0x7fffffff)
+  let a = i32x4.splat(0), b = a, c = a, d = a
+  for (; count >= 16; count -= 16, from += 64) {
+    a = i32x4.max_s(a, v128.and(v128.load(from), magnitude))
+    b = i32x4.max_s(b, v128.and(v128.load(from, 16), magnitude))
+    c = i32x4.max_s(c, v128.and(v128.load(from, 32), magnitude))
+    d = i32x4.max_s(d, v128.and(v128.load(from, 48), magnitude))
   }
-  return v128.any_true(found)
+  for (; count > 0; count--, from += 4) a = i32x4.max_s(a, v128.and(v128.load32_zero(from), magnitude))
+  const largest = i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d))
+  return v128.any_true(i32x4.ge_s(largest, i32x4.splat((127 + 56) << 23)))
 }

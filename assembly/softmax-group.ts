@@ -10,10 +10,11 @@ import { highLanes, lowLanes, madd } from './lanes'
  * @param largest f32 [8]: this block's maxima
  * @param rescale f32 [8], written: 2^(factor·(m − m'))
  * @param infinities whether scores of −∞ (masked keys) must become exactly 0
+ * @param bytes of the lanes that count: 32, or 16 where only the first four queries do
  */
-export function softmaxGroup(s: usize, keys: i32, state: usize, largest: usize, rescale: usize, infinities: bool): void {
+export function softmaxGroup(s: usize, keys: i32, state: usize, largest: usize, rescale: usize, infinities: bool, bytes: usize): void {
   const factor = v128.load32_splat(PARAMETERS, P_FACTOR), floor = v128.load32_splat(PARAMETERS, P_FLOOR)
-  for (let half: usize = 0; half < 32; half += 16) {
+  for (let half: usize = 0; half < bytes; half += 16) {
     const old = v128.load(state + half, STATE_MAX)
     const top = f32x4.pmax(old, v128.load(largest + half))
     const shrink = exp2Vector(f32x4.sub(old, top), factor, floor)
