@@ -1,0 +1,145 @@
+import type * as Tf from '@tensorflow/tfjs-core'
+import { GpuDevice } from '../../src/backends/webgpu/gpu-device.ts'
+import type { GpuLimits, WebGpuInfo } from '../../src/backends/webgpu/probe.ts'
+import { largestDifference, referenceRow } from '../attention/reference-rows.ts'
+import { spreadOf, type Spread } from '../attention/spread.ts'
+import { laneHeddle, onnxruntimeGpu, residentHeddle, tfjsMatrix, type GpuCase, type GpuContender, type GpuData } from './contenders.ts'
+import { peakFlops } from './peak.ts'
+
+export interface SuiteOptions {
+  readonly sizes: readonly number[]
+  readonly headSizes: readonly number[]
+  readonly heads: number
+  /** tfjs with its webgpu backend set, or null where it does not run */
+  readonly tf: typeof Tf | null
+  readonly onnxruntimeUrl: string | null
+  readonly log: (line: string) => void
+}
+
+export interface Row extends GpuCase {
+  readonly contender: string
+  readonly spread: Spread | null
+  /** of the pairs that are seen */
+  readonly teraflops: number | null
+  readonly shareOfPeak: number | null
+  readonly error: number | null
+  readonly failure: string | null
+}
+
+export interface SuiteResult {
+  readonly info: WebGpuInfo
+  readonly software: boolean
+  readonly limits: GpuLimits
+  readonly peakTeraflops: number
+  readonly rows: readonly Row[]
+}
+
+const ROUNDS = 7
+/** Rows that are held against float64 before anything is timed. */
+const CHECKED_ROWS = 6
+const TOLERANCE = 1e-5
+
+/** Every case on every contender: data made outside the timing, the answer checked first, runs interleaved. */
+export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
+  const gpu = await GpuDevice.open(undefined)
+  const peak = await peakFlops(gpu)
+  options.log(`${gpu.name}${gpu.fallback ? ' (software)' : ''}: peak ${(peak / 1e12).toFixed(3)} TFLOP/s in float32`)
+  const rows: Row[] = []
+  for (const headSize of options.headSizes) {
+    for (const tokens of options.sizes) {
+      for (const causal of [false, true]) rows.push(...(await runCase(gpu, { heads: options.heads, tokens, headSize, causal }, peak, options)))
+    }
+  }
+  const result = { info: gpu.info, software: gpu.fallback, limits: gpu.limits, peakTeraflops: peak / 1e12, rows }
+  gpu.dispose()
+  return result
+}
+
+async function runCase(gpu: GpuDevice, shape: GpuCase, peak: number, options: SuiteOptions): Promise<Row[]> {
+  const data = randomData(shape)
+  const started = await Promise.all(contendersOf(gpu, shape, data, options).map(async ([name, start]) => attempt(name, start)))
+  const states = await Promise.all(started.map(async (state) => ({ ...state, samples: [] as number[], error: state.contender === null ? null : await errorOf(state.contender, shape, data) })))
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (const { contender, samples, error } of states) {
+      if (contender === null || !isRight(error)) continue
+      const startMs = performance.now()
+      await contender.run()
+      if (round > 0) samples.push(performance.now() - startMs)
+    }
+  }
+  return states.map(({ name, contender, failure, samples, error }) => {
+    contender?.dispose()
+    const spread = samples.length === 0 ? null : spreadOf(samples)
+    const flops = spread === null ? null : flopsOf(shape) / (spread.medianMs / 1000)
+    const wrong = contender !== null && !isRight(error) ? `wrong answer: off by ${error}` : null
+    const row = { ...shape, contender: name, spread, teraflops: flops && flops / 1e12, shareOfPeak: flops && flops / peak, error, failure: failure ?? wrong }
+    options.log(lineOf(row))
+    return row
+  })
+}
+
+function contendersOf(gpu: GpuDevice, shape: GpuCase, data: GpuData, { tf, onnxruntimeUrl }: SuiteOptions): [string, () => GpuContender | Promise<GpuContender>][] {
+  return [
+    ['heddle, on the device', () => residentHeddle(gpu, shape, data)],
+    ['heddle lane', () => laneHeddle(undefined, shape, data, 8192)],
+    ...(tf === null ? [] : [['tfjs-webgpu', () => (shape.causal ? never('it has no causal attention') : tfjsMatrix(tf, shape, data))] as [string, () => GpuContender]]),
+    ...(onnxruntimeUrl === null ? [] : [['onnxruntime-webgpu', () => onnxruntimeGpu(onnxruntimeUrl, shape, data)] as [string, () => Promise<GpuContender>]]),
+  ]
+}
+
+function never(reason: string): GpuContender {
+  throw new Error(reason)
+}
+
+async function attempt(name: string, start: () => GpuContender | Promise<GpuContender>): Promise<{ name: string; contender: GpuContender | null; failure: string | null }> {
+  try {
+    const contender = await start()
+    await contender.run()
+    return { name, contender, failure: null }
+  } catch (error) {
+    return { name, contender: null, failure: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+function isRight(error: number | null): boolean {
+  return error !== null && error <= TOLERANCE
+}
+
+/** The largest error of some rows of the first and last head. */
+async function errorOf(contender: GpuContender, shape: GpuCase, data: GpuData): Promise<number> {
+  const output = await contender.read()
+  const { heads, tokens, headSize, causal } = shape
+  let worst = 0
+  const size = tokens * headSize
+  for (const head of new Set([0, heads - 1])) {
+    const part = (array: Float32Array): Float32Array => array.subarray(head * size, (head + 1) * size)
+    const own = { query: part(data.query), key: part(data.key), value: part(data.value), headSize, valueSize: headSize }
+    for (let check = 0; check < CHECKED_ROWS; check++) {
+      const row = Math.floor((check * (tokens - 1)) / (CHECKED_ROWS - 1))
+      const expected = referenceRow(own, row, causal ? row + 1 : tokens)
+      worst = Math.max(worst, largestDifference(expected, part(output).subarray(row * headSize, (row + 1) * headSize)))
+    }
+  }
+  return worst
+}
+
+function flopsOf({ heads, tokens, headSize, causal }: GpuCase): number {
+  const pairs = causal ? (tokens * (tokens + 1)) / 2 : tokens * tokens
+  return heads * pairs * 4 * headSize
+}
+
+function randomData({ heads, tokens, headSize }: GpuCase): GpuData {
+  let state = 1
+  const fill = (): Float32Array => Float32Array.from({ length: heads * tokens * headSize }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return state / 2147483648 - 1
+  })
+  return { query: fill(), key: fill(), value: fill() }
+}
+
+function lineOf({ contender, tokens, headSize, causal, spread, teraflops, shareOfPeak, failure }: Omit<Row, 'heads'>): string {
+  const what = `n ${tokens}, D ${headSize}${causal ? ', causal' : ''}`.padEnd(24)
+  if (failure !== null) return `${what} ${contender.padEnd(24)} failed: ${failure}`
+  const time = `${(spread?.medianMs ?? NaN).toFixed(2)} ms`.padStart(12)
+  return `${what} ${contender.padEnd(24)} ${time} ${(teraflops ?? NaN).toFixed(4)} TFLOP/s ${(100 * (shareOfPeak ?? NaN)).toFixed(1)} % of peak`
+}
