@@ -69,6 +69,7 @@ export class Slot {
       throw error
     }
     void lane.lost.then((reason) => {
+      void lane.stop() // an error or an unreadable message does not end a worker by itself
       if (this.lane === lane) onLost(reason)
     })
   }

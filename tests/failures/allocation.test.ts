@@ -3,37 +3,43 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
 import { fingerprint, normalTensor } from '../support/tensors.ts'
 
-const Shared = SharedArrayBuffer
+const real = { SharedArrayBuffer, ArrayBuffer }
 const same = normalTensor(new Random(241), [2, 60, 8])
 const call = { query: same, key: normalTensor(new Random(242), [2, 60, 8]), value: same }
 const options = { chunkSize: 10, returnLogSumExp: true, returnStatistics: true, returnWeights: true } as const
 
-/** The n-th allocation of shared memory from now on fails, as when the engine is out of memory. */
-function failAllocation(nth: number): () => number {
+/** The n-th buffer of this class that is made from now on is refused, as when the engine is out of memory. */
+function failAllocation(Class: keyof typeof real, nth: number): () => number {
   let count = 0
-  globalThis.SharedArrayBuffer = new Proxy(Shared, {
+  const refusing = new Proxy(real[Class], {
     construct(target, [bytes]: [number]) {
       if (++count === nth) throw new RangeError('Array buffer allocation failed')
       return new target(bytes)
     },
   })
+  Object.assign(globalThis, { [Class]: refusing })
   return () => count
 }
 
 afterEach(() => {
-  globalThis.SharedArrayBuffer = Shared
+  Object.assign(globalThis, real)
 })
 
-test('the n-th allocation fails: MemoryBudgetError with its cause, and the runtime is usable after', async () => {
-  const runtime = await createRuntime({ workers: 2 })
+test.each([
+  { Class: 'SharedArrayBuffer', runtimeOptions: { workers: 2 } },
+  { Class: 'ArrayBuffer', runtimeOptions: { workers: 2 } },
+  { Class: 'ArrayBuffer', runtimeOptions: { workers: 2, sharedMemory: 'never' } },
+  { Class: 'ArrayBuffer', runtimeOptions: { workers: 0 } },
+] as const)('the n-th $Class is refused with $runtimeOptions: MemoryBudgetError with its cause, and the runtime is usable after', async ({ Class, runtimeOptions }) => {
+  const runtime = await createRuntime(runtimeOptions)
   try {
     const expected = fingerprint((await runtime.attention(call, options)).output.data)
     let failures = 0
     for (let nth = 1; nth <= 20; nth++) {
-      const made = failAllocation(nth)
+      const made = failAllocation(Class, nth)
       const outcome = await runtime.attention(call, options).then(({ output }) => fingerprint(output.data), (error: unknown) => error)
       const reached = made() >= nth
-      globalThis.SharedArrayBuffer = Shared
+      Object.assign(globalThis, real)
       if (reached) {
         failures++
         expect(outcome).toBeInstanceOf(MemoryBudgetError)

@@ -1,8 +1,8 @@
 import { createRuntime } from 'heddle'
-import type { Worker } from 'node:worker_threads'
+import { Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { WorkerCrew, withRuntime } from '../support/runtimes.ts'
+import { WorkerCrew, workerFile, withRuntime } from '../support/runtimes.ts'
 import { filled, fingerprint, normalTensor } from '../support/tensors.ts'
 import { WrappedWorker } from '../support/wrapped-worker.ts'
 
@@ -135,6 +135,63 @@ function withVersion(data: unknown, version: number): unknown {
   const message = data as { value?: { version?: number } }
   return message.value?.version === undefined ? data : { ...message, value: { ...message.value, version } }
 }
+
+test.each([1, 2, 3, 5, 8])('the %i-th message cannot be posted: a typed error or the right answer, and the runtime is usable after', async (nth) => {
+  const expected = await expectedBits()
+  let messages = 0
+  const workerFactory = () => {
+    const worker = new Worker(workerFile)
+    const post = worker.postMessage.bind(worker)
+    worker.postMessage = (...message: Parameters<Worker['postMessage']>) => {
+      if (++messages === nth) throw new DOMException('could not be cloned', 'DataCloneError')
+      post(...message)
+    }
+    return worker
+  }
+  const runtime = await createRuntime({ workers: 2, workerFactory }).catch((error: unknown) => error)
+  if (runtime instanceof Error) {
+    expect(runtime).toMatchObject({ code: expect.any(String) as string })
+    return
+  }
+  const opened = runtime as Awaited<ReturnType<typeof createRuntime>>
+  const outcome = await opened.attention(call, options).then(({ output }) => fingerprint(output.data), (error: unknown) => error)
+  if (outcome !== expected) expect(outcome).toBeInstanceOf(Error)
+  expect(fingerprint((await opened.attention(call, options)).output.data)).toBe(expected)
+  await opened.close()
+})
+
+test.each([
+  ['throws', "setTimeout(() => { throw new Error('boom') }, 25)"],
+  ['exits', 'setTimeout(() => process.exit(0), 25)'],
+  ['rejects unhandled', "setTimeout(() => void Promise.reject(new Error('boom')), 25)"],
+])('a worker that %s by itself in the middle: the right bits or WorkerLostError', async (_, crash) => {
+  const expected = await expectedBits()
+  let crashes = 3
+  const workerFactory = () => {
+    const code = `import ${JSON.stringify(workerFile.href)}\n${crashes-- > 0 ? crash : ''}`
+    return new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`))
+  }
+  const runtime = await createRuntime({ workers: 2, workerFactory })
+  for (let round = 0; round < 4; round++) {
+    const outcome = await runtime.attention(call, options).then(({ output }) => fingerprint(output.data), (error: { code?: string }) => error.code)
+    expect([expected, 'WorkerLostError']).toContain(outcome)
+  }
+  expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
+  await runtime.close()
+})
+
+test('a message that cannot be read counts as a lost worker: its task runs again', async () => {
+  const expected = await expectedBits()
+  const crew = new WorkerCrew()
+  const runtime = await createRuntime({ workers: 2, workerFactory: crew.workerFactory })
+  const pending = runtime.attention(call, options)
+  crew.workers[0]!.emit('messageerror', new Error('could not be deserialised'))
+  const { output, report } = await pending
+  expect(fingerprint(output.data)).toBe(expected)
+  expect(report.retries).toBeGreaterThan(0)
+  await runtime.close()
+  await crew.allExited()
+})
 
 test('many short calls while workers die: each has the right bits or a typed error', async () => {
   const small = normalTensor(random, [40, 8])
