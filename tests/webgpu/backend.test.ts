@@ -205,6 +205,16 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', () => {
     expect((await runCall(gpuBackend, inputsOf(shape))).output).toMatchOracle(attentionReference(inputsOf(shape)).output, webgpuTolerance)
   })
 
+  test('a device as users have it, which zeroes workgroup memory, gives the same', async () => {
+    const zeroing = await open({}, (await testGpu([])).gpu)
+    const inputs = inputsOf(shape)
+    const options = { causal: true, queryOffset: 100, dropout: { probability: 0.2, seed: 1 } }
+    const result = await runCall(zeroing, inputs, options, { standard: true })
+    const reference = attentionReference(inputs, options)
+    expect(result.output).toMatchOracle(reference.output, webgpuTolerance)
+    expect(result.weights).toMatchOracle(reference.weights, webgpuTolerance)
+  })
+
   test('tiles that no row may see are counted as skipped', async () => {
     const gpuBackend = await open()
     const { results } = await runCall(gpuBackend, inputsOf({ ...shape, M: 128, N: 128 }), { causal: true })

@@ -11,12 +11,12 @@ const kept: GPU[] = []
  * if a browser brought it. Vulkan reads the variable when the first adapter is asked for. Without zeroed workgroup memory,
  * SwiftShader compiles a kernel in a tenth of the time, and a kernel that relies on zeros is found out.
  */
-export async function testGpu(features = 'enable-dawn-features=disable_workgroup_init'): Promise<{ gpu?: GPU; reason?: string }> {
+export async function testGpu(flags: string[] = ['enable-dawn-features=disable_workgroup_init']): Promise<{ gpu?: GPU; reason?: string }> {
   const driver = DRIVERS.find((path) => existsSync(path))
   if (process.env['VK_ICD_FILENAMES'] === undefined && driver !== undefined) process.env['VK_ICD_FILENAMES'] = driver
   try {
     const dawn = (await import('webgpu')) as { create(flags: string[]): GPU }
-    const gpu = dawn.create([features])
+    const gpu = dawn.create(flags)
     kept.push(gpu)
     if ((await gpu.requestAdapter()) !== null) return { gpu }
     return { reason: 'no adapter: install libvulkan1 and chromium (for its SwiftShader driver)' }
