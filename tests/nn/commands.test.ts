@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { GuideResult } from '../../src/cli/guide/guide-case.ts'
 import type { Tour } from '../../src/cli/tour/tour-steps.ts'
 import type { AttentionValidation } from '../../src/nn/validate-attention.ts'
 import { heddle } from '../cli/heddle.ts'
@@ -47,4 +48,21 @@ it('heddle validate passes, with JSON', async () => {
   const { passed, checks } = JSON.parse(out) as AttentionValidation
   expect(passed).toBe(true)
   expect(checks.length).toBeGreaterThanOrEqual(9)
+})
+
+it('heddle bench guide measures both modes of each size in its own process', async () => {
+  const args = ['bench', 'guide', '--tokens', '16,48', '--case-seconds', '0.01', '--python', 'no-such-python', '--json']
+  const { status, out, err } = await heddle(args, { cwd: folder })
+  expect(err).toContain('Multi-head attention, d_model 512')
+  expect(status).toBe(0)
+  const { results, leftOut } = JSON.parse(out) as { results: GuideResult[]; leftOut: { tokens: number; mode: string }[] }
+  expect(results.map(({ tokens, mode }) => `${tokens} ${mode}`)).toEqual(['16 standard', '16 chunked', '48 standard', '48 chunked'])
+  for (const { medianMs, tokens, tokensPerSecond, peakBytes } of results) {
+    expect(tokensPerSecond).toBeCloseTo((8 * tokens) / (medianMs / 1000), 6)
+    // At least the output, and queries, keys and values.
+    expect(peakBytes).toBeGreaterThan(4 * 8 * tokens * 512 * 4)
+  }
+  expect(leftOut).toMatchObject([{ tokens: 16, mode: 'PyTorch' }, { tokens: 48, mode: 'PyTorch' }])
+  const svg = await readFile(path.join(folder, 'heddle-report', 'guide-time.svg'), 'utf8')
+  expect(svg).toContain('chunked mode')
 })

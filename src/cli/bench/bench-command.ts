@@ -2,6 +2,7 @@ import { caseKey } from '../../../bench/attention/bench-case.ts'
 import type { SettingOutcome } from '../../../bench/attention/measure-setting.ts'
 import { defaultWorkers, FULL_SUITE, QUICK_SUITE, runSuite, type SuiteOptions } from '../../../bench/attention/suite.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
+import { benchGuide, isGuide } from '../guide/guide-bench.ts'
 import { describeMachine } from '../machine.ts'
 import { flag, integerOption, positiveOption, stringOption } from '../option-values.ts'
 import { writeReport } from '../report/write-report.ts'
@@ -16,7 +17,7 @@ import { compareRuns, readBenchReport, type RunComparison } from './compare-runs
 export const benchCommand: Command = {
   name: 'bench',
   summary: 'standard against chunked attention over growing sequences; compares two runs',
-  operands: '[compare BEFORE.json AFTER.json]',
+  operands: '[guide | compare BEFORE.json AFTER.json]',
   options: {
     quick: { type: 'boolean', summary: 'a few small cases, in seconds' },
     tokens: { type: 'string', value: 'N,N,…', summary: 'lengths of the sequence (default: 128 to 16384, doubling)' },
@@ -27,9 +28,11 @@ export const benchCommand: Command = {
     'longest-call': { type: 'string', value: 'S', summary: 'leave out cases whose one call takes longer (default: 8)' },
     out: { type: 'string', value: 'DIR', summary: 'folder of the report (default: heddle-report)' },
     json: { type: 'boolean', summary: 'print the results as JSON' },
+    python: { type: 'string', value: 'EXE', summary: 'guide: a Python that may have PyTorch (default: python3)' },
     'fail-above': { type: 'string', value: 'PERCENT', summary: 'compare: status 1 if a case became slower by more' },
   },
-  run: (context) => (context.positionals.length === 0 ? measure(context) : compare(context)),
+  notes: ['guide: multi-head attention at d_model 512, 8 heads, batch 8, each size in a process of its own, beside PyTorch where it is found.'],
+  run: (context) => (context.positionals.length === 0 ? measure(context) : isGuide(context.positionals) ? benchGuide(context) : compare(context)),
 }
 
 async function measure({ values, terminal, signal }: CommandContext): Promise<number> {
