@@ -10,6 +10,7 @@ import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
+import { findChromium } from './pack-check/chromium.mjs'
 import { serveFolder } from './pack-check/serve-folder.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
@@ -60,7 +61,7 @@ async function runInChromium() {
   const server = await serveFolder(folder, { policy: null })
   const { chromium } = await import('playwright-core')
   const flags = ['--no-sandbox', '--enable-unsafe-webgpu', '--disable-background-networking', ...(process.env.HEDDLE_CHROMIUM_FLAGS ?? '').split(' ').filter(Boolean)]
-  const browser = await chromium.launch({ executablePath: process.env.HEDDLE_CHROMIUM ?? '/usr/bin/chromium', args: flags })
+  const browser = await chromium.launch({ executablePath: findChromium(), args: flags })
   try {
     const page = await browser.newPage()
     page.setDefaultTimeout(0)

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
-const FLAGS = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+export const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 
 /** Runs `body` with a page of the system's Chromium. @returns why it was left out, where there is none and none is required */
 export async function withPage(body) {
@@ -12,7 +12,7 @@ export async function withPage(body) {
     return 'no Chromium on the PATH'
   }
   const { chromium } = await import('playwright-core')
-  const browser = await chromium.launch({ executablePath, args: FLAGS })
+  const browser = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS })
   try {
     const page = await browser.newPage()
     const problems = []
@@ -26,7 +26,8 @@ export async function withPage(body) {
   }
 }
 
-function findChromium() {
+/** The Chromium that HEDDLE_CHROMIUM names, or the first on the PATH. */
+export function findChromium() {
   if (process.env.HEDDLE_CHROMIUM) return process.env.HEDDLE_CHROMIUM
   const folders = (process.env.PATH ?? '').split(path.delimiter)
   return folders.flatMap((folder) => NAMES.map((name) => path.join(folder, name))).find((file) => existsSync(file))

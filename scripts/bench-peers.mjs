@@ -1,0 +1,155 @@
+// Attention of Heddle and its peers, one after the other: every contender at every size in a process (or page) of its own,
+// taking turns, each answer checked before it is timed. Prints a table; writes build/bench-peers/results.json and a plot.
+//
+//   npm run bench:peers -- [--sizes 512,1024,2048,4096,8192] [--rounds 3] [--only node|chromium] [--quick] [--write]
+//
+// --quick: one small size, and only what is installed already. --write: also docs/peers-*.{json,svg} and the README's table.
+import { execFile, fork } from 'node:child_process'
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cpus } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { parseArgs, promisify } from 'node:util'
+import { build } from 'esbuild'
+import { CHROMIUM_FLAGS, findChromium } from './pack-check/chromium.mjs'
+import { serveFolder } from './pack-check/serve-folder.mjs'
+
+process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
+const { values } = parseArgs({
+  options: {
+    sizes: { type: 'string' },
+    rounds: { type: 'string' },
+    only: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+  },
+})
+const sizes = (values.sizes ?? (values.quick ? '256' : '512,1024,2048,4096,8192')).split(',').map(Number)
+const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
+const [HEADS, HEAD_SIZE, TIMEOUT_MS] = [8, 64, 180_000]
+const PEERS = ['onnxruntime-web@1.30', 'onnxruntime-node@1.30', '@jax-js/jax@0.1.25']
+const folder = path.resolve('build/bench-peers')
+const peersFolder = path.resolve('build/peers')
+
+await rm(folder, { recursive: true, force: true })
+await mkdir(folder, { recursive: true })
+await installPeers()
+await bundle()
+const { contendersFor, peerReport } = await import(pathToFileURL(`${folder}/report.mjs`).href)
+
+const results = {}
+if (values.only !== 'chromium') results.node = await measureAll(`Node ${process.versions.node}`, contendersFor('node', !values.quick), runInNode)
+if (values.only !== 'node') {
+  if (findChromium() === undefined) console.log('Chromium: not measured, there is none on the PATH (apt-get install chromium)')
+  else await inChromium(async (page, version) => (results.chromium = await measureAll(version, contendersFor('chromium', !values.quick), (name, tokens) => runInPage(page, name, tokens))))
+}
+const machine = { processor: cpus()[0]?.model, cores: cpus().length, platform: `${process.platform} ${process.arch}` }
+await writeReports()
+
+/** The peers, outside of this project's own dependencies. */
+async function installPeers() {
+  if (values.quick) return
+  await mkdir(peersFolder, { recursive: true })
+  await writeFile(`${peersFolder}/package.json`, '{ "private": true }')
+  console.log(`installing ${PEERS.join(', ')} into build/peers`)
+  await promisify(execFile)('npm', ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', ...PEERS], { cwd: peersFolder })
+}
+
+async function bundle() {
+  const shared = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'error' }
+  const node = { ...shared, platform: 'node', external: ['heddle', '@tensorflow/*'] }
+  await build({ ...node, entryPoints: { node: 'bench/peers/node.ts', report: 'bench/peers/report.ts' }, outdir: folder, outExtension: { '.js': '.mjs' } })
+  const page = { ...shared, platform: 'browser' }
+  const tfjs = "export * from '@tensorflow/tfjs-core'; export { setThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm'"
+  await build({ ...page, entryPoints: ['bench/peers/page.ts'], outfile: `${folder}/page.js`, external: ['heddle', '@tensorflow/*'] })
+  await build({ ...page, entryPoints: ['dist/index.js'], outfile: `${folder}/heddle.js` })
+  await build({ ...page, stdin: { contents: tfjs, resolveDir: process.cwd() }, outfile: `${folder}/tfjs.js` })
+  await cp('dist/worker.js', `${folder}/worker.js`)
+  await cp('node_modules/@tensorflow/tfjs-backend-wasm/dist', `${folder}/tfjs`, { recursive: true, filter: (file) => !/\.(ts|map)$/.test(file) })
+  if (!values.quick) {
+    await build({ ...page, entryPoints: [`${peersFolder}/node_modules/@jax-js/jax/dist/index.js`], outfile: `${folder}/peers/jax.js` })
+    await cp(`${peersFolder}/node_modules/onnxruntime-web/dist`, `${folder}/peers/onnxruntime-web`, { recursive: true, filter: (file) => !/\.map$/.test(file) })
+  }
+  await writeFile(`${folder}/index.html`, '<!doctype html><script type="module" src="page.js"></script>')
+}
+
+/** Rounds in turns, so that a slow moment of the machine falls on all; a contender that failed once at a size is left out after. */
+async function measureAll(host, contenders, run) {
+  const rows = []
+  for (const tokens of sizes) {
+    const atSize = contenders.map((name) => ({ contender: name, tokens, times: [], residentBytes: [], worstError: 0, failure: undefined }))
+    for (let round = 0; round < rounds; round++) {
+      for (const row of round % 2 === 0 ? atSize : [...atSize].reverse()) {
+        if (row.failure !== undefined) continue
+        const outcome = await run(row.contender, tokens)
+        if (outcome.failure !== undefined) row.failure = outcome.failure
+        else {
+          row.times.push(...outcome.times)
+          row.worstError = Math.max(row.worstError, outcome.worstError)
+          if (outcome.residentBytes !== undefined) row.residentBytes.push(outcome.residentBytes)
+        }
+      }
+    }
+    rows.push(...atSize)
+  }
+  console.log(peerReport({ host, rows, heads: HEADS, headSize: HEAD_SIZE }).table)
+  return { host, rows, heads: HEADS, headSize: HEAD_SIZE }
+}
+
+function runInNode(name, tokens) {
+  return new Promise((resolve) => {
+    const child = fork(`${folder}/node.mjs`, [name, tokens, HEADS, HEAD_SIZE, peersFolder].map(String), { silent: true })
+    const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
+    let outcome
+    let text = ''
+    child.stderr.on('data', (data) => (text += data))
+    child.on('message', (message) => (outcome = message))
+    child.on('exit', (code, signal) => {
+      clearTimeout(timer)
+      resolve(outcome ?? { failure: text.split('\n').find((line) => /error|abort|exception/i.test(line))?.trim() ?? `ended with ${signal ?? code}` })
+    })
+  })
+}
+
+async function inChromium(body) {
+  const { chromium } = await import('playwright-core')
+  const server = await serveFolder(folder, { policy: null, isolated: true })
+  const browser = await chromium.launch({ executablePath: findChromium(), args: CHROMIUM_FLAGS })
+  try {
+    await body(() => browser.newPage().then(async (page) => (await page.goto(server.address), page)), `Chromium ${browser.version()}`)
+  } finally {
+    await browser.close()
+    await server.close()
+  }
+}
+
+async function runInPage(newPage, name, tokens) {
+  const page = await newPage()
+  try {
+    await page.waitForFunction(() => globalThis.measurePeer !== undefined)
+    const run = page.evaluate(([contender, shape]) => globalThis.measurePeer(contender, shape), [name, { tokens, heads: HEADS, headSize: HEAD_SIZE }])
+    const late = new Promise((resolve) => setTimeout(() => resolve({ failure: `took more than ${TIMEOUT_MS / 1000} s` }), TIMEOUT_MS).unref())
+    return await Promise.race([run.catch((error) => ({ failure: error.message.split('\n')[0] })), late])
+  } finally {
+    await page.close()
+  }
+}
+
+async function writeReports() {
+  await writeFile(`${folder}/results.json`, JSON.stringify({ machine, results }, null, 2))
+  for (const [where, result] of Object.entries(results)) {
+    const { plot, markdown } = peerReport(result)
+    await writeFile(`${folder}/${where}.svg`, plot)
+    if (!values.write) continue
+    await writeFile(`docs/peers-${where}.svg`, plot)
+    await replaceBetween('README.md', `<!-- peers:${where} -->`, markdown)
+  }
+  if (values.write) await writeFile('docs/peers.json', JSON.stringify({ machine, results }, null, 2) + '\n')
+  console.log('written to build/bench-peers')
+}
+
+/** Puts text between two marks of a file; leaves a file without them alone. */
+async function replaceBetween(file, mark, text) {
+  const [before, , after] = (await readFile(file, 'utf8')).split(mark)
+  if (after !== undefined) await writeFile(file, `${before}${mark}\n${text}\n${mark}${after}`)
+}
