@@ -32,6 +32,12 @@ export const FLAG_SOFTCAP = 32
 export const FLAG_ALIBI = 64
 export const FLAG_DROPOUT = 128
 export const FLAG_STATISTICS = 256
+/** Keys, values lie row-major, for a task of up to FEW_ROWS rows; else packed as score-group.ts and value-group.ts say. */
+export const FLAG_ROW_MAJOR_KEYS = 512
+export const FLAG_ROW_MAJOR_VALUES = 1024
+
+/** Up to so many rows a task is computed row by row: with 8 queries in lanes, most would be idle. */
+export const FEW_ROWS = 4
 
 /** Sizes: rows ≤ TILE_ROWS, keys ≤ the block's rows, D, Dv. */
 export const P_PHASE = 0

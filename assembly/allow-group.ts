@@ -9,7 +9,7 @@ export const NONE = 0
 export const ALL = 1
 export const SOME = 2
 
-/** The keys that some query of the group may see, as `allowGroup` left them. */
+/** The keys that some query of the group may see, as `allowGroup` left them; `low` is a multiple of 4. */
 export let low: i32 = 0
 export let high: i32 = 0
 /** The queries that saw a key: bit r for query r. */
@@ -29,7 +29,7 @@ export function allowGroup(group: i32, whole: bool): i32 {
   const last = min(load<i32>(PARAMETERS, P_ROWS) - first, 8) - 1
   const lowest = load<i32>(PARAMETERS, P_LOW_BASE) + first
   const highest = load<i32>(PARAMETERS, P_HIGH_BASE) + first
-  low = max(lowest, 0)
+  low = max(lowest, 0) & ~3
   high = min(highest + last, limit)
   const active: u32 = (1 << (last + 1)) - 1
   seen = 0

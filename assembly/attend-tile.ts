@@ -1,5 +1,5 @@
 import {
-  FLAG_ALIBI, FLAG_BIAS, FLAG_DROPOUT, FLAG_EXTREME_SCORES, FLAG_EXTREME_VALUES, FLAG_SOFTCAP, FLAG_STATISTICS, P_ALIBI_SLOPE,
+  FEW_ROWS, FLAG_ALIBI, FLAG_BIAS, FLAG_DROPOUT, FLAG_EXTREME_SCORES, FLAG_EXTREME_VALUES, FLAG_ROW_MAJOR_KEYS, FLAG_ROW_MAJOR_VALUES, FLAG_SOFTCAP, FLAG_STATISTICS, P_ALIBI_SLOPE,
   P_ALLOW, P_BIAS, P_BIAS_LANES, P_BIAS_STRIDE, P_BLOCK_START, P_FLAGS, P_HEAD_SIZE, P_KEY, P_KEYS, P_OUTPUT, P_PHASE,
   P_POSITION, P_QUERY, P_ROWS, P_ROWS_OUT, P_ROWS_STRIDE, P_SCALE, P_SCORES, P_SOFTCAP, P_STATE, P_VALUE, P_VALUE_SIZE, P_VECTORS,
   PARAMETERS, PHASE_CHUNKED, PHASE_SCORES, PHASE_VALUES, PHASE_WEIGHTS, STATE_BYTES, STATE_SEEN,
@@ -14,9 +14,6 @@ import { scoreGroup } from './score-group'
 import { normaliseGroup, softmaxGroup, softmaxStatisticsGroup } from './softmax-group'
 import { transformGroup } from './transform-group'
 import { valueGroup, valueGroupExtreme } from './value-group'
-
-/** Up to so many rows a group is computed row by row: with 8 queries in lanes, most would be idle. */
-const FEW_ROWS: i32 = 4
 
 /**
  * One tile of attention: up to 64 queries in groups of 8 against one key block, by the parameter block (abi.ts):
@@ -116,9 +113,8 @@ function scoreKeys(group: i32, allow: usize): bool {
   const query = load<usize>(PARAMETERS, P_QUERY) + <usize>group * (<usize>headSize << 5)
   const key = load<usize>(PARAMETERS, P_KEY) + (<usize>low * <usize>headSize << 2)
   const keys = high - low
-  const rows = rowsOf(group)
-  if (rows > FEW_ROWS) scoreGroup(query, key, scores, keys, headSize, largest)
-  else scoreRows(query, key, scores, keys, headSize, rows, largest)
+  if (flags & FLAG_ROW_MAJOR_KEYS) scoreRows(query, key, scores, keys, headSize, load<i32>(PARAMETERS, P_ROWS), largest)
+  else scoreGroup(query, key, scores, keys, headSize, largest)
   const general = flags & (FLAG_SOFTCAP | FLAG_BIAS | FLAG_ALIBI)
   if (general) {
     const bias = load<usize>(PARAMETERS, P_BIAS_LANES) + (<usize>low << 5)
@@ -139,25 +135,26 @@ function softmaxKeys(group: i32, limited: bool): void {
     const position = load<i32>(PARAMETERS, P_POSITION) + (group << 3)
     softmaxStatisticsGroup(scores, high - low, state, largest, largest + 32, low, load<i32>(PARAMETERS, P_BLOCK_START), position)
   } else {
-    softmaxGroup(scores, high - low, state, largest, largest + 32, limited, rowsOf(group) > FEW_ROWS ? 32 : 16)
+    softmaxGroup(scores, high - low, state, largest, largest + 32, limited, load<i32>(PARAMETERS, P_ROWS) > FEW_ROWS ? 32 : 16)
   }
-}
-
-/** Rows of the tile in a group: 8 but for the last. */
-function rowsOf(group: i32): i32 {
-  return min(load<i32>(PARAMETERS, P_ROWS) - (group << 3), 8)
 }
 
 /** Adds the weights' values to the output; with extreme values only where the allow bytes say so. */
 function valueKeys(group: i32, allow: usize, flags: i32): void {
   const scores = load<usize>(PARAMETERS, P_SCORES)
   const valueSize = load<i32>(PARAMETERS, P_VALUE_SIZE)
-  const value = load<usize>(PARAMETERS, P_VALUE) + (<usize>low * <usize>valueSize << 2)
-  const output = load<usize>(PARAMETERS, P_OUTPUT) + <usize>group * (<usize>valueSize << 5)
+  const value = load<usize>(PARAMETERS, P_VALUE)
+  const output = load<usize>(PARAMETERS, P_OUTPUT) + <usize>group * (<usize>((valueSize + 3) & ~3) << 5)
   const rescale = load<usize>(PARAMETERS, P_VECTORS) + 32
-  if (flags & FLAG_EXTREME_VALUES) valueGroupExtreme(scores, value, output, allow + <usize>low, high - low, valueSize, rescale)
-  else if (rowsOf(group) > FEW_ROWS) valueGroup(scores, value, output, high - low, valueSize, rescale)
-  else valueRows(scores, value, output, high - low, valueSize, rowsOf(group), rescale)
+  if (flags & FLAG_ROW_MAJOR_VALUES) {
+    const row = value + (<usize>low * <usize>valueSize << 2)
+    valueRows(scores, row, output, high - low, valueSize, load<i32>(PARAMETERS, P_ROWS), rescale)
+    return
+  }
+  const quad = load<usize>(PARAMETERS, P_KEYS) << 4
+  const first = value + (<usize>low << 4)
+  if (flags & FLAG_EXTREME_VALUES) valueGroupExtreme(scores, first, quad, output, allow + <usize>low, high - low, valueSize, rescale)
+  else valueGroup(scores, first, quad, output, high - low, valueSize, rescale)
 }
 
 /** 0 for keys that a query may not see: a sum that is 0 or NaN made them NaN too. */

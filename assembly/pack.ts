@@ -37,6 +37,48 @@ export function packLanes(from: usize, stride: i32, to: usize, rows: i32, width:
   }
 }
 
+/** to[⌊j/4⌋][c][j mod 4] = from[j][c] for a block of keys [keys][D]; keys that fill the last four up become 0. */
+export function packKeys(from: usize, to: usize, keys: i32, headSize: i32): void {
+  const stride = <usize>headSize << 2
+  for (; keys > 0; keys -= 4, from += stride << 2) {
+    const b = keys > 1 ? from + stride : from
+    const c = keys > 2 ? b + stride : from
+    const d = keys > 3 ? c + stride : from
+    const lanes = keys > 3 ? i32x4.splat(-1) : lowLanes((1 << keys) - 1)
+    let at: usize = 0
+    for (const fours = stride & ~15; at < fours; at += 16, to += 64) {
+      const x0 = v128.load(from + at), x1 = v128.load(b + at), x2 = v128.load(c + at), x3 = v128.load(d + at)
+      const y0 = v128.shuffle<f32>(x0, x1, 0, 4, 1, 5), y1 = v128.shuffle<f32>(x0, x1, 2, 6, 3, 7)
+      const y2 = v128.shuffle<f32>(x2, x3, 0, 4, 1, 5), y3 = v128.shuffle<f32>(x2, x3, 2, 6, 3, 7)
+      v128.store(to, v128.and(v128.shuffle<f32>(y0, y2, 0, 1, 4, 5), lanes))
+      v128.store(to, v128.and(v128.shuffle<f32>(y0, y2, 2, 3, 6, 7), lanes), 16)
+      v128.store(to, v128.and(v128.shuffle<f32>(y1, y3, 0, 1, 4, 5), lanes), 32)
+      v128.store(to, v128.and(v128.shuffle<f32>(y1, y3, 2, 3, 6, 7), lanes), 48)
+    }
+    for (; at < stride; at += 4, to += 16) {
+      const x = f32x4(load<f32>(from + at), load<f32>(b + at), load<f32>(c + at), load<f32>(d + at))
+      v128.store(to, v128.and(x, lanes))
+    }
+  }
+}
+
+/** to[⌊c/4⌋][j][c mod 4] = from[j][c] for a block of values [keys][Dv]; columns that fill the last four up become 0. */
+export function packValues(from: usize, to: usize, keys: i32, valueSize: i32): void {
+  const quad = <usize>keys << 4
+  for (; keys > 0; keys--, to += 16) {
+    let at = to
+    let columns = valueSize
+    for (; columns >= 4; columns -= 4, at += quad, from += 16) v128.store(at, v128.load(from))
+    if (columns > 0) {
+      let x = v128.load32_zero(from)
+      if (columns > 1) x = v128.load_lane<f32>(from, x, 1, 4)
+      if (columns > 2) x = v128.load_lane<f32>(from, x, 2, 8)
+      v128.store(at, x)
+      from += <usize>columns << 2
+    }
+  }
+}
+
 /** Lanes 4 … 7 of a group without such rows. */
 function clearUpper(to: usize, width: i32): void {
   for (const end = to + (<usize>width << 5); to < end; to += 32) v128.store(to, i32x4.splat(0), 16)
@@ -69,7 +111,7 @@ export function unpackLanes(from: usize, to: usize, stride: i32, width: i32): vo
 
 /** The state and output of rows that have seen no key yet. */
 export function resetGroups(state: usize, output: usize, groups: i32, valueSize: i32): void {
-  memory.fill(output, 0, <usize>groups * (<usize>valueSize << 5))
+  memory.fill(output, 0, <usize>groups * (<usize>((valueSize + 3) & ~3) << 5))
   for (let g = 0; g < groups; g++, state += STATE_BYTES) {
     memory.fill(state, 0, STATE_BYTES)
     for (let half: usize = 0; half < 32; half += 16) {
@@ -83,11 +125,13 @@ export function resetGroups(state: usize, output: usize, groups: i32, valueSize:
  * rows[8g + r][c] = output[g][c][r]·keepScale/sum[r] + 0, and 0 for rows that saw no key. Adding 0 turns −0 into 0: which of
  * the two an unfinished row holds depends on how many blocks it met.
  *
+ * @param output [groups][Dv, rounded up to 4][8]
  * @param inverse whether to divide by the sum; in standard mode the weights are divided already
  * @param to [8·groups][Dv], row-major
  */
 export function finaliseGroups(output: usize, state: usize, to: usize, groups: i32, valueSize: i32, keepScale: f32, inverse: bool): void {
-  for (let g = 0; g < groups; g++, state += STATE_BYTES, output += <usize>valueSize << 5, to += <usize>valueSize << 5) {
+  const step = <usize>((valueSize + 3) & ~3) << 5
+  for (let g = 0; g < groups; g++, state += STATE_BYTES, output += step, to += <usize>valueSize << 5) {
     const bits = load<u32>(state, STATE_SEEN)
     const scale = f32x4.splat(keepScale)
     const by0 = inverse ? f32x4.div(scale, v128.load(state, STATE_SUM)) : scale

@@ -1,4 +1,5 @@
 import { ARENA_START, GROUP_ROWS, STATE_BYTES, TILE_ROWS } from '../../assembly/abi.ts'
+import { roundUp } from '../core/integers.ts'
 
 const PAGE_BYTES = 65536
 /** An arena for head sizes up to 256: enough for 1024 rows at 128, constant so that lanes do not grow between calls. */
@@ -27,12 +28,14 @@ export interface AttentionArena {
   readonly querySegments: number
   /** [TILE_ROWS][max(D, Dv, blockRows)]: row-major queries, outputs, scores or weights of a tile */
   readonly transfer: number
-  /** [blockRows][D] and [blockRows][Dv] */
+  /** [blockRows][max(D, Dv)]: a block as it was copied in, before it is packed */
+  readonly raw: number
+  /** [blockRows][D] and [blockRows][Dv rounded up to 4] */
   readonly key: number
   readonly value: number
   /** STATE_BYTES for each 8 of `rows` */
   readonly state: number
-  /** [rows / 8][D][8] and [rows / 8][Dv][8] */
+  /** [rows / 8][D][8] and [rows / 8][Dv rounded up to 4][8] */
   readonly query: number
   readonly output: number
   /** of the whole memory: a multiple of 64 KiB */
@@ -69,10 +72,11 @@ export function attentionArena(headSize: number, valueSize: number): AttentionAr
 
 function layOut(headSize: number, valueSize: number, rows: number) {
   const blockRows = keyBlockRows(headSize, valueSize)
+  const paddedValue = roundUp(valueSize, 4)
   let end = ARENA_START
   const take = (bytes: number): number => {
     const start = end
-    end += Math.ceil(bytes / 16) * 16
+    end += roundUp(bytes, 16)
     return start
   }
   const places = {
@@ -85,12 +89,13 @@ function layOut(headSize: number, valueSize: number, rows: number) {
     bias: take(TILE_ROWS * blockRows * 4),
     keySegments: take(blockRows * 4),
     transfer: take(TILE_ROWS * Math.max(headSize, valueSize, blockRows) * 4),
+    raw: take(blockRows * Math.max(headSize, valueSize) * 4),
     key: take(blockRows * headSize * 4),
-    value: take(blockRows * valueSize * 4),
+    value: take(blockRows * paddedValue * 4),
     querySegments: take(rows * 4),
     state: take((rows / GROUP_ROWS) * STATE_BYTES),
     query: take(rows * headSize * 4),
-    output: take(rows * valueSize * 4),
+    output: take(rows * paddedValue * 4),
   }
   return { ...places, end }
 }

@@ -1,4 +1,5 @@
 import { describe, test } from 'vitest'
+import { Random } from '../support/random.ts'
 import { inputsOf, peakedInputs, type Sizes } from './attention-cases.ts'
 import { expectLane } from './expect-lane.ts'
 import { binaries } from './kernel-lane.ts'
@@ -27,6 +28,14 @@ describe.each(binaries)('%s', (binary) => {
       for (const D of [72, 130, 257]) await expectLane(peakedInputs({ M: 20, N: 140, D, Dv: 9 }, D), {}, { binary, mode })
       await expectLane(peakedInputs({ M: 9, N: 70, D: 3, Dv: 300 }, 3), {}, { binary, mode })
     })
+  })
+
+  test('tasks of up to 4 rows: keys and columns in lanes, 16 keys and 32 columns at once', async () => {
+    const random = new Random(17)
+    for (let round = 0; round < 60; round++) {
+      const sizes = { M: random.integer(1, 4), N: random.integer(1, random.pick([10, 40, 290])), D: random.integer(1, random.pick([9, 40])), Dv: random.integer(1, random.pick([9, 70])) }
+      await expectLane(inputsOf(sizes, round), random.pick([{}, { causal: true, queryOffset: 20 }, { window: { before: 9, after: 2 } }]), { binary, weightRows: [0] })
+    }
   })
 
   test('a head size that needs a larger arena, and small ones after it', async () => {

@@ -7,6 +7,8 @@ export interface Kernels {
   packLanes(from: number, stride: number, to: number, rows: number, width: number, step: number, factor: number): void
   resetGroups(state: number, output: number, groups: number, valueSize: number): void
   finaliseGroups(output: number, state: number, to: number, groups: number, valueSize: number, keepScale: number, inverse: boolean): void
+  packKeys(from: number, to: number, keys: number, headSize: number): void
+  packValues(from: number, to: number, keys: number, valueSize: number): void
   hasExtremes(from: number, count: number): number
 }
 

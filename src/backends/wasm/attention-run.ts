@@ -1,4 +1,5 @@
 import { PHASE_CHUNKED, PHASE_SCORES, PHASE_VALUES, PHASE_WEIGHTS, P_PHASE } from '../../../assembly/abi.ts'
+import { roundUp } from '../../core/integers.ts'
 import type { AttentionArena } from '../../plan/arena.ts'
 import type { AttentionTask, AttentionTaskResult } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
@@ -121,7 +122,7 @@ export class AttentionRun {
     const { arena, layout, task, task: { settings: { valueSize, standard } } } = this
     for (const { row, rows } of tiles) {
       const state = queries.stateOf(row)
-      const output = layout.output + row * valueSize * 4
+      const output = layout.output + row * roundUp(valueSize, 4) * 4
       arena.kernels.finaliseGroups(output, state, layout.transfer, Math.ceil(rows / 8), valueSize, keepScaleOf(task), !standard)
       this.#results.takeOutput(arena, layout.transfer, passStart + row, rows)
       this.#results.takeRows(arena, state, passStart + row, rows)

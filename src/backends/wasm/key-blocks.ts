@@ -1,4 +1,6 @@
-import { FLAG_EXTREME_SCORES, FLAG_EXTREME_VALUES, P_BLOCK_START, P_COUNTER_KEY, P_KEYS } from '../../../assembly/abi.ts'
+import {
+  FEW_ROWS, FLAG_EXTREME_SCORES, FLAG_EXTREME_VALUES, FLAG_ROW_MAJOR_KEYS, FLAG_ROW_MAJOR_VALUES, P_BLOCK_START, P_COUNTER_KEY, P_KEYS,
+} from '../../../assembly/abi.ts'
 import type { AttentionArena } from '../../plan/arena.ts'
 import type { AttentionTask } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
@@ -10,7 +12,7 @@ import { segmentRange, type SegmentRange } from './visibility.ts'
 export interface KeyBlock {
   readonly start: number
   readonly keys: number
-  /** FLAG_EXTREME_… of what was loaded */
+  /** FLAG_EXTREME_… and FLAG_ROW_MAJOR_… of what was loaded */
   flags: number
   readonly segments: SegmentRange | undefined
 }
@@ -46,17 +48,28 @@ export class KeyBlocks {
   }
 
   loadKeys(block: KeyBlock): void {
-    const { key, settings: { headSize } } = this.task
-    if (this.#load(this.layout.key, key, block, headSize)) block.flags |= FLAG_EXTREME_SCORES
+    const { arena: { kernels }, layout, task: { key, rows, settings: { headSize } } } = this
+    const few = rows <= FEW_ROWS
+    if (this.#copy(few ? layout.key : layout.raw, key, block, headSize)) block.flags |= FLAG_EXTREME_SCORES
+    if (few) block.flags |= FLAG_ROW_MAJOR_KEYS
+    else kernels.packKeys(layout.raw, layout.key, block.keys, headSize)
   }
 
   loadValues(block: KeyBlock): void {
-    const { value, settings: { valueSize } } = this.task
-    if (this.#load(this.layout.value, value, block, valueSize)) block.flags |= FLAG_EXTREME_VALUES
+    const { arena: { kernels }, layout, task: { value, rows, settings: { valueSize } } } = this
+    const few = rows <= FEW_ROWS
+    const extreme = this.#copy(few ? layout.value : layout.raw, value, block, valueSize)
+    if (extreme) block.flags |= FLAG_EXTREME_VALUES
+    if (few && !extreme) {
+      block.flags |= FLAG_ROW_MAJOR_VALUES
+      return
+    }
+    if (few) this.#copy(layout.raw, value, block, valueSize)
+    kernels.packValues(layout.raw, layout.value, block.keys, valueSize)
   }
 
-  /** Returns whether the rows hold NaN, an infinity or a very large number. */
-  #load(at: number, slice: AttentionTask['key'], { start, keys }: KeyBlock, width: number): boolean {
+  /** Rows to byte `at`. Returns whether they hold NaN, an infinity or a very large number. */
+  #copy(at: number, slice: AttentionTask['key'], { start, keys }: KeyBlock, width: number): boolean {
     copyIn(this.arena.floats, at >> 2, width, this.context.array(slice.array) as Float32Array, slice, start, keys, 0, width)
     return this.arena.kernels.hasExtremes(at, keys * width) !== 0
   }

@@ -2,6 +2,7 @@ import {
   FLAG_BIAS, FLAG_EXTREME_SCORES, FLAG_MASK, P_BIAS, P_BIAS_STRIDE, P_COUNTER_ROW, P_FLAGS, P_HIGH_BASE, P_KEY_LIMIT, P_LOW_BASE,
   P_MASK, P_MASK_STRIDE, P_OUTPUT, P_POSITION, P_QUERY, P_QUERY_SEGMENTS, P_ROWS, P_STATE, STATE_BYTES, TILE_ROWS,
 } from '../../../assembly/abi.ts'
+import { roundUp } from '../../core/integers.ts'
 import type { AttentionArena } from '../../plan/arena.ts'
 import type { AttentionTask } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
@@ -75,7 +76,7 @@ export class QueryTiles {
     arena.setInteger(P_KEY_LIMIT, band.limit)
     arena.setInteger(P_POSITION, band.position)
     arena.setInteger(P_QUERY, layout.query + row * headSize * 4)
-    arena.setInteger(P_OUTPUT, layout.output + row * valueSize * 4)
+    arena.setInteger(P_OUTPUT, layout.output + row * roundUp(valueSize, 4) * 4)
     arena.setInteger(P_STATE, this.stateOf(row))
     arena.setInteger(P_QUERY_SEGMENTS, layout.querySegments + row * 4)
     arena.setInteger(P_COUNTER_ROW, rowStart + passStart + row)
