@@ -60,6 +60,12 @@ describe.skipIf(skipReason(found) !== undefined)('attention in WGSL', () => {
     }
   })
 
+  test('the lowest key wins a tie, across workgroups and passes too', async () => {
+    const { results, maxIndex } = await runCall(backend, inputsOf({ B: 1, H: 1, M: 4, N: 3000, D: 4 }), { scale: 0, window: { after: 2999 }, queryOffset: 5 })
+    expect([...maxIndex]).toEqual([0, 0, 0, 0])
+    expect(results[0]?.maxWeight?.[0]).toBeCloseTo(1 / 3000, 8)
+  })
+
   test('a value wider than a workgroup accumulates', async () => {
     const random = new Random(8)
     const inputs = { query: normalTensor(random, [40, 20]), key: normalTensor(random, [50, 20]), value: normalTensor(random, [50, 300]) }
