@@ -21,11 +21,11 @@ function soon(mostMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, random.uniform() * mostMs))
 }
 
-test(`a random worker is killed at a random time: the right bits or WorkerLostError (${heavy ? 300 : 25} runs)`, async () => {
+test(`a random worker is killed at a random time: the right bits or WorkerLostError (${heavy ? 300 : 12} runs)`, async () => {
   const expected = await expectedBits()
   const durationMs = await withRuntime({ workers: 2 }, async (runtime) => (await runtime.attention(call, options)).report.elapsedMs)
   const outcomes = { right: 0, retried: 0, lost: 0 }
-  for (let run = 0; run < (heavy ? 300 : 25); run++) {
+  for (let run = 0; run < (heavy ? 300 : 12); run++) {
     const crew = new WorkerCrew()
     const runtime = await createRuntime({ workers: 2, sharedMemory: run % 2 === 0 ? 'auto' : 'never', workerFactory: crew.workerFactory })
     const pending = runtime.attention(call, options).then(
