@@ -26,7 +26,7 @@ const { values } = parseArgs({
 })
 const sizes = (values.sizes ?? (values.quick ? '256' : '512,1024,2048,4096,8192')).split(',').map(Number)
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
-const [HEADS, HEAD_SIZE, TIMEOUT_MS] = [8, 64, 180_000]
+const [HEADS, HEAD_SIZE, TIMEOUT_MS] = [8, 64, 90_000]
 const PEERS = ['onnxruntime-web@1.30', 'onnxruntime-node@1.30', '@jax-js/jax@0.1.25']
 const folder = path.resolve('build/bench-peers')
 const peersFolder = path.resolve('build/peers')
@@ -41,7 +41,7 @@ const results = {}
 if (values.only !== 'chromium') results.node = await measureAll(`Node ${process.versions.node}`, contendersFor('node', !values.quick), runInNode)
 if (values.only !== 'node') {
   if (findChromium() === undefined) console.log('Chromium: not measured, there is none on the PATH (apt-get install chromium)')
-  else await inChromium(async (page, version) => (results.chromium = await measureAll(version, contendersFor('chromium', !values.quick), (name, tokens) => runInPage(page, name, tokens))))
+  else await inChromium(async (run, version) => (results.chromium = await measureAll(version, contendersFor('chromium', !values.quick), run)))
 }
 const machine = { processor: cpus()[0]?.model, cores: cpus().length, platform: `${process.platform} ${process.arch}` }
 await writeReports()
@@ -111,27 +111,34 @@ function runInNode(name, tokens) {
   })
 }
 
+/** Each measurement gets a browser of its own: a contender that runs out of memory may take its browser with it. */
 async function inChromium(body) {
   const { chromium } = await import('playwright-core')
   const server = await serveFolder(folder, { policy: null, isolated: true })
-  const browser = await chromium.launch({ executablePath: findChromium(), args: CHROMIUM_FLAGS })
+  const launch = () => chromium.launch({ executablePath: findChromium(), args: CHROMIUM_FLAGS })
   try {
-    await body(() => browser.newPage().then(async (page) => (await page.goto(server.address), page)), `Chromium ${browser.version()}`)
-  } finally {
+    const browser = await launch()
+    const version = `Chromium ${browser.version()}`
     await browser.close()
+    await body((name, tokens) => runInBrowser(launch, server.address, name, tokens), version)
+  } finally {
     await server.close()
   }
 }
 
-async function runInPage(newPage, name, tokens) {
-  const page = await newPage()
+async function runInBrowser(launch, address, name, tokens) {
+  const browser = await launch()
   try {
+    const page = await browser.newPage()
+    await page.goto(address)
     await page.waitForFunction(() => globalThis.measurePeer !== undefined)
     const run = page.evaluate(([contender, shape]) => globalThis.measurePeer(contender, shape), [name, { tokens, heads: HEADS, headSize: HEAD_SIZE }])
     const late = new Promise((resolve) => setTimeout(() => resolve({ failure: `took more than ${TIMEOUT_MS / 1000} s` }), TIMEOUT_MS).unref())
-    return await Promise.race([run.catch((error) => ({ failure: error.message.split('\n')[0] })), late])
+    return await Promise.race([run, late])
+  } catch (error) {
+    return { failure: error.message.split('\n')[0] }
   } finally {
-    await page.close()
+    await browser.close().catch(() => undefined)
   }
 }
 

@@ -1,3 +1,6 @@
+import type * as TfjsWasm from '@tensorflow/tfjs-backend-wasm'
+import type * as Tfjs from '@tensorflow/tfjs-core'
+import type * as Heddle from 'heddle'
 import { oneNodeModel } from '../kernels/onnx-model.ts'
 
 /** Self-attention of one batch: H heads of D over n tokens, no mask. Rows lie as [n, H, D]. */
@@ -39,10 +42,8 @@ export const CONTENDERS: readonly Contender[] = [
   { name: 'onnxruntime-node, 1 thread', needs: 'onnxruntime-node', where: 'node', prepare: (shape, data, packages) => onnxruntime(shape, data, packages, 'onnxruntime-node') },
 ]
 
-type Heddle = typeof import('heddle')
-
 async function heddle({ tokens, heads, headSize }: PeerShape, data: PeerData, packages: Packages, workers: number | 'auto'): Promise<Run> {
-  const { createRuntime } = (await packages.load('heddle')) as Heddle
+  const { createRuntime } = (await packages.load('heddle')) as typeof Heddle
   const runtime = await createRuntime({ workers, backend: 'wasm' })
   const shared = (from: Float32Array) => {
     const tensor = runtime.tensor([1, tokens, heads * headSize])
@@ -84,13 +85,10 @@ async function onnxruntime({ tokens, heads, headSize }: PeerShape, data: PeerDat
   }
 }
 
-type Tfjs = typeof import('@tensorflow/tfjs-core')
-type TfjsWasm = typeof import('@tensorflow/tfjs-backend-wasm')
-
 /** tfjs has no fused attention: two products with a softmax between, as its users write it; on one thread. */
 async function tfjs({ tokens, heads, headSize }: PeerShape, data: PeerData, packages: Packages): Promise<Run> {
-  const tf = (await packages.load('@tensorflow/tfjs-core')) as Tfjs
-  const wasm = (await packages.load('@tensorflow/tfjs-backend-wasm')) as TfjsWasm
+  const tf = (await packages.load('@tensorflow/tfjs-core')) as typeof Tfjs
+  const wasm = (await packages.load('@tensorflow/tfjs-backend-wasm')) as typeof TfjsWasm
   wasm.setWasmPaths(packages.address('@tensorflow/tfjs-backend-wasm'))
   wasm.setThreadsCount(1)
   await tf.setBackend('wasm')
@@ -111,8 +109,8 @@ async function tfjs({ tokens, heads, headSize }: PeerShape, data: PeerData, pack
 interface Jax {
   readonly numpy: { array(data: Float32Array): { reshape(shape: number[]): JaxArray } }
   readonly nn: { dotProductAttention(query: JaxArray, key: JaxArray, value: JaxArray): { data(): Promise<Float32Array> } }
-  init(device: 'wasm'): Promise<unknown>
-  defaultDevice(device: 'wasm'): unknown
+  readonly init: (device: 'wasm') => Promise<unknown>
+  readonly defaultDevice: (device: 'wasm') => unknown
 }
 
 interface JaxArray {
