@@ -13,7 +13,7 @@ afterAll(() => rm(folder, { recursive: true }))
 
 describe('heddle bench', () => {
   it('times both modes in the cases that were asked for, after a check of each answer', async () => {
-    const args = ['bench', '--tokens', '96,200', '--heads', '2', '--head-size', '16', '--workers', '0,1', '--case-seconds', '0.01', '--json']
+    const args = ['bench', '--tokens', '96,200', '--heads', '2', '--head-size', '16', '--workers', '0,1', '--case-seconds', '0.1', '--json']
     const { status, out, err } = await heddle(args, { cwd: folder })
     expect(status).toBe(0)
     expect(err).toContain('standard')
