@@ -121,8 +121,9 @@ function scoreKeys(group: i32, allow: usize): bool {
     const position = load<i32>(PARAMETERS, P_POSITION) + (group << 3)
     transformGroup(scores, keys, flags, load<f32>(PARAMETERS, P_SCALE), load<f32>(PARAMETERS, P_SOFTCAP), bias, load<f32>(PARAMETERS, P_ALIBI_SLOPE), low, position)
   }
-  if (!allow && !general && !(flags & FLAG_EXTREME_SCORES)) return false
-  limitGroup(scores, keys, allow ? allow + <usize>low : 0, largest)
+  const wild = general != 0 || (flags & FLAG_EXTREME_SCORES) != 0
+  if (!allow && !wild) return false
+  limitGroup(scores, keys, allow ? allow + <usize>low : 0, largest, wild)
   return true
 }
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { createWasmBackend } from '../../src/backends/wasm/engine.ts'
-import type { AttentionTask } from '../../src/protocol/task.ts'
+import type { AttentionTask, TaskArray } from '../../src/protocol/task.ts'
 import { oneNodeModel } from './onnx-model.ts'
 
 /** Self-attention of H heads over n tokens, [1, H, n, D] each. */
@@ -33,17 +33,27 @@ export function randomData({ heads, queries, tokens, headSize }: Shape): Data {
   return { query: fill(heads * queries * headSize), key: fill(heads * tokens * headSize), value: fill(heads * tokens * headSize) }
 }
 
-/** The engine alone, on this thread, in tasks of up to `chunkRows` rows. */
-export function heddle(variant: 'simd' | 'relaxed', shape: Shape, { query, key, value }: Data, chunkRows = 1024, extra: Partial<AttentionTask> = {}): Contender {
+export interface EngineCall {
+  /** rows of a task, 1024 by default */
+  readonly chunkRows?: number
+  readonly task?: Partial<AttentionTask> | undefined
+  readonly settings?: Partial<AttentionTask['settings']> | undefined
+  /** attached under ids from 4 on */
+  readonly arrays?: readonly TaskArray[]
+}
+
+/** The engine alone, on this thread. */
+export function heddle(variant: 'simd' | 'relaxed', shape: Shape, { query, key, value }: Data, call: EngineCall = {}): Contender {
+  const { chunkRows = 1024 } = call
   const module = new WebAssembly.Module(readFileSync(`build/heddle-${variant}.wasm`))
   const backend = createWasmBackend(module)
   const { heads, queries, tokens, headSize, causal } = shape
   const output = new Float32Array(heads * queries * headSize)
-  const arrays = [query, key, value, output]
-  const context = { array: (id: number) => arrays[id] as Float32Array, pace: () => undefined }
+  const arrays = [query, key, value, output, ...(call.arrays ?? [])]
+  const context = { array: (id: number) => arrays[id] as TaskArray, pace: () => undefined }
   const settings: AttentionTask['settings'] = {
     keys: tokens, headSize, valueSize: headSize, scale: 1 / Math.sqrt(headSize), softcap: 0, causal,
-    windowBefore: Infinity, windowAfter: Infinity, dropout: null, standard: false, ...extra.settings,
+    windowBefore: Infinity, windowAfter: Infinity, dropout: null, standard: false, ...call.settings,
   }
   const slice = (array: number, head: number, rows: number, row: number) => ({ array, offset: (head * rows + row) * headSize, rowStride: headSize })
   return {
@@ -54,7 +64,7 @@ export function heddle(variant: 'simd' | 'relaxed', shape: Shape, { query, key, 
           await backend.attention({
             kind: 'attention', batchHead: head, rowStart: row, rows: Math.min(chunkRows, queries - row), keyStart: 0, keyEnd: tokens,
             keyLength: tokens, queryOffset: tokens - queries, alibiSlope: 0, query: slice(0, head, queries, row), key: slice(1, head, tokens, 0),
-            value: slice(2, head, tokens, 0), output: slice(3, head, queries, row), ...extra, settings,
+            value: slice(2, head, tokens, 0), output: slice(3, head, queries, row), ...call.task, settings,
           }, context)
         }
       }

@@ -1,13 +1,14 @@
 import { heddle, onnxruntime, randomData, type Contender, type Shape } from './contenders.ts'
 import { copyBandwidth, peakGflops } from './peak.ts'
+import { interleave, median, numbersGiven } from './rounds.ts'
 
 /**
  * Speed of the attention kernel on this thread, beside the engine's peak and, where PEER names the dist folder of an
  * installed onnxruntime-web, beside that: interleaved rounds, the answers compared before anything is timed.
  *
- *   node scripts/bench-kernels.mjs [tokens] [head size] [rounds] [causal]
+ *   node scripts/bench-kernels.mjs attention [tokens] [head size] [rounds] [causal]
  */
-const [tokens = 2048, headSize = 64, rounds = 7] = process.argv.slice(2).filter((word) => /^\d/.test(word)).map(Number)
+const [tokens = 2048, headSize = 64, rounds = 7] = numbersGiven()
 const causal = process.argv.includes('causal')
 const queries = Number(process.env['QUERIES'] ?? tokens)
 const shape: Shape = { heads: Number(process.env['HEADS'] ?? 8), queries, tokens, headSize, causal }
@@ -20,14 +21,7 @@ const peer = process.env['PEER']
 if (peer !== undefined && !causal) contenders.push(await onnxruntime(peer, shape, data))
 
 await checkAgreement(contenders)
-const times = new Map<string, number[]>(contenders.map(({ name }) => [name, []]))
-for (let round = 0; round < rounds; round++) {
-  for (const contender of contenders) {
-    const start = performance.now()
-    await contender.run()
-    times.get(contender.name)?.push(performance.now() - start)
-  }
-}
+const times = await interleave(contenders, rounds)
 report()
 
 async function checkAgreement(all: readonly Contender[]): Promise<void> {
@@ -49,10 +43,6 @@ function report(): void {
     const share = name.startsWith('heddle') ? `, ${((100 * gflops(Math.min(...list))) / peak).toFixed(0)} % of the peak (best)` : ''
     console.log(`${name.padEnd(16)} median ${median(list).toFixed(2)} ms, best ${Math.min(...list).toFixed(2)} ms, ${gflops(median(list)).toFixed(1)} GFLOP/s (best ${gflops(Math.min(...list)).toFixed(1)})${share}, ${(slowest / median(list)).toFixed(2)} × the last`)
   }
-}
-
-function median(list: readonly number[]): number {
-  return [...list].sort((a, b) => a - b)[list.length >> 1] ?? NaN
 }
 
 function format(peak: { gflops: number; accumulators: number } | undefined): string {
