@@ -46,7 +46,15 @@ export function allowGroup(group: i32, whole: bool): i32 {
   if (flags & FLAG_MASK) maskBytes(first, last)
   else memory.fill(load<usize>(PARAMETERS, P_ALLOW) + <usize>low, 0xff, <usize>(high - low))
   if (banded || whole || flags & (FLAG_BIAS | FLAG_SEGMENTS)) narrow(first, lowest, highest, limit, flags)
+  if (!whole) trim()
   return summary(active)
+}
+
+/** Takes keys that nobody sees off both ends. */
+function trim(): void {
+  const allow = load<usize>(PARAMETERS, P_ALLOW)
+  while (high > low && !load<u8>(allow + <usize>high - 1)) high--
+  while (low + 4 <= high && !load<u32>(allow + <usize>low)) low += 4
 }
 
 /** Mask rows to bytes, 16 keys at a time: rows are staged with room to the next multiple of 16. */
