@@ -160,6 +160,17 @@ describe('WebGPU lanes', () => {
     expect(report.reproducible).toBe(false)
   })
 
+  test('two runtimes in one page, each with its own device', async () => {
+    const runtimes = await Promise.all([createRuntime({ backend: { webgpu: 1 } }), createRuntime({ backend: { webgpu: 1 } })])
+    const inputs = inputsOf(new Random(13))
+    const results = await Promise.all(runtimes.map((runtime) => runtime.attention(inputs, { causal: true })))
+    const [first, second] = results.map(({ output }) => bytesOf(output.data))
+    expect(first).toEqual(second)
+    await runtimes[0]?.close()
+    await expectOracle(runtimes[1], inputs, { causal: true }, webgpuTolerance)
+    await runtimes[1]?.close()
+  })
+
   test('next to a wasm lane: one result, and a NaN goes to wasm, reported', async () => {
     const runtime = await createRuntime({ backend: { webgpu: 1, wasm: 1 } })
     const inputs = inputsOf(new Random(12))

@@ -167,7 +167,7 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', () => {
     expect(output).toMatchOracle(attentionReference(inputsOf(shape)).output, webgpuTolerance)
   })
 
-  test.each(['before the task', 'between passes', 'after the last submit'])('a device lost %s: DeviceLost, nothing written', async (when) => {
+  test.each(['before the task', 'during an upload', 'between passes', 'after the last submit'])('a device lost %s: DeviceLost, nothing written', async (when) => {
     const gpuBackend = await open()
     const problem = normalise(inputsOf(shape), {})
     const output = new Float32Array(70 * 16).fill(7)
@@ -187,8 +187,12 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', () => {
         return done
       }
     }
-    const pace = when === 'between passes' ? lose : (): undefined => undefined
-    await expect(gpuBackend.attention(task, contextOf(arrays, pace))).rejects.toThrow(DeviceLost)
+    const context = contextOf(arrays, when === 'between passes' ? lose : (): undefined => undefined)
+    const array = (id: number) => {
+      if (when === 'during an upload') void lose()
+      return context.array(id)
+    }
+    await expect(gpuBackend.attention(task, { ...context, array })).rejects.toThrow(DeviceLost)
     expect(output.every((value) => value === 7)).toBe(true)
     await expect(gpuBackend.attention(task, contextOf(arrays))).rejects.toThrow(DeviceLost)
   })

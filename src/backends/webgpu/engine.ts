@@ -50,11 +50,12 @@ export async function createWebGpuBackend(gpu?: GPU, options: WebGpuOptions = {}
   }
 }
 
-/** A call on a lost device fails in many ways; what it means is the loss. */
+/** A call on a lost device fails in many ways, some of them before the loss is known; what it means is the loss. */
 async function withLoss<T>(gpu: GpuDevice, run: () => Promise<T>): Promise<T> {
   try {
     return await run()
   } catch (error) {
+    if (error instanceof Error && (error.name === 'AbortError' || error.name === 'OperationError')) await gpu.settleLoss()
     if (gpu.lost !== null && !(error instanceof DeviceLost)) throw gpu.lost
     throw error
   }

@@ -5,6 +5,9 @@ import { hostGpu } from './node-gpu.ts'
 import { adapterName, describeAdapter, isFallback, limitsOf, requestAdapter, WANTED_LIMITS, type GpuLimits, type WebGpuInfo } from './probe.ts'
 import { DeviceLost } from './signals.ts'
 
+/** A rejected map and the promise of the loss that caused it settle within this of each other. */
+const LOSS_SETTLES_MS = 100
+
 export interface GpuDeviceOptions {
   /** what tests use to make the device smaller than its adapter; values below the adapter's are kept to */
   readonly limits?: Partial<GpuLimits>
@@ -148,6 +151,14 @@ export class GpuDevice {
   /** Rejects with DeviceLost as soon as the device is lost: a lost device may leave other promises pending. */
   race<T>(promise: Promise<T>): Promise<T> {
     return Promise.race([promise, this.#loss])
+  }
+
+  /** Waits a moment for a loss that failed calls have announced. */
+  async settleLoss(): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const moment = new Promise<void>((resolve) => (timer = setTimeout(resolve, LOSS_SETTLES_MS)))
+    await Promise.race([moment, this.#loss.catch(() => undefined)])
+    clearTimeout(timer)
   }
 
   dispose(): void {
