@@ -75,20 +75,31 @@ export function heddle(variant: 'simd' | 'relaxed', shape: Shape, { query, key, 
 
 /** onnxruntime-web's MultiHeadAttention on one thread. @param folder of the installed package's dist */
 export async function onnxruntime(folder: string, { heads, queries, tokens, headSize }: Shape, { query, key, value }: Data): Promise<Contender> {
-  const runtime = (await import(`${folder}/ort.wasm.min.mjs`).catch(() => import(`${folder}/ort.min.mjs`))) as OnnxRuntime
-  runtime.env.wasm.numThreads = 1
   const size = heads * headSize
-  const model = oneNodeModel({
+  const run = await peerSession(folder, oneNodeModel({
     operation: 'MultiHeadAttention', domain: 'com.microsoft', attributes: { num_heads: heads },
     inputs: { query: [1, queries, size], key: [1, tokens, size], value: [1, tokens, size] }, output: [1, queries, size],
+  }), {
+    query: [headsLast(query, heads, queries, headSize), [1, queries, size]],
+    key: [headsLast(key, heads, tokens, headSize), [1, tokens, size]],
+    value: [headsLast(value, heads, tokens, headSize), [1, tokens, size]],
   })
+  return { name: 'onnxruntime-web', run: async () => headsFirst(await run(), heads, queries, headSize) }
+}
+
+/** onnxruntime-web's MatMul X·W on one thread, W [inSize, outSize] being ours transposed. */
+export async function onnxruntimeMatMul(folder: string, x: Float32Array, w: Float32Array, rows: number, inSize: number, outSize: number): Promise<Contender> {
+  const transposed = w.map((_, at) => w[(at % outSize) * inSize + Math.floor(at / outSize)] as number)
+  const model = oneNodeModel({ operation: 'MatMul', inputs: { x: [rows, inSize], w: [inSize, outSize] }, output: [rows, outSize] })
+  return { name: 'onnxruntime-web', run: await peerSession(folder, model, { x: [x, [rows, inSize]], w: [transposed, [inSize, outSize]] }) }
+}
+
+async function peerSession(folder: string, model: Uint8Array, inputs: Readonly<Record<string, readonly [Float32Array, readonly number[]]>>): Promise<() => Promise<Float32Array>> {
+  const runtime = (await import(`${folder}/ort.wasm.min.mjs`).catch(() => import(`${folder}/ort.min.mjs`))) as OnnxRuntime
+  runtime.env.wasm.numThreads = 1
   const session = await runtime.InferenceSession.create(model)
-  const feeds = {
-    query: new runtime.Tensor('float32', headsLast(query, heads, queries, headSize), [1, queries, size]),
-    key: new runtime.Tensor('float32', headsLast(key, heads, tokens, headSize), [1, tokens, size]),
-    value: new runtime.Tensor('float32', headsLast(value, heads, tokens, headSize), [1, tokens, size]),
-  }
-  return { name: 'onnxruntime-web', run: async () => headsFirst(((await session.run(feeds))['output'] as { data: Float32Array }).data, heads, queries, headSize) }
+  const feeds = Object.fromEntries(Object.entries(inputs).map(([name, [data, shape]]) => [name, new runtime.Tensor('float32', data, shape)]))
+  return async () => ((await session.run(feeds))['output'] as { data: Float32Array }).data
 }
 
 interface OnnxRuntime {

@@ -38,7 +38,7 @@ const cases: readonly { readonly name: string; readonly task?: Partial<Attention
 ]
 
 // One task of all rows, so that a row's place in the matrices is its place in the task.
-const contenders = cases.map(({ name, task, settings }) => ({ name, run: heddle(variant, shape, data, { chunkRows: tokens, task, settings, arrays: extra }).run }))
+const contenders = cases.map(({ name, task, settings }) => ({ ...heddle(variant, shape, data, { chunkRows: tokens, task, settings, arrays: extra }), name }))
 const times = await interleave(contenders, rounds + 1)
 const plain = median((times.get('plain') ?? []).slice(1))
 console.log(`n ${tokens}, D ${headSize}, ${variant}`)
