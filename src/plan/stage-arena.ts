@@ -22,9 +22,9 @@ export function residentWeightBytes({ outSize, inSize }: WeightShape): number {
   return roundUp(roundUp(outSize, PACKED_COLUMNS) * inSize * 4, ALIGNMENT_BYTES)
 }
 
-/** Bytes of a stage's registers: [STAGE_TILE_ROWS, width] each. */
-export function registerBytes(registers: readonly number[]): number {
-  return registers.reduce((sum, width) => sum + roundUp(STAGE_TILE_ROWS * width * 4, ALIGNMENT_BYTES), 0)
+/** Bytes of a stage's registers: [rows, width] each. */
+export function registerBytes(registers: readonly number[], rows: number = STAGE_TILE_ROWS): number {
+  return registers.reduce((sum, width) => sum + roundUp(rows * width * 4, ALIGNMENT_BYTES), 0)
 }
 
 /** The first byte that a lane may lay out. */

@@ -100,6 +100,23 @@ describe('attention layers', () => {
     }
   })
 
+  it('models that take turns on one runtime stay within their plans', async () => {
+    const turns = await createRuntime({ workers: 1 })
+    try {
+      const models = [[64, 3], [96, 1], [32, 5], [128, 2]].map(([modelDim = 0, layers = 0]) => new TransformerEncoder({ modelDim, heads: 4, layers, norm: 'pre' }))
+      const answers = new Map<TransformerEncoder, Float32Array>()
+      for (const layer of [...models, ...models, ...models.toReversed()]) {
+        const x = normalTensor(new Random(layer.modelDim), [1, 70, layer.modelDim])
+        const { output, report } = await layer.forward(x, { runtime: turns })
+        expect(report.memory.peakBytes).toBeLessThanOrEqual(report.memory.plannedBytes)
+        expect(output.data).toEqual(answers.get(layer) ?? output.data)
+        answers.set(layer, output.data)
+      }
+    } finally {
+      await turns.close()
+    }
+  })
+
   it('weights are evicted when the budget is too small for all of them, and the answer stays', async () => {
     const layer = new TransformerEncoder({ modelDim: 128, heads: 4, feedForwardDim: 512, layers: 4 })
     const x = normalTensor(random, [64, 128])

@@ -17,8 +17,32 @@ export class ResidentWeights {
 
   constructor(private readonly memory: StageMemory) {}
 
-  /** Drops older versions of what is needed, and, while all of it together is over the limit, what is not needed. */
-  makeRoom(needed: readonly ResidentWeight[], limitBytes: number): void {
+  /**
+   * Addresses of a stage's weights, in their order; packs those that are not there. Others go, the least recently used first,
+   * where all of them together are over the limit. Where room is there but in pieces, all is dropped and packed anew.
+   *
+   * @param limits `weightBytes` in all; the memory grows past `memoryBytes` only where one stage alone needs it
+   * @param scratch address of room for a few raw rows: a stage's registers, which hold as many rows of its input
+   */
+  addresses(weights: readonly ResidentWeight[], limits: { readonly weightBytes: number; readonly memoryBytes: number }, sourceOf: (weight: ResidentWeight) => TaskArray, scratch: number): number[] {
+    this.#makeRoom(weights, limits.weightBytes)
+    const place = (weight: ResidentWeight): number => this.#address(weight, sourceOf(weight), scratch)
+    const fits = weights.every((weight) => {
+      const bytes = residentWeightBytes(weight)
+      const growth = this.#entries.has(keyOf(weight)) || this.memory.hasRoom(bytes) ? 0 : this.memory.bytesGrownFor(bytes)
+      if (growth > limits.memoryBytes) return false
+      place(weight)
+      return true
+    })
+    if (!fits) this.clear()
+    return weights.map(place)
+  }
+
+  clear(): void {
+    for (const [key, entry] of this.#entries) this.#drop(key, entry)
+  }
+
+  #makeRoom(needed: readonly ResidentWeight[], limitBytes: number): void {
     const wanted = new Map(needed.map((weight) => [keyOf(weight), weight]))
     for (const [key, entry] of this.#entries) {
       const weight = wanted.get(key)
@@ -31,12 +55,7 @@ export class ResidentWeights {
     }
   }
 
-  /**
-   * The weight's address; packs it if it is not there. `makeRoom` comes before, and drops other versions.
-   *
-   * @param scratch address of room for a few raw rows: a stage's registers, which hold as many rows of its input
-   */
-  address(weight: ResidentWeight, source: TaskArray, scratch: number): number {
+  #address(weight: ResidentWeight, source: TaskArray, scratch: number): number {
     const key = keyOf(weight)
     const known = this.#entries.get(key)
     if (known !== undefined) {

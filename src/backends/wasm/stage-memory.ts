@@ -44,6 +44,11 @@ export class StageMemory {
     return this.#free.some((range) => range.bytes >= rounded(bytes))
   }
 
+  /** Bytes of the memory once it has grown by as little as makes room for `bytes` at its end. */
+  bytesGrownFor(bytes: number): number {
+    return this.bytes + this.#pagesFor(rounded(bytes)) * PAGE_BYTES
+  }
+
   /** The address of `bytes` bytes, 16-byte aligned, not cleared. @throws {MemoryBudgetError} when the engine refuses to grow */
   allocate(bytes: number): number {
     const wanted = rounded(bytes)
@@ -82,11 +87,15 @@ export class StageMemory {
     this.#free.splice(index + 1, 1)
   }
 
-  /** By as little as makes room for `wanted` bytes at the end. */
-  #grow(wanted: number): void {
+  #pagesFor(wanted: number): number {
     const last = this.#free.at(-1)
     const tail = last !== undefined && last.start + last.bytes === this.bytes ? last.bytes : 0
-    const pages = Math.ceil((wanted - tail) / PAGE_BYTES)
+    return Math.ceil((wanted - tail) / PAGE_BYTES)
+  }
+
+  /** By as little as makes room for `wanted` bytes at the end. */
+  #grow(wanted: number): void {
+    const pages = this.#pagesFor(wanted)
     const end = this.bytes
     try {
       this.#memory.grow(pages)

@@ -1,5 +1,5 @@
 import { ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_RELU } from '../../../assembly/abi.ts'
-import { registerBytes, STAGE_TILE_ROWS } from '../../plan/stage-arena.ts'
+import { registerBytes, STAGE_TILE_ROWS, stageArenaBytes, stageArenaStart } from '../../plan/stage-arena.ts'
 import { CONTEXT_ARRAY, type ResidentWeight, type RowStageResult, type RowStageTask, type RowStep } from '../../protocol/stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
@@ -13,6 +13,15 @@ export type AttendTask = (task: AttentionTask, context: TaskContext) => Promise<
 
 const ACTIVATIONS = { relu: ACTIVATION_RELU, gelu: ACTIVATION_GELU, 'gelu-tanh': ACTIVATION_GELU_TANH } as const
 
+/** Where a stage's parts stand in the lane's memory. */
+interface LaidOut {
+  /** byte addresses */
+  readonly registers: readonly number[]
+  /** [rows, width] of attention's output */
+  readonly attended: Float32Array
+  readonly addresses: ReadonlyMap<ResidentWeight, number>
+}
+
 /**
  * Runs stages: attention of the chunk first, then all steps over `STAGE_TILE_ROWS` rows at a time, in registers that stay in
  * the processor's caches. Rows in place are written tile by tile; their arrays belong to a layer's pass and are seen by
@@ -23,7 +32,6 @@ export class RowStages {
   readonly #weights: ResidentWeights
   readonly #attend: AttendTask
   #registers = { address: 0, bytes: 0 }
-  #context = new Float32Array(0)
 
   constructor(module: WebAssembly.Module, attend: AttendTask) {
     this.#memory = new StageMemory(module)
@@ -32,17 +40,14 @@ export class RowStages {
   }
 
   residentBytes(): number {
-    return this.#memory.bytes + this.#context.byteLength
+    return this.#memory.bytes
   }
 
   async run(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
     const startMs = performance.now()
-    const arrays = (id: ArrayId): TaskArray => (id === CONTEXT_ARRAY ? this.#context : context.array(id))
-    await this.#attendHeads(task, { array: arrays, pace: () => context.pace() })
-    const weights = weightsOf(task.steps)
-    this.#weights.makeRoom(weights, task.residentLimitBytes)
-    const registers = this.#layOutRegisters(task)
-    const addresses = new Map(weights.map((weight) => [weight, this.#weights.address(weight, arrays(weight.array), this.#registers.address)]))
+    const { registers, attended, addresses } = this.#layOut(task, (id) => context.array(id))
+    const arrays = (id: ArrayId): TaskArray => (id === CONTEXT_ARRAY ? attended : context.array(id))
+    for (const head of task.attention?.tasks ?? []) await this.#attend(head, { array: arrays, pace: () => context.pace() })
     const stored = returnedArrays(task)
     for (let start = 0; start < task.rows; start += STAGE_TILE_ROWS) {
       const tile: Tile = {
@@ -61,25 +66,33 @@ export class RowStages {
     return { stored: [...stored.values()], elapsedMs: performance.now() - startMs }
   }
 
-  async #attendHeads({ attention, rows }: RowStageTask, context: TaskContext): Promise<void> {
-    if (attention === null) return
-    const elements = rows * attention.width
-    if (this.#context.length < elements) this.#context = new Float32Array(elements)
-    for (const task of attention.tasks) await this.#attend(task, context)
+  /** Room for the stage. What the memory has already may hold weights of other models beyond the limit: it never shrinks. */
+  #layOut(task: RowStageTask, arrays: (id: ArrayId) => TaskArray): LaidOut {
+    const weights = weightsOf(task.steps)
+    const limits = {
+      weightBytes: Math.max(task.residentLimitBytes, this.#memory.bytes - stageArenaStart - task.registerBytes),
+      memoryBytes: stageArenaBytes(task.registerBytes + task.residentLimitBytes),
+    }
+    const registers = this.#layOutRegisters(task, limits.memoryBytes)
+    const addresses = this.#weights.addresses(weights, limits, (weight) => arrays(weight.array), this.#registers.address)
+    const attended = this.#memory.floats.subarray(registers.end >> 2, (registers.end >> 2) + (task.attention === null ? 0 : task.rows * task.attention.width))
+    return { registers: registers.starts, attended, addresses: new Map(weights.map((weight, index) => [weight, addresses[index] ?? 0])) }
   }
 
-  /** Addresses of the registers, one behind the other. */
-  #layOutRegisters({ registers: widths, registerBytes: bytes }: RowStageTask): number[] {
-    if (bytes > this.#registers.bytes) {
+  /** Addresses of the registers, one behind the other, and of attention's output behind them. */
+  #layOutRegisters({ registers: widths, registerBytes: bytes }: RowStageTask, limitBytes: number): { starts: number[]; end: number } {
+    if (bytes !== this.#registers.bytes) {
       this.#memory.free(this.#registers.address)
+      if (!this.#memory.hasRoom(bytes) && this.#memory.bytesGrownFor(bytes) > limitBytes) this.#weights.clear()
       this.#registers = { address: this.#memory.allocate(bytes), bytes }
     }
     let address = this.#registers.address
-    return widths.map((width) => {
+    const starts = widths.map((width) => {
       const own = address
       address += registerBytes([width])
       return own
     })
+    return { starts, end: address }
   }
 
   #runStep(step: RowStep, tile: Tile, weights: ReadonlyMap<ResidentWeight, number>): void {

@@ -32,7 +32,7 @@ export interface LayerPlan {
   readonly budgetBytes: number | undefined
   /** packed weights a lane may hold: fewer than the model has where the budget is tight */
   readonly residentLimitBytes: number
-  /** the row buffers of the largest stage, in each lane */
+  /** row buffers, and attention's output of a chunk, of the stage that needs most, in each lane */
   readonly registerBytes: number
   /** The plan as lines for a terminal. */
   explain(): string
@@ -103,13 +103,16 @@ function planOf(
   program: StageProgram, stages: readonly Stage[], host: StageHost, options: CandidateOptions, lanes: number, chunkRows: number, residentLimitBytes: number,
 ): LayerPlan {
   const { transport } = host
-  const largestRegisters = stages.reduce((largest, stage) => Math.max(largest, registerBytes(stage.registers)), 0)
+  const largestRegisters = stages.reduce((largest, { registers, attention, rows }) => {
+    const context = attention === null ? 0 : registerBytes([attention.width], Math.min(chunkRows, rows))
+    return Math.max(largest, registerBytes(registers) + context)
+  }, 0)
   const bytes = Object.fromEntries(
     Object.entries({
       output: program.output.elements * 4,
       activations: activationBytes(program, options),
       'input copies': transport === 'shared' ? inputCopyBytes(program) : 0,
-      'lane arenas': arenaBytes(stages, host, chunkRows, largestRegisters + residentLimitBytes),
+      'lane arenas': arenaBytes(stages, host, stageArenaBytes(largestRegisters + residentLimitBytes)),
       'lane copies': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * laneCopyBytes(stage))) : 0,
       'in flight': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage))) : 0,
       'attention calls': options.callBytes,
@@ -149,14 +152,12 @@ export function externalInputs({ parts }: StageProgram): Set<StageBuffer> {
   return new Set(parts.flatMap((part) => part.reads).filter((buffer) => buffer.external))
 }
 
-function arenaBytes(stages: readonly Stage[], host: StageHost, chunkRows: number, memoryBytes: number): number {
-  const context = stages.reduce((largest, { attention, rows }) => Math.max(largest, attention === null ? 0 : Math.min(chunkRows, rows) * attention.width * 4), 0)
+function arenaBytes(stages: readonly Stage[], host: StageHost, stageBytes: number): number {
   const attention = stages.reduce((largest, stage) => {
     const head = stage.attention
     return head === null ? largest : Math.max(largest, attentionArenaBytes(head.query.headSize, head.value.headSize))
   }, 0)
-  const needed = attention + context + stageArenaBytes(memoryBytes)
-  return host.pool.lanes().reduce((sum, lane) => sum + Math.max(needed, lane.residentBytes), 0)
+  return host.pool.lanes().reduce((sum, lane) => sum + Math.max(attention + stageBytes, lane.residentBytes), 0)
 }
 
 /** Keys, values and weights that one lane gets as its own copies. */
