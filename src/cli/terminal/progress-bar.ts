@@ -22,7 +22,9 @@ export class ProgressBar {
 
   update(step: ProgressStep): void {
     if (this.stream.isTTY !== true) return
-    const line = progressLine(this.label, step).slice(0, (this.stream.columns ?? 80) - 1)
+    // A terminal that does not know its width says 0.
+    const columns = this.stream.columns || 80
+    const line = progressLine(this.label, step).slice(0, columns - 1)
     this.stream.write(`\r\u001b[2K${line}`)
     this.#shown = true
   }
