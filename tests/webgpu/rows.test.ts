@@ -170,7 +170,7 @@ class StageOf {
   }
 
   task(steps: readonly RowStep[]): RowStageTask {
-    return { kind: 'rows', batch: 0, rowStart: 0, rows: this.rows, registers: this.registers, attention: null, steps, registerBytes: 1 << 20, contextBytes: 1 << 20, residentLimitBytes: Infinity }
+    return { kind: 'rows', batch: 0, rowStart: 0, rows: this.rows, registers: this.registers, attention: null, steps, registerBytes: 1 << 20, residentLimitBytes: Infinity }
   }
 
   load(to: number): RowStep {

@@ -20,9 +20,10 @@ export async function blockWeights(
   const { gpu, context } = resources
   const query = uploadQuery(resources, rows, () => undefined)
   const rowPlaces = gpu.upload('row-places', places.byteLength, (mapped) => new Uint32Array(mapped).set(places))
+  const timelyKeys = (): number => Math.floor(pacer.multiplyAdds / (rows.count * resources.task.settings.headSize) / TILE) * TILE
   let reading: Promise<void> | undefined
   try {
-    for (const pass of block.passes(() => matrixKeys)) {
+    for (const pass of block.passes(() => Math.min(matrixKeys, timelyKeys()))) {
       const next = await weightsPass(resources, pacer, block, { rows, query, rowPlaces }, pass)
       await reading
       reading = next.read(sink)

@@ -65,7 +65,7 @@ async function attention(resources: TaskResources, pacer: PassPacer): Promise<At
   const { gpu, task, context } = resources
   const startMs = performance.now()
   const results = new TaskResults(task, (id) => context.array(id))
-  const sizes = blockSizesOf(gpu, task)
+  const sizes = blockSizesOf(gpu, task, pacer.multiplyAdds)
   await gpu.guarded('attention', async () => {
     for (let first = 0; first < task.rows; first += sizes.rows) {
       await runBlock(resources, pacer, sizes, first, Math.min(sizes.rows, task.rows - first), results)

@@ -18,14 +18,16 @@ export interface BlockSizes {
   readonly keys: number
 }
 
-export function blockSizesOf(gpu: GpuDevice, task: AttentionTask): BlockSizes {
+/** @param multiplyAdds what a submit should hold: a block's smallest pass is one tile of keys, and must not take longer */
+export function blockSizesOf(gpu: GpuDevice, task: AttentionTask, multiplyAdds = Infinity): BlockSizes {
   const { headSize, valueSize } = task.settings
   const bytes = Math.min(WORKING_BYTES, gpu.largestBufferBytes)
   const valueBytes = Math.ceil(valueSize / 4) * 16
   const queryBytes = Math.ceil(headSize / 4) * 16
   const byPartials = bytes / (4 * Math.max(valueBytes, 32))
   const fitting = Math.min(task.rows, byPartials, bytes / queryBytes, bytes / (TILE * 4), gpu.limits.maxComputeWorkgroupsPerDimension * TILE)
-  const rows = Math.max(1, Math.floor(fitting))
+  const timely = Math.max(TILE, multiplyAdds / (TILE * (headSize + valueSize)))
+  const rows = Math.max(1, Math.floor(Math.min(fitting, timely)))
   const slots = Math.max(2, Math.min(MOST_SLOTS, Math.floor(bytes / (rows * Math.max(valueBytes, 32)))))
   const matrixKeys = Math.max(TILE, Math.floor(bytes / (rows * 4) / TILE) * TILE)
   return { rows, slots, matrixKeys, keys: gpu.limits.maxComputeWorkgroupsPerDimension * TILE }
