@@ -41,6 +41,8 @@ describe('heddle', () => {
     { args: ['run', '--workers'], says: '--workers' },
     { args: ['run', 'book.txt'], says: "unexpected argument 'book.txt'" },
     { args: ['run', '--text', 'no/such/file'], says: "--text: expected a file that can be read, got 'no/such/file' (ENOENT)" },
+    { args: ['run', '--out', 'package.json/report'], says: "--out: expected a folder that can be written, got 'package.json/report' (ENOTDIR)" },
+    { args: ['bench', '--out', 'package.json'], says: "--out: expected a folder that can be written, got 'package.json' (EEXIST)" },
     { args: ['bench', 'compare', 'a.json'], says: 'compare: expected two files' },
     { args: ['bench', 'compare', 'no.json', 'no.json'], says: "got 'no.json'" },
     { args: ['bench', '--tokens', '128,,256'], says: '--tokens: expected an integer' },

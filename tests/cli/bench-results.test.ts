@@ -82,6 +82,10 @@ describe('bench report', () => {
     expect(medianRatio(results.slice(0, 2))).toBeUndefined()
   })
 
+  it('has a page also where no case was timed', () => {
+    expect(benchPage(report())).toContain('cases')
+  })
+
   it('has a page with plots, units and every case', () => {
     const page = benchPage(report(result(512, 'standard', 2), result(512, 'chunked', 1)))
     for (const text of ['speed (GFLOP/s)', 'sequence length n (tokens)', '2.00 ×', '1.00 ms', 'chunked']) expect(page).toContain(text)

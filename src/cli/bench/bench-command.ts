@@ -5,7 +5,7 @@ import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { benchGuide, isGuide } from '../guide/guide-bench.ts'
 import { describeMachine } from '../machine.ts'
 import { flag, integerOption, positiveOption, stringOption } from '../option-values.ts'
-import { writeReport } from '../report/write-report.ts'
+import { prepareFolder, writeReport } from '../report/write-report.ts'
 import { formatDuration } from '../terminal/format.ts'
 import { ProgressBar } from '../terminal/progress-bar.ts'
 import { formatTable } from '../terminal/table.ts'
@@ -38,6 +38,8 @@ export const benchCommand: Command = {
 async function measure({ values, terminal, signal }: CommandContext): Promise<number> {
   if (values['fail-above'] !== undefined) throw new UsageError("--fail-above: expected it with 'compare' only")
   const suite = suiteOptions(values)
+  const folder = stringOption(values, 'out') ?? 'heddle-report'
+  await prepareFolder(folder)
   const machine = describeMachine()
   terminal.line(`heddle ${machine.versions.heddle}, Node ${machine.versions.node}, ${machine.cpu}, ${machine.cores} cores`)
   const bar = new ProgressBar(terminal.err, 'bench')
@@ -49,7 +51,7 @@ async function measure({ values, terminal, signal }: CommandContext): Promise<nu
   const outcome = await runSuite({ ...suite, signal, onSetting }).finally(() => bar.clear())
   const report: BenchReport = { format: 'heddle-bench/1', date: new Date().toISOString(), machine, ...outcome, medianRatio: medianRatio(outcome.results) }
   printResults(terminal, outcome, report.medianRatio)
-  const paths = await writeReport(stringOption(values, 'out') ?? 'heddle-report', 'bench', { data: report, html: benchPage(report), plots: benchPlots(report.results) })
+  const paths = await writeReport(folder, 'bench', { data: report, html: benchPage(report), plots: benchPlots(report.results) })
   terminal.line(`Report  ${paths.html}, ${paths.json}`)
   if (flag(values, 'json')) terminal.json(report)
   return EXIT.ok

@@ -67,7 +67,7 @@ export function medianRatio(results: readonly BenchResult[]): number | undefined
 export function benchPage(report: BenchReport): string {
   const { machine, results, skipped } = report
   const lead = `${machine.cpu}, ${machine.cores} cores, Node ${machine.versions.node}, heddle ${machine.versions.heddle}, ${report.date.slice(0, 10)}. Medians of calls in turns; every answer was held against a float64 reference first.`
-  const best = Math.max(...results.map(({ gigaflopsPerSecond }) => gigaflopsPerSecond))
+  const best = Math.max(0, ...results.map(({ gigaflopsPerSecond }) => gigaflopsPerSecond))
   const figures = [
     { label: 'cases', value: String(results.length) },
     { label: 'best GFLOP a second', value: formatNumber(best) },
@@ -82,8 +82,9 @@ export function benchPage(report: BenchReport): string {
   ])
 }
 
-/** Speed and memory on the largest pool, without a mask and with a causal one. */
-export function benchPlots(results: readonly BenchResult[]): { readonly speed: string; readonly memory: string } {
+/** Speed and memory on the largest pool, without a mask and with a causal one; nothing where no case was timed. */
+export function benchPlots(results: readonly BenchResult[]): Readonly<Record<string, string>> {
+  if (results.length === 0) return {}
   const workers = Math.max(...results.map((result) => result.workers))
   const kinds = [false, true].flatMap((causal) => (['chunked', 'standard'] as const).map((mode) => ({ mode, causal })))
   const plotOf = (title: string, y: Parameters<typeof linePlot>[0]['y'], value: (result: BenchResult) => number): string => {

@@ -2,7 +2,7 @@ import { createRuntime, type Runtime, type Tensor } from '../../index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine } from '../machine.ts'
 import { flag, integerOption, stringOption, workersOption } from '../option-values.ts'
-import { writeReport } from '../report/write-report.ts'
+import { prepareFolder, writeReport } from '../report/write-report.ts'
 import { ProgressBar } from '../terminal/progress-bar.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
@@ -49,6 +49,7 @@ async function runWords(context: CommandContext): Promise<number> {
   const source = await loadText(options.text)
   const all = wordSequence(source.text)
   if (all.ids.length < 2) throw new UsageError(`expected a text of two words or more, got ${all.ids.length}`)
+  await prepareFolder(options.folder)
   const runtime = await createRuntime({ workers: options.workers })
   try {
     const count = Math.min(all.ids.length, await tokenCount(runtime, all, options, context.signal))
