@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import '@tensorflow/tfjs-backend-cpu'
+import '@tensorflow/tfjs-backend-wasm'
 import { closeDefaultRuntime, OptionError, ShapeError } from 'heddle'
 import { attention, attentionAsync, multiHeadAttention } from 'heddle/tfjs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -7,9 +8,9 @@ import { webgpuTolerance } from '../support/closeness.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { expectTfCase, tfCases } from './cases.ts'
 
-describe('heddle/tfjs on the cpu backend', () => {
+describe.each(['cpu', 'wasm'])('heddle/tfjs on the %s backend', (backend) => {
   beforeAll(async () => {
-    await tf.setBackend('cpu')
+    expect(await tf.setBackend(backend)).toBe(true)
   })
 
   afterAll(() => closeDefaultRuntime())
