@@ -112,9 +112,15 @@ export class Runtime {
   }
 
   /** @internal The pool and its limits, for the stages of layers. */
-  stageHost(): PlanContext & { readonly pool: Pool } {
+  stageHost(onCaller = false): PlanContext & { readonly pool: Pool } {
     this.#checkOpen()
-    return { ...this.#planContext(this.#pool), pool: this.#pool }
+    const pool = onCaller && this.#caller !== null && this.#caller.usable ? this.#caller.pool : this.#pool
+    return { ...this.#planContext(pool), pool }
+  }
+
+  /** @internal Starts the calling thread's own lane, for stages smaller than a message. Never rejects. */
+  async openCallerLane(): Promise<void> {
+    await this.#caller?.open()
   }
 
   #checkOpen(): void {

@@ -8,7 +8,7 @@ import { isShared } from '../core/shared-memory.ts'
 import { formatShape, type Tensor } from '../core/tensor.ts'
 import { seedWords, type Seed } from './seed.ts'
 import { measureNorms, type NormEvent } from './norm-monitor.ts'
-import { planProgram, type LayerPlan } from './stage/program-plan.ts'
+import { isTiny, planProgram, type LayerPlan } from './stage/program-plan.ts'
 import type { ProgramPart, StageProgram } from './stage/program.ts'
 import { runProgram, type LayerReport, type ProgramResult } from './stage/run-program.ts'
 
@@ -86,7 +86,7 @@ export async function runForward(program: StageProgram, options: ForwardOptions,
 
 /** What a program would do on a runtime, without data. */
 export function planForward(program: StageProgram, runtime: Runtime, chunkSize?: number): LayerPlan {
-  const host = runtime.stageHost()
+  const host = runtime.stageHost(isTiny(program, chunkSize))
   return planProgram(program, runtime, { chunkSize, plainOutput: host.transport === 'shared' })
 }
 

@@ -19,7 +19,15 @@ function expectClose(actual: Tensor, expected: { data: ArrayLike<number>; shape:
 
 const options = ({ settings: { causal, keyMask } }: LayerFixture) => ({ causal, ...(keyMask === undefined ? {} : { keyMask }) })
 
-describe.each([['calling thread', { workers: 0 }], ['two workers', { workers: 2 }], ['two workers without shared memory', { workers: 2, sharedMemory: 'never' }]] as const)('%s', (_name, runtimeOptions) => {
+/** A chunk size sends even tiny work to the workers; without it the calling thread does it. */
+const setups = [
+  ['calling thread', { workers: 0 }, {}],
+  ['two workers, work too small for them', { workers: 2 }, {}],
+  ['two workers', { workers: 2 }, { chunkSize: 4 }],
+  ['two workers without shared memory', { workers: 2, sharedMemory: 'never' }, { chunkSize: 4 }],
+] as const
+
+describe.each(setups)('%s', (_name, runtimeOptions, chunks) => {
   let runtime: Runtime
   beforeAll(async () => {
     runtime = await createRuntime(runtimeOptions)
@@ -34,10 +42,10 @@ describe.each([['calling thread', { workers: 0 }], ['two workers', { workers: 2 
         layer.loadStateDict(stateDict)
         const { query, key, value } = inputs as { query: Tensor; key?: Tensor; value?: Tensor }
         const sources = { ...(key === undefined ? {} : { key }), ...(value === undefined ? {} : { value }) }
-        const { output } = await layer.forward(query, { runtime, ...options(fixture), ...sources })
+        const { output } = await layer.forward(query, { runtime, ...chunks, ...options(fixture), ...sources })
         expectClose(output, fixture.output)
         expectClose(output, fixture.exactOutput)
-        const detailed = await layer.forward(query, { runtime, ...options(fixture), ...sources, returnWeights: true })
+        const detailed = await layer.forward(query, { runtime, ...chunks, ...options(fixture), ...sources, returnWeights: true })
         expectClose(detailed.output, fixture.output)
         expectClose(detailed.weights!, fixture.weights!)
       })
@@ -48,7 +56,7 @@ describe.each([['calling thread', { workers: 0 }], ['two workers', { workers: 2 
       const block = { modelDim, heads, feedForwardDim: feedForwardDim!, norm: norm!, activation: activation! }
       const layer = kind === 'TransformerEncoder' ? new TransformerEncoder({ ...block, layers: layers! }) : new TransformerBlock(block)
       layer.loadStateDict(stateDict)
-      const { output } = await layer.forward(inputs['input']!, { runtime, ...options(fixture) })
+      const { output } = await layer.forward(inputs['input']!, { runtime, ...chunks, ...options(fixture) })
       expectClose(output, fixture.output)
       expectClose(output, fixture.exactOutput)
     })

@@ -3,7 +3,7 @@ import { isShared } from '../../core/shared-memory.ts'
 import type { BytesByPurpose } from '../../core/ledger.ts'
 import { attentionArenaBytes } from '../../plan/arena.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
-import { defaultChunkRows } from '../../plan/chunk-rows.ts'
+import { defaultChunkRows, SMALLEST_TASK_FLOPS } from '../../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../../plan/explain.ts'
 import { registerBytes, residentWeightBytes, stageArenaBytes } from '../../plan/stage-arena.ts'
 import type { StageBuffer } from './buffers.ts'
@@ -44,9 +44,17 @@ export interface PlanLayerOptions {
   readonly plainOutput: boolean
 }
 
+/** A stage below that is done sooner by the calling thread than a message reaches a worker. */
+const TINY_STAGE_FLOPS = SMALLEST_TASK_FLOPS / 4
+
+/** Whether every stage is so small; a chunk size that was asked for is a wish for tasks. */
+export function isTiny({ parts }: StageProgram, chunkSize: number | undefined): boolean {
+  return chunkSize === undefined && parts.every((part) => (isStage(part) ? stageFlops(part) : part.flops) < TINY_STAGE_FLOPS)
+}
+
 /** @throws {MemoryBudgetError} when nothing fits the budget; says which one would do */
 export function planProgram(program: StageProgram, runtime: LayerRuntime, options: PlanLayerOptions): LayerPlan {
-  const host = runtime.stageHost()
+  const host = runtime.stageHost(isTiny(program, options.chunkSize))
   const callBytes = Math.max(0, ...program.parts.map((part) => (isStage(part) ? 0 : part.bytes(runtime))))
   let smallest: LayerPlan | undefined
   for (const candidate of candidates(program, host, { ...options, callBytes })) {

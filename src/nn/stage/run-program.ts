@@ -5,7 +5,7 @@ import type { Fallback } from '../../protocol/messages.ts'
 import type { LaneShare } from '../../scheduler/job.ts'
 import { dataOf, type StageBuffer } from './buffers.ts'
 import { assignSlots, isStage, type ProgramPart, type StageProgram } from './program.ts'
-import { externalInputs, planProgram, type LayerPlan } from './program-plan.ts'
+import { externalInputs, isTiny, planProgram, type LayerPlan } from './program-plan.ts'
 import type { LayerRuntime } from './stage-host.ts'
 import { StageJob } from './stage-job.ts'
 
@@ -41,8 +41,10 @@ export interface ProgramResult {
 /** Runs a program part by part. Its buffers hold no data afterwards. @throws as `runtime.attention` does */
 export async function runProgram(program: StageProgram, runtime: LayerRuntime, options: RunOptions): Promise<ProgramResult> {
   const startMs = performance.now()
-  const host = runtime.stageHost()
   options.signal?.throwIfAborted()
+  const tiny = isTiny(program, options.chunkSize)
+  if (tiny) await runtime.openCallerLane()
+  const host = runtime.stageHost(tiny)
   const plainOutput = host.transport === 'shared' && !options.sharedOutput
   const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, plainOutput })
   const ledger = new Ledger()

@@ -14,7 +14,9 @@ export interface StageHost {
 
 /** A runtime, as `createRuntime` makes it. */
 export interface LayerRuntime {
-  stageHost(): StageHost
+  /** @param onCaller the calling thread's own lane, where there is one that works */
+  stageHost(onCaller?: boolean): StageHost
+  openCallerLane(): Promise<void>
   attention(inputs: AttentionInputs, options?: AttentionOptions): Promise<AttentionResult>
   plan(inputs: PlanInputs, options?: AttentionOptions): AttentionPlan
 }
