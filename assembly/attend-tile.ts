@@ -136,7 +136,8 @@ function softmaxKeys(group: i32, limited: bool): void {
     const position = load<i32>(PARAMETERS, P_POSITION) + (group << 3)
     softmaxStatisticsGroup(scores, high - low, state, largest, largest + 32, low, load<i32>(PARAMETERS, P_BLOCK_START), position)
   } else {
-    softmaxGroup(scores, high - low, state, largest, largest + 32, limited, load<i32>(PARAMETERS, P_ROWS) > FEW_ROWS ? 32 : 16)
+    // The biases in lanes have done their part: their room is free.
+    softmaxGroup(scores, high - low, state, largest, largest + 32, load<usize>(PARAMETERS, P_BIAS_LANES), limited, load<i32>(PARAMETERS, P_ROWS) > FEW_ROWS ? 32 : 16)
   }
 }
 

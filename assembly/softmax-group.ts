@@ -1,5 +1,5 @@
 import { P_FACTOR, P_FLOOR, PARAMETERS, STATE_DISTANCE, STATE_INDEX, STATE_MAX, STATE_MOMENT, STATE_SUM } from './abi'
-import { EXP2, exp2Lanes, exp2Vector } from './exp2'
+import { EXP2, exp2Polynomial, exp2Rest, exp2Shifted, exp2Vector } from './exp2'
 import { highLanes, lowLanes, madd } from './lanes'
 
 /**
@@ -9,10 +9,11 @@ import { highLanes, lowLanes, madd } from './lanes'
  * @param s scores [keys][8], becomes p
  * @param largest f32 [8]: this block's maxima
  * @param rescale f32 [8], written: 2^(factor·(m − m'))
+ * @param spare scratch, f32 [keys][4]
  * @param infinities whether scores of −∞ (masked keys) must become exactly 0
  * @param bytes of the lanes that count: 32, or 16 where only the first four queries do
  */
-export function softmaxGroup(s: usize, keys: i32, state: usize, largest: usize, rescale: usize, infinities: bool, bytes: usize): void {
+export function softmaxGroup(s: usize, keys: i32, state: usize, largest: usize, rescale: usize, spare: usize, infinities: bool, bytes: usize): void {
   const factor = v128.load32_splat(PARAMETERS, P_FACTOR), floor = v128.load32_splat(PARAMETERS, P_FLOOR)
   for (let half: usize = 0; half < bytes; half += 16) {
     const old = v128.load(state + half, STATE_MAX)
@@ -20,23 +21,42 @@ export function softmaxGroup(s: usize, keys: i32, state: usize, largest: usize, 
     const shrink = exp2Vector(f32x4.sub(old, top), factor, floor)
     v128.store(rescale + half, shrink)
     v128.store(state + half, top, STATE_MAX)
-    const sum = infinities ? powers(s + half, keys, top, factor, floor, true) : powers(s + half, keys, top, factor, floor, false)
+    const sum = infinities ? powers(s + half, keys, top, factor, floor, spare, true) : powers(s + half, keys, top, factor, floor, spare, false)
     v128.store(state + half, f32x4.add(f32x4.mul(v128.load(state + half, STATE_SUM), shrink), sum), STATE_SUM)
   }
 }
 
-/** p = 2^(factor·(s − top)) in place for four queries, and Σ p. */
+/**
+ * p = 2^(factor·(s − top)) in place for four queries, and Σ p. In two passes, the exponents waiting in `spare` [keys][4]: one
+ * pass is a chain of some 40 cycles a vector, of which the processor cannot hold enough at once; two halves overlap better.
+ *
+ * A score of −∞ becomes 0 without a select in the second pass: rest 0, whose polynomial is the bits of 1, less those bits.
+ */
 // @ts-ignore: decorator
 @inline
-function powers(s: usize, keys: i32, top: v128, factor: v128, floor: v128, infinities: bool): v128 {
-  const magic = v128.load32_splat(EXP2, 4)
-  const c0 = v128.load32_splat(EXP2, 8), c1 = v128.load32_splat(EXP2, 12), c2 = v128.load32_splat(EXP2, 16)
-  const c3 = v128.load32_splat(EXP2, 20), c4 = v128.load32_splat(EXP2, 24), c5 = v128.load32_splat(EXP2, 28)
+function powers(s: usize, keys: i32, top: v128, factor: v128, floor: v128, spare: usize, infinities: bool): v128 {
+  const magic = v128.load32_splat(EXP2)
+  const end = s + (<usize>keys << 5)
+  let exponents = spare
+  for (let at = s; at < end; at += 32, exponents += 16) {
+    const x = v128.load(at)
+    const drop = f32x4.pmax(f32x4.sub(x, top), floor)
+    const shifted = exp2Shifted(drop, factor, magic)
+    const rest = exp2Rest(drop, factor, magic, shifted)
+    if (infinities) {
+      const hidden = f32x4.eq(x, f32x4.splat(-Infinity))
+      v128.store(at, v128.andnot(rest, hidden))
+      v128.store(exponents, v128.bitselect(i32x4.splat(-0x3f800000), i32x4.shl(shifted, 23), hidden))
+    } else {
+      v128.store(at, rest)
+      v128.store(exponents, i32x4.shl(shifted, 23))
+    }
+  }
+  const c0 = v128.load32_splat(EXP2, 4), c1 = v128.load32_splat(EXP2, 8), c2 = v128.load32_splat(EXP2, 12)
+  const c3 = v128.load32_splat(EXP2, 16), c4 = v128.load32_splat(EXP2, 20), c5 = v128.load32_splat(EXP2, 24)
   let sum = i32x4.splat(0)
-  for (const end = s + (<usize>keys << 5); s < end; s += 32) {
-    const x = v128.load(s)
-    let p = exp2Lanes(f32x4.pmax(f32x4.sub(x, top), floor), factor, magic, c0, c1, c2, c3, c4, c5)
-    if (infinities) p = v128.andnot(p, f32x4.eq(x, f32x4.splat(-Infinity)))
+  for (; s < end; s += 32, spare += 16) {
+    const p = i32x4.add(exp2Polynomial(v128.load(s), c0, c1, c2, c3, c4, c5), v128.load(spare))
     v128.store(s, p)
     sum = f32x4.add(sum, p)
   }
