@@ -1,0 +1,37 @@
+import { createRuntime } from 'heddle'
+import { TransformerEncoder } from 'heddle/nn'
+import { expect, test } from 'vitest'
+import { Random } from '../support/random.ts'
+import { WorkerCrew, withRuntime } from '../support/runtimes.ts'
+import { fingerprint, normalTensor } from '../support/tensors.ts'
+
+const runs = process.env['HEDDLE_HEAVY'] === '1' ? 100 : 6
+const random = new Random(77)
+const layer = new TransformerEncoder({ modelDim: 64, heads: 4, layers: 2 })
+const x = normalTensor(random, [2, 1500, 64])
+const options = { causal: true, chunkSize: 128 }
+
+test(`a worker killed in the middle of an encoder: the right bits or WorkerLostError (${runs} runs)`, async () => {
+  const { expected, elapsedMs } = await withRuntime({ workers: 2 }, async (runtime) => {
+    const { output, report } = await layer.forward(x, { runtime, ...options })
+    return { expected: fingerprint(output.data), elapsedMs: report.elapsedMs }
+  })
+  let retried = 0
+  for (let run = 0; run < runs; run++) {
+    const crew = new WorkerCrew()
+    const runtime = await createRuntime({ workers: 2, sharedMemory: run % 2 === 0 ? 'auto' : 'never', workerFactory: crew.workerFactory })
+    const pending = layer.forward(x, { runtime, ...options }).catch((error: unknown) => error)
+    await new Promise((resolve) => setTimeout(resolve, random.uniform() * elapsedMs))
+    if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
+    const outcome = await pending
+    if (outcome instanceof Error) {
+      expect(outcome).toMatchObject({ code: 'WorkerLostError' })
+    } else {
+      const { output, report } = outcome as Awaited<ReturnType<typeof layer.forward>>
+      expect(fingerprint(output.data)).toBe(expected)
+      retried += report.retries
+    }
+    await runtime.close()
+  }
+  expect(retried).toBeGreaterThan(0)
+})
