@@ -184,7 +184,7 @@ export class AttentionJob implements Job {
       keyEnd: keys,
       keyLength: ofBatch(keyLength, b),
       queryOffset: ofBatch(queryOffset, b),
-      alibiSlope: alibiSlopes?.[b * heads + h] ?? 0,
+      alibiSlope: alibiSlopes?.[(b * heads + h) % alibiSlopes.length] ?? 0,
       query: this.#operands.slice(rowPart(this.inputs.query, this.layout.query, h, rowStart, rows, headSize)),
       key: this.#operands.slice(rowPart(this.inputs.key, this.layout.key, keyValueHead, 0, keys, headSize), `key:${headOf}`),
       value: this.#operands.slice(rowPart(this.inputs.value, this.layout.value, keyValueHead, 0, keys, valueSize), `value:${headOf}`),

@@ -16,7 +16,7 @@ export interface ResolvedOptions {
   /** one a batch, or a single one for all (a plan may name more batches than an array can hold); so too `keyLength` */
   readonly queryOffset: readonly number[]
   readonly keyLength: readonly number[]
-  /** [B·H], or null */
+  /** [H] or [B·H]: head h of batch b has slope (b·H + h) mod length */
   readonly alibiSlopes: Float32Array | null
   readonly mask: { readonly data: Uint8Array; readonly strides: ScoreStrides } | null
   readonly bias: { readonly data: Float32Array; readonly strides: ScoreStrides } | null
@@ -160,7 +160,7 @@ function resolveSlopes(slopes: AttentionOptions['alibiSlopes'], { batch, heads }
     throw new ShapeError(`${named('alibiSlopes')}: expected ${heads} slopes [H] or ${batch * heads} [B·H], got ${slopes.length}`)
   }
   if (slopes.some((slope) => !Number.isFinite(slope))) throw expected(named('alibiSlopes'), 'finite slopes', slopes.find((slope) => !Number.isFinite(slope)))
-  return Float32Array.from({ length: batch * heads }, (_, index) => slopes[index % slopes.length] ?? 0)
+  return slopes
 }
 
 /** @throws {OptionError} unless `value` is a tensor with data of `Class`; @throws {ShapeError} unless its shape is its length */
@@ -201,9 +201,15 @@ function resolveWeights(wanted: unknown, { heads, queries }: AttentionSizes): Re
   return { heads: indexList('heads', selection.heads, heads), rows: indexList('rows', selection.rows, queries) }
 }
 
+/** A list left out means all; past this many that is a mistake, not a wish. */
+const LONGEST_LIST = 2 ** 24
+
 function indexList(name: 'heads' | 'rows', list: unknown, size: number): readonly number[] {
   const what = named(`returnWeights.${name}`)
-  if (list === undefined) return Array.from({ length: size }, (_, index) => index)
+  if (list === undefined) {
+    if (size > LONGEST_LIST) throw expected(what, `a list of indices, for ${name === 'heads' ? 'so many heads' : 'so many rows'} as ${size}`, list)
+    return Array.from({ length: size }, (_, index) => index)
+  }
   if (!Array.isArray(list) && !(ArrayBuffer.isView(list) && !(list instanceof DataView))) throw expected(what, 'a list of indices', list)
   const indices = Array.from(list as ArrayLike<number>)
   for (const index of indices) if (!isSize(index) || index >= size) throw expected(what, `indices from 0 to ${size - 1}`, index)

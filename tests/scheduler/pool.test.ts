@@ -89,6 +89,25 @@ describe('Pool', () => {
     await pool.close()
   })
 
+  it('takes a lost task off what is in flight before it is sent again', async () => {
+    const { pool, lanes } = makePool(1)
+    await pool.open()
+    let inFlight = 0
+    let most = 0
+    const job = makeJob([1], {
+      dispatched: () => (most = Math.max(most, ++inFlight)),
+      undone: () => void inFlight--,
+    })
+    const run = pool.run(job)
+    await settle()
+    lanes[0]?.die()
+    await settle()
+    lanes[1]?.finish()
+    await run
+    expect(most).toBe(1)
+    await pool.close()
+  })
+
   it('gives up with WorkerLostError after the stated number of tries', async () => {
     const { pool, lanes } = makePool(1)
     await pool.open()
