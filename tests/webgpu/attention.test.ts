@@ -10,7 +10,7 @@ import { runCall } from './support/tasks.ts'
 
 const found = await testGpu()
 
-describe.skipIf(skipReason(found) !== undefined)('attention in WGSL', () => {
+describe.skipIf(skipReason(found) !== undefined)('attention in WGSL', { timeout: 60_000 }, () => {
   let backend: WebGpuBackend
 
   beforeAll(async () => {

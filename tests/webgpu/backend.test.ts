@@ -14,7 +14,7 @@ import { arraysOf, contextOf, runCall, taskOf } from './support/tasks.ts'
 const found = await testGpu()
 const shape = { B: 1, H: 1, M: 70, N: 200, D: 16 }
 
-describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', () => {
+describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout: 60_000 }, () => {
   let backend: WebGpuBackend | undefined
   const open = async (options: WebGpuOptions = {}, gpu = found.gpu): Promise<WebGpuBackend> => (backend = await createWebGpuBackend(gpu, options))
 

@@ -12,7 +12,7 @@ import { runCall } from './support/tasks.ts'
 const found = await testGpu()
 const SEED = 2027
 
-describe.skipIf(skipReason(found) !== undefined)('options together, in WGSL', () => {
+describe.skipIf(skipReason(found) !== undefined)('options together, in WGSL', { timeout: 60_000 }, () => {
   let backend: WebGpuBackend
 
   beforeAll(async () => {

@@ -12,7 +12,7 @@ const shape = { B: 1, H: 1, M: 40, N: 80, D: 8 }
 /** Where the backend keeps the host's GPU. */
 const KEPT = Symbol.for('heddle.webgpu')
 
-describe.skipIf(skipReason(found) !== undefined)('a GPU lane', () => {
+describe.skipIf(skipReason(found) !== undefined)('a GPU lane', { timeout: 60_000 }, () => {
   const host = globalThis as { [KEPT]?: GPU | undefined }
   const devices: GPUDevice[] = []
   let adapters = Infinity

@@ -15,7 +15,7 @@ import { arraysOf, contextOf, taskOf } from './support/tasks.ts'
 const found = await testGpu()
 const INPUT = 1
 
-describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', () => {
+describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { timeout: 60_000 }, () => {
   let backend: WebGpuBackend
 
   beforeAll(async () => {

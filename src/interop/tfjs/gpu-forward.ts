@@ -87,7 +87,7 @@ function headTask({ layout, options }: TfCall, b: number, h: number, bias: tf.Te
     keyEnd: keys,
     keyLength: ofBatch(options.keyLength, b),
     queryOffset: ofBatch(options.queryOffset, b),
-    alibiSlope: options.alibiSlopes?.[b * heads + h] ?? 0,
+    alibiSlope: options.alibiSlopes?.[(b * heads + h) % options.alibiSlopes.length] ?? 0,
     query: { ...bound, rowStride: headSize },
     key: { ...bound, rowStride: headSize },
     value: { ...bound, rowStride: valueSize },

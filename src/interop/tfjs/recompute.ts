@@ -87,7 +87,8 @@ function slopes({ layout, options }: TfCall): tf.Tensor {
     const [b, i, j] = [Math.floor(at / (queries * keys)), Math.floor(at / keys) % queries, at % keys]
     return Math.abs(i + ofBatch(options.queryOffset, b) - j)
   })
-  return tf.mul(tf.tensor(distance, [batch, 1, queries, keys]), tf.tensor(options.alibiSlopes as Float32Array, [batch, heads, 1, 1]))
+  const given = options.alibiSlopes as Float32Array
+  return tf.mul(tf.tensor(distance, [batch, 1, queries, keys]), tf.tensor(given, [given.length / heads, heads, 1, 1]))
 }
 
 /** 1/(1 − p) where dropout keeps a weight, else 0: [B, H, M, N]. */

@@ -60,7 +60,7 @@ export class StageAttention {
       keyEnd: this.keys,
       keyLength: ofBatch(keyLength, batch),
       queryOffset: ofBatch(queryOffset, batch),
-      alibiSlope: alibiSlopes?.[batch * heads + head] ?? 0,
+      alibiSlope: alibiSlopes?.[(batch * heads + head) % alibiSlopes.length] ?? 0,
       query: binder.headRows(this.query, head),
       key: binder.allRows(this.key, keyHead, this.keys),
       value: binder.allRows(this.value, keyHead, this.keys),

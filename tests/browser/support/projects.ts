@@ -21,7 +21,7 @@ const FLAGS = [
  * The browser tests twice: on a page that is cross-origin isolated (shared memory), and on one that is not (transfer).
  * None where no Chromium is found; that is said, or an error where HEDDLE_REQUIRE_BROWSER is 1.
  */
-export function browserProjects(base: { readonly setupFiles: string[]; readonly testTimeout: number }): TestProjectConfiguration[] {
+export function browserProjects(base: { readonly setupFiles: string[] }): TestProjectConfiguration[] {
   const executablePath = findChromium()
   if (executablePath === undefined) {
     const message = 'Browser tests are skipped: no Chromium found; apt-get install chromium, or set HEDDLE_CHROMIUM to one'
@@ -33,7 +33,7 @@ export function browserProjects(base: { readonly setupFiles: string[]; readonly 
 }
 
 function project(
-  name: string, executablePath: string, isolated: boolean, base: { readonly setupFiles: string[]; readonly testTimeout: number },
+  name: string, executablePath: string, isolated: boolean, base: { readonly setupFiles: string[] },
 ): TestProjectConfiguration {
   return {
     // Tests import `heddle` as a user does.
@@ -43,6 +43,8 @@ function project(
     server: { headers: isolated ? ISOLATION : {} },
     test: {
       ...base,
+      // Software WebGPU compiles slowly when others use the machine.
+      testTimeout: 60_000,
       name,
       include: ['tests/browser/**/*.test.ts'],
       provide: { isolated },
