@@ -67,6 +67,13 @@ describe.each(binaries)('%s', (binary) => {
     expect(output.every(Number.isNaN)).toBe(true)
   })
 
+  test('large finite queries and keys whose products are all −∞: NaN, and for other rows nothing', async () => {
+    const value = (rows: number, x: (row: number) => number) => ({ data: Float32Array.from({ length: rows * 2 }, (_, at) => x(at >> 1)), shape: [rows, 2] })
+    const inputs = { query: value(9, (row) => (row === 4 ? 1e25 : 1)), key: value(20, () => -1e25), value: value(20, (row) => row) }
+    const { output } = await runLane(inputs, {}, { binary, statistics: false })
+    output.forEach((x, at) => expect(Number.isNaN(x), `row ${at >> 1}`).toBe(at >> 1 === 4))
+  })
+
   test('no keys at all', async () => {
     await expectLane(inputsOf({ M: 9, N: 0, D: 3, Dv: 4 }, 1), {}, { binary })
   })

@@ -1,8 +1,10 @@
-import { describe, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { createWasmBackend } from '../../src/backends/wasm/engine.ts'
 import { Random } from '../support/random.ts'
+import { bytesOf, filled } from '../support/tensors.ts'
 import { inputsOf, peakedInputs, type Sizes } from './attention-cases.ts'
 import { expectLane } from './expect-lane.ts'
-import { binaries } from './kernel-lane.ts'
+import { binaries, modules, RESULT_FIELDS, runLane } from './kernel-lane.ts'
 
 const upTo = (most: number, ...more: number[]) => [...Array.from({ length: most }, (_, index) => index + 1), ...more]
 const base: Sizes = { M: 11, N: 37, D: 6, Dv: 5 }
@@ -35,6 +37,19 @@ describe.each(binaries)('%s', (binary) => {
     for (let round = 0; round < 60; round++) {
       const sizes = { M: random.integer(1, 4), N: random.integer(1, random.pick([10, 40, 290])), D: random.integer(1, random.pick([9, 40])), Dv: random.integer(1, random.pick([9, 70])) }
       await expectLane(inputsOf(sizes, round), random.pick([{}, { causal: true, queryOffset: 20 }, { window: { before: 9, after: 2 } }]), { binary, weightRows: [0] })
+    }
+  })
+
+  test('what an earlier task left in the arena changes no bit', async () => {
+    const large = { query: filled([9, 6], () => 1e4), key: filled([300, 6], () => 1e4), value: filled([300, 6], () => 1e4) }
+    for (const M of [1, 4, 9]) {
+      for (const N of [1, 3, 5, 12, 13, 14, 15, 30, 47, 270]) {
+        const inputs = inputsOf({ M, N, D: 6, Dv: 5 }, N)
+        const fresh = await runLane(inputs, {}, { binary, backend: createWasmBackend(modules[binary]) })
+        await runLane(large, {}, { binary })
+        const used = await runLane(inputs, {}, { binary })
+        for (const field of ['output', ...RESULT_FIELDS] as const) expect(bytesOf(used[field]), `${M} × ${N}: ${field}`).toEqual(bytesOf(fresh[field]))
+      }
     }
   })
 

@@ -58,6 +58,8 @@ export const RESULT_FIELDS = ['logSumExp', 'entropy', 'maxWeight', 'maxIndex', '
 
 export interface LaneRun {
   readonly binary: Binary
+  /** default: the file's own, with what earlier tasks left in its arena */
+  readonly backend?: Backend
   /** rows of each task, in order; default all in one */
   readonly split?: readonly number[]
   readonly mode?: 'chunked' | 'standard'
@@ -110,7 +112,7 @@ export async function runLane({ query, key, value }: AttentionInputs, options: M
       ...Object.fromEntries(fields.map((field) => [field, into(field, rowStart, 1)])),
       ...(inTask.length > 0 || standard ? { weights: into('weights', inTask[0]?.index ?? 0, N), weightRows: Int32Array.from(inTask, ({ row }) => row) } : {}),
     }
-    tiles.push(await backendOf(run.binary).attention(task, context))
+    tiles.push(await (run.backend ?? backendOf(run.binary)).attention(task, context))
     rowStart += rows
   }
   const result = Object.fromEntries(names.map((name) => {
