@@ -1,7 +1,7 @@
 import { MemoryBudgetError } from '../core/errors.ts'
 import { ceilDivide } from '../core/integers.ts'
 import type { BytesByPurpose } from '../core/ledger.ts'
-import { attentionArenaBytes } from './arena.ts'
+import { attentionArenaBytes, attentionArenaRows } from './arena.ts'
 import { attentionFlops, scoreCount, type AttentionSizes, type Visibility } from './attention-sizes.ts'
 import { defaultChunkRows, SMALLEST_TASK_FLOPS } from './chunk-rows.ts'
 import { explainPlan } from './explain.ts'
@@ -115,7 +115,7 @@ function* candidates(request: PlanRequest): Generator<Candidate> {
   const { sizes, chunkSize } = request
   const flopsPerRow = attentionFlops(request.sizes, request.visibility) / Math.max(1, sizes.batch * sizes.heads * sizes.queries)
   for (let lanes = request.lanes.length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
-    const automatic = defaultChunkRows(sizes.batch * sizes.heads, sizes.queries, flopsPerRow, lanes)
+    const automatic = Math.min(defaultChunkRows(sizes.batch * sizes.heads, sizes.queries, flopsPerRow, lanes), attentionArenaRows(sizes.headSize, sizes.valueSize))
     let chunkRows = chunkSize === undefined ? automatic : Math.max(1, Math.min(chunkSize, sizes.queries))
     for (;;) {
       yield candidateOf(request, chunkRows, lanes, flopsPerRow)
