@@ -26,7 +26,7 @@ const { values } = parseArgs({
 })
 const sizes = (values.sizes ?? (values.quick ? '256' : '512,1024,2048,4096,8192')).split(',').map(Number)
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
-const [HEADS, HEAD_SIZE, TIMEOUT_MS] = [8, 64, 90_000]
+const [HEADS, HEAD_SIZE, TIMEOUT_MS] = [8, 64, 60_000]
 const PEERS = ['onnxruntime-web@1.30', 'onnxruntime-node@1.30', '@jax-js/jax@0.1.25']
 const folder = path.resolve('build/bench-peers')
 const peersFolder = path.resolve('build/peers')
