@@ -1,5 +1,6 @@
 import { TOKENS_AXIS } from '../../src/cli/report/growth-plots.ts'
 import { linePlot } from '../../src/cli/report/line-plot.ts'
+import { median } from '../kernels/rounds.ts'
 import { CONTENDERS } from './contenders.ts'
 
 export interface PeerRow {
@@ -65,10 +66,6 @@ function speedPlot(result: PeerResult, names: readonly string[]): string {
       return { name, points, ...(failed === undefined ? {} : { endNote: 'fails beyond' }) }
     }),
   })
-}
-
-function median(list: readonly number[]): number {
-  return [...list].sort((a, b) => a - b)[list.length >> 1] ?? NaN
 }
 
 function alignColumns(lines: readonly (readonly string[])[]): string {

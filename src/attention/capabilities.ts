@@ -1,5 +1,6 @@
 import { probeWasm } from '../backends/wasm/binaries.ts'
 import { probeWebGpu, type WebGpuProbe } from '../backends/webgpu/probe.ts'
+import { nodeModule } from '../core/node-module.ts'
 import { probeSharedMemory } from '../core/shared-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
 
@@ -63,9 +64,4 @@ function coreCount(): number {
   const os = nodeModule('node:os') as { availableParallelism?: () => number } | undefined
   const cores = os?.availableParallelism?.() ?? (globalThis as { navigator?: { hardwareConcurrency?: number } }).navigator?.hardwareConcurrency
   return Math.max(1, cores ?? 1)
-}
-
-/** A Node built-in without an import, which bundlers for the web would stumble over. */
-function nodeModule(id: string): unknown {
-  return (globalThis as { process?: { getBuiltinModule?: (id: string) => unknown } }).process?.getBuiltinModule?.(id)
 }

@@ -191,7 +191,7 @@ function chunkKinds(queries: number, chunkRows: number, selectedRows: readonly n
 }
 
 /** Device bytes that a GPU lane keeps keys and values in, at most. */
-const GPU_CACHE_BYTES = 512 * 2 ** 20
+export const GPU_CACHE_BYTES = 512 * 2 ** 20
 
 /**
  * What lanes hold for themselves. Of a wasm lane that is exact. Of a GPU lane it is a bound: all keys and values on the

@@ -1,4 +1,5 @@
 import { expose, type Endpoint } from 'comlink'
+import { nodeModule } from '../core/node-module.ts'
 import { installErrorTransfer } from '../protocol/error-transfer.ts'
 import { nodeEndpoint, type NodePort } from '../protocol/node-endpoint.ts'
 import { LaneHost } from './lane-host.ts'
@@ -10,8 +11,7 @@ export function serveLane(): void {
 }
 
 function workerEndpoint(): Endpoint {
-  const host = (globalThis as { process?: { getBuiltinModule?: (id: string) => unknown } }).process
-  const threads = host?.getBuiltinModule?.('node:worker_threads') as { parentPort?: NodePort | null } | undefined
+  const threads = nodeModule('node:worker_threads') as { parentPort?: NodePort | null } | undefined
   if (threads?.parentPort) return nodeEndpoint(threads.parentPort)
   return globalThis
 }

@@ -1,5 +1,6 @@
 import type { Endpoint } from 'comlink'
 import { BackendUnavailableError, OptionError } from '../core/errors.ts'
+import { nodeModule } from '../core/node-module.ts'
 import { describe } from '../core/tensor.ts'
 import { nodeEndpoint, type NodePort } from '../protocol/node-endpoint.ts'
 
@@ -47,10 +48,8 @@ export function spawnWorker(source: WorkerSource): WorkerHandle {
 
 type Threads = { Worker: new (url: URL | string, options?: object) => NodeWorker }
 
-/** node:worker_threads without an import: bundlers for the web would stumble over one. */
 function nodeThreads(): Threads | null {
-  const host = (globalThis as { process?: { getBuiltinModule?: (id: string) => unknown } }).process
-  return (host?.getBuiltinModule?.('node:worker_threads') as Threads | undefined) ?? null
+  return (nodeModule('node:worker_threads') as Threads | undefined) ?? null
 }
 
 /** Without the flags of this process: one such as `--input-type` is for its own main script and would stop the worker. */

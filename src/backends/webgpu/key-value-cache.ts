@@ -1,4 +1,5 @@
 import { roundUp } from '../../core/integers.ts'
+import { GPU_CACHE_BYTES } from '../../plan/attention-plan.ts'
 import type { ArrayId, Slice, TaskArray } from '../../protocol/task.ts'
 import { TILE } from './constants.ts'
 import { largestMagnitude } from './finite.ts'
@@ -15,7 +16,6 @@ export interface Resident {
 
 /** A buffer larger than this is split although the device would take it: an upload must not hold the lane for long. */
 const LARGEST_SEGMENT_BYTES = 64 * 2 ** 20
-const DEFAULT_CACHE_BYTES = 512 * 2 ** 20
 
 /** Keys and values of the heads that a lane works on, uploaded once and kept until released or until others need the room. */
 export class KeyValueCache {
@@ -25,7 +25,7 @@ export class KeyValueCache {
   readonly #entries = new Map<string, Resident & { readonly id: ArrayId }>()
   #bytes = 0
 
-  constructor(gpu: GpuDevice, cacheBytes = DEFAULT_CACHE_BYTES) {
+  constructor(gpu: GpuDevice, cacheBytes = GPU_CACHE_BYTES) {
     this.#gpu = gpu
     this.#cacheBytes = cacheBytes
   }
