@@ -1,5 +1,5 @@
 export { attendTile } from './attend-tile'
 export { finaliseGroups, hasExtremes, packKeys, packLanes, packValues, resetGroups } from './pack'
 export { activateRows } from './row-activation'
-export { linearRows, packPanel } from './row-linear'
+export { linearRows } from './row-linear'
 export { addRows, normRows } from './row-norm'

@@ -40,18 +40,18 @@ function linear(variant: 'simd' | 'relaxed') {
   const memory = new WebAssembly.Memory({ initial: 512 })
   const kernels = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(`build/heddle-${variant}.wasm`)), { env: { memory } }).exports as unknown as RowKernels
   const floats = new Float32Array(memory.buffer)
-  const [raw, panels, tile, result] = [65536, 65536 + 32 * inSize, 8 << 20, 16 << 20]
+  const [raw, panels, tile, result, scratch] = [65536, 65536 + 32 * inSize, 8 << 20, 16 << 20, 24 << 20]
   for (let row = 0; row < outSize; row += 8) {
     const count = Math.min(8, outSize - row)
     floats.set(w.subarray(row * inSize, (row + count) * inSize), raw >> 2)
-    kernels.packPanel(raw, inSize, count, panels + row * inSize * 4)
+    kernels.packLanes(raw, inSize, panels + row * inSize * 4, count, inSize, inSize, 1)
   }
   const y = new Float32Array(rows * outSize)
   const run = () => {
     for (let row = 0; row < rows; row += STAGE_TILE_ROWS) {
       const count = Math.min(STAGE_TILE_ROWS, rows - row)
       floats.set(x.subarray(row * inSize, (row + count) * inSize), tile >> 2)
-      kernels.linearRows(tile, count, inSize, panels, 0, result, outSize)
+      kernels.linearRows(tile, count, inSize, panels, 0, result, outSize, scratch)
       y.set(floats.subarray(result >> 2, (result >> 2) + count * outSize), row * outSize)
     }
     return y

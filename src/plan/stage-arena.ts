@@ -27,6 +27,14 @@ export function registerBytes(registers: readonly number[], rows: number = STAGE
   return registers.reduce((sum, width) => sum + roundUp(rows * width * 4, ALIGNMENT_BYTES), 0)
 }
 
+/**
+ * Bytes that a product of a tile's rows with a matrix of `inSize` inputs needs beside its registers: the rows packed by four,
+ * and the products and maxima of one panel. `linearRows` lays them out in this order.
+ */
+export function linearScratchBytes(inSize: number, rows: number = STAGE_TILE_ROWS): number {
+  return roundUp(rows, 4) * (inSize + PACKED_COLUMNS) * 4 + PACKED_COLUMNS * 4
+}
+
 /** The first byte that a lane may lay out. */
 export const stageArenaStart: number = ARENA_START_BYTES
 

@@ -77,7 +77,7 @@ export interface RowStageTask {
   readonly rows: number
   /** elements a row, for each register */
   readonly registers: readonly number[]
-  /** what a lane sets aside for registers and attention's output: as much as any stage of the pass needs, so that it does so once */
+  /** what a lane sets aside for registers, attention's output and scratch: as much as any stage of the pass needs, so that it does so once */
   readonly registerBytes: number
   /** attention of these rows over all keys, one task a head, before the first step; they write to `CONTEXT_ARRAY` */
   readonly attention: { readonly tasks: readonly AttentionTask[]; readonly width: number } | null

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_RELU } from '../../assembly/abi.ts'
 import type { RowKernels } from '../../src/backends/wasm/stage-memory.ts'
+import { linearScratchBytes } from '../../src/plan/stage-arena.ts'
 import type { Reference } from '../support/oracle.ts'
 import { Random } from '../support/random.ts'
 import { bytesOf, normalTensor } from '../support/tensors.ts'
@@ -56,7 +57,7 @@ function reference(shape: readonly number[], element: (index: number, round: (x:
 function packed(kernels: RowKernels, layout: Layout, weight: Float32Array, outSize: number, inSize: number): number {
   const panels = layout.room(Math.ceil(outSize / 8) * 8 * inSize)
   const raw = layout.put(weight)
-  for (let row = 0; row < outSize; row += 8) kernels.packPanel(raw + row * inSize * 4, inSize, Math.min(8, outSize - row), panels + row * inSize * 4)
+  for (let row = 0; row < outSize; row += 8) kernels.packLanes(raw + row * inSize * 4, inSize, panels + row * inSize * 4, Math.min(8, outSize - row), inSize, inSize, 1)
   return panels
 }
 
@@ -79,7 +80,8 @@ describe.each(binaries)('%s', (binary) => {
         const bias = new Float32Array(Math.ceil(outSize / 8) * 8)
         bias.set(b)
         const y = layout.room(rows * outSize)
-        kernels.linearRows(layout.put(x), rows, inSize, packed(kernels, layout, w, outSize, inSize), biased ? layout.put(bias) : 0, y, outSize)
+        const scratch = layout.room(linearScratchBytes(inSize, rows) / 4)
+        kernels.linearRows(layout.put(x), rows, inSize, packed(kernels, layout, w, outSize, inSize), biased ? layout.put(bias) : 0, y, outSize, scratch)
         const should = reference([rows, outSize], (index, round) => {
           const [row, column] = [Math.floor(index / outSize), index % outSize]
           let sum = 0
@@ -96,10 +98,11 @@ describe.each(binaries)('%s', (binary) => {
       const x = normals(rows, inSize)
       const panels = packed(kernels, layout, normals(outSize, inSize), outSize, inSize)
       const [whole, alone] = [layout.room(rows * outSize), layout.room(outSize)]
-      kernels.linearRows(layout.put(x), rows, inSize, panels, 0, whole, outSize)
+      const scratch = layout.room(linearScratchBytes(inSize, rows) / 4)
+      kernels.linearRows(layout.put(x), rows, inSize, panels, 0, whole, outSize, scratch)
       const together = layout.checked(whole, rows * outSize - 0)
       for (let row = 0; row < rows; row++) {
-        kernels.linearRows(layout.put(x.subarray(row * inSize, (row + 1) * inSize)), 1, inSize, panels, 0, alone, outSize)
+        kernels.linearRows(layout.put(x.subarray(row * inSize, (row + 1) * inSize)), 1, inSize, panels, 0, alone, outSize, scratch)
         expect(bytesOf(floats.slice(alone >> 2, (alone >> 2) + outSize))).toEqual(bytesOf(together.subarray(row * outSize, (row + 1) * outSize)))
       }
     })

@@ -83,7 +83,7 @@ export class ResidentWeights {
     for (let row = 0; row < outSize; row += PACKED_COLUMNS) {
       const rows = Math.min(PACKED_COLUMNS, outSize - row)
       this.memory.floats.set(source.subarray(offset + row * inSize, offset + (row + rows) * inSize), raw >> 2)
-      this.memory.kernels.packPanel(raw, inSize, rows, address + row * inSize * 4)
+      this.memory.kernels.packLanes(raw, inSize, address + row * inSize * 4, rows, inSize, inSize, 1)
     }
   }
 

@@ -2,10 +2,10 @@ import { MemoryBudgetError } from '../../core/errors.ts'
 import { roundUp } from '../../core/integers.ts'
 import { stageArenaStart } from '../../plan/stage-arena.ts'
 
-/** What the row-wise kernels export: shapes stand with each in assembly/row-….ts. */
+/** What the row-wise kernels export: shapes stand with each in assembly/row-….ts and pack.ts. */
 export interface RowKernels {
-  packPanel(weight: number, inSize: number, outputs: number, panel: number): void
-  linearRows(x: number, rows: number, inSize: number, panels: number, bias: number, y: number, outSize: number): void
+  packLanes(from: number, stride: number, to: number, rows: number, width: number, step: number, factor: number): void
+  linearRows(x: number, rows: number, inSize: number, panels: number, bias: number, y: number, outSize: number, scratch: number): void
   normRows(x: number, rows: number, size: number, weight: number, bias: number, epsilon: number, y: number): void
   addRows(x: number, count: number, y: number): void
   activateRows(x: number, count: number, activation: number): void

@@ -1,4 +1,5 @@
 import { ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_RELU } from '../../../assembly/abi.ts'
+import { roundUp } from '../../core/integers.ts'
 import { registerBytes, STAGE_TILE_ROWS, stageArenaBytes, stageArenaStart } from '../../plan/stage-arena.ts'
 import { CONTEXT_ARRAY, type ResidentWeight, type RowStageResult, type RowStageTask, type RowStep } from '../../protocol/stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../../protocol/task.ts'
@@ -20,6 +21,8 @@ interface LaidOut {
   /** [rows, width] of attention's output */
   readonly attended: Float32Array
   readonly addresses: ReadonlyMap<ResidentWeight, number>
+  /** byte address of what `linearRows` needs beside registers */
+  readonly scratch: number
 }
 
 /**
@@ -45,7 +48,7 @@ export class RowStages {
 
   async run(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
     const startMs = performance.now()
-    const { registers, attended, addresses } = this.#layOut(task, (id) => context.array(id))
+    const { registers, attended, addresses, scratch } = this.#layOut(task, (id) => context.array(id))
     const arrays = (id: ArrayId): TaskArray => (id === CONTEXT_ARRAY ? attended : context.array(id))
     for (const head of task.attention?.tasks ?? []) await this.#attend(head, { array: arrays, pace: () => context.pace() })
     const stored = returnedArrays(task)
@@ -59,7 +62,7 @@ export class RowStages {
         arrays,
         stored,
       }
-      for (const step of task.steps) this.#runStep(step, tile, addresses)
+      for (const step of task.steps) this.#runStep(step, tile, addresses, scratch)
       const turn = context.pace()
       if (turn !== undefined) await turn
     }
@@ -75,11 +78,13 @@ export class RowStages {
     }
     const registers = this.#layOutRegisters(task, limits.memoryBytes)
     const addresses = this.#weights.addresses(weights, limits, (weight) => arrays(weight.array), this.#registers.address)
-    const attended = this.#memory.floats.subarray(registers.end >> 2, (registers.end >> 2) + (task.attention === null ? 0 : task.rows * task.attention.width))
-    return { registers: registers.starts, attended, addresses: new Map(weights.map((weight, index) => [weight, addresses[index] ?? 0])) }
+    const elements = task.attention === null ? 0 : task.rows * task.attention.width
+    const attended = this.#memory.floats.subarray(registers.end >> 2, (registers.end >> 2) + elements)
+    const scratch = registers.end + roundUp(elements * 4, 16)
+    return { registers: registers.starts, attended, scratch, addresses: new Map(weights.map((weight, index) => [weight, addresses[index] ?? 0])) }
   }
 
-  /** Addresses of the registers, one behind the other, and of attention's output behind them. */
+  /** Addresses of the registers, one behind the other; behind them stand attention's output and scratch. */
   #layOutRegisters({ registers: widths, registerBytes: bytes }: RowStageTask, limitBytes: number): { starts: number[]; end: number } {
     if (bytes !== this.#registers.bytes) {
       this.#memory.free(this.#registers.address)
@@ -95,7 +100,7 @@ export class RowStages {
     return { starts, end: address }
   }
 
-  #runStep(step: RowStep, tile: Tile, weights: ReadonlyMap<ResidentWeight, number>): void {
+  #runStep(step: RowStep, tile: Tile, weights: ReadonlyMap<ResidentWeight, number>, scratch: number): void {
     const { kernels } = this.#memory
     const { rows, registers } = tile
     const at = (register: number): number => registers[register] ?? 0
@@ -107,7 +112,7 @@ export class RowStages {
       case 'embed':
         return embedTile(step, tile)
       case 'linear':
-        return kernels.linearRows(at(step.from), rows, step.weight.inSize, weightAt(step.weight), weightAt(step.bias), at(step.to), step.weight.outSize)
+        return kernels.linearRows(at(step.from), rows, step.weight.inSize, weightAt(step.weight), weightAt(step.bias), at(step.to), step.weight.outSize, scratch)
       case 'norm':
         return kernels.normRows(at(step.from), rows, step.weight.outSize, weightAt(step.weight), weightAt(step.bias), step.epsilon, at(step.to))
       case 'add':

@@ -5,7 +5,7 @@ import { attentionArenaBytes } from '../../plan/arena.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
 import { defaultChunkRows, SMALLEST_TASK_FLOPS } from '../../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../../plan/explain.ts'
-import { registerBytes, residentWeightBytes, stageArenaBytes } from '../../plan/stage-arena.ts'
+import { linearScratchBytes, registerBytes, residentWeightBytes, stageArenaBytes } from '../../plan/stage-arena.ts'
 import type { StageBuffer } from './buffers.ts'
 import { assignSlots, isStage, type StageProgram } from './program.ts'
 import type { Stage } from './stage-builder.ts'
@@ -32,7 +32,7 @@ export interface LayerPlan {
   readonly budgetBytes: number | undefined
   /** packed weights a lane may hold: fewer than the model has where the budget is tight */
   readonly residentLimitBytes: number
-  /** row buffers, and attention's output of a chunk, of the stage that needs most, in each lane */
+  /** row buffers, attention's output of a chunk and scratch of the stage that needs most, in each lane */
   readonly registerBytes: number
   /** The plan as lines for a terminal. */
   explain(): string
@@ -111,10 +111,7 @@ function planOf(
   program: StageProgram, stages: readonly Stage[], host: StageHost, options: CandidateOptions, lanes: number, chunkRows: number, residentLimitBytes: number,
 ): LayerPlan {
   const { transport } = host
-  const largestRegisters = stages.reduce((largest, { registers, attention, rows }) => {
-    const context = attention === null ? 0 : registerBytes([attention.width], Math.min(chunkRows, rows))
-    return Math.max(largest, registerBytes(registers) + context)
-  }, 0)
+  const largestRegisters = stages.reduce((largest, stage) => Math.max(largest, rowBufferBytes(stage, chunkRows)), 0)
   const bytes = Object.fromEntries(
     Object.entries({
       output: program.output.elements * 4,
@@ -141,6 +138,12 @@ function planOf(
     registerBytes: largestRegisters,
   }
   return { ...plan, explain: () => explain(plan) }
+}
+
+/** Registers of a tile, attention's output of a chunk, and what linear layers need beside them. */
+function rowBufferBytes({ registers, attention, rows, weights }: Stage, chunkRows: number): number {
+  const context = attention === null ? 0 : registerBytes([attention.width], Math.min(chunkRows, rows))
+  return registerBytes(registers) + context + weights.reduce((most, { inSize }) => Math.max(most, linearScratchBytes(inSize)), 0)
 }
 
 /** Slots between the parts; the output's own slot counts as output unless it is copied out at the end. */
