@@ -4,13 +4,14 @@
 //   npm run bench:peers -- [--sizes 512,1024,2048,4096,8192] [--rounds 3] [--only node|chromium] [--quick] [--write]
 //
 // --quick: one small size, and only what is installed already. --write: also docs/peers-*.{json,svg} and the README's table.
-import { execFile, fork } from 'node:child_process'
-import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { fork } from 'node:child_process'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
+import { installPeers, peersFolder, serveHeddle, serveJax, serveOnnxruntime, serveTfjs } from './bench/peer-packages.mjs'
 import { CHROMIUM_FLAGS, findChromium } from './pack-check/chromium.mjs'
 import { serveFolder } from './pack-check/serve-folder.mjs'
 
@@ -27,13 +28,11 @@ const { values } = parseArgs({
 const sizes = (values.sizes ?? (values.quick ? '256' : '512,1024,2048,4096,8192')).split(',').map(Number)
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
 const [HEADS, HEAD_SIZE, TIMEOUT_MS] = [8, 64, 60_000]
-const PEERS = ['onnxruntime-web@1.30', 'onnxruntime-node@1.30', '@jax-js/jax@0.1.25']
 const folder = path.resolve('build/bench-peers')
-const peersFolder = path.resolve('build/peers')
 
 await rm(folder, { recursive: true, force: true })
 await mkdir(folder, { recursive: true })
-await installPeers()
+if (!values.quick) await installPeers(['onnxruntime-web', 'onnxruntime-node', '@jax-js/jax'])
 await bundle()
 const { contendersFor, peerReport } = await import(pathToFileURL(`${folder}/report.mjs`).href)
 
@@ -46,29 +45,17 @@ if (values.only !== 'node') {
 const machine = { processor: cpus()[0]?.model, cores: cpus().length, platform: `${process.platform} ${process.arch}` }
 await writeReports()
 
-/** The peers, outside of this project's own dependencies. */
-async function installPeers() {
-  if (values.quick) return
-  await mkdir(peersFolder, { recursive: true })
-  await writeFile(`${peersFolder}/package.json`, '{ "private": true }')
-  console.log(`installing ${PEERS.join(', ')} into build/peers`)
-  await promisify(execFile)('npm', ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', ...PEERS], { cwd: peersFolder })
-}
-
 async function bundle() {
   const shared = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'error' }
   const node = { ...shared, platform: 'node', external: ['heddle', '@tensorflow/*'] }
   await build({ ...node, entryPoints: { node: 'bench/peers/node.ts', report: 'bench/peers/report.ts' }, outdir: folder, outExtension: { '.js': '.mjs' } })
   const page = { ...shared, platform: 'browser' }
-  const tfjs = "export * from '@tensorflow/tfjs-core'; export { setThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm'"
   await build({ ...page, entryPoints: ['bench/peers/page.ts'], outfile: `${folder}/page.js`, external: ['heddle', '@tensorflow/*'] })
-  await build({ ...page, entryPoints: ['dist/index.js'], outfile: `${folder}/heddle.js` })
-  await build({ ...page, stdin: { contents: tfjs, resolveDir: process.cwd() }, outfile: `${folder}/tfjs.js` })
-  await cp('dist/worker.js', `${folder}/worker.js`)
-  await cp('node_modules/@tensorflow/tfjs-backend-wasm/dist', `${folder}/tfjs`, { recursive: true, filter: (file) => !/\.(ts|map)$/.test(file) })
+  await serveHeddle(folder)
+  await serveTfjs(folder)
   if (!values.quick) {
-    await build({ ...page, entryPoints: [`${peersFolder}/node_modules/@jax-js/jax/dist/index.js`], outfile: `${folder}/peers/jax.js` })
-    await cp(`${peersFolder}/node_modules/onnxruntime-web/dist`, `${folder}/peers/onnxruntime-web`, { recursive: true, filter: (file) => !/\.map$/.test(file) })
+    await serveJax(folder)
+    await serveOnnxruntime(folder)
   }
   await writeFile(`${folder}/index.html`, '<!doctype html><script type="module" src="page.js"></script>')
 }

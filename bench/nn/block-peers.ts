@@ -1,3 +1,5 @@
+import type * as TfjsWasm from '@tensorflow/tfjs-backend-wasm'
+import type * as Tfjs from '@tensorflow/tfjs-core'
 import type { Tensor } from 'heddle'
 import { onnxModel, type OnnxNode } from './onnx-graph.ts'
 
@@ -18,19 +20,21 @@ export interface BlockProblem {
   readonly input: Tensor
 }
 
+/** Where an environment finds the packages: a module by name, and a file's address. */
+export interface Modules {
+  load(name: string): Promise<unknown>
+  address(name: string): string
+}
+
 interface OnnxRuntime {
   readonly env: { readonly wasm: { numThreads: number } }
   readonly Tensor: new (type: string, data: Float32Array, shape: readonly number[]) => unknown
   readonly InferenceSession: { create(model: Uint8Array): Promise<{ run(feeds: object): Promise<Record<string, { data: Float32Array }>>; release(): Promise<void> }> }
 }
 
-/**
- * The block as an ONNX graph on onnxruntime-web.
- *
- * @param folder of the installed package's dist
- */
-export async function onnxBlock(folder: string, problem: BlockProblem, threads: number): Promise<BlockContender> {
-  const runtime = (await import(`${folder}/ort.wasm.min.mjs`).catch(() => import(`${folder}/ort.min.mjs`))) as OnnxRuntime
+/** The block as an ONNX graph on onnxruntime-web. In Node it computes on one thread, whatever it is told. */
+export async function onnxBlock(modules: Modules, problem: BlockProblem, threads: number): Promise<BlockContender> {
+  const runtime = (await modules.load('onnxruntime-web')) as OnnxRuntime
   runtime.env.wasm.numThreads = threads
   const { shape } = problem.input
   const { nodes, weights } = blockGraph(problem)
@@ -75,11 +79,14 @@ function transposed({ data, shape: [rows = 0, columns = 0] }: Tensor): Tensor {
   return { data: turned, shape: [columns, rows] }
 }
 
-/** The block in tfjs operations on its wasm backend (one thread: it has no more in Node). */
-export async function tfjsBlock({ modelDim, heads, state, input }: BlockProblem): Promise<BlockContender> {
-  const tf = await import('@tensorflow/tfjs-core')
-  await import('@tensorflow/tfjs-backend-wasm')
+/** The block in tfjs operations on its wasm backend (in Node on one thread, whatever it is told). */
+export async function tfjsBlock(modules: Modules, { modelDim, heads, state, input }: BlockProblem, threads: number): Promise<BlockContender> {
+  const tf = (await modules.load('@tensorflow/tfjs-core')) as typeof Tfjs
+  const wasm = (await modules.load('@tensorflow/tfjs-backend-wasm')) as typeof TfjsWasm
+  wasm.setWasmPaths(modules.address('@tensorflow/tfjs-backend-wasm'))
+  wasm.setThreadsCount(threads)
   await tf.setBackend('wasm')
+  await tf.ready()
   const n = input.shape[1]!
   const tensorOf = (name: string) => tf.tensor(state[name]!.data.slice(), [...state[name]!.shape])
   const p = Object.fromEntries(Object.keys(state).map((name) => [name, tensorOf(name)]))
@@ -100,7 +107,7 @@ export async function tfjsBlock({ modelDim, heads, state, input }: BlockProblem)
     return norm(tf.add(hidden, fed), 'norm2')
   }
   return {
-    name: 'tfjs-wasm',
+    name: `tfjs-wasm, ${threads} thread${threads === 1 ? '' : 's'}`,
     run: async () => {
       const result = tf.tidy(forward)
       const data = Float32Array.from(await result.data())

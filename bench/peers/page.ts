@@ -3,7 +3,7 @@ import { measurePeer, type PeerMeasurement } from './measure.ts'
 
 /** Files that the bench serves beside the page. */
 const FILES: Readonly<Record<string, string>> = {
-  heddle: '/heddle.js',
+  heddle: '/index.js',
   '@tensorflow/tfjs-core': '/tfjs.js',
   '@tensorflow/tfjs-backend-wasm': '/tfjs.js',
   '@jax-js/jax': '/peers/jax.js',
