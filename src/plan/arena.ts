@@ -61,6 +61,17 @@ export function attentionArenaRows(headSize: number, valueSize: number): number 
 }
 
 export function attentionArena(headSize: number, valueSize: number): AttentionArena {
+  const { arena } = last
+  if (arena !== null && last.headSize === headSize && last.valueSize === valueSize) return arena
+  const laidOut = fitArena(headSize, valueSize)
+  last = { headSize, valueSize, arena: laidOut }
+  return laidOut
+}
+
+/** Tasks and plans ask for the same sizes again and again. */
+let last: { readonly headSize: number; readonly valueSize: number; readonly arena: AttentionArena | null } = { headSize: 0, valueSize: 0, arena: null }
+
+function fitArena(headSize: number, valueSize: number): AttentionArena {
   const fixed = layOut(headSize, valueSize, 0).end
   const perTile = layOut(headSize, valueSize, TILE_ROWS).end - fixed
   const fitting = Math.floor((COMMON_ARENA_BYTES - fixed) / perTile) * TILE_ROWS

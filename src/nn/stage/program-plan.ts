@@ -3,7 +3,7 @@ import { isShared } from '../../core/shared-memory.ts'
 import type { BytesByPurpose } from '../../core/ledger.ts'
 import { attentionArenaBytes } from '../../plan/arena.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
-import { defaultChunkRows, SMALLEST_TASK_FLOPS } from '../../plan/chunk-rows.ts'
+import { defaultChunkRows, MAX_CHUNK_ROWS, SMALLEST_TASK_FLOPS } from '../../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../../plan/explain.ts'
 import { linearScratchBytes, registerBytes, residentWeightBytes, stageArenaBytes } from '../../plan/stage-arena.ts'
 import type { StageBuffer } from './buffers.ts'
@@ -86,8 +86,10 @@ function* candidates(program: StageProgram, host: StageHost, options: CandidateO
   }
 }
 
+/** As for attention; but a lone lane has nobody to share with, and a stage shows no progress before its end. */
 function chunkRowsOf(stages: readonly Stage[], chunkSize: number | undefined, lanes: number): number {
   if (chunkSize !== undefined) return chunkSize
+  if (lanes === 1) return MAX_CHUNK_ROWS
   return stages.reduce((largest, stage) => {
     const rows = Math.max(1, stage.batch * stage.rows)
     return Math.max(largest, defaultChunkRows(stage.batch, stage.rows, stageFlops(stage) / rows, lanes))
