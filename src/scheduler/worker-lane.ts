@@ -41,8 +41,6 @@ export class WorkerLane implements Lane {
       const hello = await Promise.race([this.#untilLost(this.#remote.start(config)), late])
       checkVersion(hello)
       return hello
-    } catch (error) {
-      throw error instanceof LaneLost ? startError(error) : error
     } finally {
       clearTimeout(timer)
     }
@@ -103,11 +101,6 @@ export class WorkerLane implements Lane {
 function checkVersion(hello: LaneHello): void {
   if (hello.version === PROTOCOL_VERSION) return
   throw new ProtocolError(`worker: expected protocol version ${PROTOCOL_VERSION}, got ${hello.version}: the worker file is of another release`)
-}
-
-function startError(error: LaneLost): BackendUnavailableError {
-  const reason = error.cause instanceof Error ? error.cause.message : error.message
-  return new BackendUnavailableError(`worker: expected it to start, but ${reason}`, { cause: error.cause })
 }
 
 function attachedBuffers(attach: TaskRequest['attach']): ArrayBuffer[] {
