@@ -23,6 +23,7 @@ export interface PlanContext {
   readonly lanes: PlanRequest['lanes']
   readonly budgetBytes: number | undefined
   readonly budgetSource: string
+  readonly kept?: readonly number[]
 }
 
 const INPUTS = ['query', 'key', 'value'] as const

@@ -1,4 +1,4 @@
-import type { Ledger } from '../core/ledger.ts'
+import type { ArraySource, Ledger } from '../core/ledger.ts'
 import { stagingRowBytes, type AttentionPlan, type PlanRequest } from '../plan/attention-plan.ts'
 import { ofBatch, visiblePairs, type Visibility } from '../plan/attention-sizes.ts'
 import type { TaskResult } from '../protocol/messages.ts'
@@ -6,7 +6,7 @@ import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult, Slice,
 import type { Job, JobTask } from '../scheduler/job.ts'
 import { callSplits } from './attention-call.ts'
 import type { Layout, Strides } from './layout.ts'
-import { Operands } from './operands.ts'
+import { Operands, SharedCopies } from './operands.ts'
 import { ProgressMeter } from './progress.ts'
 import type { ResolvedOptions } from './resolve-options.ts'
 import { Results } from './results.ts'
@@ -56,18 +56,19 @@ export class AttentionJob implements Job {
     private readonly plan: AttentionPlan,
     sharedResults: boolean,
     private readonly ledger: Ledger,
+    memory: ArraySource = ledger,
   ) {
     this.sharedMemory = plan.transport !== 'transfer'
     this.maxLanes = plan.lanes
     this.depth = plan.depth
     this.signal = options.signal
     this.#stagingRowBytes = stagingRowBytes(request)
-    this.#operands = new Operands(plan.transport, ledger)
+    this.#operands = new Operands(plan.transport, new SharedCopies(memory))
     const { batch, heads, queries, valueSize } = layout.sizes
     this.#splits = callSplits(layout, options)
     this.#parts = new SplitKeys(this.#splits.length, valueSize, batch * heads * queries, ledger)
     const inPlace = this.#splits.length > 1 ? null : (array: TaskArray): ArrayId => this.#operands.destination(array)
-    this.results = new Results(layout, options, plan.transport, sharedResults, ledger, inPlace)
+    this.results = new Results(layout, options, plan.transport, sharedResults, ledger, memory, inPlace)
     this.selection = typeof options.weights === 'string' ? null : new WeightSelectionResult(layout.sizes, options.weights, ledger, sharedResults)
     this.tasks = this.#bundle(layout.sizes.keys === 0 ? [] : this.#cut(request.visibility))
     if (this.tasks.length === 0) this.results.fillEmpty()

@@ -72,7 +72,7 @@ export interface AttentionOptions {
   readonly dropout?: { readonly probability: number; readonly seed: number | bigint }
   /** `auto` is chunked, unless `returnWeights: true` asks for the whole matrix. @default 'auto' */
   readonly mode?: 'auto' | AttentionMode
-  /** Query rows a task; never changes a result. @default at most 1024, four tasks a lane or more */
+  /** Query rows a task; never changes a result, nor what a lane holds. @default at most 1024, four tasks a lane or more */
   readonly chunkSize?: number
   /** Splits [B, N, E] tensors into heads. */
   readonly heads?: number

@@ -1,4 +1,4 @@
-import type { ArrayClass, Ledger } from '../core/ledger.ts'
+import type { ArrayClass, ArraySource } from '../core/ledger.ts'
 import { isShared } from '../core/shared-memory.ts'
 import type { Transport } from '../plan/attention-plan.ts'
 import type { ArrayId, Slice, TaskArray } from '../protocol/task.ts'
@@ -21,7 +21,7 @@ interface Part {
  * once if it is not shared yet); by transfer each part becomes a dense copy, made when a lane needs it.
  */
 export class Operands {
-  readonly #whole = new Map<string, { id: ArrayId; array: TaskArray }>()
+  readonly #whole = new Map<string, ArrayId>()
   readonly #arrays = new Map<ArrayId, TaskArray>()
   readonly #parts = new Map<ArrayId, Part>()
   readonly #resident = new Set<ArrayId>()
@@ -29,7 +29,7 @@ export class Operands {
 
   constructor(
     private readonly transport: Transport,
-    private readonly ledger: Ledger,
+    private readonly copies: SharedCopies,
   ) {}
 
   /**
@@ -74,22 +74,38 @@ export class Operands {
 
   #shared(array: TaskArray): ArrayId {
     // The same memory given twice, as in self-attention, is one array.
-    const key = `${bufferId(array.buffer)}:${array.byteOffset}:${array.length}:${array.constructor.name}`
+    const key = memoryKey(array)
     const known = this.#whole.get(key)
-    if (known !== undefined) return known.id
+    if (known !== undefined) return known
     const id = nextArrayId++
-    const whole = this.transport === 'local' || isShared(array) ? array : this.#share(array)
-    this.#whole.set(key, { id, array: whole })
-    this.#arrays.set(id, whole)
+    this.#whole.set(key, id)
+    this.#arrays.set(id, this.transport === 'local' ? array : this.copies.of(array))
     return id
   }
+}
 
-  #share(array: TaskArray): TaskArray {
-    const Class = array.constructor as ArrayClass<TaskArray>
-    const copy = this.ledger.array('input copies', Class, array.length, true)
+/** Copies of plain arrays in shared memory, each made once. */
+export class SharedCopies {
+  readonly #copies = new Map<string, TaskArray>()
+
+  constructor(private readonly memory: ArraySource) {}
+
+  /** The array itself where it is shared. */
+  of(array: TaskArray): TaskArray {
+    if (isShared(array)) return array
+    const key = memoryKey(array)
+    const known = this.#copies.get(key)
+    if (known !== undefined) return known
+    const copy = this.memory.array('input copies', array.constructor as ArrayClass<TaskArray>, array.length, true)
     copy.set(array)
+    this.#copies.set(key, copy)
     return copy
   }
+}
+
+/** Names elements of memory: two arrays with the same key are one. */
+export function memoryKey(array: TaskArray): string {
+  return `${bufferId(array.buffer)}:${array.byteOffset}:${array.length}:${array.constructor.name}`
 }
 
 const bufferIds = new WeakMap<ArrayBufferLike, number>()

@@ -3,8 +3,9 @@ import { RuntimeClosedError } from '../core/errors.ts'
 import { allocate, Ledger } from '../core/ledger.ts'
 import { checkedProduct } from '../core/integers.ts'
 import { checkShape, type Tensor } from '../core/tensor.ts'
-import { planAttention, type AttentionPlan, type Transport } from '../plan/attention-plan.ts'
+import { planAttention, scratchNeeds, type AttentionPlan, type Transport } from '../plan/attention-plan.ts'
 import { worthAWorker } from '../plan/chunk-rows.ts'
+import { KEPT_PURPOSE } from '../plan/kept-buffers.ts'
 import type { LaneKind } from '../protocol/messages.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import { Pool } from '../scheduler/pool.ts'
@@ -14,6 +15,7 @@ import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResul
 import { CallerLane } from './caller-lane.ts'
 import { hostFallbacks, machineMemoryBytes, probeCapabilities, type Capabilities } from './capabilities.ts'
 import { autoLaneKinds, MEASURED_TOKENS } from './auto-backend.ts'
+import { keptLimitBytes, ScratchMemory } from './scratch-memory.ts'
 import { asksForGpu, resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
 
 /** Shapes for `runtime.plan`: each a shape, or a tensor, whose memory is then taken into account. */
@@ -31,6 +33,7 @@ export class Runtime {
   readonly #caller: CallerLane | null
   /** asked once: the host reads files for it */
   readonly #machineBytes = machineMemoryBytes()
+  readonly #scratch: ScratchMemory
   #closing: Promise<void> | null = null
 
   /** @internal */
@@ -38,6 +41,7 @@ export class Runtime {
     this.capabilities = capabilities
     this.#options = options
     this.#pool = pool
+    this.#scratch = new ScratchMemory(keptLimitBytes(options.memoryBudgetBytes, this.#machineBytes))
     this.#caller = options.caller === null ? null : new CallerLane(options.caller)
   }
 
@@ -67,10 +71,17 @@ export class Runtime {
     const ledger = new Ledger()
     ledger.add('lane arenas', pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
     const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
-    const job = new AttentionJob(call.layout, call.options, arrays, request, plan, resultsShared(inputs), ledger)
-    const outcome = await pool.run(job)
-    job.finish()
-    return { ...this.#result(call, job), report: this.#report(plan, job, outcome, ledger, performance.now() - startMs) }
+    const memory = this.#scratch.open(scratchNeeds(request), plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
+    let clean = false
+    try {
+      const job = new AttentionJob(call.layout, call.options, arrays, request, plan, resultsShared(inputs), ledger, memory)
+      const outcome = await pool.run(job)
+      job.finish()
+      clean = outcome.retries === 0
+      return { ...this.#result(call, job), report: this.#report(plan, job, outcome, ledger, performance.now() - startMs) }
+    } finally {
+      memory.release(clean)
+    }
   }
 
   /**
@@ -94,14 +105,16 @@ export class Runtime {
     return { data: new Float32Array(allocate('runtime.tensor', bytes, this.#options.sharedMemory)), shape: [...shape] }
   }
 
-  /** Ends idle workers, the only way to give WebAssembly memory back; the next call starts them again. */
+  /** Lets go of kept buffers and ends idle workers, the only way to give WebAssembly memory back; the next call starts them again. */
   async trim(): Promise<void> {
     this.#checkOpen()
+    this.#scratch.clear()
     await Promise.all([this.#pool.trim(), this.#caller?.pool.trim()])
   }
 
   /** Ends all workers. Pending calls reject with a RuntimeClosedError, and so does every later one. */
   close(): Promise<void> {
+    this.#scratch.close()
     this.#closing ??= Promise.all([this.#pool.close(), this.#caller?.pool.close()]).then(() => undefined)
     return this.#closing
   }
@@ -112,10 +125,10 @@ export class Runtime {
   }
 
   /** @internal The pool and its limits, for the stages of layers. */
-  stageHost(onCaller = false): PlanContext & { readonly pool: Pool } {
+  stageHost(onCaller = false): PlanContext & { readonly pool: Pool; readonly scratch: ScratchMemory } {
     this.#checkOpen()
     const pool = onCaller && this.#caller !== null && this.#caller.usable ? this.#caller.pool : this.#pool
-    return { ...this.#planContext(pool), pool }
+    return { ...this.#planContext(pool), pool, scratch: this.#scratch }
   }
 
   /** @internal Starts the calling thread's own lane, for stages smaller than a message. Never rejects. */
@@ -142,6 +155,7 @@ export class Runtime {
       transport: this.#transport(pool),
       lanes: pool.lanes(),
       budgetBytes: memory ?? this.#machineBytes,
+      kept: this.#scratch.sizes,
       budgetSource: memory === undefined ? 'a machine with memory' : 'a memory budget',
     }
   }

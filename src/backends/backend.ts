@@ -20,7 +20,7 @@ export interface Backend {
   readonly kind: BackendKind
   /** bytes that this backend holds now: its arena or its device buffers */
   residentBytes(): number
-  /** Computes the chunk into its destinations. A slice is written only when the whole task is done. */
+  /** Computes the chunk into its destinations. A slice is written some rows at a time, never after `pace` rejected. */
   attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult>
   /** Runs a stage over its chunk of rows. Absent: this backend has no row-wise kernels. */
   rows?(task: RowStageTask, context: TaskContext): Promise<RowStageResult>

@@ -5,15 +5,20 @@ export type BytesByPurpose = Readonly<Record<string, number>>
 
 /** A typed array class, as the ledger makes arrays of it. */
 export interface ArrayClass<A> {
-  new (buffer: ArrayBuffer | SharedArrayBuffer): A
+  new (buffer: ArrayBuffer | SharedArrayBuffer, byteOffset?: number, length?: number): A
   readonly BYTES_PER_ELEMENT: number
+}
+
+/** Where a call's arrays come from: its ledger, or memory that an earlier call used, counted by the ledger. */
+export interface ArraySource {
+  array<A extends ArrayBufferView>(purpose: string, Class: ArrayClass<A>, length: number, shared: boolean): A
 }
 
 /**
  * The counting allocator of one call: every buffer that Heddle makes goes through it, or is announced to it by the lane
  * that made it. Its peak is what a report states and what a plan promises.
  */
-export class Ledger {
+export class Ledger implements ArraySource {
   #current = 0
   #peak = 0
   readonly #byPurpose = new Map<string, { current: number; peak: number }>()

@@ -5,6 +5,7 @@ import { attentionArenaBytes, attentionArenaRows } from './arena.ts'
 import { attentionFlops, scoreCount, type AttentionSizes, type Visibility } from './attention-sizes.ts'
 import { defaultChunkRows, SMALLEST_TASK_FLOPS } from './chunk-rows.ts'
 import { explainPlan } from './explain.ts'
+import { affordableKept, matchKept } from './kept-buffers.ts'
 
 export type AttentionMode = 'standard' | 'chunked'
 
@@ -62,6 +63,8 @@ export interface PlanRequest {
   readonly budgetBytes: number | undefined
   /** where the budget comes from, for messages: the option, or the machine's memory */
   readonly budgetSource: string
+  /** bytes of each buffer of shared memory that earlier calls left for later ones */
+  readonly kept?: readonly number[]
 }
 
 /** What a call will do and hold, computed by arithmetic alone before anything runs. */
@@ -100,12 +103,21 @@ export interface AttentionPlan {
 /** @throws {MemoryBudgetError} when no chunk size and no number of lanes fits; says which budget would do */
 export function planAttention(request: PlanRequest): AttentionPlan {
   const standardBytes = scoreCount(request.sizes) * 4
+  const keptBytes = matchKept(scratchNeeds(request), request.kept ?? []).leftBytes
   let smallest: Candidate | undefined
   for (const candidate of candidates(request)) {
-    if (request.budgetBytes === undefined || candidate.budgetedBytes <= request.budgetBytes) return finishPlan(request, candidate, standardBytes)
+    const affordable = affordableKept(candidate, keptBytes, request.budgetBytes)
+    if (affordable !== undefined) return finishPlan(request, affordable, standardBytes)
     if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
   }
   throw overBudget(request, smallest)
+}
+
+/** Bytes of each array that the call makes for itself in shared memory, beside what it returns. */
+export function scratchNeeds({ transport, inputs, results }: Pick<PlanRequest, 'transport' | 'inputs' | 'results'>): number[] {
+  if (transport !== 'shared') return []
+  const matrix = results['score matrix']
+  return [...inputs.filter((input) => !input.shared && input.bytes > 0).map((input) => input.bytes), ...(matrix === undefined ? [] : [matrix.rowBytes * matrix.rows])]
 }
 
 interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'keySplits' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'bytes' | 'budgetedBytes'> {}

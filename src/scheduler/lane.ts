@@ -5,6 +5,7 @@ import type { ArrayId } from '../protocol/task.ts'
 export interface Lane {
   /** Resolves, once, with the reason when the lane died; pending calls reject with a LaneLost then. */
   readonly lost: Promise<Error>
+  /** @throws {BackendUnavailableError} when the host refuses; {LaneLost} when the lane died meanwhile */
   start(config: LaneConfig): Promise<LaneHello>
   run(request: TaskRequest): Promise<TaskResponse>
   release(ids: readonly ArrayId[]): void

@@ -57,7 +57,7 @@ export class Pool {
     const failed = starts.find((start) => start.status === 'rejected')
     if (failed === undefined || starts.some((start) => start.status === 'fulfilled')) return
     await this.close()
-    throw failed.reason
+    throw failed.reason instanceof LaneLost ? startError(failed.reason) : failed.reason
   }
 
   /** Runs a job to its end. @throws the signal's reason, a task's error, WorkerLostError, or RuntimeClosedError */
@@ -215,9 +215,11 @@ export class Pool {
     this.#start(slot).catch(() => this.#pump())
   }
 
-  /** No lane runs and none can be started. */
+  /** No lane runs and none can be started: because the host refuses, or because workers die, also while they start. */
   #giveUp(): void {
-    const cause = this.#slots.find((slot) => slot.lastFailure !== undefined)?.lastFailure
+    const failures = this.#slots.map((slot) => slot.lastFailure)
+    const death = failures.find((failure) => !(failure instanceof BackendUnavailableError))
+    const cause = death instanceof LaneLost ? death.cause : (death ?? failures[0])
     const unavailable = cause instanceof BackendUnavailableError
     for (const state of [...this.#jobs]) {
       if (state.waiting === 0) continue
@@ -225,6 +227,11 @@ export class Pool {
       this.#abandon(state, unavailable ? cause : new WorkerLostError(message, { cause, details: { tries: MAX_START_FAILURES } }))
     }
   }
+}
+
+/** Of a pool of which no lane ever started. */
+function startError({ cause, message }: LaneLost): BackendUnavailableError {
+  return new BackendUnavailableError(`worker: expected it to start, but ${cause instanceof Error ? cause.message : message}`, { cause })
 }
 
 function isCancelled(error: unknown): boolean {

@@ -16,7 +16,9 @@ export class WorkerLane implements Lane {
   readonly lost: Promise<Error>
   readonly #worker: WorkerHandle
   readonly #remote: Remote<LaneApi>
-  readonly #died: Promise<never>
+  /** what rejects the calls that wait for the worker */
+  readonly #waiting = new Set<(lost: LaneLost) => void>()
+  #death: LaneLost | null = null
   #markLost: (reason: Error) => void = () => undefined
   #stopped: Promise<void> | null = null
 
@@ -25,9 +27,7 @@ export class WorkerLane implements Lane {
     installErrorTransfer()
     this.#worker = spawnWorker(source)
     this.lost = new Promise((resolve) => (this.#markLost = resolve))
-    this.#died = this.lost.then((reason) => Promise.reject(new LaneLost(reason)))
-    this.#died.catch(() => undefined)
-    this.#worker.onLost((reason) => this.#markLost(reason))
+    this.#worker.onLost((reason) => this.#lose(reason))
     this.#remote = wrap<LaneApi>(this.#worker.endpoint)
   }
 
@@ -38,11 +38,9 @@ export class WorkerLane implements Lane {
       timer = setTimeout(() => reject(new BackendUnavailableError(message)), START_TIMEOUT_MS)
     })
     try {
-      const hello = await Promise.race([this.#remote.start(config), this.#died, late])
+      const hello = await Promise.race([this.#untilLost(this.#remote.start(config)), late])
       checkVersion(hello)
       return hello
-    } catch (error) {
-      throw error instanceof LaneLost ? startError(error) : error
     } finally {
       clearTimeout(timer)
     }
@@ -50,7 +48,7 @@ export class WorkerLane implements Lane {
 
   run(request: TaskRequest): Promise<TaskResponse> {
     const attach = request.attach.map(({ id, array }) => ({ id, array: packLarge(array) }))
-    return Promise.race([this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))), this.#died])
+    return this.#untilLost(this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))))
   }
 
   release(ids: readonly ArrayId[]): void {
@@ -72,9 +70,26 @@ export class WorkerLane implements Lane {
   }
 
   async #stop(): Promise<void> {
-    this.#markLost(new Error('the lane was stopped'))
+    this.#lose(new Error('the lane was stopped'))
     this.#remote[releaseProxy]()
     await this.#worker.terminate()
+  }
+
+  #lose(reason: Error): void {
+    if (this.#death !== null) return
+    this.#death = new LaneLost(reason)
+    this.#markLost(reason)
+    for (const reject of this.#waiting) reject(this.#death)
+    this.#waiting.clear()
+  }
+
+  /** The call's outcome, or the worker's death. A race against one promise that lives as long as the lane would keep every outcome. */
+  #untilLost<T>(call: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#death !== null) reject(this.#death)
+      else this.#waiting.add(reject)
+      call.then(resolve, reject).finally(() => this.#waiting.delete(reject))
+    })
   }
 
   /** One-way: whether the lane lives to hear it does not matter. */
@@ -86,11 +101,6 @@ export class WorkerLane implements Lane {
 function checkVersion(hello: LaneHello): void {
   if (hello.version === PROTOCOL_VERSION) return
   throw new ProtocolError(`worker: expected protocol version ${PROTOCOL_VERSION}, got ${hello.version}: the worker file is of another release`)
-}
-
-function startError(error: LaneLost): BackendUnavailableError {
-  const reason = error.cause instanceof Error ? error.cause.message : error.message
-  return new BackendUnavailableError(`worker: expected it to start, but ${reason}`, { cause: error.cause })
 }
 
 function attachedBuffers(attach: TaskRequest['attach']): ArrayBuffer[] {

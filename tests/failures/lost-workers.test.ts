@@ -82,6 +82,30 @@ test('workers that die under every task: WorkerLostError, within a stated number
   }
 })
 
+test('workers that die, and whose successors die while they start: WorkerLostError, and the pool is usable after', async () => {
+  const crew = new WorkerCrew()
+  let deadly = false
+  const workerFactory = () => {
+    const worker = crew.workerFactory()
+    if (deadly) void worker.terminate()
+    return worker
+  }
+  const runtime = await createRuntime({ workers: 2, workerFactory })
+  try {
+    const pending = runtime.attention(call, options).then(() => 'no error', (reason: unknown) => reason)
+    deadly = true
+    await Promise.all(crew.workers.map((worker) => worker.terminate()))
+    const error = await pending
+    expect(error).toMatchObject({ code: 'WorkerLostError', cause: { message: expect.stringMatching(/exited/) as string } })
+    expect((error as Error).message).toMatch(/3 tries/)
+    deadly = false
+    expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(await expectedBits())
+  } finally {
+    await runtime.close()
+    await crew.allExited()
+  }
+})
+
 test('a death settles the call within 100 ms when no worker can be had any more', async () => {
   const crew = new WorkerCrew()
   let broken = false

@@ -13,11 +13,17 @@ export class FakeLane implements Lane {
   #markLost: (reason: Error) => void = () => undefined
   readonly #pending: { resolve: (response: TaskResponse) => void; reject: (error: unknown) => void }[] = []
 
-  constructor(private readonly startError?: Error) {
+  /** @param startError why it does not start; 'dies': it is lost before it answers */
+  constructor(private readonly startError?: Error | 'dies') {
     this.lost = new Promise((resolve) => (this.#markLost = resolve))
   }
 
   start(_config: LaneConfig): Promise<LaneHello> {
+    if (this.startError === 'dies') {
+      const reason = new Error('killed while it started')
+      this.die(reason)
+      return Promise.reject(new LaneLost(reason))
+    }
     if (this.startError !== undefined) return Promise.reject(this.startError)
     return Promise.resolve({ version: PROTOCOL_VERSION, kernels: 'fake', residentBytes: 100 })
   }

@@ -23,7 +23,7 @@ export class AttentionRun {
     private readonly task: AttentionTask,
     private readonly context: TaskContext,
   ) {
-    this.#results = new TaskResults(task, (id) => context.array(id), layout.rows)
+    this.#results = new TaskResults(task, (id) => context.array(id))
     this.#blocks = new KeyBlocks(arena, layout, task, context)
   }
 

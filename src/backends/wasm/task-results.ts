@@ -15,27 +15,21 @@ export interface Sink<Data extends TaskArray = Float32Array> {
 
 type Dense = { -readonly [Field in RowField | 'output' | 'weights']?: NonNullable<AttentionTaskResult[Field]> }
 
-/**
- * A task's results on their way out. Dense arrays are made for destinations that are `true`, and as a stage for slices where
- * a task takes several passes: a slice is written only at the end. Weights are too big for that, and go out as they come.
- */
+/** A task's results on their way out: dense arrays for destinations that are `true`; slices are written pass by pass. */
 export class TaskResults {
   readonly #task: AttentionTask
   readonly #arrayOf: (id: ArrayId) => TaskArray
   readonly #dense: Dense = {}
   readonly #wanted: readonly RowField[]
 
-  /** @param passRows rows that one pass delivers */
-  constructor(task: AttentionTask, arrayOf: (id: ArrayId) => TaskArray, passRows: number) {
+  constructor(task: AttentionTask, arrayOf: (id: ArrayId) => TaskArray) {
     this.#task = task
     this.#arrayOf = arrayOf
     const { rows, settings: { keys, valueSize, standard } } = task
-    const staged = rows > passRows
-    const isDense = (destination: Destination): boolean => destination === true || staged
     this.#wanted = ROW_FIELDS.filter((field) => task[field] !== undefined)
-    if (isDense(task.output)) this.#dense.output = new Float32Array(rows * valueSize)
+    if (task.output === true) this.#dense.output = new Float32Array(rows * valueSize)
     for (const field of this.#wanted) {
-      if (!isDense(task[field] as Destination)) continue
+      if (task[field] !== true) continue
       if (field === 'maxIndex') this.#dense.maxIndex = new Int32Array(rows)
       else this.#dense[field] = new Float32Array(rows)
     }
@@ -65,18 +59,9 @@ export class TaskResults {
     }
   }
 
-  /** Writes what was staged; returns the arrays that travel with the answer. */
+  /** The arrays that travel with the answer. */
   finish(): Partial<AttentionTaskResult> {
-    const { rows, settings: { valueSize } } = this.#task
-    const returned: Dense = {}
-    for (const field of [...ROW_FIELDS, 'output', 'weights'] as const) {
-      const dense = this.#dense[field]
-      const destination = this.#task[field]
-      if (dense === undefined || destination === undefined) continue
-      if (destination === true) Object.assign(returned, { [field]: dense })
-      else copyDense(dense, this.#sink(destination, undefined, 1), rows, field === 'output' ? valueSize : 1)
-    }
-    return returned
+    return this.#dense
   }
 
   /** The dense array where there is one, else the slice that the task names. */
@@ -84,12 +69,5 @@ export class TaskResults {
     if (dense !== undefined) return { array: dense, slice: { offset: 0, rowStride: width } }
     const slice = destination as Slice
     return { array: this.#arrayOf(slice.array) as Data, slice }
-  }
-}
-
-function copyDense(dense: Float32Array | Int32Array, { array, slice }: Sink<Float32Array | Int32Array>, rows: number, width: number): void {
-  const { offset, rowStride, columnStride = 1 } = slice
-  for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < width; c++) array[offset + r * rowStride + c * columnStride] = dense[r * width + c] as number
   }
 }

@@ -1,6 +1,7 @@
 import type { AttentionOptions, WeightSelection } from '../../attention/attention-options.ts'
 import type { AttentionInputs } from '../../attention/attention-options.ts'
 import { attentionFlops } from '../../plan/attention-sizes.ts'
+import { KEPT_PURPOSE } from '../../plan/kept-buffers.ts'
 import type { SeedWords } from '../../core/philox.ts'
 import type { Register } from '../../protocol/stage.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
@@ -124,7 +125,7 @@ function callPass(
     shapes: [{ step: 'weights', shape: [batch, heads, queries, keys] }, { step: 'context', shape: [batch, heads, queries, headSize] }],
     bytes: (runtime) => {
       const { totalBytes, bytes } = runtime.plan(shapes, full)
-      return totalBytes - (bytes['lane arenas'] ?? 0)
+      return totalBytes - (bytes['lane arenas'] ?? 0) - (bytes[KEPT_PURPOSE] ?? 0)
     },
     run: (runtime, signal) => {
       const inputs: AttentionInputs = { query: tensorOf(buffers.query, shapes.query), key: tensorOf(buffers.key, shapes.key), value: tensorOf(buffers.value, shapes.value) }

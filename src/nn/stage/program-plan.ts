@@ -1,3 +1,4 @@
+import { memoryKey } from '../../attention/operands.ts'
 import { MemoryBudgetError } from '../../core/errors.ts'
 import { isShared } from '../../core/shared-memory.ts'
 import type { BytesByPurpose } from '../../core/ledger.ts'
@@ -5,8 +6,8 @@ import { attentionArenaBytes } from '../../plan/arena.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
 import { defaultChunkRows, MAX_CHUNK_ROWS, SMALLEST_TASK_FLOPS } from '../../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../../plan/explain.ts'
+import { affordableKept, matchKept } from '../../plan/kept-buffers.ts'
 import { linearScratchBytes, registerBytes, residentWeightBytes, stageArenaBytes } from '../../plan/stage-arena.ts'
-import type { StageBuffer } from './buffers.ts'
 import { assignSlots, isStage, type StageProgram } from './program.ts'
 import type { Stage } from './stage-builder.ts'
 import type { LayerRuntime, StageHost } from './stage-host.ts'
@@ -56,9 +57,11 @@ export function isTiny({ parts }: StageProgram, chunkSize: number | undefined): 
 export function planProgram(program: StageProgram, runtime: LayerRuntime, options: PlanLayerOptions): LayerPlan {
   const host = runtime.stageHost(isTiny(program, options.chunkSize))
   const callBytes = Math.max(0, ...program.parts.map((part) => (isStage(part) ? 0 : part.bytes(runtime))))
-  let smallest: LayerPlan | undefined
+  const keptBytes = matchKept(scratchBytes(program, host.transport, options.plainOutput), host.scratch.sizes).leftBytes
+  let smallest: Candidate | undefined
   for (const candidate of candidates(program, host, { ...options, callBytes })) {
-    if (host.budgetBytes === undefined || candidate.budgetedBytes <= host.budgetBytes) return candidate
+    const affordable = affordableKept(candidate, keptBytes, host.budgetBytes)
+    if (affordable !== undefined) return finishPlan(affordable)
     if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
   }
   const needed = smallest?.budgetedBytes ?? 0
@@ -67,12 +70,14 @@ export function planProgram(program: StageProgram, runtime: LayerRuntime, option
   })
 }
 
+type Candidate = Omit<LayerPlan, 'totalBytes' | 'explain'>
+
 interface CandidateOptions extends PlanLayerOptions {
   readonly callBytes: number
 }
 
 /** From the fastest to the smallest: first fewer weights that stay, then fewer rows a chunk, then fewer lanes. */
-function* candidates(program: StageProgram, host: StageHost, options: CandidateOptions): Generator<LayerPlan> {
+function* candidates(program: StageProgram, host: StageHost, options: CandidateOptions): Generator<Candidate> {
   const stages = program.parts.filter(isStage)
   const all = weightBytes(stages)
   const most = stages.reduce((largest, stage) => Math.max(largest, weightBytes([stage])), 0)
@@ -111,34 +116,35 @@ function weightBytes(stages: readonly Stage[]): number {
 
 function planOf(
   program: StageProgram, stages: readonly Stage[], host: StageHost, options: CandidateOptions, lanes: number, chunkRows: number, residentLimitBytes: number,
-): LayerPlan {
+): Candidate {
   const { transport } = host
   const largestRegisters = stages.reduce((largest, stage) => Math.max(largest, rowBufferBytes(stage, chunkRows)), 0)
-  const bytes = Object.fromEntries(
-    Object.entries({
+  const bytes = {
       output: program.output.elements * 4,
       activations: activationBytes(program, options),
-      'input copies': transport === 'shared' ? inputCopyBytes(program) : 0,
+      'input copies': transport === 'shared' ? inputCopies(program).reduce((total, count) => total + count, 0) : 0,
       'lane arenas': arenaBytes(stages, host, stageArenaBytes(largestRegisters + residentLimitBytes)),
       'lane copies': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * laneCopyBytes(stage))) : 0,
       'in flight': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage))) : 0,
       'attention calls': options.callBytes,
-    }).filter(([, count]) => count > 0),
-  )
-  const totalBytes = Object.values(bytes).reduce((sum, count) => sum + count, 0)
-  const plan = {
+  }
+  return {
     parts: program.parts.length,
     chunkRows: Math.min(chunkRows, Math.max(1, ...stages.map((stage) => stage.rows))),
     lanes,
     transport,
     flops: program.parts.reduce((sum, part) => sum + (isStage(part) ? stageFlops(part) : part.flops), 0),
     bytes,
-    totalBytes,
-    budgetedBytes: totalBytes - (bytes['output'] ?? 0),
+    budgetedBytes: sum(bytes) - bytes.output,
     budgetBytes: host.budgetBytes,
     residentLimitBytes,
     registerBytes: largestRegisters,
   }
+}
+
+function finishPlan(candidate: Candidate): LayerPlan {
+  const bytes = Object.fromEntries(Object.entries(candidate.bytes).filter(([, count]) => count > 0))
+  const plan = { ...candidate, bytes, totalBytes: sum(bytes) }
   return { ...plan, explain: () => explain(plan) }
 }
 
@@ -148,6 +154,10 @@ function rowBufferBytes({ registers, attention, rows, weights }: Stage, chunkRow
   return registerBytes(registers) + context + weights.reduce((most, { inSize }) => Math.max(most, linearScratchBytes(inSize)), 0)
 }
 
+function sum(bytes: BytesByPurpose): number {
+  return Object.values(bytes).reduce((total, count) => total + count, 0)
+}
+
 /** Slots between the parts; the output's own slot counts as output unless it is copied out at the end. */
 function activationBytes(program: StageProgram, { plainOutput }: PlanLayerOptions): number {
   const { slots, slotOf } = assignSlots(program)
@@ -155,14 +165,22 @@ function activationBytes(program: StageProgram, { plainOutput }: PlanLayerOption
   return plainOutput || !slotOf.has(program.output) ? all : all - program.output.elements * 4
 }
 
-/** Inputs that are not in shared memory yet, each once. */
-function inputCopyBytes(program: StageProgram): number {
-  return [...externalInputs(program)].filter(({ data }) => data === null || !isShared(data)).reduce((sum, buffer) => sum + buffer.elements * 4, 0)
+/** Bytes of each array of shared memory that a pass makes for itself: all but an output that is handed on. */
+export function scratchBytes(program: StageProgram, transport: Transport, plainOutput: boolean): number[] {
+  if (transport !== 'shared') return []
+  const { slots, slotOf } = assignSlots(program)
+  const output = plainOutput ? undefined : slotOf.get(program.output)
+  return [...inputCopies(program), ...slots.filter((_, slot) => slot !== output).map(({ elements }) => elements * 4)]
 }
 
-/** Buffers that the caller or a layer brings. */
-export function externalInputs({ parts }: StageProgram): Set<StageBuffer> {
-  return new Set(parts.flatMap((part) => part.reads).filter((buffer) => buffer.external))
+/** Bytes of each input that is not in shared memory yet: what the caller or a layer brings, and attention's options. */
+function inputCopies({ parts }: StageProgram): number[] {
+  const buffers = new Set(parts.flatMap((part) => part.reads).filter((buffer) => buffer.external))
+  const unknown = [...buffers].filter(({ data }) => data === null).map(({ elements }) => elements * 4)
+  const arrays = [...buffers].flatMap(({ data }) => (data === null ? [] : [data]))
+  const options = parts.flatMap((part) => (isStage(part) ? (part.attention?.optionArrays ?? []) : []))
+  const plain = new Map([...arrays, ...options].filter((array) => !isShared(array)).map((array) => [memoryKey(array), array.byteLength]))
+  return [...unknown, ...plain.values()]
 }
 
 function arenaBytes(stages: readonly Stage[], host: StageHost, stageBytes: number): number {

@@ -1,11 +1,14 @@
 import type { AttentionResult } from '../../attention/attention-options.ts'
-import { Ledger, type BytesByPurpose } from '../../core/ledger.ts'
+import { SharedCopies } from '../../attention/operands.ts'
+import { Ledger, type ArraySource, type BytesByPurpose } from '../../core/ledger.ts'
 import { isShared } from '../../core/shared-memory.ts'
+import type { Transport } from '../../plan/attention-plan.ts'
+import { KEPT_PURPOSE } from '../../plan/kept-buffers.ts'
 import type { Fallback } from '../../protocol/messages.ts'
 import type { LaneShare } from '../../scheduler/job.ts'
 import { dataOf, type StageBuffer } from './buffers.ts'
 import { assignSlots, isStage, type ProgramPart, type StageProgram } from './program.ts'
-import { externalInputs, isTiny, planProgram, type LayerPlan } from './program-plan.ts'
+import { isTiny, planProgram, scratchBytes, type LayerPlan } from './program-plan.ts'
 import type { LayerRuntime } from './stage-host.ts'
 import { StageJob } from './stage-job.ts'
 
@@ -49,48 +52,37 @@ export async function runProgram(program: StageProgram, runtime: LayerRuntime, o
   const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, plainOutput })
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
-  const restore = shareInputs(program, host.transport === 'shared', ledger)
-  const memory = new SlotMemory(program, host.transport === 'shared' || options.sharedOutput, plainOutput, ledger)
+  const scratch = host.scratch.open(scratchBytes(program, host.transport, plainOutput), plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
+  const copies = new SharedCopies(scratch)
+  const memory = new SlotMemory(program, { transport: host.transport, sharedOutput: options.sharedOutput, plainOutput }, ledger, scratch)
   const [attention, shares, fallbacks]: [AttentionResult[], LaneShare[], Fallback[]] = [[], [], []]
   let retries = 0
+  let clean = false
   try {
     for (const part of program.parts) {
       memory.prepare(part.writes.map(({ buffer }) => buffer))
       if (isStage(part)) {
-        const outcome = await host.pool.run(new StageJob(part, { ...plan, transport: host.transport, signal: options.signal }, ledger))
+        const outcome = await host.pool.run(new StageJob(part, { ...plan, transport: host.transport, signal: options.signal }, ledger, copies))
         shares.push(...outcome.lanes)
         fallbacks.push(...outcome.fallbacks)
         retries += outcome.retries
       } else {
-        ledger.add('attention calls', part.bytes(runtime))
+        const bytes = part.bytes(runtime)
+        ledger.add('attention calls', bytes)
         attention.push(await part.run(runtime, options.signal))
-        ledger.remove('attention calls', part.bytes(runtime))
+        ledger.remove('attention calls', bytes)
       }
       options.onPart?.(part)
     }
     const data = memory.result(program.output)
     const { peakBytes, peakByPurpose } = ledger
     const report = { plan, elapsedMs: performance.now() - startMs, lanes: shares, retries, fallbacks, memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose } }
+    clean = retries === 0 && attention.every((call) => call.report.retries === 0)
     return { data, attention, report }
   } finally {
     memory.release()
-    restore()
+    scratch.release(clean)
   }
-}
-
-/** Copies plain inputs into shared memory, once for all parts. Returns what puts the caller's arrays back. */
-function shareInputs(program: StageProgram, toShared: boolean, ledger: Ledger): () => void {
-  if (!toShared) return () => undefined
-  const plain = [...externalInputs(program)].filter((buffer) => !isShared(dataOf(buffer)))
-  const originals = plain.map((buffer) => buffer.data)
-  for (const buffer of plain) {
-    const data = dataOf(buffer)
-    const Class = data.constructor as typeof Float32Array
-    const copy = ledger.array('input copies', Class, data.length, true)
-    copy.set(data)
-    buffer.data = copy
-  }
-  return () => plain.forEach((buffer, index) => (buffer.data = originals[index] as never))
 }
 
 /** The memory of the tensors between the parts. */
@@ -101,9 +93,9 @@ class SlotMemory {
 
   constructor(
     program: StageProgram,
-    private readonly shared: boolean,
-    private readonly plainOutput: boolean,
+    private readonly output: { readonly transport: Transport; readonly sharedOutput: boolean; readonly plainOutput: boolean },
     private readonly ledger: Ledger,
+    private readonly scratch: ArraySource,
   ) {
     const { slots, slotOf } = assignSlots(program)
     this.#slotOf = slotOf
@@ -116,14 +108,23 @@ class SlotMemory {
     for (const buffer of buffers) {
       const slot = this.#slotOf.get(buffer)
       if (slot === undefined || buffer.data !== null) continue
-      const purpose = slot === this.#outputSlot && !this.plainOutput ? 'output' : 'activations'
-      buffer.data = this.#arrays[slot] ??= this.ledger.array(purpose, Float32Array, buffer.elements, this.shared)
+      buffer.data = this.#arrays[slot] ??= slot === this.#outputSlot ? this.#outputArray(buffer.elements) : this.#scratchArray(buffer.elements)
     }
+  }
+
+  #scratchArray(elements: number): Float32Array {
+    return this.scratch.array('activations', Float32Array, elements, this.output.transport === 'shared')
+  }
+
+  /** The caller's, unless it is copied at the end. */
+  #outputArray(elements: number): Float32Array {
+    const { transport, sharedOutput, plainOutput } = this.output
+    return plainOutput ? this.#scratchArray(elements) : this.ledger.array('output', Float32Array, elements, sharedOutput || transport === 'shared')
   }
 
   result(output: StageBuffer): Float32Array {
     const data = dataOf(output) as Float32Array
-    if (!this.plainOutput || !isShared(data)) return data
+    if (!this.output.plainOutput || !isShared(data)) return data
     const copy = this.ledger.array('output', Float32Array, data.length, false)
     copy.set(data)
     return copy

@@ -1,7 +1,7 @@
 import type { ResolvedOptions } from '../../attention/resolve-options.ts'
 import { ofBatch, visiblePairs, type Visibility } from '../../plan/attention-sizes.ts'
 import { CONTEXT_ARRAY } from '../../protocol/stage.ts'
-import type { AttentionTask, Slice } from '../../protocol/task.ts'
+import type { AttentionTask, Slice, TaskArray } from '../../protocol/task.ts'
 import type { Chunk, HeadBuffer } from './buffers.ts'
 import type { StageBinder } from './stage-binder.ts'
 
@@ -27,9 +27,27 @@ export class StageAttention {
     return this.query.heads * this.value.headSize
   }
 
-  /** Bytes of one lane's copies of keys and values, where memory is not shared. */
+  /** Bytes of one lane's copies of keys, values and their segments, where memory is not shared. */
   get keyCopyBytes(): number {
-    return this.key.heads * this.keys * (this.key.headSize + this.value.headSize) * 4
+    const segments = this.options.segments === null ? 0 : this.keys * 4
+    return this.key.heads * this.keys * (this.key.headSize + this.value.headSize) * 4 + segments
+  }
+
+  /** The arrays of mask, bias and segments. */
+  get optionArrays(): TaskArray[] {
+    const { mask, bias, segments } = this.options
+    return [...(mask === null ? [] : [mask.data]), ...(bias === null ? [] : [bias.data]), ...(segments === null ? [] : [segments.query, segments.key])]
+  }
+
+  /** Bytes of mask, bias and segments that travel with each row of a chunk, for every head, where memory is not shared. */
+  get optionRowBytes(): number {
+    const { mask, bias, segments } = this.options
+    const { heads, rows } = this.query
+    const overScores = [mask, bias].reduce((sum, part) => {
+      if (part === null || (part.strides.row === 0 && rows > 1)) return sum
+      return sum + (part.strides.column === 0 ? 1 : this.keys) * part.data.BYTES_PER_ELEMENT
+    }, 0)
+    return heads * (overScores + (segments === null ? 0 : 4))
   }
 
   flops({ batch, rowStart, rows }: Chunk): number {

@@ -1,11 +1,13 @@
 import type { AttentionInputs, AttentionOptions, AttentionResult } from '../../attention/attention-options.ts'
 import type { PlanInputs } from '../../attention/runtime.ts'
+import type { ScratchMemory } from '../../attention/scratch-memory.ts'
 import type { AttentionPlan, Transport } from '../../plan/attention-plan.ts'
 import type { Pool } from '../../scheduler/pool.ts'
 
 /** What layers need of a runtime: its pool and its limits. */
 export interface StageHost {
   readonly pool: Pick<Pool, 'run' | 'lanes'>
+  readonly scratch: ScratchMemory
   readonly transport: Transport
   readonly budgetBytes: number | undefined
   /** where the budget comes from, for messages */

@@ -1,4 +1,4 @@
-import { Operands } from '../../attention/operands.ts'
+import { Operands, type SharedCopies } from '../../attention/operands.ts'
 import type { Ledger } from '../../core/ledger.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
 import type { Task, TaskResult } from '../../protocol/messages.ts'
@@ -34,11 +34,12 @@ export class StageJob implements Job {
     private readonly stage: Stage,
     private readonly options: StageJobOptions,
     private readonly ledger: Ledger,
+    copies: SharedCopies,
   ) {
     this.sharedMemory = options.transport !== 'transfer'
     this.maxLanes = options.lanes
     this.signal = options.signal
-    this.#operands = new Operands(options.transport, ledger)
+    this.#operands = new Operands(options.transport, copies)
     const chunks = chunksOf(stage.batch, stage.rows, options.chunkRows)
     this.depth = this.sharedMemory && chunks.length >= 4 * options.lanes ? 2 : 1
     this.tasks = chunks.map((chunk) => this.#task(chunk))
@@ -105,7 +106,7 @@ export function transferredRowBytes(stage: Stage): number {
   return [...rowsIn, ...stage.writes.map(({ buffer }) => buffer)].reduce((sum, buffer) => {
     const elements = buffer.kind === 'rows' ? buffer.width : buffer.heads * buffer.headSize
     return sum + elements * 4
-  }, 0)
+  }, stage.attention?.optionRowBytes ?? 0)
 }
 
 /** Copies rows that came back with a task into their buffer. */
