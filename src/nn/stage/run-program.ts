@@ -7,9 +7,10 @@ import { KEPT_PURPOSE } from '../../plan/kept-buffers.ts'
 import type { Fallback } from '../../protocol/messages.ts'
 import type { LaneShare } from '../../scheduler/job.ts'
 import { dataOf, type StageBuffer } from './buffers.ts'
-import { assignSlots, isStage, type ProgramPart, type StageProgram } from './program.ts'
+import { assignSlots, isStage, type AttentionCall, type ProgramPart, type StageProgram } from './program.ts'
 import { isTiny, planProgram, scratchBytes, type LayerPlan } from './program-plan.ts'
-import type { LayerRuntime } from './stage-host.ts'
+import type { Stage } from './stage-builder.ts'
+import type { LayerRuntime, StageHost } from './stage-host.ts'
 import { StageJob } from './stage-job.ts'
 
 /** How a forward pass was run. */
@@ -53,35 +54,86 @@ export async function runProgram(program: StageProgram, runtime: LayerRuntime, o
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
   const scratch = host.scratch.open(scratchBytes(program, host.transport, plainOutput), plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
-  const copies = new SharedCopies(scratch)
   const memory = new SlotMemory(program, { transport: host.transport, sharedOutput: options.sharedOutput, plainOutput }, ledger, scratch)
-  const [attention, shares, fallbacks]: [AttentionResult[], LaneShare[], Fallback[]] = [[], [], []]
-  let retries = 0
-  let clean = false
+  const run = new PartsRun(runtime, host, plan, memory, new SharedCopies(scratch), ledger, options)
   try {
-    for (const part of program.parts) {
-      memory.prepare(part.writes.map(({ buffer }) => buffer))
-      if (isStage(part)) {
-        const outcome = await host.pool.run(new StageJob(part, { ...plan, transport: host.transport, signal: options.signal }, ledger, copies))
-        shares.push(...outcome.lanes)
-        fallbacks.push(...outcome.fallbacks)
-        retries += outcome.retries
-      } else {
-        const bytes = part.bytes(runtime)
-        ledger.add('attention calls', bytes)
-        attention.push(await part.run(runtime, options.signal))
-        ledger.remove('attention calls', bytes)
-      }
-      options.onPart?.(part)
-    }
+    await run.all(program.parts)
     const data = memory.result(program.output)
+    const { attention, lanes, retries, fallbacks } = run
     const { peakBytes, peakByPurpose } = ledger
-    const report = { plan, elapsedMs: performance.now() - startMs, lanes: shares, retries, fallbacks, memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose } }
-    clean = retries === 0 && attention.every((call) => call.report.retries === 0)
+    const report = { plan, elapsedMs: performance.now() - startMs, lanes, retries, fallbacks, memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose } }
     return { data, attention, report }
   } finally {
     memory.release()
-    scratch.release(clean)
+    scratch.release(run.clean)
+  }
+}
+
+/** The parts of one pass, one after the other, and what is to be reported of them. */
+class PartsRun {
+  readonly attention: AttentionResult[] = []
+  readonly lanes: LaneShare[] = []
+  readonly fallbacks: Fallback[] = []
+  retries = 0
+  /** whether all is done, and no lane that was given up may still write */
+  clean = false
+
+  constructor(
+    private readonly runtime: LayerRuntime,
+    private readonly host: StageHost,
+    private readonly plan: LayerPlan,
+    private readonly memory: SlotMemory,
+    private readonly copies: SharedCopies,
+    private readonly ledger: Ledger,
+    private readonly options: RunOptions,
+  ) {}
+
+  async all(parts: readonly ProgramPart[]): Promise<void> {
+    let job = this.#jobOf(parts[0])
+    for (const [index, part] of parts.entries()) {
+      const prepareNext = (): StageJob | undefined => this.#jobOf(parts[index + 1])
+      if (isStage(part)) {
+        job = await this.#runStage(job ?? this.#makeJob(part), prepareNext)
+      } else {
+        await this.#call(part)
+        job = prepareNext()
+      }
+      this.options.onPart?.(part)
+    }
+    this.clean = this.retries === 0 && this.attention.every((call) => call.report.retries === 0)
+  }
+
+  #jobOf(part: ProgramPart | undefined): StageJob | undefined {
+    return part !== undefined && isStage(part) ? this.#makeJob(part) : undefined
+  }
+
+  #makeJob(stage: Stage): StageJob {
+    this.memory.prepare(stage)
+    return new StageJob(stage, { ...this.plan, transport: this.host.transport, signal: this.options.signal }, this.ledger, this.copies)
+  }
+
+  /** Prepares what comes next while the lanes work. Where that fails, they end first: they may still write. */
+  async #runStage(job: StageJob, prepareNext: () => StageJob | undefined): Promise<StageJob | undefined> {
+    const running = this.host.pool.run(job)
+    try {
+      const next = prepareNext()
+      const outcome = await running
+      this.lanes.push(...outcome.lanes)
+      this.fallbacks.push(...outcome.fallbacks)
+      this.retries += outcome.retries
+      return next
+    } catch (error) {
+      await running.catch(() => undefined)
+      throw error
+    }
+  }
+
+  async #call(part: AttentionCall): Promise<void> {
+    this.memory.prepare(part)
+    const bytes = part.bytes(this.runtime)
+    this.ledger.add('attention calls', bytes)
+    this.attention.push(await part.run(this.runtime, this.options.signal))
+    this.ledger.remove('attention calls', bytes)
   }
 }
 
@@ -103,9 +155,9 @@ class SlotMemory {
     this.#outputSlot = slotOf.get(program.output)
   }
 
-  /** Gives these buffers their memory. */
-  prepare(buffers: readonly StageBuffer[]): void {
-    for (const buffer of buffers) {
+  /** Gives what the part writes its memory: a slot whose last reader is a part before it, or a fresh one. */
+  prepare({ writes }: ProgramPart): void {
+    for (const { buffer } of writes) {
       const slot = this.#slotOf.get(buffer)
       if (slot === undefined || buffer.data !== null) continue
       buffer.data = this.#arrays[slot] ??= slot === this.#outputSlot ? this.#outputArray(buffer.elements) : this.#scratchArray(buffer.elements)
