@@ -100,6 +100,7 @@ export class Runtime {
 
   /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
   tensor(shape: readonly number[]): Tensor {
+    this.#checkOpen()
     checkShape('runtime.tensor', shape)
     const bytes = checkedProduct([...shape, 4], 'runtime.tensor')
     return { data: new Float32Array(allocate('runtime.tensor', bytes, this.#options.sharedMemory)), shape: [...shape] }
