@@ -70,6 +70,7 @@ export class Runtime {
     const plan = planAttention(request)
     const ledger = new Ledger()
     ledger.add('lane arenas', pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
+    ledger.add('lane copies', pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
     const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
     const memory = this.#scratch.open(scratchNeeds(request), plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
     let clean = false

@@ -31,6 +31,8 @@ export interface LayerPlan {
   /** the part that a memory budget limits: all but the output */
   readonly budgetedBytes: number
   readonly budgetBytes: number | undefined
+  /** raw weights a lane keeps its own copies of, where memory is not shared */
+  readonly lastingLimitBytes: number
   /** packed weights a lane may hold: fewer than the model has where the budget is tight */
   readonly residentLimitBytes: number
   /** row buffers, and attention's output of a chunk, of the stage that needs most, in each lane */
@@ -84,8 +86,9 @@ function* candidates(program: StageProgram, host: StageHost, options: CandidateO
   for (let lanes = host.pool.lanes().length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
     const automatic = chunkRowsOf(stages, options.chunkSize, lanes)
     for (let chunkRows = automatic; ; chunkRows = Math.max(8, Math.floor(chunkRows / 2))) {
-      yield planOf(program, stages, host, options, lanes, chunkRows, all)
-      if (most < all) yield planOf(program, stages, host, options, lanes, chunkRows, most)
+      yield planOf(program, stages, host, options, lanes, chunkRows, { residentLimitBytes: all, lastingLimitBytes: rawWeightBytes(stages) })
+      const fewest = stages.reduce((largest, stage) => Math.max(largest, rawWeightBytes([stage])), 0)
+      if (most < all) yield planOf(program, stages, host, options, lanes, chunkRows, { residentLimitBytes: most, lastingLimitBytes: fewest })
       if (options.chunkSize !== undefined || chunkRows <= 8) break
     }
   }
@@ -113,9 +116,10 @@ function weightBytes(stages: readonly Stage[]): number {
 }
 
 function planOf(
-  program: StageProgram, stages: readonly Stage[], host: StageHost, options: CandidateOptions, lanes: number, chunkRows: number, residentLimitBytes: number,
+  program: StageProgram, stages: readonly Stage[], host: StageHost, options: CandidateOptions, lanes: number, chunkRows: number, limits: Pick<LayerPlan, 'residentLimitBytes' | 'lastingLimitBytes'>,
 ): Candidate {
   const { transport } = host
+  const { residentLimitBytes, lastingLimitBytes } = limits
   const largestRegisters = stages.reduce((largest, { registers, attention, rows }) => {
     const context = attention === null ? 0 : registerBytes([attention.width], Math.min(chunkRows, rows))
     return Math.max(largest, registerBytes(registers) + context)
@@ -125,7 +129,7 @@ function planOf(
       activations: activationBytes(program, options),
       'input copies': transport === 'shared' ? inputCopies(program).reduce((total, count) => total + count, 0) : 0,
       'lane arenas': arenaBytes(stages, host, stageArenaBytes(largestRegisters + residentLimitBytes)),
-      'lane copies': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * laneCopyBytes(stage))) : 0,
+      'lane copies': transport === 'transfer' ? lanes * keyCopyBytes(stages) + lastingBytes(host, lastingLimitBytes) : lastingBytes(host, 0),
       'in flight': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage))) : 0,
       'attention calls': options.callBytes,
   }
@@ -138,7 +142,7 @@ function planOf(
     bytes,
     budgetedBytes: sum(bytes) - bytes.output,
     budgetBytes: host.budgetBytes,
-    residentLimitBytes,
+    ...limits,
     registerBytes: largestRegisters,
   }
 }
@@ -186,11 +190,20 @@ function arenaBytes(stages: readonly Stage[], host: StageHost, stageBytes: numbe
   return host.pool.lanes().reduce((sum, lane) => sum + Math.max(attention + stageBytes, lane.residentBytes), 0)
 }
 
-/** Keys, values and weights that one lane gets as its own copies. */
-function laneCopyBytes(stage: Stage): number {
-  const parameters = new Set(stage.weights.map(({ parameter }) => parameter))
-  const weights = [...parameters].reduce((sum, parameter) => sum + parameter.data.byteLength, 0)
-  return weights + (stage.attention?.keyCopyBytes ?? 0)
+/** Keys and values that one lane gets as its own copies, of the stage that needs most. */
+function keyCopyBytes(stages: readonly Stage[]): number {
+  return stages.reduce((largest, { attention }) => Math.max(largest, attention?.keyCopyBytes ?? 0), 0)
+}
+
+/** Weights that stay with the lanes: those of this pass in place of others, or what they hold already. */
+function lastingBytes(host: StageHost, limitBytes: number): number {
+  return host.pool.lanes().reduce((total, lane) => total + Math.max(limitBytes, lane.lastingBytes), 0)
+}
+
+/** Parameters of these stages, each once. */
+function rawWeightBytes(stages: readonly Stage[]): number {
+  const parameters = new Set([...stages.flatMap((stage) => stage.weights.map(({ parameter }) => parameter)), ...stages.flatMap((stage) => stage.tables)])
+  return [...parameters].reduce((total, parameter) => total + parameter.data.byteLength, 0)
 }
 
 function explain(plan: Omit<LayerPlan, 'explain'>): string {
