@@ -33,8 +33,13 @@ export function checkCall(inputs: AttentionInputs, options: AttentionOptions): C
   checkNames('attention: inputs', inputs, INPUTS)
   for (const name of INPUTS) checkTensor(`attention: ${name}`, Float32Array, inputs[name])
   const call = checkShapes({ query: inputs.query.shape, key: inputs.key.shape, value: inputs.value.shape }, options)
-  checkOut(call.options.out, [...INPUTS.map((name) => inputs[name].data), options.mask?.data, options.bias?.data])
+  checkOut(call.options.out, [...INPUTS.map((name) => inputs[name].data), ...optionArrays(options)])
   return call
+}
+
+function optionArrays({ mask, bias, segments, alibiSlopes, keyLengths, queryOffset }: AttentionOptions): (TensorData | undefined)[] {
+  const offsets = typeof queryOffset === 'number' ? undefined : queryOffset
+  return [mask?.data, bias?.data, segments?.query.data, segments?.key.data, alibiSlopes, keyLengths, offsets]
 }
 
 /** Lanes write rows of the output while others still read the inputs, which are never changed. */

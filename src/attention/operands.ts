@@ -6,6 +6,9 @@ import type { ArrayId, Slice, TaskArray } from '../protocol/task.ts'
 /** Ids are never used twice in a process: a lane of any pool may hold arrays of several jobs. */
 let nextArrayId = 1
 
+/** The ids of arrays that lanes keep from call to call. */
+const lastingIds = new WeakMap<TaskArray, { readonly id: ArrayId; readonly version: number }>()
+
 /** A two-dimensional part of a tensor: `rows` × `columns` from `offset`; a stride of 0 repeats. */
 interface Part {
   readonly array: TaskArray
@@ -25,6 +28,7 @@ export class Operands {
   readonly #arrays = new Map<ArrayId, TaskArray>()
   readonly #parts = new Map<ArrayId, Part>()
   readonly #resident = new Set<ArrayId>()
+  readonly #lasting = new Set<ArrayId>()
   readonly #cached = new Map<string, Slice>()
 
   constructor(
@@ -50,6 +54,22 @@ export class Operands {
       this.#resident.add(slice.array)
     }
     return slice
+  }
+
+  /** The whole of an array that lanes may keep after the call: its id is the same in every call, until the version changes. */
+  lasting(array: TaskArray, version: number): ArrayId {
+    if (this.transport !== 'transfer') return this.#shared(array)
+    const known = lastingIds.get(array)
+    const id = known?.version === version ? known.id : nextArrayId++
+    lastingIds.set(array, { id, version })
+    this.#parts.set(id, { array, offset: 0, rows: 1, rowStride: array.length, columns: array.length, columnStride: 1 })
+    this.#lasting.add(id)
+    return id
+  }
+
+  /** Bytes of a lasting array, where lanes get copies; else 0. */
+  lastingBytes(id: ArrayId): number {
+    return this.#lasting.has(id) ? (this.#parts.get(id)?.array.byteLength ?? 0) : 0
   }
 
   /** An array that lanes write into. */

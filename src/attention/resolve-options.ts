@@ -1,4 +1,4 @@
-import { checkBoolean, checkFinite, checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
+import { checkedSignal, checkBoolean, checkFinite, checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import { isSize } from '../core/integers.ts'
 import { describe, formatShape, isTensorData, type Tensor, type TensorData } from '../core/tensor.ts'
@@ -62,7 +62,7 @@ export function resolveOptions(options: AttentionOptions, layout: Layout): Resol
     statistics: flag('returnStatistics', options.returnStatistics),
     chunkSize: optional('chunkSize', options.chunkSize, (what, value) => checkInteger(what, value, 1)),
     out: resolveOut(options.out, layout),
-    signal: resolveSignal(options.signal),
+    signal: checkedSignal(named('signal'), options.signal),
     onProgress: optional('onProgress', options.onProgress, checkFunction),
     onChunk: optional('onChunk', options.onChunk, checkFunction),
   }
@@ -222,13 +222,4 @@ function resolveOut(out: AttentionOptions['out'], { outputShape }: Layout): Floa
   const same = out.shape.length === outputShape.length && out.shape.every((size, axis) => size === outputShape[axis])
   if (!same) throw new ShapeError(`${named('out')}: expected shape ${formatShape(outputShape)}, got ${formatShape(out.shape)}`)
   return out.data
-}
-
-function resolveSignal(signal: unknown): AbortSignal | undefined {
-  if (signal === undefined) return undefined
-  const candidate: { readonly aborted?: unknown; addEventListener?: unknown } | null = signal
-  if (typeof candidate !== 'object' || candidate === null || typeof candidate.aborted !== 'boolean' || typeof candidate.addEventListener !== 'function') {
-    throw expected(named('signal'), 'an AbortSignal', signal)
-  }
-  return candidate as AbortSignal
 }

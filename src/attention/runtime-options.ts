@@ -51,7 +51,7 @@ const MAX_WORKERS = 256
  * @throws {OptionError} for unknown names and wrong values; {BackendUnavailableError} when a kernel binary does not compile
  */
 export async function resolveRuntimeOptions(options: RuntimeOptions, capabilities: Capabilities, autoKinds?: readonly LaneKind[]): Promise<ResolvedRuntimeOptions> {
-  const { numerics = 'fast', sharedMemory = 'auto', memoryBudgetBytes, workerFactory, workerUrl } = options
+  const { workers = 'auto', numerics = 'fast', sharedMemory = 'auto', memoryBudgetBytes, workerFactory, workerUrl } = options
   checkOneOf('createRuntime: option numerics', numerics, ['fast', 'portable'])
   checkOneOf('createRuntime: option sharedMemory', sharedMemory, ['auto', 'never'])
   if (memoryBudgetBytes !== undefined && memoryBudgetBytes !== Infinity) checkInteger('createRuntime: option memoryBudgetBytes', memoryBudgetBytes, 0)
@@ -59,7 +59,7 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
   if (workerUrl !== undefined && typeof workerUrl !== 'string' && !(workerUrl instanceof URL)) {
     throw expected('createRuntime: option workerUrl', 'a string or URL', workerUrl)
   }
-  const count = workerCount(options.workers ?? 'auto', capabilities)
+  const count = workerCount(workers, capabilities)
   const kinds = laneKinds(count, options, autoKinds ?? [])
   const wasm = await compileKernels(options.wasm)
   const config = (kind: LaneKind): LaneConfig => ({ kind, numerics, wasm })

@@ -70,6 +70,7 @@ export class Runtime {
     const plan = planAttention(request)
     const ledger = new Ledger()
     ledger.add('lane arenas', pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
+    ledger.add('lane copies', pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
     const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
     const memory = this.#scratch.open(scratchNeeds(request), plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
     let clean = false
@@ -100,6 +101,7 @@ export class Runtime {
 
   /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
   tensor(shape: readonly number[]): Tensor {
+    this.#checkOpen()
     checkShape('runtime.tensor', shape)
     const bytes = checkedProduct([...shape, 4], 'runtime.tensor')
     return { data: new Float32Array(allocate('runtime.tensor', bytes, this.#options.sharedMemory)), shape: [...shape] }

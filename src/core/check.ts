@@ -25,6 +25,16 @@ export function checkFunction(what: string, value: unknown): asserts value is (.
   if (typeof value !== 'function') throw expected(what, 'a function', value)
 }
 
+/** An AbortSignal, of this host or of a polyfill, or undefined. */
+export function checkedSignal(what: string, signal: unknown): AbortSignal | undefined {
+  if (signal === undefined) return undefined
+  const candidate: { readonly aborted?: unknown; addEventListener?: unknown } | null = signal
+  if (typeof candidate !== 'object' || candidate === null || typeof candidate.aborted !== 'boolean' || typeof candidate.addEventListener !== 'function') {
+    throw expected(what, 'an AbortSignal', signal)
+  }
+  return candidate as AbortSignal
+}
+
 export function checkOneOf<T extends string>(what: string, value: unknown, choices: readonly T[]): asserts value is T {
   if (!choices.includes(value as T)) throw expected(what, choices.map((choice) => JSON.stringify(choice)).join(' or '), value)
 }

@@ -33,6 +33,7 @@ export class Ledger implements ArraySource {
 
   /** Counts bytes that were made elsewhere, such as a lane's arena or a transferred copy. */
   add(purpose: string, bytes: number): void {
+    if (bytes === 0) return
     const entry = this.#byPurpose.get(purpose) ?? { current: 0, peak: 0 }
     entry.current += bytes
     entry.peak = Math.max(entry.peak, entry.current)

@@ -1,7 +1,7 @@
 import type { Runtime } from '../attention/runtime.ts'
 import { defaultRuntime } from '../attention/default-runtime.ts'
 import { checkTensor } from '../attention/resolve-options.ts'
-import { checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
+import { checkedSignal, checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { isShared } from '../core/shared-memory.ts'
@@ -46,7 +46,8 @@ export const FORWARD_NAMES: readonly (keyof ForwardOptions)[] = ['runtime', 'sig
 /** @throws {OptionError} for names beyond `extra` and `ForwardOptions`, or wrong values */
 export function checkForward(what: string, options: unknown, extra: readonly string[] = []): void {
   checkNames(`${what}: options`, options, [...FORWARD_NAMES, ...extra])
-  const { chunkSize, trace, monitorNorms, runtime } = options as ForwardOptions
+  const { chunkSize, trace, monitorNorms, runtime, signal } = options as ForwardOptions
+  checkedSignal(`${what}: option signal`, signal)
   if (chunkSize !== undefined) checkInteger(`${what}: option chunkSize`, chunkSize, 1)
   if (trace !== undefined) checkFunction(`${what}: option trace`, trace)
   if (monitorNorms !== undefined) checkFunction(`${what}: option monitorNorms`, monitorNorms)

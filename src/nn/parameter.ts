@@ -1,9 +1,12 @@
+import { ShapeError } from '../core/errors.ts'
 import { checkedProduct } from '../core/integers.ts'
 import { allocate } from '../core/ledger.ts'
 import { probeSharedMemory } from '../core/shared-memory.ts'
-import type { Tensor } from '../core/tensor.ts'
+import { formatShape, type Tensor } from '../core/tensor.ts'
 
 let nextParameterId = 1
+/** Beyond, engines refuse typed arrays or take seconds to find out, and no lane's 4 GiB of WebAssembly memory holds it. */
+const MOST_ELEMENTS = 2 ** 31 - 1
 
 /**
  * A learned tensor. Its elements stand in shared memory where that can be had, so that lanes read them without a copy. A
@@ -17,10 +20,11 @@ export class Parameter implements Tensor {
   readonly data: Float32Array
   #version = 0
 
-  /** Zeros of `shape`. @throws {MemoryBudgetError} when the engine refuses the allocation */
+  /** Zeros of `shape`. @throws {ShapeError} past 2³¹ − 1 elements; {MemoryBudgetError} when the engine refuses the allocation */
   constructor(shape: readonly number[]) {
     this.shape = [...shape]
     const bytes = checkedProduct([...shape, 4], 'parameter')
+    if (bytes > 4 * MOST_ELEMENTS) throw new ShapeError(`parameter: expected up to ${MOST_ELEMENTS} elements, got ${formatShape(shape)}`)
     this.data = new Float32Array(allocate('parameter', bytes, probeSharedMemory().available))
   }
 

@@ -52,7 +52,7 @@ export interface PlanRequest {
   /** parts that the keys are cut into: 1, or `keySplits` where only output and log-sum-exp are asked for */
   readonly keySplits: number
   readonly transport: Transport
-  readonly lanes: readonly { readonly kind: 'wasm' | 'webgpu'; readonly residentBytes: number }[]
+  readonly lanes: readonly { readonly kind: 'wasm' | 'webgpu'; readonly residentBytes: number; readonly lastingBytes?: number }[]
   /** distinct arrays: one that is both key and value is listed once */
   readonly inputs: readonly PlannedInput[]
   /** by purpose: 'output', 'log-sum-exp', 'statistics', 'weights', 'score matrix' */
@@ -155,6 +155,7 @@ function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flo
     partials: keySplits > 1 ? sizes.batch * sizes.heads * sizes.queries * keySplits * partialRowBytes(sizes.valueSize) : 0,
     'input copies': copied.reduce((total, input) => total + input.bytes, 0),
     'lane arenas': arenaBytes(request),
+    'lane copies': request.lanes.reduce((total, lane) => total + (lane.lastingBytes ?? 0), 0),
     'in flight': keySplits > 1 ? 0 : largestStaging(request, chunkRows, inFlight),
     'head copies': transport === 'transfer' ? Math.min(lanes, tasks) * headBytes : 0,
   }

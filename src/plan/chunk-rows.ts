@@ -7,6 +7,8 @@ export const MAX_CHUNK_ROWS = 1024
 const TILE_ROWS = 64
 /** So many tasks a lane, that a slow lane does not hold up the end. */
 const TASKS_PER_LANE = 4
+/** The same for stages over shared memory, whose tasks are alike and read all keys again in each. */
+const STAGE_TASKS_PER_LANE = 2
 /** About 0.2 ms of one lane: less is not worth a message of its own. */
 export const SMALLEST_TASK_FLOPS = 6e6
 
@@ -29,6 +31,23 @@ export function worthAWorker(sizes: AttentionSizes, visibility: Visibility): boo
 export function defaultChunkRows(heads: number, queries: number, flopsPerRow: number, lanes: number): number {
   const perHead = Math.max(1, ceilDivide(TASKS_PER_LANE * lanes, Math.max(1, heads)))
   const balanced = roundUp(ceilDivide(queries, perHead), queries >= perHead * TILE_ROWS ? TILE_ROWS : 8)
-  const worthwhile = roundUp(Math.ceil(SMALLEST_TASK_FLOPS / Math.max(1, flopsPerRow)), 8)
-  return Math.max(1, Math.min(MAX_CHUNK_ROWS, Math.max(balanced, worthwhile), queries))
+  return Math.max(1, Math.min(MAX_CHUNK_ROWS, Math.max(balanced, worthwhileRows(flopsPerRow)), queries))
+}
+
+/**
+ * Rows of a stage's task: whole tiles of rows where every lane gets one, and two tasks a lane where there are more; four
+ * where their rows travel, so that less is under way at once. A lone lane has nobody to share with.
+ *
+ * @param flopsPerRow attention over all keys included
+ */
+export function stageChunkRows(batch: number, rows: number, flopsPerRow: number, lanes: number, sharedMemory: boolean): number {
+  if (lanes === 1 && sharedMemory) return Math.max(1, Math.min(MAX_CHUNK_ROWS, rows))
+  const tiles = Math.floor((batch * rows) / TILE_ROWS)
+  const tasks = Math.max(lanes, Math.min((sharedMemory ? STAGE_TASKS_PER_LANE : TASKS_PER_LANE) * lanes, tiles))
+  const balanced = roundUp(ceilDivide(rows, ceilDivide(tasks, Math.max(1, batch))), tiles >= tasks ? TILE_ROWS : 8)
+  return Math.max(1, Math.min(MAX_CHUNK_ROWS, Math.max(balanced, worthwhileRows(flopsPerRow)), rows))
+}
+
+function worthwhileRows(flopsPerRow: number): number {
+  return roundUp(Math.ceil(SMALLEST_TASK_FLOPS / Math.max(1, flopsPerRow)), 8)
 }

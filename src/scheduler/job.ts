@@ -26,6 +26,12 @@ export interface Job {
   provide(id: ArrayId): AttachedArray['array']
   /** A lane let go of an array that `provide` made for it. */
   returned?(id: ArrayId): void
+  /** Bytes of an array that stays with its lane when the job is over, for later jobs that need the same id; 0 of any other. */
+  lastingBytes?(id: ArrayId): number
+  /** Lasting arrays go, the least recently used first, where a lane would come to hold more than it did and more than that. */
+  readonly lastingLimitBytes?: number
+  /** The lasting arrays of a lane grew, or shrank. */
+  laneKept?(bytes: number): void
   /** What a lane holds for itself grew, or shrank. */
   laneGrew?(bytes: number): void
   /** A task leaves for a lane. */

@@ -24,7 +24,6 @@ export class LaneHost implements LaneApi {
 
   /** Runs tasks one after the other, in the order of the calls. */
   run(request: TaskRequest): Promise<TaskResponse> {
-    for (const { id, array } of request.attach) this.#arrays.set(id, unpackLarge(array))
     this.#countQueued(request.jobId, 1)
     const run = this.#tail.then(() => this.#execute(request)).finally(() => this.#countQueued(request.jobId, -1))
     this.#tail = run.catch(() => undefined)
@@ -46,12 +45,14 @@ export class LaneHost implements LaneApi {
     this.#backend = null
   }
 
-  async #execute({ jobId, tasks, release }: TaskRequest): Promise<TaskResponse> {
+  /** Arrays come and go in the order of the requests, also of those that were cancelled: the pool counts on what it sent. */
+  async #execute({ jobId, tasks, attach, release }: TaskRequest): Promise<TaskResponse> {
     const backend = this.#backend
     if (backend === null) throw new ProtocolError('lane: expected start() before run()')
+    this.release(release)
+    for (const { id, array } of attach) this.#arrays.set(id, unpackLarge(array))
     const isCancelled = (): boolean => this.#cancelled.has(jobId)
     if (isCancelled()) throw new TaskCancelled()
-    this.release(release)
     const pacer = new Pacer(isCancelled)
     const context: TaskContext = { array: (id) => this.#array(id), pace: () => pacer.pace() }
     const results: TaskResult[] = []

@@ -22,6 +22,8 @@ export interface LaneFacts {
   readonly kind: LaneConfig['kind']
   readonly kernels: string | null
   readonly residentBytes: number
+  /** copies of weights that stay with it, where memory is not shared */
+  readonly lastingBytes: number
 }
 
 /** Workers that pull tasks, longest first. A lane that dies gives its tasks back and is replaced. */
@@ -35,7 +37,10 @@ export class Pool {
     const onResident = (change: number): void => {
       for (const state of this.#jobs) state.job.laneGrew?.(change)
     }
-    this.#slots = config.lanes.map((lane, index) => new Slot(index, lane, config.makeLane, onResident))
+    const onLasting = (change: number): void => {
+      for (const state of this.#jobs) state.job.laneKept?.(change)
+    }
+    this.#slots = config.lanes.map((lane, index) => new Slot(index, lane, config.makeLane, onResident, onLasting))
   }
 
   get size(): number {
@@ -48,6 +53,7 @@ export class Pool {
       kind: slot.config.kind,
       kernels: slot.hello?.kernels ?? null,
       residentBytes: slot.residentBytes,
+      lastingBytes: slot.lastingBytes,
     }))
   }
 

@@ -18,6 +18,8 @@ export class Slot {
   readonly inFlight = new Map<JobTask, JobState>()
   /** which arrays its lane holds, and of which job */
   readonly #held = new Map<ArrayId, JobState>()
+  /** arrays that outlive their job, the least recently used first, and their bytes */
+  readonly #lasting = new Map<ArrayId, number>()
   readonly #groups = new Map<JobState, number>()
   #residentBytes = 0
 
@@ -26,7 +28,13 @@ export class Slot {
     readonly config: LaneConfig,
     private readonly makeLane: () => Lane,
     private readonly onResident: (change: number) => void,
+    private readonly onLasting: (change: number) => void,
   ) {}
+
+  /** bytes of the arrays that stay with its lane from job to job */
+  get lastingBytes(): number {
+    return [...this.#lasting.values()].reduce((sum, bytes) => sum + bytes, 0)
+  }
 
   /** bytes that the lane holds for itself */
   get residentBytes(): number {
@@ -77,14 +85,45 @@ export class Slot {
   /** The request for a task: attaches what the lane lacks and, without shared memory, lets go of what the task does not need. */
   request(state: JobState, jobTask: JobTask): TaskRequest {
     const { job } = state
-    const missing = jobTask.needs.filter((id) => !this.#held.has(id))
+    const missing = jobTask.needs.filter((id) => !this.#held.has(id) && !this.#lasting.has(id))
     const release = job.sharedMemory ? [] : [...this.#held].filter(([id, owner]) => owner === state && !jobTask.needs.includes(id)).map(([id]) => id)
     // Let go first: a lane then holds the copies of one head at a time, as planned.
     for (const id of release) this.#forget(id)
+    const lasting = missing.map((id) => job.lastingBytes?.(id) ?? 0)
+    const dropped = this.#makeRoom(job, jobTask, lasting.reduce((sum, bytes) => sum + bytes, 0))
     const attach: AttachedArray[] = missing.map((id) => ({ id, array: job.provide(id) }))
-    for (const id of missing) this.#held.set(id, state)
+    missing.forEach((id, index) => {
+      const bytes = lasting[index] ?? 0
+      if (bytes > 0) this.#setLasting(id, bytes)
+      else this.#held.set(id, state)
+    })
     this.#groups.set(state, jobTask.group)
-    return { jobId: state.id, attach, release, tasks: jobTask.tasks }
+    return { jobId: state.id, attach, release: [...release, ...dropped], tasks: jobTask.tasks }
+  }
+
+  /** Notes which lasting arrays the task uses, and lets go of others where `bytes` more would be too many. Returns those. */
+  #makeRoom(job: JobState['job'], { needs }: JobTask, bytes: number): ArrayId[] {
+    for (const id of needs) {
+      const known = this.#lasting.get(id)
+      if (known === undefined) continue
+      this.#lasting.delete(id)
+      this.#lasting.set(id, known)
+    }
+    const limitBytes = Math.max(job.lastingLimitBytes ?? 0, this.lastingBytes)
+    const dropped: ArrayId[] = []
+    for (const id of [...this.#lasting.keys()].filter((known) => !needs.includes(known))) {
+      if (bytes === 0 || this.lastingBytes + bytes <= limitBytes) break
+      this.#setLasting(id, 0)
+      dropped.push(id)
+    }
+    return dropped
+  }
+
+  #setLasting(id: ArrayId, bytes: number): void {
+    const change = bytes - (this.#lasting.get(id) ?? 0)
+    if (bytes > 0) this.#lasting.set(id, bytes)
+    else this.#lasting.delete(id)
+    this.onLasting(change)
   }
 
   run(request: TaskRequest): Promise<TaskResponse> {
@@ -112,6 +151,7 @@ export class Slot {
     this.hello = null
     this.residentBytes = 0
     for (const id of [...this.#held.keys()]) this.#forget(id)
+    for (const id of [...this.#lasting.keys()]) this.#setLasting(id, 0)
     this.#groups.clear()
   }
 

@@ -11,6 +11,12 @@ const good = { query: normalTensor(random, [B, H, M, D]), key: normalTensor(rand
 const packed = normalTensor(random, [2, 6, 24])
 const f32 = (...shape: number[]) => ({ data: new Float32Array(shape.reduce((a, b) => a * b, 1)), shape })
 
+/** Options that stand at the start of `out`'s memory. */
+function overlapping(options: (buffer: ArrayBuffer) => object): Record<string, unknown> {
+  const buffer = new ArrayBuffer(B * H * M * D * 4)
+  return { ...options(buffer), out: { data: new Float32Array(buffer), shape: [B, H, M, D] } }
+}
+
 type Row = readonly [what: string, call: { readonly [name: string]: unknown }, code: 'ShapeError' | 'OptionError']
 
 const badInputs: readonly Row[] = [
@@ -107,6 +113,13 @@ const badOptions: readonly Row[] = [
   ['out of another type', { out: { data: new Float64Array(B * H * M * D), shape: [B, H, M, D] } }, 'OptionError'],
   ['out that is the query', { out: good.query }, 'OptionError'],
   ['out that overlaps a value', { out: { data: new Float32Array(good.value.data.buffer, 4 * D, B * H * M * D), shape: [B, H, M, D] } }, 'OptionError'],
+  ['out that overlaps the slopes', overlapping((buffer) => ({ alibiSlopes: new Float32Array(buffer, 0, H) })), 'OptionError'],
+  ['out that overlaps the key lengths', overlapping((buffer) => ({ keyLengths: new Int32Array(buffer, 0, B) })), 'OptionError'],
+  ['out that overlaps the offsets', overlapping((buffer) => ({ queryOffset: new Int32Array(buffer, 0, B) })), 'OptionError'],
+  [
+    'out that overlaps segments',
+    overlapping((buffer) => ({ segments: { query: { data: new Int32Array(buffer, 0, B * M), shape: [B, M] }, key: { data: new Int32Array(B * N), shape: [B, N] } } })), 'OptionError',
+  ],
   ['a signal that is none', { signal: { aborted: false } }, 'OptionError'],
   ['onProgress: true', { onProgress: true }, 'OptionError'],
   ['onChunk: "log"', { onChunk: 'log' }, 'OptionError'],

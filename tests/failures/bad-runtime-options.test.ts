@@ -11,6 +11,7 @@ const wrong: readonly (readonly [string, object, string])[] = [
   ['workers: 1.5', { workers: 1.5 }, 'OptionError'],
   ['workers: NaN', { workers: NaN }, 'OptionError'],
   ['workers: "many"', { workers: 'many' }, 'OptionError'],
+  ['workers: null', { workers: null }, 'OptionError'],
   ['backend: "cuda"', { backend: 'cuda' }, 'OptionError'],
   ['backend with an unknown kind', { backend: { cuda: 1 } }, 'OptionError'],
   ['backend without lanes', { backend: { wasm: 0, webgpu: 0 } }, 'OptionError'],

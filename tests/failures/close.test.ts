@@ -22,6 +22,7 @@ describe.each([0, 2])('%i workers', (workers) => {
     await runtime.close()
     await expect(runtime.attention(smallCall)).rejects.toBeInstanceOf(RuntimeClosedError)
     await expect(runtime.trim()).rejects.toBeInstanceOf(RuntimeClosedError)
+    expect(() => runtime.tensor([2])).toThrow(RuntimeClosedError)
     expect(() => runtime.plan({ query: [2, 4], key: [2, 4], value: [2, 4] })).toThrow(RuntimeClosedError)
   })
 

@@ -1,5 +1,5 @@
 import { createRuntime, NumericError, OptionError, ShapeError, type Runtime } from 'heddle'
-import { Linear, MultiHeadAttention, TransformerBlock, TransformerEncoder } from 'heddle/nn'
+import { LayerNorm, Linear, MultiHeadAttention, TransformerBlock, TransformerEncoder } from 'heddle/nn'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Random } from '../support/random.ts'
 import { normalTensor } from '../support/tensors.ts'
@@ -20,6 +20,7 @@ describe('bad input', () => {
     ['an unknown option', () => new MultiHeadAttention({ modelDim: 4, heads: 2 }).forward(x, { runtime, casual: true } as never), OptionError],
     ['keys of another batch', () => new MultiHeadAttention({ modelDim: 4, heads: 2 }).forward(x, { runtime, key: { data: new Float32Array(24), shape: [2, 3, 4] } }), ShapeError],
     ['a key mask of another length', () => new MultiHeadAttention({ modelDim: 4, heads: 2 }).forward(x, { runtime, keyMask: { data: new Uint8Array(2), shape: [2] } }), ShapeError],
+    ['a signal that is none', () => new Linear(4, 2).forward(x, { runtime, signal: 5 as never }), OptionError],
     ['a runtime that is none', () => new Linear(4, 2).forward(x, { runtime: {} as never }), OptionError],
   ] as const)('%s is a typed error', async (_name, call, Class) => {
     await expect(call()).rejects.toThrow(Class)
@@ -32,7 +33,18 @@ describe('bad input', () => {
     expect(() => new TransformerBlock({ modelDim: 8, heads: 2, normm: 'pre' } as never)).toThrow(/did you mean norm/)
     expect(() => new TransformerBlock({ modelDim: 8, heads: 2, dropout: 1.5 })).toThrow(OptionError)
     expect(() => new TransformerEncoder({ modelDim: 8, heads: 2, layers: 0 })).toThrow(OptionError)
+    expect(() => new TransformerBlock({ modelDim: 8, heads: 2, feedForwardDim: null as never })).toThrow(OptionError)
     expect(() => new Linear(0, 3)).toThrow(OptionError)
+    expect(() => new Linear(3, 3, { bais: false } as never)).toThrow(/did you mean bias/)
+  })
+
+  it('constructors refuse what no lane could hold, within milliseconds', () => {
+    const started = performance.now()
+    expect(() => new LayerNorm(2 ** 31)).toThrow(ShapeError)
+    expect(() => new TransformerBlock({ modelDim: 8, heads: 2, feedForwardDim: 2 ** 31 })).toThrow(ShapeError)
+    expect(() => new Linear(2 ** 53 - 1, 2 ** 53 - 1)).toThrow(ShapeError)
+    expect(() => new TransformerEncoder({ modelDim: 8, heads: 2, layers: 2 ** 31 })).toThrow(OptionError)
+    expect(performance.now() - started).toBeLessThan(40)
   })
 
   it('NaN weights are named', () => {

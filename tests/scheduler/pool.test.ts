@@ -1,37 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { BackendUnavailableError, RuntimeClosedError, WorkerLostError } from '../../src/core/errors.ts'
-import type { LaneConfig, Task } from '../../src/protocol/messages.ts'
-import type { Job, JobTask } from '../../src/scheduler/job.ts'
+import type { Task } from '../../src/protocol/messages.ts'
+import type { JobTask } from '../../src/scheduler/job.ts'
 import { MAX_TRIES } from '../../src/scheduler/job-state.ts'
-import { Pool } from '../../src/scheduler/pool.ts'
 import { FakeLane } from './fake-lane.ts'
-
-const config: LaneConfig = { kind: 'wasm', numerics: 'fast', wasm: null }
-
-function makePool(count: number, make: () => FakeLane = () => new FakeLane()): { pool: Pool; lanes: FakeLane[] } {
-  const lanes: FakeLane[] = []
-  const makeLane = (): FakeLane => {
-    const lane = make()
-    lanes.push(lane)
-    return lane
-  }
-  return { pool: new Pool({ lanes: new Array<LaneConfig>(count).fill(config), makeLane }), lanes }
-}
-
-interface TestJob extends Job {
-  readonly done: JobTask[]
-}
-
-function makeJob(costs: readonly number[], extra: Partial<Job> = {}): TestJob {
-  const done: JobTask[] = []
-  const tasks = costs.map((cost, index): JobTask => ({ tasks: [{ kind: 'attention', rowStart: index } as unknown as Task], needs: [index], group: index % 2, cost }))
-  return { tasks, done, sharedMemory: true, maxLanes: 99, depth: 1, signal: undefined, provide: () => new Float32Array(1), completed: (task) => void done.push(task), ...extra }
-}
-
-/** Lets every promise that can settle do so. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
-}
+import { makeJob, makePool, settle } from './fake-pool.ts'
 
 describe('Pool', () => {
   it('hands tasks out longest first, one a lane', async () => {
@@ -139,41 +112,6 @@ describe('Pool', () => {
     await run
     expect(job.done).toHaveLength(1)
     await pool.close()
-  })
-
-  it.each([1, 2])('gives up with WorkerLostError where %i lanes die and their successors die while they start, and works again after', async (count) => {
-    let deadly = false
-    const { pool, lanes } = makePool(count, () => new FakeLane(deadly ? 'dies' : undefined))
-    await pool.open()
-    const failure = pool.run(makeJob([1, 1])).catch((error: unknown) => error)
-    await settle()
-    deadly = true
-    for (const lane of lanes.slice(0, count)) lane.die()
-    const error = await failure
-    expect(error).toBeInstanceOf(WorkerLostError)
-    expect(error).toMatchObject({ details: { tries: MAX_TRIES }, cause: { message: 'killed while it started' } })
-    deadly = false
-    const run = pool.run(makeJob([1]))
-    await settle()
-    for (const lane of lanes.slice(-count)) lane.finish()
-    await run
-    await pool.close()
-  })
-
-  it('says that the host has no lanes where it refuses every one', async () => {
-    let refuses = false
-    const reason = new BackendUnavailableError('refused')
-    const { pool, lanes } = makePool(1, () => new FakeLane(refuses ? reason : undefined))
-    await pool.open()
-    await pool.trim()
-    refuses = true
-    await expect(pool.run(makeJob([1]))).rejects.toBe(reason)
-    expect(lanes.length).toBeGreaterThan(1)
-    await pool.close()
-  })
-
-  it('fails to open where every lane dies while it starts: the backend is not available', async () => {
-    await expect(makePool(2, () => new FakeLane('dies')).pool.open()).rejects.toMatchObject({ code: 'BackendUnavailableError', message: expect.stringMatching(/killed while it started/) as string })
   })
 
   it('fails to open when no lane starts, with the first reason, and can be tried again', async () => {

@@ -125,7 +125,7 @@ function callPass(
     shapes: [{ step: 'weights', shape: [batch, heads, queries, keys] }, { step: 'context', shape: [batch, heads, queries, headSize] }],
     bytes: (runtime) => {
       const { totalBytes, bytes } = runtime.plan(shapes, full)
-      return totalBytes - (bytes['lane arenas'] ?? 0) - (bytes[KEPT_PURPOSE] ?? 0)
+      return totalBytes - (bytes['lane arenas'] ?? 0) - (bytes['lane copies'] ?? 0) - (bytes[KEPT_PURPOSE] ?? 0)
     },
     run: (runtime, signal) => {
       const inputs: AttentionInputs = { query: tensorOf(buffers.query, shapes.query), key: tensorOf(buffers.key, shapes.key), value: tensorOf(buffers.value, shapes.value) }

@@ -43,9 +43,8 @@ export class FeedForward extends RowLayer {
   constructor(options: FeedForwardOptions) {
     super()
     checkNames('FeedForward: options', options, NAMES)
-    const { modelDim, activation = 'relu', dropout = 0, initialisation = 'xavier-uniform', seed = 0 } = options
+    const { modelDim, feedForwardDim: hidden = 4 * modelDim, activation = 'relu', dropout = 0, initialisation = 'xavier-uniform', seed = 0 } = options
     checkInteger('FeedForward: option modelDim', modelDim, 1)
-    const hidden = options.feedForwardDim ?? 4 * modelDim
     checkInteger('FeedForward: option feedForwardDim', hidden, 1)
     checkOneOf('FeedForward: option activation', activation, ACTIVATIONS)
     const words = seedWords('FeedForward: option seed', seed)

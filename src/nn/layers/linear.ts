@@ -1,4 +1,4 @@
-import { checkBoolean, checkInteger, checkOneOf } from '../../core/check.ts'
+import { checkBoolean, checkInteger, checkNames, checkOneOf } from '../../core/check.ts'
 import type { Register } from '../../protocol/stage.ts'
 import { initialise, WEIGHT_INITIALISATIONS, type WeightInitialisation } from '../initialisers.ts'
 import { Parameter } from '../parameter.ts'
@@ -22,7 +22,7 @@ export class Linear extends RowLayer {
   readonly weight: Parameter
   readonly bias: Parameter | null
 
-  /** @throws {OptionError} unless both sizes are integers ≥ 1 */
+  /** @throws {OptionError} unless both sizes are integers ≥ 1, for unknown names and wrong values */
   constructor(
     readonly inputDim: number,
     readonly outputDim: number,
@@ -31,6 +31,7 @@ export class Linear extends RowLayer {
     super()
     checkInteger('Linear: inputDim', inputDim, 1)
     checkInteger('Linear: outputDim', outputDim, 1)
+    checkNames('Linear: options', options, ['bias', 'initialisation', 'seed'])
     const { bias = true, initialisation = 'xavier-uniform', seed = 0 } = options
     checkBoolean('Linear: option bias', bias)
     checkOneOf('Linear: option initialisation', initialisation, WEIGHT_INITIALISATIONS)

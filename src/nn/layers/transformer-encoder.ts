@@ -21,6 +21,9 @@ export interface TransformerEncoderOptions extends TransformerBlockOptions {
   readonly finalNorm?: boolean
 }
 
+/** Far beyond any model; more would only be found out by making them. */
+const MOST_LAYERS = 65_536
+
 /** A pass through a stack of blocks, as a part of a larger program. */
 export interface StackPass {
   readonly name: string
@@ -47,7 +50,7 @@ export class TransformerEncoder extends Module {
     super()
     checkNames('TransformerEncoder: options', options, [...BLOCK_NAMES, 'layers', 'finalNorm'])
     const { layers, finalNorm = options.norm === 'pre', ...block } = options
-    checkInteger('TransformerEncoder: option layers', layers, 1)
+    checkInteger('TransformerEncoder: option layers', layers, 1, MOST_LAYERS)
     checkBoolean('TransformerEncoder: option finalNorm', finalNorm)
     const words = seedWords('TransformerEncoder: option seed', options.seed ?? 0)
     this.blocks = Array.from({ length: layers }, (_, index) => this.addModule(`layers.${index}`, new TransformerBlock({ ...block, seed: seedValue(deriveSeed(words, index)) })))

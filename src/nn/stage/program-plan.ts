@@ -4,7 +4,7 @@ import { isShared } from '../../core/shared-memory.ts'
 import type { BytesByPurpose } from '../../core/ledger.ts'
 import { attentionArenaBytes } from '../../plan/arena.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
-import { defaultChunkRows, MAX_CHUNK_ROWS, SMALLEST_TASK_FLOPS } from '../../plan/chunk-rows.ts'
+import { SMALLEST_TASK_FLOPS, stageChunkRows } from '../../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../../plan/explain.ts'
 import { affordableKept, matchKept } from '../../plan/kept-buffers.ts'
 import { linearScratchBytes, registerBytes, residentWeightBytes, stageArenaBytes } from '../../plan/stage-arena.ts'
@@ -31,6 +31,8 @@ export interface LayerPlan {
   /** the part that a memory budget limits: all but the output */
   readonly budgetedBytes: number
   readonly budgetBytes: number | undefined
+  /** raw weights a lane keeps its own copies of, where memory is not shared */
+  readonly lastingLimitBytes: number
   /** packed weights a lane may hold: fewer than the model has where the budget is tight */
   readonly residentLimitBytes: number
   /** row buffers, attention's output of a chunk and scratch of the stage that needs most, in each lane */
@@ -82,22 +84,21 @@ function* candidates(program: StageProgram, host: StageHost, options: CandidateO
   const all = weightBytes(stages)
   const most = stages.reduce((largest, stage) => Math.max(largest, weightBytes([stage])), 0)
   for (let lanes = host.pool.lanes().length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
-    const automatic = chunkRowsOf(stages, options.chunkSize, lanes)
+    const automatic = chunkRowsOf(stages, options.chunkSize, lanes, host.transport !== 'transfer')
     for (let chunkRows = automatic; ; chunkRows = Math.max(8, Math.floor(chunkRows / 2))) {
-      yield planOf(program, stages, host, options, lanes, chunkRows, all)
-      if (most < all) yield planOf(program, stages, host, options, lanes, chunkRows, most)
+      yield planOf(program, stages, host, options, lanes, chunkRows, { residentLimitBytes: all, lastingLimitBytes: rawWeightBytes(stages) })
+      const fewest = stages.reduce((largest, stage) => Math.max(largest, rawWeightBytes([stage])), 0)
+      if (most < all) yield planOf(program, stages, host, options, lanes, chunkRows, { residentLimitBytes: most, lastingLimitBytes: fewest })
       if (options.chunkSize !== undefined || chunkRows <= 8) break
     }
   }
 }
 
-/** As for attention; but a lone lane has nobody to share with, and a stage shows no progress before its end. */
-function chunkRowsOf(stages: readonly Stage[], chunkSize: number | undefined, lanes: number): number {
+function chunkRowsOf(stages: readonly Stage[], chunkSize: number | undefined, lanes: number, sharedMemory: boolean): number {
   if (chunkSize !== undefined) return chunkSize
-  if (lanes === 1) return MAX_CHUNK_ROWS
   return stages.reduce((largest, stage) => {
     const rows = Math.max(1, stage.batch * stage.rows)
-    return Math.max(largest, defaultChunkRows(stage.batch, stage.rows, stageFlops(stage) / rows, lanes))
+    return Math.max(largest, stageChunkRows(stage.batch, stage.rows, stageFlops(stage) / rows, lanes, sharedMemory))
   }, 1)
 }
 
@@ -115,18 +116,19 @@ function weightBytes(stages: readonly Stage[]): number {
 }
 
 function planOf(
-  program: StageProgram, stages: readonly Stage[], host: StageHost, options: CandidateOptions, lanes: number, chunkRows: number, residentLimitBytes: number,
+  program: StageProgram, stages: readonly Stage[], host: StageHost, options: CandidateOptions, lanes: number, chunkRows: number, limits: Pick<LayerPlan, 'residentLimitBytes' | 'lastingLimitBytes'>,
 ): Candidate {
   const { transport } = host
+  const { residentLimitBytes, lastingLimitBytes } = limits
   const largestRegisters = stages.reduce((largest, stage) => Math.max(largest, rowBufferBytes(stage, chunkRows)), 0)
   const bytes = {
-      output: program.output.elements * 4,
-      activations: activationBytes(program, options),
-      'input copies': transport === 'shared' ? inputCopies(program).reduce((total, count) => total + count, 0) : 0,
-      'lane arenas': arenaBytes(stages, host, stageArenaBytes(largestRegisters + residentLimitBytes)),
-      'lane copies': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * laneCopyBytes(stage))) : 0,
-      'in flight': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage))) : 0,
-      'attention calls': options.callBytes,
+    output: program.output.elements * 4,
+    activations: activationBytes(program, options),
+    'input copies': transport === 'shared' ? inputCopies(program).reduce((total, count) => total + count, 0) : 0,
+    'lane arenas': arenaBytes(stages, host, stageArenaBytes(largestRegisters + residentLimitBytes)),
+    'lane copies': transport === 'transfer' ? lanes * keyCopyBytes(stages) + lastingBytes(host, lastingLimitBytes) : lastingBytes(host, 0),
+    'in flight': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage))) : 0,
+    'attention calls': options.callBytes,
   }
   return {
     parts: program.parts.length,
@@ -137,7 +139,7 @@ function planOf(
     bytes,
     budgetedBytes: sum(bytes) - bytes.output,
     budgetBytes: host.budgetBytes,
-    residentLimitBytes,
+    ...limits,
     registerBytes: largestRegisters,
   }
 }
@@ -191,11 +193,20 @@ function arenaBytes(stages: readonly Stage[], host: StageHost, stageBytes: numbe
   return host.pool.lanes().reduce((sum, lane) => sum + Math.max(attention + stageBytes, lane.residentBytes), 0)
 }
 
-/** Keys, values and weights that one lane gets as its own copies. */
-function laneCopyBytes(stage: Stage): number {
-  const parameters = new Set(stage.weights.map(({ parameter }) => parameter))
-  const weights = [...parameters].reduce((sum, parameter) => sum + parameter.data.byteLength, 0)
-  return weights + (stage.attention?.keyCopyBytes ?? 0)
+/** Keys and values that one lane gets as its own copies, of the stage that needs most. */
+function keyCopyBytes(stages: readonly Stage[]): number {
+  return stages.reduce((largest, { attention }) => Math.max(largest, attention?.keyCopyBytes ?? 0), 0)
+}
+
+/** Weights that stay with the lanes: those of this pass in place of others, or what they hold already. */
+function lastingBytes(host: StageHost, limitBytes: number): number {
+  return host.pool.lanes().reduce((total, lane) => total + Math.max(limitBytes, lane.lastingBytes), 0)
+}
+
+/** Parameters of these stages, each once. */
+function rawWeightBytes(stages: readonly Stage[]): number {
+  const parameters = new Set([...stages.flatMap((stage) => stage.weights.map(({ parameter }) => parameter)), ...stages.flatMap((stage) => stage.tables)])
+  return [...parameters].reduce((total, parameter) => total + parameter.data.byteLength, 0)
 }
 
 function explain(plan: Omit<LayerPlan, 'explain'>): string {

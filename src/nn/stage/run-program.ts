@@ -53,6 +53,7 @@ export async function runProgram(program: StageProgram, runtime: LayerRuntime, o
   const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, plainOutput })
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
+  ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
   const scratch = host.scratch.open(scratchBytes(program, host.transport, plainOutput), plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
   const memory = new SlotMemory(program, { transport: host.transport, sharedOutput: options.sharedOutput, plainOutput }, ledger, scratch)
   const run = new PartsRun(runtime, host, plan, memory, new SharedCopies(scratch), ledger, options)

@@ -53,9 +53,19 @@ export class StageBinder {
   }
 
   weight({ parameter, rowStart, outSize, inSize }: WeightPart): ResidentWeight {
-    const length = parameter.data.length
-    const { array } = this.part(parameter.data, 0, 1, length, length, `parameter:${parameter.id}`)
+    const array = this.#lasting(parameter)
     return { parameter: parameter.id, version: parameter.version, array, offset: rowStart * inSize, outSize, inSize }
+  }
+
+  /** A parameter of [rows, width] as a table of rows. */
+  table(parameter: Parameter, width: number): Slice {
+    return { array: this.#lasting(parameter), offset: 0, rowStride: width, columnStride: 1 }
+  }
+
+  #lasting({ data, version }: Parameter): ArrayId {
+    const id = this.operands.lasting(data, version)
+    this.needs.add(id)
+    return id
   }
 
   destination(buffer: RowBuffer): RowDestination {

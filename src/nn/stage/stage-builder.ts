@@ -35,6 +35,8 @@ export interface Stage {
   readonly rows: number
   readonly registers: readonly number[]
   readonly weights: readonly WeightPart[]
+  /** parameters whose rows are looked up */
+  readonly tables: readonly Parameter[]
   readonly attention: StageAttention | null
   readonly reads: readonly StageBuffer[]
   readonly writes: readonly ReturnedRows[]
@@ -49,6 +51,7 @@ export class StageBuilder {
   readonly #registers: number[] = []
   readonly #free: Register[] = []
   readonly #weights: WeightPart[] = []
+  readonly #tables: Parameter[] = []
   readonly #reads = new Set<StageBuffer>()
   readonly #writes: ReturnedRows[] = []
   readonly #binders: ((binder: StageBinder) => RowStep)[] = []
@@ -89,14 +92,15 @@ export class StageBuilder {
 
   /** scale · table[token] for each row. */
   embed(tokens: RowBuffer, table: Parameter, scale: number): Register {
-    const [vocabulary = 0, width = 0] = table.shape
+    const width = table.shape[1] ?? 0
     const to = this.#take(width)
     this.#reads.add(tokens)
+    this.#tables.push(table)
     this.#binders.push((binder) => ({
       op: 'embed',
       to,
       tokens: binder.rows(tokens),
-      table: binder.part(table.data, 0, vocabulary, width, width, `parameter:${table.id}`),
+      table: binder.table(table, width),
       scale,
     }))
     return to
@@ -172,6 +176,7 @@ export class StageBuilder {
       rows: this.rows,
       registers: this.#registers,
       weights: this.#weights,
+      tables: this.#tables,
       attention: this.#attention,
       reads: [...this.#reads],
       writes: this.#writes,

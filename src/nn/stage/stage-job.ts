@@ -15,6 +15,7 @@ export interface StageJobOptions {
   readonly chunkRows: number
   readonly lanes: number
   readonly residentLimitBytes: number
+  readonly lastingLimitBytes: number
   readonly registerBytes: number
   readonly signal: AbortSignal | undefined
 }
@@ -26,6 +27,7 @@ export class StageJob implements Job {
   readonly maxLanes: number
   readonly depth: number
   readonly signal: AbortSignal | undefined
+  readonly lastingLimitBytes: number
   readonly #operands: Operands
   readonly #chunks = new Map<Task, Chunk>()
   readonly #rowBytes: number
@@ -39,9 +41,10 @@ export class StageJob implements Job {
     this.sharedMemory = options.transport !== 'transfer'
     this.maxLanes = options.lanes
     this.signal = options.signal
+    this.lastingLimitBytes = options.lastingLimitBytes
     this.#operands = new Operands(options.transport, copies)
     const chunks = chunksOf(stage.batch, stage.rows, options.chunkRows)
-    this.depth = this.sharedMemory && chunks.length >= 4 * options.lanes ? 2 : 1
+    this.depth = this.sharedMemory && chunks.length >= 2 * options.lanes ? 2 : 1
     this.tasks = chunks.map((chunk) => this.#task(chunk))
     this.#rowBytes = this.sharedMemory ? 0 : transferredRowBytes(stage)
   }
@@ -53,6 +56,14 @@ export class StageJob implements Job {
 
   returned(id: ArrayId): void {
     this.ledger.remove('lane copies', this.#operands.residentBytes(id))
+  }
+
+  lastingBytes(id: ArrayId): number {
+    return this.#operands.lastingBytes(id)
+  }
+
+  laneKept(bytes: number): void {
+    this.ledger.add('lane copies', bytes)
   }
 
   laneGrew(bytes: number): void {
