@@ -1,9 +1,11 @@
-// A post-norm block (E 512, 8 heads, feed-forward 2048) beside the same block on onnxruntime-web and tfjs-wasm: in Node one
-// thread against one, in Chromium also two against two. Prints a line for each; writes build/bench-layers.json.
+// A post-norm block (E 512, 8 heads, feed-forward 2048) beside the same block on onnxruntime-web and tfjs-wasm: one thread
+// against one, and in Chromium two against two (in Node the peers have one). Each contender runs in a process or a browser of
+// its own, in turns. Prints a line for each; writes build/bench-layers.json.
 //
-//   npm run bench:layers -- [--tokens 512,2048] [--rounds 9] [--only node|chromium] [--tfjs] [--quick]
+//   npm run bench:layers -- [--tokens 512,2048] [--turns 3] [--rounds 7] [--only node|chromium] [--tfjs] [--quick]
 //
-// --quick: what is installed already, no peers. --tfjs: also tfjs-wasm, ten times slower, at the first size.
+// --quick: Heddle alone, once. --tfjs: also tfjs-wasm, ten times slower.
+import { fork } from 'node:child_process'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
@@ -18,73 +20,107 @@ process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { values } = parseArgs({
   options: {
     tokens: { type: 'string', default: '512,2048' },
-    rounds: { type: 'string', default: '9' },
+    turns: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '7' },
     only: { type: 'string' },
     tfjs: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
   },
 })
 const sizes = values.tokens.split(',').map(Number)
+const [turns, rounds] = values.quick ? [1, 2] : [Number(values.turns), Number(values.rounds)]
+const peers = values.quick ? [] : ['onnxruntime-web', ...(values.tfjs ? ['tfjs-wasm'] : [])]
 const folder = path.resolve('build/bench-layers')
 await rm(folder, { recursive: true, force: true })
 await mkdir(folder, { recursive: true })
 if (!values.quick) await installPeers(['onnxruntime-web'])
+const options = { bundle: true, format: 'esm', target: 'es2022', external: ['heddle', 'heddle/*', '@tensorflow/*'], logLevel: 'warning' }
+await build({ ...options, entryPoints: ['bench/nn/node.ts'], platform: 'node', outfile: `${folder}/node.mjs` })
+await build({ ...options, external: [], entryPoints: ['bench/attention/spread.ts'], platform: 'node', outfile: `${folder}/spread.mjs` })
+const { spreadOf } = await import(pathToFileURL(`${folder}/spread.mjs`).href)
 
 const results = {}
-if (values.only !== 'chromium') results.node = await inNode()
-if (values.only !== 'node') results.chromium = await inChromium()
+if (values.only !== 'chromium') {
+  console.log(`Node ${process.versions.node}:`)
+  results.node = await measureAll({ heddle: [1, 2], peer: [1] }, inNode)
+}
+if (values.only !== 'node') {
+  if (findChromium() === undefined) console.log('Chromium: not measured, there is none on the PATH (apt-get install chromium)')
+  else await withPages(async (run, version) => {
+    console.log(`${version}:`)
+    results.chromium = await measureAll({ heddle: [1, 2], peer: [1, 2] }, run)
+  })
+}
 const machine = { node: process.version, processor: cpus()[0]?.model, cores: cpus().length, platform: `${process.platform} ${process.arch}` }
 await writeFile('build/bench-layers.json', JSON.stringify({ machine, results }, null, 2))
 console.log('written to build/bench-layers.json')
 process.exit(0)
 
-/** One thread each, and Heddle's lanes where the peer has none to set against them. */
-function benches(threads, workers) {
-  return sizes.map((tokens, index) => ({ tokens, rounds: Number(values.rounds), workers, threads: values.quick ? 0 : threads, tfjs: values.tfjs && index === 0 }))
-}
-
-async function inNode() {
-  console.log(`Node ${process.versions.node}:`)
-  await build({ entryPoints: ['bench/nn/node.ts'], bundle: true, platform: 'node', format: 'esm', target: 'node20', external: ['heddle', 'heddle/*', '@tensorflow/*'], outfile: `${folder}/node.mjs`, logLevel: 'warning' })
-  const { benchBlocks } = await import(pathToFileURL(`${folder}/node.mjs`).href)
-  return await benchBlocks(benches(1, [1, 2]), peersFolder)
-}
-
-async function inChromium() {
-  const executablePath = findChromium()
-  if (executablePath === undefined) return void console.log('Chromium: not measured, there is none on the PATH (apt-get install chromium)')
-  await servePage()
-  const server = await serveFolder(folder, { policy: null, isolated: true })
-  const { chromium } = await import('playwright-core')
+/** Every contender at every size, in turns, so that a slow moment of the machine falls on all. */
+async function measureAll(threads, run) {
   const rows = []
-  try {
-    for (const bench of [...benches(1, [1]), ...benches(2, [2])]) rows.push(...(await inPage(chromium, executablePath, server.address, bench)))
-  } finally {
-    await server.close()
+  for (const tokens of sizes) {
+    const contenders = [...threads.heddle.map((count) => ['heddle', count]), ...peers.flatMap((peer) => threads.peer.map((count) => [peer, count]))]
+    const atSize = contenders.map(([contender, count]) => ({ contender, threads: count, tokens, times: [] }))
+    for (let turn = 0; turn < turns; turn++) {
+      for (const row of turn % 2 === 0 ? atSize : [...atSize].reverse()) {
+        const { flops, times } = await run({ contender: row.contender, threads: row.threads, tokens, rounds })
+        row.flops = flops
+        row.times.push(...times)
+      }
+    }
+    for (const row of atSize) row.spread = spreadOf(row.times)
+    for (const row of atSize) console.log(lineOf(row, atSize))
+    rows.push(...atSize)
   }
   return rows
 }
 
-async function servePage() {
+/** A contender's time, and for Heddle how it stands against peers with as many threads, or with all that they have. */
+function lineOf({ contender, threads, tokens, flops, spread }, rows) {
+  const rivals = rows.filter((row) => row.contender !== 'heddle' && row.threads === Math.min(threads, Math.max(...rows.filter(({ contender: name }) => name === row.contender).map((other) => other.threads))))
+  const ratios = contender === 'heddle' ? rivals.map((row) => `${(row.spread.medianMs / spread.medianMs).toFixed(2)} × ${row.contender} (${row.threads})`) : []
+  const time = `${spread.medianMs.toFixed(1).padStart(8)} ms (${spread.lowMs.toFixed(1)} – ${spread.highMs.toFixed(1)})`
+  return `  n ${String(tokens).padEnd(5)} ${`${contender}, ${threads} thread${threads === 1 ? '' : 's'}`.padEnd(27)} ${time}  ${(flops / spread.medianMs / 1e6).toFixed(1)} GFLOP/s  ${ratios.join(', ')}`.trimEnd()
+}
+
+function inNode(bench) {
+  return new Promise((resolve, reject) => {
+    const child = fork(`${folder}/node.mjs`, [JSON.stringify(bench), peersFolder])
+    let measured
+    child.on('message', (message) => (measured = message))
+    child.on('exit', (code) => (measured === undefined ? reject(new Error(`expected times of the bench, but its process ended with ${code}`)) : resolve(measured)))
+  })
+}
+
+/** Gives `body` a way to measure in a page of a fresh browser: peers settle their threads once a page. */
+async function withPages(body) {
   await serveHeddle(folder, ['index', 'nn'])
   await serveTfjs(folder)
   if (!values.quick) await serveOnnxruntime(folder)
-  await build({ entryPoints: ['bench/nn/page.ts'], bundle: true, platform: 'browser', format: 'esm', target: 'es2022', external: ['heddle', 'heddle/*', '@tensorflow/*'], outfile: `${folder}/page.js`, logLevel: 'warning' })
+  await build({ ...options, entryPoints: ['bench/nn/page.ts'], platform: 'browser', outfile: `${folder}/page.js` })
   await writeFile(`${folder}/index.html`, '<!doctype html><script type="module" src="page.js"></script>')
+  const server = await serveFolder(folder, { policy: null, isolated: true })
+  const { chromium } = await import('playwright-core')
+  const open = async (use) => {
+    const browser = await chromium.launch({ executablePath: findChromium(), args: CHROMIUM_FLAGS })
+    try {
+      return await use(browser)
+    } finally {
+      await browser.close()
+    }
+  }
+  try {
+    await body((bench) => open((browser) => inPage(browser, server.address, bench)), await open((browser) => `Chromium ${browser.version()}`))
+  } finally {
+    await server.close()
+  }
 }
 
-/** A browser for each: the peers settle their threads once a page. */
-async function inPage(chromium, executablePath, address, bench) {
-  const browser = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS })
-  try {
-    const page = await browser.newPage()
-    page.setDefaultTimeout(0)
-    page.on('console', (message) => message.type() === 'log' && console.log(message.text()))
-    await page.goto(address)
-    await page.waitForFunction(() => globalThis.benchBlock !== undefined)
-    console.log(`Chromium ${browser.version()}, ${bench.threads || bench.workers[0]} thread${(bench.threads || bench.workers[0]) === 1 ? '' : 's'} each:`)
-    return await page.evaluate((options) => globalThis.benchBlock(options), bench)
-  } finally {
-    await browser.close()
-  }
+async function inPage(browser, address, bench) {
+  const page = await browser.newPage()
+  page.setDefaultTimeout(0)
+  await page.goto(address)
+  await page.waitForFunction(() => globalThis.benchBlock !== undefined)
+  return await page.evaluate((asked) => globalThis.benchBlock(asked), bench)
 }

@@ -5,7 +5,6 @@ import { onnxModel, type OnnxNode } from './onnx-graph.ts'
 
 /** One way to run the same post-norm block. */
 export interface BlockContender {
-  readonly name: string
   readonly run: () => Promise<Float32Array>
   readonly close: () => Promise<void>
 }
@@ -41,7 +40,6 @@ export async function onnxBlock(modules: Modules, problem: BlockProblem, threads
   const session = await runtime.InferenceSession.create(onnxModel({ nodes, weights, input: { name: 'x', shape }, output: { name: 'y', shape } }))
   const feeds = { x: new runtime.Tensor('float32', problem.input.data.slice(), shape) }
   return {
-    name: `onnxruntime-web, ${threads} thread${threads === 1 ? '' : 's'}`,
     run: async () => (await session.run(feeds))['y']!.data,
     close: () => session.release(),
   }
@@ -107,7 +105,6 @@ export async function tfjsBlock(modules: Modules, { modelDim, heads, state, inpu
     return norm(tf.add(hidden, fed), 'norm2')
   }
   return {
-    name: `tfjs-wasm, ${threads} thread${threads === 1 ? '' : 's'}`,
     run: async () => {
       const result = tf.tidy(forward)
       const data = Float32Array.from(await result.data())

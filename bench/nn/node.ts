@@ -1,24 +1,17 @@
 import path from 'node:path'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
-import { peakGflops } from '../kernels/peak.ts'
 import type { Modules } from './block-peers.ts'
-import { blockLines, measureBlock, type BlockBench, type BlockRow } from './measure-block.ts'
+import { measureBlock, type BlockBench } from './measure-block.ts'
 
 const ONNXRUNTIME = ['ort.wasm.min.mjs', 'ort.min.mjs']
 
-/** The same in Node. @param folder of the installed peers */
-export async function benchBlocks(benches: readonly BlockBench[], folder: string): Promise<BlockRow[]> {
-  const peak = peakGflops('fused') ?? peakGflops('multiply + add')
-  console.log(`  peak of one core ${peak?.gflops.toFixed(1)} GFLOP/s`)
-  const rows: BlockRow[] = []
-  for (const bench of benches) {
-    const measured = await measureBlock(bench, modulesOf(folder))
-    for (const line of blockLines(measured)) console.log(line)
-    rows.push(...measured)
-  }
-  return rows
-}
+// One contender in a process of its own, so that threads of one do not stand in another's way:
+// node node.mjs BENCH.json FOLDER_OF_PEERS
+const [bench = '{}', folder = ''] = process.argv.slice(2)
+
+process.send?.(await measureBlock(JSON.parse(bench) as BlockBench, modulesOf(folder)))
+process.exit(0)
 
 function modulesOf(folder: string): Modules {
   return {

@@ -1,5 +1,5 @@
 import type { Modules } from './block-peers.ts'
-import { blockLines, measureBlock, type BlockBench, type BlockRow } from './measure-block.ts'
+import { measureBlock, type BlockBench, type BlockTimes } from './measure-block.ts'
 
 /** Files that the bench serves beside the page. */
 const FILES: Readonly<Record<string, string>> = {
@@ -14,11 +14,7 @@ const modules: Modules = { load: (id) => import(/* @vite-ignore */ FILES[id] ?? 
 
 declare global {
   // Called by the script that opens the page.
-  var benchBlock: (bench: BlockBench) => Promise<BlockRow[]>
+  var benchBlock: (bench: BlockBench) => Promise<BlockTimes>
 }
 
-globalThis.benchBlock = async (bench) => {
-  const rows = await measureBlock(bench, modules)
-  for (const line of blockLines(rows)) console.log(line)
-  return rows
-}
+globalThis.benchBlock = (bench) => measureBlock(bench, modules)
