@@ -1,4 +1,5 @@
 import { BackendUnavailableError, RuntimeClosedError, WorkerLostError } from '../core/errors.ts'
+import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback, LaneConfig, TaskResponse } from '../protocol/messages.ts'
 import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
@@ -22,6 +23,8 @@ export interface LaneFacts {
   readonly kind: LaneConfig['kind']
   readonly kernels: string | null
   readonly residentBytes: number
+  /** of a GPU lane that has started: its device */
+  readonly facts: GpuFacts | undefined
 }
 
 /** Workers that pull tasks, longest first. A lane that dies gives its tasks back and is replaced. */
@@ -48,6 +51,7 @@ export class Pool {
       kind: slot.config.kind,
       kernels: slot.hello?.kernels ?? null,
       residentBytes: slot.residentBytes,
+      facts: slot.hello?.facts,
     }))
   }
 
@@ -156,10 +160,11 @@ export class Pool {
     )
   }
 
-  #done(slot: Slot, state: JobState, task: JobTask, { results, residentBytes, fallbacks }: TaskResponse): void {
+  #done(slot: Slot, state: JobState, task: JobTask, response: TaskResponse): void {
+    const { results, residentBytes, fallbacks } = response
     slot.inFlight.delete(task)
     slot.failures = 0
-    slot.residentBytes = residentBytes
+    slot.answered(response)
     if (state.settled) {
       state.drop()
     } else {

@@ -3,6 +3,7 @@ import { createWebGpuBackend, type WebGpuBackend, type WebGpuOptions } from '../
 import { probeWebGpu } from '../../src/backends/webgpu/probe.ts'
 import { DeviceLost, NonFiniteInput } from '../../src/backends/webgpu/signals.ts'
 import { BackendUnavailableError, MemoryBudgetError } from '../../src/core/errors.ts'
+import { gpuBufferBytes, gpuScratchBytes } from '../../src/plan/gpu-memory.ts'
 import { webgpuTolerance } from '../support/closeness.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { normalise } from '../support/problem.ts'
@@ -79,7 +80,8 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     const before = gpuBackend.residentBytes()
     await gpuBackend.attention(taskOf(problem, 0, 0, 0, 35), context)
     const held = gpuBackend.residentBytes() - before
-    expect(held).toBe(2 * 200 * 16 * 4)
+    const scratch = Object.values(gpuScratchBytes({ rows: 35, slots: 4 }, 16)).reduce((sum, bytes) => sum + gpuBufferBytes(bytes), 0)
+    expect(held).toBe(2 * 200 * 16 * 4 + scratch)
     problem.key.fill(NaN) // not looked at again
     await gpuBackend.attention(taskOf(problem, 0, 0, 35, 35), context)
     expect(gpuBackend.residentBytes() - before).toBe(held)

@@ -1,7 +1,6 @@
 import { roundUp } from '../../core/integers.ts'
-import { GPU_CACHE_BYTES } from '../../plan/attention-plan.ts'
+import { GPU_CACHE_BYTES, gpuBufferBytes, gpuRowBytes, gpuSegmentKeys } from '../../plan/gpu-memory.ts'
 import type { ArrayId, Slice, TaskArray } from '../../protocol/task.ts'
-import { TILE } from './constants.ts'
 import { largestMagnitude } from './finite.ts'
 import type { GpuDevice } from './gpu-device.ts'
 import { packRows } from './pack-rows.ts'
@@ -14,28 +13,32 @@ export interface Resident {
   readonly largest: number
 }
 
-/** A buffer larger than this is split although the device would take it: an upload must not hold the lane for long. */
-const LARGEST_SEGMENT_BYTES = 64 * 2 ** 20
-
 /** Keys and values of the heads that a lane works on, uploaded once and kept until released or until others need the room. */
 export class KeyValueCache {
   readonly #gpu: GpuDevice
-  readonly #cacheBytes: number
+  readonly #mostBytes: number
+  #cacheBytes: number
   // A Map keeps insertion order: the first entry is the one used longest ago.
   readonly #entries = new Map<string, Resident & { readonly id: ArrayId }>()
   #bytes = 0
 
   constructor(gpu: GpuDevice, cacheBytes = GPU_CACHE_BYTES) {
     this.#gpu = gpu
+    this.#mostBytes = cacheBytes
     this.#cacheBytes = cacheBytes
   }
 
-  /** Keys a segment: a multiple of the tile, so that no buffer passes the device's limits. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** What a plan grants from here on; undefined: all that the lane may have. */
+  limit(bytes: number | undefined): void {
+    this.#cacheBytes = Math.min(this.#mostBytes, bytes ?? Infinity)
+  }
+
   segmentKeys(columns: number): number {
-    const rowBytes = Math.ceil(columns / 4) * 16
-    // A pass needs a key and a value segment at once: each may take half of the room.
-    const bytes = Math.min(this.#gpu.largestBufferBytes, LARGEST_SEGMENT_BYTES, this.#cacheBytes / 2)
-    return Math.max(TILE, Math.floor(bytes / rowBytes / TILE) * TILE)
+    return gpuSegmentKeys({ ...this.#gpu.facts, half: false }, columns, this.#cacheBytes)
   }
 
   /** Rows [first, first + count) of `slice`, `columns` wide. */
@@ -48,7 +51,7 @@ export class KeyValueCache {
       return cached
     }
     const stride = roundUp(columns, 4)
-    const byteLength = count * stride * 4
+    const byteLength = gpuBufferBytes(count * gpuRowBytes(columns))
     this.#makeRoom(byteLength)
     let largest = 0
     const buffer = this.#gpu.upload('key-value', byteLength, (mapped) => {

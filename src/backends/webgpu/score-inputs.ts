@@ -3,6 +3,7 @@ import type { AttentionTask, Slice } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
 import { USAGE } from './constants.ts'
 import { largestBias } from './finite.ts'
+import type { ScratchPool } from './block-scratch.ts'
 import type { GpuDevice } from './gpu-device.ts'
 import type { KeyValueCache, Resident } from './key-value-cache.ts'
 import { relativePositions, type KeyRange } from './key-range.ts'
@@ -14,6 +15,7 @@ import { NonFiniteInput } from './signals.ts'
 export interface TaskResources {
   readonly gpu: GpuDevice
   readonly cache: KeyValueCache
+  readonly scratch: ScratchPool
   readonly task: AttentionTask
   readonly context: TaskContext
 }
@@ -53,7 +55,7 @@ export function residentOf({ cache, task, context }: TaskResources, slice: Slice
 }
 
 /** The rows' part of mask, bias and segments over a pass, as bind group entries 3 to 5; the buffers go to `scratch`. */
-export function uploadScoreInputs(resources: Omit<TaskResources, 'cache'>, rows: RowSet, pass: Pass, scratch: GPUBuffer[]): GPUBindGroupEntry[] {
+export function uploadScoreInputs(resources: Omit<TaskResources, 'cache' | 'scratch'>, rows: RowSet, pass: Pass, scratch: GPUBuffer[]): GPUBindGroupEntry[] {
   const { gpu, task, context } = resources
   const keys = { first: pass.segmentStart + pass.start, count: pass.end - pass.start }
   const entries: GPUBindGroupEntry[] = []
