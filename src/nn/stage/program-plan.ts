@@ -1,12 +1,12 @@
 import { MemoryBudgetError } from '../../core/errors.ts'
 import { isShared } from '../../core/shared-memory.ts'
 import type { BytesByPurpose } from '../../core/ledger.ts'
-import { attentionArenaBytes } from '../../plan/arena.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
 import { defaultChunkRows, SMALLEST_TASK_FLOPS } from '../../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../../plan/explain.ts'
 import { registerBytes, residentWeightBytes, stageArenaBytes } from '../../plan/stage-arena.ts'
 import type { StageBuffer } from './buffers.ts'
+import { stageLaneBytes } from './lane-bytes.ts'
 import { assignSlots, isStage, type StageProgram } from './program.ts'
 import type { Stage } from './stage-builder.ts'
 import type { LayerRuntime, StageHost } from './stage-host.ts'
@@ -120,7 +120,7 @@ function planOf(
       output: program.output.elements * 4,
       activations: activationBytes(program, options),
       'input copies': transport === 'shared' ? inputCopyBytes(program) : 0,
-      'lane arenas': arenaBytes(stages, host, stageArenaBytes(largestRegisters + residentLimitBytes)),
+      'lane arenas': stageLaneBytes(stages, host.pool.lanes(), chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
       'lane copies': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * laneCopyBytes(stage))) : 0,
       'in flight': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage))) : 0,
       'attention calls': options.callBytes,
@@ -158,14 +158,6 @@ function inputCopyBytes(program: StageProgram): number {
 /** Buffers that the caller or a layer brings. */
 export function externalInputs({ parts }: StageProgram): Set<StageBuffer> {
   return new Set(parts.flatMap((part) => part.reads).filter((buffer) => buffer.external))
-}
-
-function arenaBytes(stages: readonly Stage[], host: StageHost, stageBytes: number): number {
-  const attention = stages.reduce((largest, stage) => {
-    const head = stage.attention
-    return head === null ? largest : Math.max(largest, attentionArenaBytes(head.query.headSize, head.value.headSize))
-  }, 0)
-  return host.pool.lanes().reduce((sum, lane) => sum + Math.max(attention + stageBytes, lane.residentBytes), 0)
 }
 
 /** Keys, values and weights that one lane gets as its own copies. */
