@@ -84,14 +84,14 @@ export function gpuRowBytes(columns: number, half = false): number {
   return ceilDivide(columns, 4) * (half ? 8 : 16)
 }
 
-/** Keys a segment of the cache: a multiple of the tile, so that no buffer passes the device's limits. */
-export function gpuSegmentKeys({ largestBufferBytes, half }: GpuFacts, columns: number, cacheBytes: number): number {
+/** Keys a segment of the cache: a multiple of the tile, so that no buffer passes the device's limits, as float32 either. */
+export function gpuSegmentKeys({ largestBufferBytes }: Pick<GpuFacts, 'largestBufferBytes'>, columns: number, cacheBytes: number): number {
   // A pass needs a key and a value segment at once: each may take half of the room.
   const bytes = Math.min(largestBufferBytes, LARGEST_SEGMENT_BYTES, cacheBytes / 2)
-  return Math.max(GPU_TILE, Math.floor(bytes / gpuRowBytes(columns, half) / GPU_TILE) * GPU_TILE)
+  return Math.max(GPU_TILE, Math.floor(bytes / gpuRowBytes(columns) / GPU_TILE) * GPU_TILE)
 }
 
-export function gpuBlockSizes(facts: GpuFacts, { rows, keys, headSize, valueSize }: GpuTaskSizes, lean = false): GpuBlockSizes {
+export function gpuBlockSizes(facts: Omit<GpuFacts, 'half'>, { rows, keys, headSize, valueSize }: GpuTaskSizes, lean = false): GpuBlockSizes {
   const bytes = Math.min(WORKING_BYTES, facts.largestBufferBytes)
   const partialBytes = Math.max(gpuRowBytes(valueSize), 32)
   const timely = Math.max(GPU_TILE, SMALLEST_PASS_MULTIPLY_ADDS / (GPU_TILE * (headSize + valueSize)))
@@ -109,7 +109,7 @@ export function gpuBlockSizes(facts: GpuFacts, { rows, keys, headSize, valueSize
 }
 
 /** Keys of a split of a pass over `groups` workgroups: enough splits to keep the device busy, as far as there are slots. */
-export function gpuSplitKeys({ software }: GpuFacts, keys: number, groups: number, slots: number): number {
+export function gpuSplitKeys({ software }: Pick<GpuFacts, 'software'>, keys: number, groups: number, slots: number): number {
   const busy = software ? BUSY_GROUPS_SOFTWARE : BUSY_GROUPS
   const wanted = Math.max(1, Math.min(Math.ceil(busy / groups), Math.ceil(keys / SHORTEST_SPLIT), slots - 1))
   return roundUp(Math.ceil(keys / wanted), GPU_TILE)
@@ -136,7 +136,7 @@ export interface GpuCall extends GpuTaskSizes {
 
 /** The cache that holds `heads` heads' keys and values whole; the bytes they take stand in `gpuCachedBytes`. */
 export function gpuCacheBytes(facts: GpuFacts, { keys, headSize, valueSize }: GpuTaskSizes, heads: number): number {
-  const widest = gpuRowBytes(Math.max(headSize, valueSize), facts.half)
+  const widest = gpuRowBytes(Math.max(headSize, valueSize))
   return Math.min(GPU_CACHE_BYTES, Math.max(heads * headBytes(facts, { keys, headSize, valueSize }), 2 * roundUp(keys, GPU_TILE) * widest))
 }
 

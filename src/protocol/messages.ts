@@ -15,6 +15,16 @@ export interface LaneConfig {
   readonly numerics: 'fast' | 'portable'
   /** kernels to use in place of those in the worker file, or null */
   readonly wasm: { readonly simd?: WebAssembly.Module; readonly relaxed?: WebAssembly.Module } | null
+  /** of a GPU lane */
+  readonly webgpu?: WebGpuConfig
+}
+
+/** How a GPU lane computes. */
+export interface WebGpuConfig {
+  /** How keys and values are stored on the device: `float16` has half the bytes, and an error of 2⁻¹¹ of each value. @default 'float32' */
+  readonly storage?: 'float32' | 'float16'
+  /** The variant of the attention kernel; `auto` measures them once on a real GPU. @default 'auto' */
+  readonly tile?: 'auto' | 'base' | 'wide' | 'subgroups' | 'wide-subgroups'
 }
 
 /** A lane's answer when it has started. */

@@ -5,7 +5,7 @@ import { BackendUnavailableError } from '../core/errors.ts'
 import { GPU_OVERLAP, type GpuFacts } from '../plan/gpu-memory.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult } from '../protocol/task.ts'
-import type { Fallback } from '../protocol/messages.ts'
+import type { Fallback, WebGpuConfig } from '../protocol/messages.ts'
 
 /** A lost device is replaced so often; after that the lane computes on wasm. */
 const MAX_NEW_DEVICES = 1
@@ -31,15 +31,19 @@ export class GpuLaneBackend implements Backend {
   private constructor(
     gpu: WebGpuBackend,
     private readonly makeWasm: () => Promise<Backend>,
+    private readonly config: WebGpuConfig,
   ) {
     this.#gpu = gpu
     this.facts = gpu.facts
   }
 
   /** @throws {BackendUnavailableError} without an adapter or device */
-  static async create(makeWasm: () => Promise<Backend>): Promise<{ backend: GpuLaneBackend; kernels: string }> {
-    const gpu = await createWebGpuBackend()
-    return { backend: new GpuLaneBackend(gpu, makeWasm), kernels: adapterName(gpu.gpu.info) }
+  static async create(makeWasm: () => Promise<Backend>, config: WebGpuConfig = {}): Promise<{ backend: GpuLaneBackend; kernels: string }> {
+    const gpu = await createWebGpuBackend(undefined, config)
+    const { tile, reason } = gpu.tile
+    const storage = config.storage === 'float16' ? ', keys and values in float16' : ''
+    const kernels = `${adapterName(gpu.gpu.info)}${tile === 'base' ? '' : `, ${tile} tile (${reason})`}${storage}`
+    return { backend: new GpuLaneBackend(gpu, makeWasm, config), kernels }
   }
 
   residentBytes(): number {
@@ -88,7 +92,7 @@ export class GpuLaneBackend implements Backend {
 
   /** What ran otherwise since the last call of this. */
   takeFallbacks(): Fallback[] {
-    return this.#fallbacks.splice(0)
+    return [...this.#fallbacks.splice(0), ...(this.#gpu?.takeFallbacks?.() ?? [])]
   }
 
   release(ids: readonly ArrayId[]): void {
@@ -107,7 +111,7 @@ export class GpuLaneBackend implements Backend {
     if (this.#newDevices < MAX_NEW_DEVICES) {
       this.#newDevices++
       try {
-        this.#gpu = await createWebGpuBackend()
+        this.#gpu = await createWebGpuBackend(undefined, this.config)
         this.#tell('a new GPU device in place of a lost one', loss.message)
         return
       } catch (error) {

@@ -90,6 +90,22 @@ describe.skipIf(skipReason(found) !== undefined)('the plan’s bytes for a GPU l
     expect(() => none.plan(inputs)).toThrow(MemoryBudgetError)
   })
 
+  it('are half for keys and values in float16, which the report names; what does not fit it is told', async () => {
+    const inputs = inputsOf([1, 4, 4, 64, 1024, 32, 32])
+    const wide = await open({ workers: 0, backend: 'webgpu' })
+    const float32 = wide.plan(inputs).totalBytes
+    await wide.close()
+    const gpu = await open({ workers: 0, backend: 'webgpu', webgpu: { storage: 'float16', tile: 'wide' } })
+    const { output, report } = await gpu.attention(inputs)
+    expect(float32 - report.memory.plannedBytes).toBe(4 * 1024 * 64 * 2)
+    expect(report.memory.peakBytes).toBeLessThanOrEqual(report.memory.plannedBytes)
+    expect(report.memory.peakBytes).toBeGreaterThanOrEqual(0.95 * report.memory.plannedBytes)
+    expect(report.lanes[0]?.kernels).toMatch(/wide tile \(asked for\), keys and values in float16/)
+    expect(output.data).toMatchOracle(attentionReference(inputs).output, { ...webgpuTolerance, floor: 1e-3 }) // keys and values are off by 2⁻¹¹
+    inputs.key.data[7] = 7e4
+    expect((await gpu.attention(inputs)).report.fallbacks.map(({ what }) => what)).toContain('float32 in place of float16 for some keys or values')
+  })
+
   it('count a wasm arena once a task had to go to wasm', async () => {
     const gpu = await open({ workers: 0, backend: 'webgpu' })
     const inputs = inputsOf([1, 1, 1, 64, 64, 16, 16])

@@ -8,6 +8,7 @@ import { attentionPartialKernel, valueSlices } from './kernels/attention-partial
 import type { PassPacer } from './pass-pacer.ts'
 import { residentOf, scoreShapeOf, uploadParams, uploadQuery, uploadScoreInputs, type Pass, type TaskResources } from './score-inputs.ts'
 import { NonFiniteInput } from './signals.ts'
+import { tileFor, tileRows } from './tile-choice.ts'
 
 /** What a block's rows came to: `output` is [rows, ⌈Dv / 4⌉·4], `rowResults` five arrays of [rows] as `ROW_RESULTS` lists them. */
 export interface BlockResult {
@@ -121,14 +122,16 @@ export class AttentionBlock {
   /** Encodes a pass's partials into the next slots; returns the buffers that are free once it is submitted. */
   async #encodePass(encoder: GPUCommandEncoder, pass: Pass): Promise<GPUBuffer[]> {
     const { gpu, task } = this.#resources
-    const shape = { score: scoreShapeOf(task), valueQuads: this.#valueQuads, dropout: task.settings.dropout !== null, statistics: this.#statistics }
-    const pipeline = await gpu.pipeline(attentionPartialKernel(shape))
     const { headSize, valueSize } = task.settings
     const key = residentOf(this.#resources, task.key, headSize, pass)
     const value = residentOf(this.#resources, task.value, valueSize, pass)
     this.#checkRange(key.largest, value.largest)
-    const groups = { rows: Math.ceil(this.rows / TILE), slices: valueSlices(shape) }
-    const splitKeys = gpuSplitKeys({ ...gpu.facts, half: false }, pass.end - pass.start, groups.rows * groups.slices, this.#sizes.slots)
+    const score = scoreShapeOf(task, key.half)
+    const tile = tileFor(this.#resources.tile, gpu, { score, valueQuads: this.#valueQuads })
+    const options = { dropout: task.settings.dropout !== null, statistics: this.#statistics }
+    const pipeline = await gpu.pipeline(attentionPartialKernel({ ...options, score, valueQuads: this.#valueQuads, halfValues: value.half, tile }))
+    const groups = { rows: Math.ceil(this.rows / tileRows(tile)), slices: valueSlices({ valueQuads: this.#valueQuads }) }
+    const splitKeys = gpuSplitKeys(gpu.facts, pass.end - pass.start, groups.rows * groups.slices, this.#sizes.slots)
     const splits = Math.ceil((pass.end - pass.start) / splitKeys)
     const spent: GPUBuffer[] = []
     if (this.#slots + splits > this.#sizes.slots) spent.push(...(await this.#encodeMerge(encoder, null)))

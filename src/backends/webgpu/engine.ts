@@ -1,12 +1,15 @@
 import { GPU_OVERLAP, type GpuBlockSizes } from '../../plan/gpu-memory.ts'
+import type { Fallback } from '../../protocol/messages.ts'
 import type { ArrayId, AttentionTaskResult } from '../../protocol/task.ts'
 import type { Backend } from '../backend.ts'
 import { AttentionBlock } from './attention-block.ts'
 import { ScratchPool } from './block-scratch.ts'
 import { blockWeights } from './block-weights.ts'
+import { LARGEST_HALF } from './half.ts'
 import { GpuDevice, type GpuDeviceOptions } from './gpu-device.ts'
 import { countTiles } from './key-range.ts'
 import { KeyValueCache } from './key-value-cache.ts'
+import { chooseTile } from './measure-tiles.ts'
 import { PassPacer } from './pass-pacer.ts'
 import { ResidentWeights } from './resident-weights.ts'
 import { blockSizesOf } from './row-blocks.ts'
@@ -14,17 +17,23 @@ import { runRowStage } from './row-stage.ts'
 import type { TaskResources } from './score-inputs.ts'
 import { DeviceLost } from './signals.ts'
 import { TaskResults } from './task-results.ts'
+import type { TileChoice, TileName } from './tile-choice.ts'
 import { Turns } from './turns.ts'
 
 export interface WebGpuOptions extends GpuDeviceOptions {
   /** device bytes that keys and values may take. @default 512 MiB */
   readonly cacheBytes?: number
+  /** how keys and values are stored; float16 has half the bytes and an error of 2⁻¹¹ of each. @default 'float32' */
+  readonly storage?: 'float32' | 'float16'
+  /** the variant of the attention kernel. @default 'auto': measured */
+  readonly tile?: TileName | 'auto'
 }
 
 /** A backend on a device of its own. */
 export interface WebGpuBackend extends Backend {
   readonly kind: 'webgpu'
   readonly gpu: GpuDevice
+  readonly tile: TileChoice
 }
 
 /**
@@ -38,16 +47,25 @@ export interface WebGpuBackend extends Backend {
  */
 export async function createWebGpuBackend(gpu?: GPU, options: WebGpuOptions = {}): Promise<WebGpuBackend> {
   const device = await GpuDevice.open(gpu, options)
-  const cache = new KeyValueCache(device, options.cacheBytes)
+  const tile = await chooseTile(device, options.tile)
+  const half = options.storage === 'float16'
+  let fallbacks: readonly Fallback[] = []
+  const cache = new KeyValueCache(device, options.cacheBytes, half, () => (fallbacks = [TOO_LARGE_FOR_HALF]))
   const scratch = new ScratchPool(device)
   const weights = new ResidentWeights(device)
   const tools = { pacer: new PassPacer(), turns: new Turns() }
-  const run: Backend['attention'] = (task, context) => withLoss(device, () => attention({ gpu: device, cache, scratch, task, context }, tools))
+  const run: Backend['attention'] = (task, context) => withLoss(device, () => attention({ gpu: device, cache, scratch, tile: tile.tile, task, context }, tools))
   return {
     kind: 'webgpu',
     overlap: GPU_OVERLAP,
     gpu: device,
-    facts: { ...device.facts, half: false },
+    tile,
+    facts: { ...device.facts, half },
+    takeFallbacks: () => {
+      const told = fallbacks
+      fallbacks = []
+      return told
+    },
     residentBytes: () => device.residentBytes,
     takePeakBytes: () => device.takePeakBytes(),
     keptBytes: () => device.residentBytes - cache.bytes - scratch.bytes,
@@ -62,6 +80,8 @@ export async function createWebGpuBackend(gpu?: GPU, options: WebGpuOptions = {}
     dispose: () => device.dispose(),
   }
 }
+
+const TOO_LARGE_FOR_HALF: Fallback = { what: 'float32 in place of float16 for some keys or values', reason: `they pass ${LARGEST_HALF} in magnitude` }
 
 /** A call on a lost device fails in many ways, some of them before the loss is known; what it means is the loss. */
 async function withLoss<T>(gpu: GpuDevice, run: () => Promise<T>): Promise<T> {

@@ -25,6 +25,8 @@ export class GpuDevice {
   /** as the adapter gave it; undefined for a device that somebody else opened */
   readonly adapterInfo: GPUAdapterInfo | undefined
   readonly fallback: boolean
+  /** invocations that are in one subgroup at the least; 0 where the device has no subgroups */
+  readonly smallestSubgroup: number
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>()
   readonly #pipelinesNow = new Map<string, GPUComputePipeline>()
   readonly #buffers = new Map<GPUBuffer, number>()
@@ -39,6 +41,7 @@ export class GpuDevice {
     this.adapterInfo = adapter?.info
     this.info = adapter === null ? { vendor: '', architecture: '', device: '', description: '', features: [] } : describeAdapter(adapter)
     this.fallback = adapter !== null && isFallback(adapter)
+    this.smallestSubgroup = device.features.has('subgroups') ? ((adapter?.info as { subgroupMinSize?: number } | undefined)?.subgroupMinSize ?? 0) : 0
     this.#loss = device.lost.then((info) => {
       this.#lost = new DeviceLost(info.message || String(info.reason))
       throw this.#lost
@@ -56,7 +59,8 @@ export class GpuDevice {
       const offered = limitsOf(adapter.limits)
       const entries = WANTED_LIMITS.map((name) => [name, Math.min(offered[name], options.limits?.[name] ?? Infinity)] as const)
       const limits = Object.fromEntries(entries) as Record<(typeof WANTED_LIMITS)[number], number>
-      const device = await adapter.requestDevice({ label: 'heddle', requiredLimits: { ...offered } })
+      const requiredFeatures = adapter.features.has('subgroups') ? (['subgroups'] as const) : []
+      const device = await adapter.requestDevice({ label: 'heddle', requiredLimits: { ...offered }, requiredFeatures: [...requiredFeatures] })
       return new GpuDevice(device, limits, adapter)
     } catch (cause) {
       if (cause instanceof BackendUnavailableError) throw cause

@@ -4,5 +4,5 @@ import type { GpuDevice } from './gpu-device.ts'
 
 /** The task's blocks, as the plan counted them: those of a full chunk, so that a shorter one works in the same buffers. */
 export function blockSizesOf(gpu: GpuDevice, { rows, settings, device }: AttentionTask): GpuBlockSizes {
-  return gpuBlockSizes({ ...gpu.facts, half: false }, { ...settings, rows: device?.rows ?? rows }, device?.lean)
+  return gpuBlockSizes(gpu.facts, { ...settings, rows: device?.rows ?? rows }, device?.lean)
 }

@@ -2,12 +2,13 @@ import { MemoryBudgetError } from '../../core/errors.ts'
 import type { AttentionSizes } from '../../plan/attention-sizes.ts'
 import { gpuSplitKeys, type GpuBlockSizes } from '../../plan/gpu-memory.ts'
 import type { AttentionTask, TaskArray } from '../../protocol/task.ts'
-import { TILE, USAGE } from '../../backends/webgpu/constants.ts'
+import { USAGE } from '../../backends/webgpu/constants.ts'
 import type { GpuDevice } from '../../backends/webgpu/gpu-device.ts'
 import { attentionMergeKernel, mergeGroups, mergeParams } from '../../backends/webgpu/kernels/attention-merge.wgsl.ts'
 import { attentionPartialKernel, valueSlices } from '../../backends/webgpu/kernels/attention-partial.wgsl.ts'
 import type { Kernel } from '../../backends/webgpu/kernels/kernel.ts'
 import { scoreShapeOf, uploadParams, uploadScoreInputs, type Pass } from '../../backends/webgpu/score-inputs.ts'
+import { tileFor, tileRows, type TileName } from '../../backends/webgpu/tile-choice.ts'
 
 /** The device buffers of a call: [B, heads, rows, columns padded to four], the bias with ones where it is broadcast. */
 export interface HeadBuffers {
@@ -34,6 +35,7 @@ export class GpuHead {
     private readonly sizes: AttentionSizes,
     private readonly buffers: HeadBuffers,
     private readonly arrays: ReadonlyMap<number, TaskArray>,
+    private readonly tile: TileName = 'base',
   ) {
     this.#encoder = gpu.device.createCommandEncoder({ label: 'heddle.tfjs-attention' })
   }
@@ -49,9 +51,10 @@ export class GpuHead {
   #block(batch: number, head: number, first: number, rows: number, slots: number): void {
     const { gpu, task, sizes } = this
     const valueQuads = Math.ceil(sizes.valueSize / 4)
-    const shape = { score: scoreShapeOf(task), valueQuads, dropout: task.settings.dropout !== null, statistics: false }
-    const groups = Math.ceil(rows / TILE) * valueSlices(shape)
-    const splitKeys = gpuSplitKeys({ ...gpu.facts, half: false }, sizes.keys, groups, slots)
+    const shape = { score: scoreShapeOf(task), valueQuads, dropout: task.settings.dropout !== null, statistics: false, halfValues: false, tile: tileFor(this.tile, gpu, { score: scoreShapeOf(task), valueQuads }) }
+    const rowGroups = Math.ceil(rows / tileRows(shape.tile))
+    const groups = rowGroups * valueSlices(shape)
+    const splitKeys = gpuSplitKeys(gpu.facts, sizes.keys, groups, slots)
     const splits = Math.ceil(sizes.keys / splitKeys)
     const partials = this.#keep(gpu.storage('partials', splits * rows * valueQuads * 16))
     const rowStates = this.#keep(gpu.storage('row-states', splits * rows * 32))
@@ -62,7 +65,7 @@ export class GpuHead {
       ...this.#segments(first, rows, pass),
       { binding: 7, resource: { buffer: partials } },
       { binding: 8, resource: { buffer: rowStates } },
-    ], [Math.ceil(rows / TILE), splits, valueSlices(shape)])
+    ], [rowGroups, splits, valueSlices(shape)])
     this.#merge(batch, head, first, rows, splits, partials, rowStates)
   }
 
