@@ -4,13 +4,14 @@
 //   npm run bench:peers -- [--sizes 512,1024,2048,4096,8192] [--rounds 3] [--only node|chromium] [--quick] [--write]
 //
 // --quick: one small size, and only what is installed already. --write: also docs/peers-*.{json,svg} and the README's table.
-import { execFile, fork } from 'node:child_process'
+import { fork } from 'node:child_process'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
+import { installPeers } from './install-peers.mjs'
 import { CHROMIUM_FLAGS, findChromium } from './pack-check/chromium.mjs'
 import { serveFolder } from './pack-check/serve-folder.mjs'
 
@@ -33,7 +34,7 @@ const peersFolder = path.resolve('build/peers')
 
 await rm(folder, { recursive: true, force: true })
 await mkdir(folder, { recursive: true })
-await installPeers()
+if (!values.quick) await installPeers(peersFolder, PEERS)
 await bundle()
 const { contendersFor, peerReport } = await import(pathToFileURL(`${folder}/report.mjs`).href)
 
@@ -45,15 +46,6 @@ if (values.only !== 'node') {
 }
 const machine = { processor: cpus()[0]?.model, cores: cpus().length, platform: `${process.platform} ${process.arch}` }
 await writeReports()
-
-/** The peers, outside of this project's own dependencies. */
-async function installPeers() {
-  if (values.quick) return
-  await mkdir(peersFolder, { recursive: true })
-  await writeFile(`${peersFolder}/package.json`, '{ "private": true }')
-  console.log(`installing ${PEERS.join(', ')} into build/peers`)
-  await promisify(execFile)('npm', ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', ...PEERS], { cwd: peersFolder })
-}
 
 async function bundle() {
   const shared = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'error' }

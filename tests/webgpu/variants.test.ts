@@ -3,7 +3,7 @@ import { createWebGpuBackend, type WebGpuBackend } from '../../src/backends/webg
 import { GpuDevice } from '../../src/backends/webgpu/gpu-device.ts'
 import { packHalf } from '../../src/backends/webgpu/half.ts'
 import { chooseTile, choiceOf, measureTiles } from '../../src/backends/webgpu/measure-tiles.ts'
-import { offeredTile, TILE_NAMES, tileFor, type TileName } from '../../src/backends/webgpu/tile-choice.ts'
+import { offeredTile, TILE_NAMES, tileFor } from '../../src/backends/webgpu/tile-choice.ts'
 import { gpuCacheBytes } from '../../src/plan/gpu-memory.ts'
 import { webgpuTolerance } from '../support/closeness.ts'
 import { attentionReference } from '../support/oracle.ts'
@@ -112,7 +112,7 @@ describe.skipIf(skipReason(found) !== undefined)('variants of the attention kern
       [[['base', 2], ['wide', 1.99], ['subgroups', 3]], 'base', /only 1\.01 times/],
       [[['base', 2], ['wide', null], ['subgroups', 3]], 'base', /no other variant/],
     ] as const)('of %j is %s', (times, tile, reason) => {
-      const choice = choiceOf(times.map(([name, milliseconds]) => ({ tile: name as TileName, milliseconds })))
+      const choice = choiceOf(times.map(([name, milliseconds]) => ({ tile: name, milliseconds })))
       expect(choice).toMatchObject({ tile, reason: expect.stringMatching(reason) as string })
     })
   })
