@@ -72,7 +72,7 @@ async function withholdSmallSubgroups(): Promise<void> {
   const smallest = (adapter?.info as { subgroupMinSize?: number } | undefined)?.subgroupMinSize ?? ONNXRUNTIME_SUBGROUP
   if (smallest >= ONNXRUNTIME_SUBGROUP) return
   const { prototype } = GPUAdapter
-  const requestDevice = Reflect.get(prototype, 'requestDevice') as GPUAdapter['requestDevice']
+  const requestDevice = Reflect.get<GPUAdapter, 'requestDevice'>(prototype, 'requestDevice')
   prototype.requestDevice = function (descriptor = {}) {
     const requiredFeatures = [...(descriptor.requiredFeatures ?? [])].filter((feature) => !feature.startsWith('subgroup'))
     return requestDevice.call(this, { ...descriptor, requiredFeatures })
@@ -119,9 +119,9 @@ interface JaxArray {
 }
 
 interface Jax {
-  init(device: string): Promise<string[]>
-  defaultDevice(device: string): void
-  blockUntilReady(array: JaxArray): Promise<unknown>
+  readonly init: (device: string) => Promise<string[]>
+  readonly defaultDevice: (device: string) => void
+  readonly blockUntilReady: (array: JaxArray) => Promise<unknown>
   readonly numpy: { array(values: Float32Array): JaxArray }
   readonly nn: { dotProductAttention(query: JaxArray, key: JaxArray, value: JaxArray, options: { isCausal: boolean }): JaxArray }
 }
