@@ -89,6 +89,28 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     expect(gpuBackend.residentBytes()).toBe(before)
   })
 
+  test('tasks work in the same buffers one after the other, and in two sets when two overlap', async () => {
+    const gpuBackend = await open()
+    const { device } = gpuBackend.gpu
+    const createBuffer = device.createBuffer.bind(device)
+    let partials = 0
+    device.createBuffer = (descriptor) => {
+      if (descriptor.label === 'heddle.partials') partials++
+      return createBuffer(descriptor)
+    }
+    const problem = normalise(inputsOf(shape), {})
+    const context = contextOf(arraysOf(problem))
+    const reference = attentionReference(inputsOf(shape))
+    const rows = (first: number): ReturnType<WebGpuBackend['attention']> => gpuBackend.attention({ ...taskOf(problem, 0, 0, first, 10), device: { cacheBytes: 2 ** 20, lean: false, rows: 10 } }, context)
+    for (const first of [0, 10, 20]) await rows(first)
+    expect(partials).toBe(1)
+    const results = await Promise.all([0, 10, 20, 30, 40, 50, 60].map(rows))
+    expect(partials).toBeGreaterThan(1)
+    expect(Float32Array.from(results.flatMap(({ output }) => [...(output ?? [])]))).toMatchOracle(reference.output, webgpuTolerance)
+    gpuBackend.release?.([2, 3])
+    expect(gpuBackend.residentBytes()).toBe(0)
+  })
+
   test('a cache smaller than the heads still gives the right answer', async () => {
     const tight = await open({ cacheBytes: 16384 })
     const inputs = inputsOf({ ...shape, H: 3 })
