@@ -6,7 +6,7 @@ import { offeredTile, TILE_NAMES, tileRows, type TileChoice, type TileName, type
 
 /** What is measured: rows × keys of one head of 64, and splits over the keys; little of it on a software adapter. */
 const JOB = { rows: 1024, keys: 2048, splits: 16 } as const
-const SOFTWARE_JOB = { rows: 64, keys: 256, splits: 1 } as const
+const SOFTWARE_JOB = { rows: 256, keys: 512, splits: 1 } as const
 const QUADS = 16
 /** A timed run repeats the job up to about this time, so that submitting it does not count. */
 const RUN_MS = 4
