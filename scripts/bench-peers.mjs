@@ -5,13 +5,14 @@
 //
 // --quick: one small size, and only what is installed already. --write: also docs/peers-*.{json,svg} and the README's table.
 import { fork } from 'node:child_process'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
 import { installPeers, peersFolder, serveHeddle, serveJax, serveOnnxruntime, serveTfjs } from './bench/peer-packages.mjs'
+import { replaceBetween } from './bench/replace-between.mjs'
 import { CHROMIUM_FLAGS, findChromium } from './pack-check/chromium.mjs'
 import { serveFolder } from './pack-check/serve-folder.mjs'
 
@@ -140,10 +141,4 @@ async function writeReports() {
   }
   if (values.write) await writeFile('docs/peers.json', JSON.stringify({ machine, results }, null, 2) + '\n')
   console.log('written to build/bench-peers')
-}
-
-/** Puts text between two marks of a file; leaves a file without them alone. */
-async function replaceBetween(file, mark, text) {
-  const [before, , after] = (await readFile(file, 'utf8')).split(mark)
-  if (after !== undefined) await writeFile(file, `${before}${mark}\n${text}\n${mark}${after}`)
 }

@@ -1,45 +1,58 @@
-// Measures the WebGPU kernels in Node (through the optional package webgpu) and in Chromium, next to tfjs and, where
-// --onnxruntime DIR names an installed onnxruntime-web, its WebGPU provider. Prints a table; writes build/bench-webgpu.json.
+// Measures the WebGPU kernels in Node (through the optional package webgpu) and in Chromium, where tfjs, onnxruntime's
+// WebGPU provider and jax-js run beside them. Every answer is checked before it is timed. Prints a line a case; writes
+// build/bench-webgpu/results.json, a table in Markdown and a plot for each host.
 //
-//   node scripts/bench-webgpu.mjs [--sizes 1024,4096] [--head-sizes 64,128] [--heads 8] [--onnxruntime DIR] [--only node|chromium]
+//   npm run bench:webgpu -- [--sizes 1024,4096] [--head-sizes 64,128] [--heads 8] [--only node|chromium] [--quick] [--write]
 //
-// HEDDLE_CHROMIUM_FLAGS adds flags, such as --enable-features=Vulkan on Linux.
-import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
+// --quick: one small size, and only what is installed already. --write: also docs/webgpu-*.{json,svg} and the tables of
+// docs/webgpu.md. HEDDLE_CHROMIUM_FLAGS adds flags, such as --enable-features=Vulkan on Linux.
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
+import { installPeers, serveJax, serveOnnxruntime } from './bench/peer-packages.mjs'
+import { replaceBetween } from './bench/replace-between.mjs'
 import { findChromium } from './pack-check/chromium.mjs'
 import { serveFolder } from './pack-check/serve-folder.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { values } = parseArgs({
   options: {
-    'sizes': { type: 'string', default: '1024,2048,4096,8192,16384,32768' },
-    'head-sizes': { type: 'string', default: '64,128' },
-    'heads': { type: 'string', default: '8' },
-    'onnxruntime': { type: 'string' },
+    'sizes': { type: 'string' },
+    'head-sizes': { type: 'string' },
+    'heads': { type: 'string' },
     'only': { type: 'string' },
+    'quick': { type: 'boolean', default: false },
+    'write': { type: 'boolean', default: false },
   },
 })
 const numbers = (text) => text.split(',').map(Number)
-const suite = { sizes: numbers(values.sizes), headSizes: numbers(values['head-sizes']), heads: Number(values.heads) }
+const suite = {
+  sizes: numbers(values.sizes ?? (values.quick ? '256' : '1024,2048,4096,8192,16384,32768')),
+  headSizes: numbers(values['head-sizes'] ?? (values.quick ? '64' : '64,128')),
+  heads: Number(values.heads ?? (values.quick ? 2 : 8)),
+}
 const folder = path.resolve('build/bench-webgpu')
 await rm(folder, { recursive: true, force: true })
 await mkdir(folder, { recursive: true })
-const shared = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'warning', loader: { '.wasm': 'binary' } }
-await build({ ...shared, entryPoints: ['bench/webgpu/node.ts'], platform: 'node', outfile: `${folder}/node.mjs` })
-await build({ ...shared, entryPoints: ['bench/webgpu/page.ts'], platform: 'browser', outfile: `${folder}/page.js` })
-await writeFile(`${folder}/index.html`, '<!doctype html><script type="module" src="page.js"></script>')
+await bundle()
+const { gpuReport } = await import(pathToFileURL(`${folder}/report.mjs`).href)
 
 const results = {}
-if (values.only !== 'chromium') results.node = await attempt('Node', runInNode)
+if (values.only !== 'chromium') results.node = await attempt(`Node ${process.versions.node}`, runInNode)
 if (values.only !== 'node') results.chromium = await attempt('Chromium', runInChromium)
-const machine = { node: process.version, processor: cpus()[0]?.model, platform: `${process.platform} ${process.arch}` }
-await writeFile('build/bench-webgpu.json', JSON.stringify({ machine, suite, results }, null, 2))
-console.log('written to build/bench-webgpu.json')
+await writeReports()
 process.exit(0)
+
+async function bundle() {
+  const shared = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'warning', loader: { '.wasm': 'binary' } }
+  const node = { ...shared, platform: 'node', outExtension: { '.js': '.mjs' }, outdir: folder }
+  await build({ ...node, entryPoints: { node: 'bench/webgpu/node.ts', report: 'bench/webgpu/report.ts' } })
+  await build({ ...shared, entryPoints: ['bench/webgpu/page.ts'], platform: 'browser', outfile: `${folder}/page.js` })
+  await writeFile(`${folder}/index.html`, '<!doctype html><script type="module" src="page.js"></script>')
+}
 
 async function attempt(where, run) {
   console.log(`${where}:`)
@@ -56,8 +69,22 @@ async function runInNode() {
   return await benchWebGpu(suite)
 }
 
+/** The peers as the page loads them; a peer that cannot be had is left out, visibly. */
+async function servePeers() {
+  if (values.quick) return false
+  try {
+    await installPeers(['onnxruntime-web', '@jax-js/jax'])
+    await serveOnnxruntime(folder)
+    await serveJax(folder)
+    return true
+  } catch (error) {
+    console.log(`  without onnxruntime and jax-js: ${error.message.split('\n')[0]}`)
+    return false
+  }
+}
+
 async function runInChromium() {
-  if (values.onnxruntime !== undefined) await cp(path.join(values.onnxruntime, 'dist'), `${folder}/onnxruntime`, { recursive: true })
+  const peers = await servePeers()
   const server = await serveFolder(folder, { policy: null })
   const { chromium } = await import('playwright-core')
   const flags = ['--no-sandbox', '--enable-unsafe-webgpu', '--disable-background-networking', ...(process.env.HEDDLE_CHROMIUM_FLAGS ?? '').split(' ').filter(Boolean)]
@@ -68,10 +95,27 @@ async function runInChromium() {
     page.on('console', (message) => message.type() === 'log' && console.log(message.text()))
     await page.goto(server.address)
     await page.waitForFunction(() => globalThis.benchWebGpu !== undefined)
-    const onnxruntimeUrl = values.onnxruntime === undefined ? null : `${server.address}onnxruntime/ort.webgpu.min.mjs`
-    return await page.evaluate((options) => globalThis.benchWebGpu(options), { ...suite, onnxruntimeUrl })
+    const urls = { onnxruntimeUrl: peers ? `${server.address}peers/onnxruntime-web/ort.webgpu.min.mjs` : null, jaxUrl: peers ? `${server.address}peers/jax.js` : null }
+    return await page.evaluate((options) => globalThis.benchWebGpu(options), { ...suite, ...urls })
   } finally {
     await browser.close()
     await server.close()
   }
+}
+
+async function writeReports() {
+  const machine = { node: process.version, processor: cpus()[0]?.model, platform: `${process.platform} ${process.arch}` }
+  const json = JSON.stringify({ machine, suite, results }, null, 2) + '\n'
+  await writeFile(`${folder}/results.json`, json)
+  for (const [where, result] of Object.entries(results)) {
+    if (result.failure !== undefined) continue
+    const { markdown, plot } = gpuReport(where === 'node' ? `Node ${process.versions.node}` : 'Chromium', result)
+    await writeFile(`${folder}/${where}.md`, `${markdown}\n`)
+    await writeFile(`${folder}/${where}.svg`, plot)
+    if (!values.write) continue
+    await writeFile(`docs/webgpu-${where}.svg`, plot)
+    await replaceBetween('docs/webgpu.md', `<!-- webgpu:${where} -->`, markdown)
+  }
+  if (values.write) await writeFile('docs/webgpu.json', json)
+  console.log('written to build/bench-webgpu')
 }

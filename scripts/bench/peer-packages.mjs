@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { cp, mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 
@@ -9,7 +10,7 @@ const VERSIONS = { 'onnxruntime-web': '1.30', 'onnxruntime-node': '1.30', '@jax-
 const PAGE = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'error', platform: 'browser' }
 
 /** Where installed peers stand. */
-export const peersFolder = path.resolve('build/peers')
+export const peersFolder = path.resolve(fileURLToPath(import.meta.url), '../../../build/peers')
 
 /** @param names of packages that VERSIONS lists */
 export async function installPeers(names) {

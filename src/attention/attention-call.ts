@@ -86,6 +86,7 @@ export function planRequest({ layout, options }: CheckedCall, arrays: Partial<At
     sizes,
     visibility: { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength },
     mode: options.mode,
+    scoreInputs: scoreInputs(options, sizes.queries),
     chunkSize: options.chunkSize,
     keySplits: callSplits(layout, options).length,
     inputs: plannedInputs(layout, options, arrays),
@@ -93,6 +94,11 @@ export function planRequest({ layout, options }: CheckedCall, arrays: Partial<At
     selection: selection === null || options.settings.standard ? null : { rows: [...new Set(selection.rows)].sort((a, b) => a - b), heads: new Set(selection.heads).size },
     fixedBytes: selection === null ? {} : { weights: selectionElements(sizes, selection) * 4 },
   }
+}
+
+function scoreInputs({ mask, bias, segments }: ResolvedOptions, queries: number): PlanRequest['scoreInputs'] {
+  const matrices = [mask, bias].flatMap((part) => (part === null ? [] : [{ elementBytes: part.data.BYTES_PER_ELEMENT, perRow: part.strides.row !== 0 || queries === 1 }]))
+  return { matrices, segments: segments !== null }
 }
 
 /** Partials merge output and log-sum-exp alone: with statistics, weights or the whole matrix the keys stay in one piece. */

@@ -200,6 +200,7 @@ export class AttentionJob implements Job {
       ...destinations,
       output: destinations.output ?? true,
       ...(weightRows === undefined ? {} : { weights: true, weightRows }),
+      ...(this.plan.device === null ? {} : { device: { ...this.plan.device, rows: this.plan.chunkRows } }),
     }
   }
 

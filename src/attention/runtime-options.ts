@@ -1,6 +1,6 @@
 import { checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
-import type { LaneConfig, LaneKind } from '../protocol/messages.ts'
+import type { LaneConfig, LaneKind, WebGpuConfig } from '../protocol/messages.ts'
 import { LocalLane } from '../scheduler/local-lane.ts'
 import type { PoolConfig } from '../scheduler/pool.ts'
 import type { AnyWorker } from '../scheduler/spawn-worker.ts'
@@ -25,6 +25,8 @@ export interface RuntimeOptions {
   readonly workerFactory?: () => AnyWorker
   /** Where the worker file is served. */
   readonly workerUrl?: string | URL
+  /** How GPU lanes compute. */
+  readonly webgpu?: WebGpuConfig
   /** Kernels in place of those that the package carries. */
   readonly wasm?: { readonly simd?: KernelBinary; readonly relaxed?: KernelBinary }
 }
@@ -43,7 +45,7 @@ export interface ResolvedRuntimeOptions {
   readonly sharedWanted: boolean
 }
 
-const NAMES: readonly (keyof RuntimeOptions)[] = ['workers', 'backend', 'numerics', 'memoryBudgetBytes', 'sharedMemory', 'workerFactory', 'workerUrl', 'wasm']
+const NAMES: readonly (keyof RuntimeOptions)[] = ['workers', 'backend', 'numerics', 'memoryBudgetBytes', 'sharedMemory', 'workerFactory', 'workerUrl', 'wasm', 'webgpu']
 const MAX_WORKERS = 256
 
 /**
@@ -62,7 +64,8 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
   const count = workerCount(workers, capabilities)
   const kinds = laneKinds(count, options, autoKinds ?? [])
   const wasm = await compileKernels(options.wasm)
-  const config = (kind: LaneKind): LaneConfig => ({ kind, numerics, wasm })
+  const webgpu = checkWebGpu(options.webgpu)
+  const config = (kind: LaneKind): LaneConfig => (kind === 'webgpu' ? { kind, numerics, wasm, webgpu } : { kind, numerics, wasm })
   const onCaller: PoolConfig = { lanes: [config(options.backend === 'webgpu' ? 'webgpu' : 'wasm')], makeLane: () => new LocalLane() }
   return {
     pool: kinds.length === 0 ? onCaller : { lanes: kinds.map(config), makeLane: () => new WorkerLane({ workerFactory, workerUrl }) },
@@ -73,6 +76,13 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
     sharedMemory: sharedMemory === 'auto' && capabilities.threads,
     sharedWanted: sharedMemory === 'auto',
   }
+}
+
+function checkWebGpu(webgpu: WebGpuConfig = {}): WebGpuConfig {
+  checkNames('createRuntime: option webgpu', webgpu, ['storage', 'tile'])
+  checkOneOf('createRuntime: option webgpu.storage', webgpu.storage ?? 'float32', ['float32', 'float16'])
+  checkOneOf('createRuntime: option webgpu.tile', webgpu.tile ?? 'auto', ['auto', 'base', 'wide', 'subgroups', 'wide-subgroups'])
+  return webgpu
 }
 
 function laneKinds(count: number, { workers, backend = 'auto' }: RuntimeOptions, autoKinds: readonly LaneKind[]): LaneKind[] {

@@ -1,3 +1,4 @@
+import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../protocol/task.ts'
@@ -20,6 +21,14 @@ export interface Backend {
   readonly kind: BackendKind
   /** bytes that this backend holds now: its arena or its device buffers */
   residentBytes(): number
+  /** the most bytes that it held at once since the last call of this; absent where it holds the same all the time */
+  takePeakBytes?(): number
+  /** bytes that it will still hold once every array is released; absent where that is all */
+  keptBytes?(): number
+  /** tasks that it can be given at once. @default 1 */
+  readonly overlap?: number
+  /** what plans must know of its device */
+  readonly facts?: GpuFacts | undefined
   /** Computes the chunk into its destinations. A slice is written some rows at a time, never after `pace` rejected. */
   attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult>
   /** Runs a stage over its chunk of rows. Absent: this backend has no row-wise kernels. */

@@ -1,11 +1,13 @@
 import { MemoryBudgetError } from '../core/errors.ts'
 import { ceilDivide } from '../core/integers.ts'
 import type { BytesByPurpose } from '../core/ledger.ts'
-import { attentionArenaBytes, attentionArenaRows } from './arena.ts'
+import { attentionArenaRows } from './arena.ts'
 import { attentionFlops, scoreCount, type AttentionSizes, type Visibility } from './attention-sizes.ts'
-import { defaultChunkRows, SMALLEST_TASK_FLOPS } from './chunk-rows.ts'
+import { defaultChunkRows, gpuChunkRows, SMALLEST_TASK_FLOPS } from './chunk-rows.ts'
 import { explainPlan } from './explain.ts'
 import { affordableKept, matchKept } from './kept-buffers.ts'
+import { ASSUMED_GPU, GPU_OVERLAP, gpuBlockSizes, type GpuAllowance } from './gpu-memory.ts'
+import { gpuAllowance, laneBytes, type PlannedLane, type ScoreInputs } from './lane-bytes.ts'
 
 export type AttentionMode = 'standard' | 'chunked'
 
@@ -52,7 +54,8 @@ export interface PlanRequest {
   /** parts that the keys are cut into: 1, or `keySplits` where only output and log-sum-exp are asked for */
   readonly keySplits: number
   readonly transport: Transport
-  readonly lanes: readonly { readonly kind: 'wasm' | 'webgpu'; readonly residentBytes: number; readonly lastingBytes?: number }[]
+  readonly lanes: readonly PlannedLane[]
+  readonly scoreInputs: ScoreInputs
   /** distinct arrays: one that is both key and value is listed once */
   readonly inputs: readonly PlannedInput[]
   /** by purpose: 'output', 'log-sum-exp', 'statistics', 'weights', 'score matrix' */
@@ -85,6 +88,8 @@ export interface AttentionPlan {
   /** lanes that take part */
   readonly lanes: number
   readonly laneKinds: readonly ('wasm' | 'webgpu')[]
+  /** what each GPU lane may take of its device; null without one */
+  readonly device: GpuAllowance | null
   /** multiply-adds count as two; pairs hidden by position are not counted */
   readonly flops: number
   /** bytes that Heddle allocates, by purpose */
@@ -120,46 +125,67 @@ export function scratchNeeds({ transport, inputs, results }: Pick<PlanRequest, '
   return [...inputs.filter((input) => !input.shared && input.bytes > 0).map((input) => input.bytes), ...(matrix === undefined ? [] : [matrix.rowBytes * matrix.rows])]
 }
 
-interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'keySplits' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'bytes' | 'budgetedBytes'> {}
+interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'keySplits' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'device' | 'bytes' | 'budgetedBytes'> {}
 
-/** From the fastest to the smallest: first fewer rows a chunk, then fewer lanes. */
+/** From the fastest to the smallest: first lean GPU lanes, then fewer rows a chunk, then fewer lanes. */
 function* candidates(request: PlanRequest): Generator<Candidate> {
   const { sizes, chunkSize } = request
+  const hasGpu = request.lanes.some(({ kind }) => kind === 'webgpu')
   const flopsPerRow = attentionFlops(request.sizes, request.visibility) / Math.max(1, sizes.batch * sizes.heads * sizes.queries)
   for (let lanes = request.lanes.length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
-    const automatic = Math.min(defaultChunkRows(sizes.batch * sizes.heads, sizes.queries, flopsPerRow, lanes), attentionArenaRows(sizes.headSize, sizes.valueSize))
-    let chunkRows = chunkSize === undefined ? automatic : Math.max(1, Math.min(chunkSize, sizes.queries))
+    let chunkRows = chunkSize === undefined ? automaticRows(request, lanes, flopsPerRow) : Math.max(1, Math.min(chunkSize, sizes.queries))
     for (;;) {
-      yield candidateOf(request, chunkRows, lanes, flopsPerRow)
+      yield candidateOf(request, chunkRows, lanes, flopsPerRow, false)
+      if (hasGpu) yield candidateOf(request, chunkRows, lanes, flopsPerRow, true)
       if (chunkSize !== undefined || chunkRows <= 8) break
       chunkRows = Math.max(8, Math.floor(chunkRows / 2))
     }
   }
 }
 
-function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flopsPerRow: number): Candidate {
+/** Rows of a chunk where none were asked for: what one pass of the arena takes, or of a block where all lanes are GPUs. */
+function automaticRows({ sizes, lanes: all }: PlanRequest, lanes: number, flopsPerRow: number): number {
+  const { batch, heads, queries, headSize, valueSize } = sizes
+  if (!all.every(({ kind }) => kind === 'webgpu')) return Math.min(defaultChunkRows(batch * heads, queries, flopsPerRow, lanes), attentionArenaRows(headSize, valueSize))
+  const facts = all.map((lane) => lane.facts ?? ASSUMED_GPU)
+  const rows = gpuChunkRows(batch * heads, queries, flopsPerRow, lanes, facts.some(({ software }) => software))
+  return Math.min(...facts.map((device) => gpuBlockSizes(device, { ...sizes, rows }).rows))
+}
+
+/** Messages that wait or run at one lane at once. A GPU lane has two tasks on its device and one that waits. */
+function depthOf({ lanes: all, transport }: PlanRequest, messages: number, lanes: number, lean: boolean): number {
+  if (lean || transport === 'transfer') return 1
+  if (all.every(({ kind }) => kind === 'webgpu')) return Math.max(1, Math.min(GPU_OVERLAP + 1, Math.floor((messages + 1) / lanes) - 1))
+  return transport === 'shared' && messages >= 4 * lanes ? 2 : 1
+}
+
+function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flopsPerRow: number, lean: boolean): Candidate {
   const { sizes, transport, keySplits } = request
   const tasks = sizes.batch * sizes.heads * ceilDivide(sizes.queries, chunkRows) * keySplits
   // Without shared memory a message carries its heads' copies: one task at a time keeps them few.
   const worthwhile = transport === 'transfer' ? 1 : Math.floor((SMALLEST_TASK_FLOPS * keySplits) / Math.max(1, flopsPerRow * chunkRows))
   const tasksPerMessage = Math.max(1, Math.min(tasks, worthwhile))
   const messages = ceilDivide(tasks, tasksPerMessage)
-  const depth = transport === 'shared' && messages >= 4 * lanes ? 2 : 1
+  const depth = depthOf(request, messages, lanes, lean)
   const inFlight = Math.min(tasks, lanes * depth * tasksPerMessage)
   const copied = request.inputs.filter((input) => transport === 'shared' && !input.shared)
   const headBytes = request.inputs.reduce((total, input) => total + input.headBytes, 0)
   const results = Object.entries(request.results).filter(([, result]) => result.owned)
+  const cachedHeads = transport === 'transfer' ? 1 : sizes.batch * sizes.keyValueHeads
+  const weightRows = request.mode === 'standard' ? chunkRows : Math.min(chunkRows, request.selection?.rows.length ?? 0)
+  const demand = { ...request.scoreInputs, sizes, chunkRows, cachedHeads, overlap: Math.min(GPU_OVERLAP, depth), weightRows, lanes: Math.min(lanes, messages) }
+  const device = gpuAllowance(request.lanes, demand, lean)
   const bytes: Record<string, number> = {
     ...Object.fromEntries(results.map(([purpose, result]) => [purpose, result.rowBytes * result.rows])),
     ...request.fixedBytes,
     partials: keySplits > 1 ? sizes.batch * sizes.heads * sizes.queries * keySplits * partialRowBytes(sizes.valueSize) : 0,
     'input copies': copied.reduce((total, input) => total + input.bytes, 0),
-    'lane arenas': arenaBytes(request),
+    'lane arenas': laneBytes(request.lanes, demand, device),
     'lane copies': request.lanes.reduce((total, lane) => total + (lane.lastingBytes ?? 0), 0),
     'in flight': keySplits > 1 ? 0 : largestStaging(request, chunkRows, inFlight),
     'head copies': transport === 'transfer' ? Math.min(lanes, tasks) * headBytes : 0,
   }
-  return { chunkRows, keySplits, tasks, tasksPerMessage, depth, lanes, bytes, budgetedBytes: sum(bytes) - (bytes['output'] ?? 0) }
+  return { chunkRows, keySplits, tasks, tasksPerMessage, depth, lanes, device, bytes, budgetedBytes: sum(bytes) - (bytes['output'] ?? 0) }
 }
 
 /** A row of a partial: Dv values and a log-sum-exp. All partials of a call are held until they merge. */
@@ -201,20 +227,6 @@ function chunkKinds(queries: number, chunkRows: number, selectedRows: readonly n
   const kinds = [...counts].map(([chunk, selected]) => ({ rows: chunk < full ? chunkRows : rest, selected, chunks: 1 }))
   const fullUnselected = full - [...counts.keys()].filter((chunk) => chunk < full).length
   return [...kinds, { rows: chunkRows, selected: 0, chunks: fullUnselected }, { rows: rest, selected: 0, chunks: rest > 0 && !counts.has(full) ? 1 : 0 }]
-}
-
-/** Device bytes that a GPU lane keeps keys and values in, at most. */
-export const GPU_CACHE_BYTES = 512 * 2 ** 20
-
-/**
- * What lanes hold for themselves. Of a wasm lane that is exact. Of a GPU lane it is a bound: all keys and values on the
- * device, and a wasm arena for tasks that the device hands over.
- */
-function arenaBytes({ sizes, lanes }: PlanRequest): number {
-  const { batch, keyValueHeads, keys, headSize, valueSize } = sizes
-  const arena = attentionArenaBytes(headSize, valueSize)
-  const device = Math.min(GPU_CACHE_BYTES, batch * keyValueHeads * keys * (headSize + valueSize) * 4)
-  return lanes.reduce((sum, { kind, residentBytes }) => sum + Math.max(residentBytes, kind === 'wasm' ? arena : arena + device), 0)
 }
 
 function finishPlan(request: PlanRequest, candidate: Candidate, standardBytes: number): AttentionPlan {

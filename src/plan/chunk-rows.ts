@@ -12,6 +12,12 @@ const STAGE_TASKS_PER_LANE = 2
 /** About 0.2 ms of one lane: less is not worth a message of its own. */
 export const SMALLEST_TASK_FLOPS = 6e6
 
+/** Rows of a GPU lane's task: past that the work before and after a block grows as fast as the block. */
+const MAX_GPU_CHUNK_ROWS = 4096
+/** What hides a task's fixed cost on a GPU, some 0.3 ms of uploads, submits and messages; a software adapter computes far longer. */
+const SMALLEST_GPU_TASK_FLOPS = 1e9
+const SMALLEST_SOFTWARE_TASK_FLOPS = 6e7
+
 /**
  * Whether a call is so small that a message to a worker would take longer than the work: then the calling thread does it.
  * Kernels work on eight rows at once, so fewer take as long as eight.
@@ -50,4 +56,13 @@ export function stageChunkRows(batch: number, rows: number, flopsPerRow: number,
 
 function worthwhileRows(flopsPerRow: number): number {
   return roundUp(Math.ceil(SMALLEST_TASK_FLOPS / Math.max(1, flopsPerRow)), 8)
+}
+
+/** The same where every lane is a GPU: fewer and larger tasks, as each costs an upload, its submits and a way back. */
+export function gpuChunkRows(heads: number, queries: number, flopsPerRow: number, lanes: number, software: boolean): number {
+  const perHead = Math.max(1, ceilDivide(TASKS_PER_LANE * lanes, Math.max(1, heads)))
+  const balanced = roundUp(ceilDivide(queries, perHead), TILE_ROWS)
+  const smallest = software ? SMALLEST_SOFTWARE_TASK_FLOPS : SMALLEST_GPU_TASK_FLOPS
+  const worthwhile = roundUp(Math.ceil(smallest / Math.max(1, flopsPerRow)), TILE_ROWS)
+  return Math.max(1, Math.min(MAX_GPU_CHUNK_ROWS, Math.max(balanced, worthwhile), queries))
 }

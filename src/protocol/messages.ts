@@ -1,9 +1,10 @@
+import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { PackedArray } from './large-array.ts'
 import type { RowStageResult, RowStageTask } from './stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from './task.ts'
 
 /** Raised with every change of what crosses threads; a worker of another version is refused with a ProtocolError. */
-export const PROTOCOL_VERSION = 1
+export const PROTOCOL_VERSION = 2
 
 export type LaneKind = 'wasm' | 'webgpu'
 
@@ -14,6 +15,16 @@ export interface LaneConfig {
   readonly numerics: 'fast' | 'portable'
   /** kernels to use in place of those in the worker file, or null */
   readonly wasm: { readonly simd?: WebAssembly.Module; readonly relaxed?: WebAssembly.Module } | null
+  /** of a GPU lane */
+  readonly webgpu?: WebGpuConfig
+}
+
+/** How a GPU lane computes. */
+export interface WebGpuConfig {
+  /** How keys and values are stored on the device: `float16` has half the bytes, and an error of 2⁻¹¹ of each value. @default 'float32' */
+  readonly storage?: 'float32' | 'float16'
+  /** The variant of the attention kernel; `auto` measures them once on a real GPU. @default 'auto' */
+  readonly tile?: 'auto' | 'base' | 'wide' | 'subgroups' | 'wide-subgroups'
 }
 
 /** A lane's answer when it has started. */
@@ -22,6 +33,8 @@ export interface LaneHello {
   /** the binary or the GPU that it runs: 'simd', 'relaxed', or an adapter's description */
   readonly kernels: string
   readonly residentBytes: number
+  /** of a GPU lane: what plans must know of its device */
+  readonly facts?: GpuFacts
 }
 
 /** Work for a lane: the arrays it has not seen, those it may forget, and tasks to run in order (one, unless they are tiny). */
@@ -44,7 +57,10 @@ export interface Fallback {
 export interface TaskResponse {
   /** one a task, in order */
   readonly results: readonly TaskResult[]
+  /** the most that the lane held for itself while the tasks ran: its arena, or its device buffers */
   readonly residentBytes: number
+  /** what it will still hold once the call's arrays are released */
+  readonly keptBytes: number
   readonly fallbacks: readonly Fallback[]
 }
 

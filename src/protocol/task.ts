@@ -1,3 +1,5 @@
+import type { GpuAllowance } from '../plan/gpu-memory.ts'
+
 /**
  * What crosses threads. A task is one chunk's work, as plain data: rows [rowStart, rowStart + rows) of one (batch, head).
  * Arrays are named by number; a message attaches the arrays that its lane has not seen yet, so that a task itself stays tiny.
@@ -88,6 +90,8 @@ export interface AttentionTask {
   readonly weights?: Destination
   /** indices into the task's rows (0 … rows − 1), ascending; chunked mode only */
   readonly weightRows?: Int32Array
+  /** what the plan grants it on a GPU lane; `rows` is those of the call's full chunks */
+  readonly device?: GpuAllowance & { readonly rows: number }
 }
 
 /** The dense arrays of the destinations that were `true`, and what the lane measured. */

@@ -14,7 +14,7 @@ export interface CreatedBackend {
 /** The backend that a lane was configured for. @throws {BackendUnavailableError} when this host cannot run it */
 export async function createBackend(config: LaneConfig): Promise<CreatedBackend> {
   if (config.kind === 'wasm') return createWasm(config)
-  return GpuLaneBackend.create(async () => (await createWasm(config)).backend)
+  return GpuLaneBackend.create(async () => (await createWasm(config)).backend, config.webgpu)
 }
 
 async function createWasm(config: LaneConfig): Promise<CreatedBackend> {

@@ -1,10 +1,11 @@
 import type { Backend, TaskContext } from '../backends/backend.ts'
-import { createWebGpuBackend } from '../backends/webgpu/engine.ts'
+import { createWebGpuBackend, type WebGpuBackend } from '../backends/webgpu/engine.ts'
 import { adapterName } from '../backends/webgpu/probe.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
+import { GPU_OVERLAP, type GpuFacts } from '../plan/gpu-memory.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult } from '../protocol/task.ts'
-import type { Fallback } from '../protocol/messages.ts'
+import type { Fallback, WebGpuConfig } from '../protocol/messages.ts'
 
 /** A lost device is replaced so often; after that the lane computes on wasm. */
 const MAX_NEW_DEVICES = 1
@@ -12,30 +13,49 @@ const MAX_NEW_DEVICES = 1
 /**
  * What a GPU lane runs: its device, and wasm beside it for what the device cannot do. Inputs with NaN or infinities go to
  * wasm task by task; a lost device is replaced once, and after that wasm does the rest. Each is told once for each call.
+ * Tasks overlap on the device; wasm, which has one arena, takes them one after the other.
  */
 export class GpuLaneBackend implements Backend {
   readonly kind = 'webgpu'
+  readonly overlap = GPU_OVERLAP
+  readonly facts: GpuFacts | undefined
   #gpu: Backend | null
+  /** settles when a lost device is replaced, or given up */
+  #replacing: Promise<void> = Promise.resolve()
   #wasm: Promise<Backend> | null = null
+  #wasmTail: Promise<unknown> = Promise.resolve()
   #wasmBytes: () => number = () => 0
   #newDevices = 0
   readonly #fallbacks: Fallback[] = []
 
   private constructor(
-    gpu: Backend,
+    gpu: WebGpuBackend,
     private readonly makeWasm: () => Promise<Backend>,
+    private readonly config: WebGpuConfig,
   ) {
     this.#gpu = gpu
+    this.facts = gpu.facts
   }
 
   /** @throws {BackendUnavailableError} without an adapter or device */
-  static async create(makeWasm: () => Promise<Backend>): Promise<{ backend: GpuLaneBackend; kernels: string }> {
-    const gpu = await createWebGpuBackend()
-    return { backend: new GpuLaneBackend(gpu, makeWasm), kernels: adapterName(gpu.gpu.info) }
+  static async create(makeWasm: () => Promise<Backend>, config: WebGpuConfig = {}): Promise<{ backend: GpuLaneBackend; kernels: string }> {
+    const gpu = await createWebGpuBackend(undefined, config)
+    const { tile, reason } = gpu.tile
+    const storage = config.storage === 'float16' ? ', keys and values in float16' : ''
+    const kernels = `${adapterName(gpu.gpu.info)}${tile === 'base' ? '' : `, ${tile} tile (${reason})`}${storage}`
+    return { backend: new GpuLaneBackend(gpu, makeWasm, config), kernels }
   }
 
   residentBytes(): number {
     return (this.#gpu?.residentBytes() ?? 0) + this.#wasmBytes()
+  }
+
+  takePeakBytes(): number {
+    return (this.#gpu?.takePeakBytes?.() ?? 0) + this.#wasmBytes()
+  }
+
+  keptBytes(): number {
+    return (this.#gpu?.keptBytes?.() ?? 0) + this.#wasmBytes()
   }
 
   attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> {
@@ -50,9 +70,12 @@ export class GpuLaneBackend implements Backend {
   }
 
   async #run<T>(run: (backend: Backend) => Promise<T>): Promise<T> {
-    while (this.#gpu !== null) {
+    for (;;) {
+      await this.#replacing
+      const gpu = this.#gpu
+      if (gpu === null) break
       try {
-        return await run(this.#gpu)
+        return await run(gpu)
       } catch (error) {
         if (!(error instanceof Error)) throw error
         if (error.name === 'NonFiniteInput') {
@@ -60,15 +83,16 @@ export class GpuLaneBackend implements Backend {
           break
         }
         if (error.name !== 'DeviceLost') throw error
-        await this.#replaceDevice(error)
+        // Two tasks may fail by the same loss: the first one replaces the device.
+        if (this.#gpu === gpu) this.#replacing = this.#replaceDevice(error)
       }
     }
-    return run(await this.#wasmBackend())
+    return await this.#runOnWasm(run)
   }
 
   /** What ran otherwise since the last call of this. */
   takeFallbacks(): Fallback[] {
-    return this.#fallbacks.splice(0)
+    return [...this.#fallbacks.splice(0), ...(this.#gpu?.takeFallbacks?.() ?? [])]
   }
 
   release(ids: readonly ArrayId[]): void {
@@ -87,7 +111,7 @@ export class GpuLaneBackend implements Backend {
     if (this.#newDevices < MAX_NEW_DEVICES) {
       this.#newDevices++
       try {
-        this.#gpu = await createWebGpuBackend()
+        this.#gpu = await createWebGpuBackend(undefined, this.config)
         this.#tell('a new GPU device in place of a lost one', loss.message)
         return
       } catch (error) {
@@ -96,6 +120,12 @@ export class GpuLaneBackend implements Backend {
       }
     }
     this.#tell('wasm in place of webgpu', `${loss.message}, after ${MAX_NEW_DEVICES} new device`)
+  }
+
+  #runOnWasm<T>(run: (backend: Backend) => Promise<T>): Promise<T> {
+    const done = this.#wasmTail.then(async () => run(await this.#wasmBackend()))
+    this.#wasmTail = done.catch(() => undefined)
+    return done
   }
 
   #wasmBackend(): Promise<Backend> {

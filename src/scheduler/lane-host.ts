@@ -14,19 +14,24 @@ export class LaneHost implements LaneApi {
   readonly #arrays = new Map<ArrayId, TaskArray>()
   readonly #cancelled = new Set<number>()
   readonly #queuedOfJob = new Map<number, number>()
-  #tail: Promise<unknown> = Promise.resolve()
+  /** the ends of the queues, one for each task that the backend takes at once; requests go to them in turn */
+  #tails: Promise<unknown>[] = [Promise.resolve()]
+  #requests = 0
 
   async start(config: LaneConfig): Promise<LaneHello> {
     const { backend, kernels } = await createBackend(config)
     this.#backend = backend
-    return { version: PROTOCOL_VERSION, kernels, residentBytes: backend.residentBytes() }
+    this.#tails = Array.from({ length: backend.overlap ?? 1 }, () => Promise.resolve())
+    const hello = { version: PROTOCOL_VERSION, kernels, residentBytes: backend.residentBytes() }
+    return backend.facts === undefined ? hello : { ...hello, facts: backend.facts }
   }
 
-  /** Runs tasks one after the other, in the order of the calls. */
+  /** Runs tasks in the order of the calls: one after the other, unless the backend takes more at once. */
   run(request: TaskRequest): Promise<TaskResponse> {
     this.#countQueued(request.jobId, 1)
-    const run = this.#tail.then(() => this.#execute(request)).finally(() => this.#countQueued(request.jobId, -1))
-    this.#tail = run.catch(() => undefined)
+    const queue = this.#requests++ % this.#tails.length
+    const run = (this.#tails[queue] ?? Promise.resolve()).then(() => this.#execute(request)).finally(() => this.#countQueued(request.jobId, -1))
+    this.#tails[queue] = run.catch(() => undefined)
     return run
   }
 
@@ -57,7 +62,9 @@ export class LaneHost implements LaneApi {
     const context: TaskContext = { array: (id) => this.#array(id), pace: () => pacer.pace() }
     const results: TaskResult[] = []
     for (const task of tasks) results.push(await runTask(backend, task, context))
-    return transfer({ results, residentBytes: backend.residentBytes(), fallbacks: backend.takeFallbacks?.() ?? [] }, buffersOf(results))
+    const residentBytes = backend.takePeakBytes?.() ?? backend.residentBytes()
+    const keptBytes = backend.keptBytes?.() ?? backend.residentBytes()
+    return transfer({ results, residentBytes, keptBytes, fallbacks: backend.takeFallbacks?.() ?? [] }, buffersOf(results))
   }
 
   #array(id: ArrayId): TaskArray {

@@ -1,4 +1,5 @@
 import { BackendUnavailableError, RuntimeClosedError, WorkerLostError } from '../core/errors.ts'
+import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback, LaneConfig, TaskResponse } from '../protocol/messages.ts'
 import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
@@ -24,6 +25,8 @@ export interface LaneFacts {
   readonly residentBytes: number
   /** copies of weights that stay with it, where memory is not shared */
   readonly lastingBytes: number
+  /** of a GPU lane that has started: its device */
+  readonly facts: GpuFacts | undefined
 }
 
 /** Workers that pull tasks, longest first. A lane that dies gives its tasks back and is replaced. */
@@ -54,6 +57,7 @@ export class Pool {
       kernels: slot.hello?.kernels ?? null,
       residentBytes: slot.residentBytes,
       lastingBytes: slot.lastingBytes,
+      facts: slot.hello?.facts,
     }))
   }
 
@@ -162,10 +166,11 @@ export class Pool {
     )
   }
 
-  #done(slot: Slot, state: JobState, task: JobTask, { results, residentBytes, fallbacks }: TaskResponse): void {
+  #done(slot: Slot, state: JobState, task: JobTask, response: TaskResponse): void {
+    const { results, residentBytes, fallbacks } = response
     slot.inFlight.delete(task)
     slot.failures = 0
-    slot.residentBytes = residentBytes
+    slot.answered(response)
     if (state.settled) {
       state.drop()
     } else {

@@ -22,6 +22,7 @@ export class Slot {
   readonly #lasting = new Map<ArrayId, number>()
   readonly #groups = new Map<JobState, number>()
   #residentBytes = 0
+  #keptBytes = 0
 
   constructor(
     readonly index: number,
@@ -47,6 +48,12 @@ export class Slot {
     if (change !== 0) this.onResident(change)
   }
 
+  /** What a task's answer says: the most that the lane held counts until the call is over, then what it keeps. */
+  answered({ residentBytes, keptBytes }: TaskResponse): void {
+    this.residentBytes = Math.max(this.#residentBytes, residentBytes)
+    this.#keptBytes = keptBytes
+  }
+
   get ready(): boolean {
     return this.lane !== null && this.hello !== null
   }
@@ -67,6 +74,7 @@ export class Slot {
       this.hello = hello
       this.startError = undefined
       this.residentBytes = hello.residentBytes
+      this.#keptBytes = hello.residentBytes
       if (this.inFlight.size === 0) lane.keepAlive(false)
     } catch (error) {
       if (this.lane === lane) this.clear()
@@ -143,6 +151,7 @@ export class Slot {
     for (const id of ids) this.#forget(id)
     this.#groups.delete(state)
     if (ids.length > 0) this.lane?.release(ids)
+    if (this.#held.size === 0) this.residentBytes = this.#keptBytes
   }
 
   /** The lane is gone: nothing of it counts any more. */

@@ -3,6 +3,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { BenchReport } from '../../src/cli/bench/bench-report.ts'
+import { testGpu } from '../webgpu/support/software-gpu.ts'
 import { heddle } from './heddle.ts'
 
 let folder = ''
@@ -49,14 +50,20 @@ describe('heddle bench', () => {
 })
 
 describe('heddle doctor', () => {
-  it('finds what the host can do, and that results are right', async () => {
+  it('finds what the host can do, that results are right, and what each GPU kernel takes', { timeout: 90_000 }, async () => {
+    await testGpu() // names SwiftShader's driver to this process and to those that it starts
     const { status, out, err } = await heddle(['doctor', '--json'])
     expect(status).toBe(0)
-    const { capabilities, probes } = JSON.parse(out) as { capabilities: { simd: boolean }; probes: { outcome: string }[] }
+    const { capabilities, probes, gpu } = JSON.parse(out) as { capabilities: { simd: boolean }; probes: { outcome: string }[]; gpu?: { choice: { tile: string; reason: string; times: { milliseconds: number }[] } } }
     expect(capabilities.simd).toBe(true)
     expect(probes.slice(0, 4).map(({ outcome }) => outcome)).toEqual(['passed', 'passed', 'passed', 'passed'])
     // the GPU
     expect(['passed', 'unavailable']).toContain(probes[4]?.outcome)
     expect(err).toContain('float64 reference')
+    expect(gpu !== undefined).toBe(probes[4]?.outcome === 'passed')
+    if (gpu === undefined) return
+    expect(gpu.choice).toMatchObject({ tile: 'base', reason: 'the adapter computes in software' })
+    expect(gpu.choice.times.map(({ milliseconds }) => milliseconds > 0)).toEqual([true, true, true, true])
+    expect(err).toContain('a lane runs base: the adapter computes in software')
   })
 })

@@ -25,6 +25,9 @@ const wrong: readonly (readonly [string, object, string])[] = [
   ['wasm with an unknown name', { wasm: { fast: new Uint8Array(8) } }, 'OptionError'],
   ['wasm that is no binary', { wasm: { simd: 'AGFzbQ' } }, 'OptionError'],
   ['wasm that does not compile', { wasm: { simd: new Uint8Array([1, 2, 3]) } }, 'BackendUnavailableError'],
+  ['webgpu with an unknown name', { webgpu: { half: true } }, 'OptionError'],
+  ['webgpu.storage: "float8"', { webgpu: { storage: 'float8' } }, 'OptionError'],
+  ['webgpu.tile: "huge"', { webgpu: { tile: 'huge' } }, 'OptionError'],
   ['null', null as never, 'OptionError'],
 ]
 

@@ -4,6 +4,8 @@ import { planAttention, type PlanRequest } from '../../src/plan/attention-plan.t
 
 const MEBI = 2 ** 20
 
+const facts = { largestBufferBytes: 2 ** 27, workgroupsPerDimension: 65535, software: false, half: false }
+
 /** One head over n tokens of D = 64 on two lanes over shared memory, plain inputs. */
 function request(n: number, extra: Partial<PlanRequest> = {}): PlanRequest {
   const tensorBytes = n * 64 * 4
@@ -25,6 +27,7 @@ function request(n: number, extra: Partial<PlanRequest> = {}): PlanRequest {
     ],
     results: { output: { rowBytes: 256, rows: n, direct: false, owned: true } },
     selection: null,
+    scoreInputs: { matrices: [], segments: false },
     fixedBytes: {},
     budgetBytes: undefined,
     budgetSource: 'a memory budget',
@@ -109,11 +112,27 @@ describe('planAttention', () => {
     expect(causal / full).toBeCloseTo((4096 + 1) / (2 * 4096), 4)
   })
 
-  it('bounds what a GPU lane holds by its keys and values and a wasm arena', () => {
-    const base = request(4096)
-    const wasm = planAttention(base).bytes['lane arenas'] ?? 0
-    const mixed = planAttention({ ...base, lanes: [{ kind: 'wasm', residentBytes: 0 }, { kind: 'webgpu', residentBytes: 0 }] }).bytes['lane arenas'] ?? 0
-    expect(mixed - wasm).toBe(4096 * 128 * 4)
+  it('counts what a GPU lane holds on its device: keys and values, and two tasks’ scratch', () => {
+    const plan = planAttention(request(4096, { lanes: [{ kind: 'webgpu', residentBytes: 0, facts }] }))
+    expect([plan.chunkRows, plan.depth]).toEqual([1024, 3])
+    // 1024 rows are 32 workgroups: 16 splits of 256 keys or more and a slot to merge into, 256 bytes of partial and 32 of state a row.
+    const scratch = 17 * 1024 * (256 + 32) + 1024 * (256 + 20 + 276)
+    expect(plan.bytes['lane arenas']).toBe(2 * 4096 * 256 + 2 * (scratch + 1024 * 256) + 144)
+  })
+
+  it('gives GPU lanes larger chunks, and software ones as many as wasm', () => {
+    const gpu = (n: number, software = false) => planAttention(request(n, { lanes: [{ kind: 'webgpu', residentBytes: 0, facts: { ...facts, software } }] }))
+    expect(gpu(65536).chunkRows).toBe(4096)
+    expect(gpu(1024).tasks).toBe(1)
+    expect(gpu(1024, true).tasks).toBe(4)
+  })
+
+  it('makes a GPU lane lean before it takes fewer rows', () => {
+    const gpu = request(4096, { lanes: [{ kind: 'webgpu', residentBytes: 0, facts }] })
+    const free = planAttention(gpu)
+    const tight = planAttention({ ...gpu, budgetBytes: free.budgetedBytes - 1 })
+    expect(free.device?.lean).toBe(false)
+    expect(tight).toMatchObject({ chunkRows: free.chunkRows, depth: 1, device: { lean: true } })
   })
 
   it('explains itself in a few lines', () => {

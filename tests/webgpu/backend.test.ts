@@ -3,6 +3,7 @@ import { createWebGpuBackend, type WebGpuBackend, type WebGpuOptions } from '../
 import { probeWebGpu } from '../../src/backends/webgpu/probe.ts'
 import { DeviceLost, NonFiniteInput } from '../../src/backends/webgpu/signals.ts'
 import { BackendUnavailableError, MemoryBudgetError } from '../../src/core/errors.ts'
+import { gpuBufferBytes, gpuScratchBytes } from '../../src/plan/gpu-memory.ts'
 import { webgpuTolerance } from '../support/closeness.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { normalise } from '../support/problem.ts'
@@ -79,12 +80,35 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     const before = gpuBackend.residentBytes()
     await gpuBackend.attention(taskOf(problem, 0, 0, 0, 35), context)
     const held = gpuBackend.residentBytes() - before
-    expect(held).toBe(2 * 200 * 16 * 4)
+    const scratch = Object.values(gpuScratchBytes({ rows: 35, slots: 4 }, 16)).reduce((sum, bytes) => sum + gpuBufferBytes(bytes), 0)
+    expect(held).toBe(2 * 200 * 16 * 4 + scratch)
     problem.key.fill(NaN) // not looked at again
     await gpuBackend.attention(taskOf(problem, 0, 0, 35, 35), context)
     expect(gpuBackend.residentBytes() - before).toBe(held)
     gpuBackend.release?.([2, 3])
     expect(gpuBackend.residentBytes()).toBe(before)
+  })
+
+  test('tasks work in the same buffers one after the other, and in two sets when two overlap', async () => {
+    const gpuBackend = await open()
+    const { device } = gpuBackend.gpu
+    const createBuffer = device.createBuffer.bind(device)
+    let partials = 0
+    device.createBuffer = (descriptor) => {
+      if (descriptor.label === 'heddle.partials') partials++
+      return createBuffer(descriptor)
+    }
+    const problem = normalise(inputsOf(shape), {})
+    const context = contextOf(arraysOf(problem))
+    const reference = attentionReference(inputsOf(shape))
+    const rows = (first: number): ReturnType<WebGpuBackend['attention']> => gpuBackend.attention({ ...taskOf(problem, 0, 0, first, 10), device: { cacheBytes: 2 ** 20, lean: false, rows: 10 } }, context)
+    for (const first of [0, 10, 20]) await rows(first)
+    expect(partials).toBe(1)
+    const results = await Promise.all([0, 10, 20, 30, 40, 50, 60].map(rows))
+    expect(partials).toBeGreaterThan(1)
+    expect(Float32Array.from(results.flatMap(({ output }) => [...(output ?? [])]))).toMatchOracle(reference.output, webgpuTolerance)
+    gpuBackend.release?.([2, 3])
+    expect(gpuBackend.residentBytes()).toBe(0)
   })
 
   test('a cache smaller than the heads still gives the right answer', async () => {

@@ -44,13 +44,16 @@ describe.skipIf(skipReason(found) !== undefined)('a GPU lane', { timeout: 60_000
   })
 
   /** Stands for the wasm backend: counts what it is given. */
-  function wasm(): { backend: Backend; tasks: () => number } {
-    let tasks = 0
-    const attention: Backend['attention'] = (task) => {
+  function wasm(): { backend: Backend; tasks: () => number; most: () => number } {
+    let [tasks, running, most] = [0, 0, 0]
+    const attention: Backend['attention'] = async (task) => {
       tasks++
-      return Promise.resolve({ output: new Float32Array(task.rows * task.settings.valueSize).fill(3), logSumExp: new Float32Array(task.rows), elapsedMs: 0, tiles: 0, skippedTiles: 0 })
+      most = Math.max(most, ++running)
+      await Promise.resolve()
+      running--
+      return { output: new Float32Array(task.rows * task.settings.valueSize).fill(3), logSumExp: new Float32Array(task.rows), elapsedMs: 0, tiles: 0, skippedTiles: 0 }
     }
-    return { backend: { kind: 'wasm', residentBytes: () => 0, attention, dispose: () => undefined }, tasks: () => tasks }
+    return { backend: { kind: 'wasm', residentBytes: () => 0, attention, dispose: () => undefined }, tasks: () => tasks, most: () => most }
   }
 
   async function open(): Promise<{ lane: GpuLaneBackend; tasks: () => number }> {
@@ -89,6 +92,28 @@ describe.skipIf(skipReason(found) !== undefined)('a GPU lane', { timeout: 60_000
     await runCall(lane, inputs, {}, { statistics: false })
     expect(tasks()).toBe(1)
     expect(lane.takeFallbacks()).toMatchObject([{ what: 'wasm in place of webgpu', reason: expect.stringMatching(/no new device/) as string }])
+  })
+
+  test('two tasks under which the same device is lost: it is replaced once, and both are right', async () => {
+    const { lane, tasks } = await open()
+    let lost = false
+    const pace = (): Promise<void> | undefined => {
+      if (!lost) devices.at(-1)?.destroy()
+      lost = true
+      return undefined
+    }
+    const results = await Promise.all([runCall(lane, inputs, {}, { pace, statistics: false }), runCall(lane, inputs, {}, { statistics: false })])
+    for (const { output } of results) expect(output).toMatchOracle(reference.output, webgpuTolerance)
+    expect([devices.length, tasks()]).toEqual([2, 0])
+  })
+
+  test('wasm takes tasks one after the other: it has one arena', async () => {
+    const { backend, most } = wasm()
+    lane = (await GpuLaneBackend.create(() => Promise.resolve(backend))).backend
+    const poisoned = inputsOf(shape)
+    poisoned.key.data[3] = Infinity
+    await Promise.all([1, 2, 3].map(() => runCall(lane as GpuLaneBackend, poisoned, {}, { statistics: false })))
+    expect(most()).toBe(1)
   })
 
   test('a task with a NaN goes to wasm, the next one to the GPU again', async () => {

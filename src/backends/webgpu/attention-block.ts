@@ -1,19 +1,14 @@
-import { roundUp } from '../../core/integers.ts'
+import { gpuBufferBytes, gpuSplitKeys, type GpuBlockSizes } from '../../plan/gpu-memory.ts'
+import type { BlockScratch } from './block-scratch.ts'
 import { MAP_READ, TILE, USAGE } from './constants.ts'
 import { largestMagnitude, SAFE_MAGNITUDE } from './finite.ts'
 import { keysOfRows } from './key-range.ts'
 import { attentionMergeKernel, mergeGroups, mergeParams, ROW_RESULTS } from './kernels/attention-merge.wgsl.ts'
 import { attentionPartialKernel, valueSlices } from './kernels/attention-partial.wgsl.ts'
 import type { PassPacer } from './pass-pacer.ts'
-import type { BlockSizes } from './row-blocks.ts'
 import { residentOf, scoreShapeOf, uploadParams, uploadQuery, uploadScoreInputs, type Pass, type TaskResources } from './score-inputs.ts'
 import { NonFiniteInput } from './signals.ts'
-
-/** Workgroups that keep a GPU busy; a software adapter gains nothing from more than its threads. */
-const BUSY_GROUPS = 1024
-const BUSY_GROUPS_SOFTWARE = 8
-/** A split shorter than this costs more in its partial than it gains. */
-const SHORTEST_SPLIT = 8 * TILE
+import { tileFor, tileRows } from './tile-choice.ts'
 
 /** What a block's rows came to: `output` is [rows, ⌈Dv / 4⌉·4], `rowResults` five arrays of [rows] as `ROW_RESULTS` lists them. */
 export interface BlockResult {
@@ -25,37 +20,43 @@ export interface BlockResult {
 export class AttentionBlock {
   readonly #resources: TaskResources
   readonly #pacer: PassPacer
-  readonly #sizes: BlockSizes
+  readonly #sizes: GpuBlockSizes
   readonly first: number
   readonly rows: number
-  readonly #scratch: GPUBuffer[] = []
-  readonly #partials: GPUBuffer
-  /** slot 0 holds the rows' (m, l) once `run` is done */
-  readonly rowStates: GPUBuffer
+  readonly #scratch: BlockScratch
   readonly #statistics: boolean
   #query: GPUBuffer | null = null
   #queryLargest = 0
   #slots = 0
+  #mapped: Promise<undefined> | null = null
 
-  constructor(resources: TaskResources, pacer: PassPacer, sizes: BlockSizes, first: number, rows: number) {
+  constructor(resources: TaskResources, pacer: PassPacer, sizes: GpuBlockSizes, first: number, rows: number) {
     this.#resources = resources
     this.#pacer = pacer
     this.#sizes = sizes
     this.first = first
     this.rows = rows
-    const { gpu, task } = resources
+    const { task, scratch } = resources
     this.#statistics = [task.entropy, task.maxWeight, task.maxIndex, task.meanDistance].some((wanted) => wanted !== undefined)
-    this.#partials = this.#keep(gpu.storage('partials', sizes.slots * rows * this.#valueQuads * 16))
-    this.rowStates = this.#keep(gpu.storage('row-states', sizes.slots * rows * 32))
+    this.#scratch = scratch.take(sizes, task.settings.valueSize)
   }
 
-  /** @throws {NonFiniteInput} when what the rows may look at is not finite, or so large that a product overflows */
-  async run(): Promise<BlockResult | null> {
+  /** Slot 0 holds the rows' (m, l) once `result` is there. */
+  get rowStates(): GPUBuffer {
+    return this.#scratch.rowStates
+  }
+
+  /**
+   * Submits all of the block's work. The device is free for the next block then, while this one's `result` is on its way.
+   *
+   * @throws {NonFiniteInput} when what the rows may look at is not finite, or so large that a product overflows
+   */
+  async run(): Promise<void> {
     const { gpu, context } = this.#resources
     const rows = { first: this.first, count: this.rows }
-    this.#query = this.#keep(uploadQuery(this.#resources, rows, (packed) => {
+    this.#query = uploadQuery(this.#resources, rows, (packed) => {
       this.#queryLargest = largestMagnitude(packed)
-    }))
+    })
     for (const pass of this.passes(() => this.#passKeys())) {
       const encoder = gpu.device.createCommandEncoder({ label: 'heddle.attention' })
       const spent = await this.#encodePass(encoder, pass)
@@ -65,7 +66,7 @@ export class AttentionBlock {
       const turn = context.pace()
       if (turn !== undefined) await turn
     }
-    return this.#slots === 0 ? null : await this.#finish()
+    if (this.#slots > 0) await this.#finish()
   }
 
   /** The key ranges that some row may look at, none across a segment of the cache, `keys()` long at most. */
@@ -81,8 +82,28 @@ export class AttentionBlock {
     }
   }
 
+  get seesKeys(): boolean {
+    return this.#slots > 0
+  }
+
+  /** What the rows came to; null where none of them may see a key. */
+  async result(): Promise<BlockResult | null> {
+    if (this.#mapped === null) return null
+    await this.#mapped
+    const outputBytes = this.rows * this.#valueQuads * 16
+    const bytes = outputBytes + this.rows * ROW_RESULTS.length * 4
+    const mapped = this.#scratch.staging.getMappedRange(0, gpuBufferBytes(bytes)).slice(0, bytes)
+    this.#scratch.staging.unmap()
+    this.#mapped = null
+    return { output: new Float32Array(mapped, 0, outputBytes / 4), rowResults: new Uint32Array(mapped, outputBytes) }
+  }
+
+  /** Gives its buffers to the next block; a result that was not read takes them along. */
   dispose(): void {
-    this.#resources.gpu.free(...this.#scratch)
+    const { gpu, scratch } = this.#resources
+    if (this.#query !== null) gpu.free(this.#query)
+    if (this.#mapped === null) scratch.put(this.#scratch)
+    else scratch.drop(this.#scratch)
   }
 
   get #valueQuads(): number {
@@ -101,20 +122,23 @@ export class AttentionBlock {
   /** Encodes a pass's partials into the next slots; returns the buffers that are free once it is submitted. */
   async #encodePass(encoder: GPUCommandEncoder, pass: Pass): Promise<GPUBuffer[]> {
     const { gpu, task } = this.#resources
-    const shape = { score: scoreShapeOf(task), valueQuads: this.#valueQuads, dropout: task.settings.dropout !== null, statistics: this.#statistics }
-    const pipeline = await gpu.pipeline(attentionPartialKernel(shape))
     const { headSize, valueSize } = task.settings
     const key = residentOf(this.#resources, task.key, headSize, pass)
     const value = residentOf(this.#resources, task.value, valueSize, pass)
     this.#checkRange(key.largest, value.largest)
-    const groups = { rows: Math.ceil(this.rows / TILE), slices: valueSlices(shape) }
-    const { splitKeys, splits } = this.#split(pass, groups.rows * groups.slices)
+    const score = scoreShapeOf(task, key.half)
+    const tile = tileFor(this.#resources.tile, gpu, { score, valueQuads: this.#valueQuads })
+    const options = { dropout: task.settings.dropout !== null, statistics: this.#statistics }
+    const pipeline = await gpu.pipeline(attentionPartialKernel({ ...options, score, valueQuads: this.#valueQuads, halfValues: value.half, tile }))
+    const groups = { rows: Math.ceil(this.rows / tileRows(tile)), slices: valueSlices({ valueQuads: this.#valueQuads }) }
+    const splitKeys = gpuSplitKeys(gpu.facts, pass.end - pass.start, groups.rows * groups.slices, this.#sizes.slots)
+    const splits = Math.ceil((pass.end - pass.start) / splitKeys)
     const spent: GPUBuffer[] = []
     if (this.#slots + splits > this.#sizes.slots) spent.push(...(await this.#encodeMerge(encoder, null)))
     const params = uploadParams(this.#resources, this.first, this.rows, pass, { splitKeys, slot: this.#slots })
     spent.push(params)
     const entries = [
-      ...bindings({ 0: params, 1: this.#query as GPUBuffer, 2: key.buffer, 6: value.buffer, 7: this.#partials, 8: this.rowStates }),
+      ...bindings({ 0: params, 1: this.#query as GPUBuffer, 2: key.buffer, 6: value.buffer, 7: this.#scratch.partials, 8: this.rowStates }),
       ...uploadScoreInputs(this.#resources, { first: this.first, count: this.rows }, pass, spent),
     ]
     const compute = encoder.beginComputePass({ label: 'heddle.attention-partial' })
@@ -126,15 +150,6 @@ export class AttentionBlock {
     return spent
   }
 
-  /** Splits a pass over workgroups when its rows alone would leave the device idle. */
-  #split(pass: Pass, groups: number): { splitKeys: number; splits: number } {
-    const keys = pass.end - pass.start
-    const busy = this.#resources.gpu.fallback ? BUSY_GROUPS_SOFTWARE : BUSY_GROUPS
-    const wanted = Math.min(Math.ceil(busy / groups), Math.ceil(keys / SHORTEST_SPLIT), this.#sizes.slots - 1)
-    const splitKeys = roundUp(Math.ceil(keys / Math.max(1, wanted)), TILE)
-    return { splitKeys, splits: Math.ceil(keys / splitKeys) }
-  }
-
   /** Merges all slots into the first; with `results` also writes what the block came to. */
   async #encodeMerge(encoder: GPUCommandEncoder, results: { output: GPUBuffer; rowResults: GPUBuffer } | null): Promise<GPUBuffer[]> {
     const { gpu } = this.#resources
@@ -142,7 +157,7 @@ export class AttentionBlock {
     const values = { rows: this.rows, slots: this.#slots, last: results === null ? 0 : 1, statistics: this.#statistics ? 1 : 0 }
     const params = gpu.upload('merge-params', mergeParams.byteLength, (mapped) => mergeParams.write(mapped, values), USAGE.uniform)
     const { output, rowResults } = results ?? scratchResults(gpu)
-    const entries = bindings({ 0: params, 1: this.#partials, 2: this.rowStates, 3: output, 4: rowResults })
+    const entries = bindings({ 0: params, 1: this.#scratch.partials, 2: this.rowStates, 3: output, 4: rowResults })
     const compute = encoder.beginComputePass({ label: 'heddle.attention-merge' })
     compute.setPipeline(pipeline)
     compute.setBindGroup(0, gpu.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }))
@@ -152,22 +167,19 @@ export class AttentionBlock {
     return results === null ? [params, output, rowResults] : [params]
   }
 
-  async #finish(): Promise<BlockResult> {
+  async #finish(): Promise<void> {
     const { gpu } = this.#resources
     const outputBytes = this.rows * this.#valueQuads * 16
     const rowBytes = this.rows * ROW_RESULTS.length * 4
-    const output = this.#keep(gpu.storage('output', outputBytes))
-    const rowResults = this.#keep(gpu.storage('row-results', rowBytes))
-    const staging = this.#keep(gpu.staging('staging', outputBytes + rowBytes))
+    const { output, rowResults, staging } = this.#scratch
     const encoder = gpu.device.createCommandEncoder({ label: 'heddle.attention-finish' })
     const spent = await this.#encodeMerge(encoder, { output, rowResults })
     encoder.copyBufferToBuffer(output, 0, staging, 0, outputBytes)
     encoder.copyBufferToBuffer(rowResults, 0, staging, outputBytes, rowBytes)
     gpu.device.queue.submit([encoder.finish()])
     gpu.free(...spent)
-    await gpu.race(staging.mapAsync(MAP_READ))
-    const mapped = staging.getMappedRange()
-    return { output: new Float32Array(mapped.slice(0, outputBytes)), rowResults: new Uint32Array(mapped.slice(outputBytes, outputBytes + rowBytes)) }
+    this.#mapped = gpu.race(staging.mapAsync(MAP_READ))
+    this.#mapped.catch(() => undefined)
   }
 
   /** Bounds every intermediate by magnitudes: below them nothing overflows, so WGSL never meets an infinity. */
@@ -181,11 +193,6 @@ export class AttentionBlock {
     if (!(scores < SAFE_MAGNITUDE)) throw new NonFiniteInput('the product of query and key')
     const keepScale = Number.isFinite(settings.dropout?.keepScale ?? 1) ? (settings.dropout?.keepScale ?? 1) : 1
     if (!(valueLargest * settings.keys * keepScale < SAFE_MAGNITUDE)) throw new NonFiniteInput('the value')
-  }
-
-  #keep(buffer: GPUBuffer): GPUBuffer {
-    this.#scratch.push(buffer)
-    return buffer
   }
 }
 

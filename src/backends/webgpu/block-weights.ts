@@ -48,9 +48,9 @@ async function weightsPass(
   resources: TaskResources, pacer: PassPacer, block: AttentionBlock, { rows, query, rowPlaces }: PackedRows, pass: Pass,
 ): Promise<{ read(sink: WeightsSink): Promise<void> }> {
   const { gpu, task } = resources
-  const shape = scoreShapeOf(task)
-  const pipeline = await gpu.pipeline(attentionWeightsKernel(shape))
   const key = residentOf(resources, task.key, task.settings.headSize, pass)
+  const shape = scoreShapeOf(task, key.half)
+  const pipeline = await gpu.pipeline(attentionWeightsKernel(shape))
   const count = pass.end - pass.start
   const stride = Math.ceil(count / 4) * 4
   const byteLength = rows.count * stride * 4

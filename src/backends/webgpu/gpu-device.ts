@@ -1,4 +1,5 @@
 import { BackendUnavailableError, MemoryBudgetError } from '../../core/errors.ts'
+import { gpuBufferBytes, type GpuFacts } from '../../plan/gpu-memory.ts'
 import { USAGE } from './constants.ts'
 import type { Kernel } from './kernels/kernel.ts'
 import { hostGpu } from './node-gpu.ts'
@@ -24,12 +25,15 @@ export class GpuDevice {
   /** as the adapter gave it; undefined for a device that somebody else opened */
   readonly adapterInfo: GPUAdapterInfo | undefined
   readonly fallback: boolean
+  /** invocations that are in one subgroup at the least; 0 where the device has no subgroups */
+  readonly smallestSubgroup: number
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>()
   readonly #pipelinesNow = new Map<string, GPUComputePipeline>()
   readonly #buffers = new Map<GPUBuffer, number>()
   readonly #loss: Promise<never>
   #lost: DeviceLost | null = null
   #residentBytes = 0
+  #peakBytes = 0
 
   private constructor(device: GPUDevice, limits: GpuLimits, adapter: GPUAdapter | null) {
     this.device = device
@@ -37,6 +41,7 @@ export class GpuDevice {
     this.adapterInfo = adapter?.info
     this.info = adapter === null ? { vendor: '', architecture: '', device: '', description: '', features: [] } : describeAdapter(adapter)
     this.fallback = adapter !== null && isFallback(adapter)
+    this.smallestSubgroup = device.features.has('subgroups') ? ((adapter?.info as { subgroupMinSize?: number } | undefined)?.subgroupMinSize ?? 0) : 0
     this.#loss = device.lost.then((info) => {
       this.#lost = new DeviceLost(info.message || String(info.reason))
       throw this.#lost
@@ -54,7 +59,8 @@ export class GpuDevice {
       const offered = limitsOf(adapter.limits)
       const entries = WANTED_LIMITS.map((name) => [name, Math.min(offered[name], options.limits?.[name] ?? Infinity)] as const)
       const limits = Object.fromEntries(entries) as Record<(typeof WANTED_LIMITS)[number], number>
-      const device = await adapter.requestDevice({ label: 'heddle', requiredLimits: { ...offered } })
+      const requiredFeatures = adapter.features.has('subgroups') ? (['subgroups'] as const) : []
+      const device = await adapter.requestDevice({ label: 'heddle', requiredLimits: { ...offered }, requiredFeatures: [...requiredFeatures] })
       return new GpuDevice(device, limits, adapter)
     } catch (cause) {
       if (cause instanceof BackendUnavailableError) throw cause
@@ -77,6 +83,17 @@ export class GpuDevice {
 
   get residentBytes(): number {
     return this.#residentBytes
+  }
+
+  /** The most bytes held at once since the last call of this. */
+  takePeakBytes(): number {
+    const peak = this.#peakBytes
+    this.#peakBytes = this.#residentBytes
+    return peak
+  }
+
+  get facts(): Omit<GpuFacts, 'half'> {
+    return { largestBufferBytes: this.largestBufferBytes, workgroupsPerDimension: this.limits.maxComputeWorkgroupsPerDimension, software: this.fallback }
   }
 
   /** The largest buffer that can be bound whole. */
@@ -136,16 +153,28 @@ export class GpuDevice {
 
   /** `work`'s result once the device has confirmed it: no error in any scope, not lost. */
   async guarded<T>(what: string, work: () => Promise<T>): Promise<T> {
+    return await (await this.scoped(what, work)).confirmed
+  }
+
+  /**
+   * Runs `work` in error scopes of its own. Scopes nest, so two works must not overlap; what waits for `confirmed`, which is
+   * the result of `guarded`, may.
+   */
+  async scoped<T>(what: string, work: () => Promise<T>): Promise<{ readonly confirmed: Promise<T> }> {
     this.#throwIfLost()
     for (const scope of SCOPES) this.device.pushErrorScope(scope)
     const [result] = await Promise.allSettled([work()])
-    const [memory, ...others] = await this.race(Promise.all(SCOPES.map(() => this.device.popErrorScope())))
-    this.#throwIfLost()
-    if (memory) throw outOfMemory(what, undefined, memory)
-    const error = others.find((found) => found !== null)
-    if (error) throw deviceError(what, error)
-    if (result.status === 'rejected') return Promise.reject(result.reason as Error)
-    return result.value
+    const scopes = this.race(Promise.all(SCOPES.map(() => this.device.popErrorScope())))
+    const confirmed = scopes.then(([memory, ...others]) => {
+      this.#throwIfLost()
+      if (memory) throw outOfMemory(what, undefined, memory)
+      const error = others.find((found) => found !== null)
+      if (error) throw deviceError(what, error)
+      if (result.status === 'rejected') throw result.reason as Error
+      return result.value
+    })
+    confirmed.catch(() => undefined)
+    return { confirmed }
   }
 
   /** Rejects with DeviceLost as soon as the device is lost: a lost device may leave other promises pending. */
@@ -184,11 +213,12 @@ export class GpuDevice {
 
   #create(label: string, byteLength: number, usage: number, mappedAtCreation: boolean): GPUBuffer {
     this.#throwIfLost()
-    const size = Math.max(16, Math.ceil(byteLength / 16) * 16)
+    const size = gpuBufferBytes(byteLength)
     try {
       const buffer = this.device.createBuffer({ label: `heddle.${label}`, size, usage, mappedAtCreation })
       this.#buffers.set(buffer, size)
       this.#residentBytes += size
+      this.#peakBytes = Math.max(this.#peakBytes, this.#residentBytes)
       return buffer
     } catch (cause) {
       throw outOfMemory(label, size, cause)

@@ -1,9 +1,9 @@
 import { roundUp } from '../../core/integers.ts'
-import { GPU_CACHE_BYTES } from '../../plan/attention-plan.ts'
+import { GPU_CACHE_BYTES, gpuBufferBytes, gpuRowBytes, gpuSegmentKeys } from '../../plan/gpu-memory.ts'
 import type { ArrayId, Slice, TaskArray } from '../../protocol/task.ts'
-import { TILE } from './constants.ts'
 import { largestMagnitude } from './finite.ts'
 import type { GpuDevice } from './gpu-device.ts'
+import { LARGEST_HALF, packHalf } from './half.ts'
 import { packRows } from './pack-rows.ts'
 
 /** Keys or values [segment start, + keys) of one head on the device, rows padded to vectors of four. */
@@ -12,30 +12,41 @@ export interface Resident {
   readonly byteLength: number
   /** the largest |x|; Infinity when there is a NaN or an infinity */
   readonly largest: number
+  /** stored as float16 */
+  readonly half: boolean
 }
-
-/** A buffer larger than this is split although the device would take it: an upload must not hold the lane for long. */
-const LARGEST_SEGMENT_BYTES = 64 * 2 ** 20
 
 /** Keys and values of the heads that a lane works on, uploaded once and kept until released or until others need the room. */
 export class KeyValueCache {
   readonly #gpu: GpuDevice
-  readonly #cacheBytes: number
+  readonly #half: boolean
+  readonly #onWide: () => void
+  readonly #mostBytes: number
+  #cacheBytes: number
   // A Map keeps insertion order: the first entry is the one used longest ago.
   readonly #entries = new Map<string, Resident & { readonly id: ArrayId }>()
   #bytes = 0
 
-  constructor(gpu: GpuDevice, cacheBytes = GPU_CACHE_BYTES) {
+  /** @param half whether to store float16; values that it does not hold stay float32, and `onWide` hears of it */
+  constructor(gpu: GpuDevice, cacheBytes = GPU_CACHE_BYTES, half = false, onWide: () => void = () => undefined) {
     this.#gpu = gpu
+    this.#half = half
+    this.#onWide = onWide
+    this.#mostBytes = cacheBytes
     this.#cacheBytes = cacheBytes
   }
 
-  /** Keys a segment: a multiple of the tile, so that no buffer passes the device's limits. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** What a plan grants from here on; undefined: all that the lane may have. */
+  limit(bytes: number | undefined): void {
+    this.#cacheBytes = Math.min(this.#mostBytes, bytes ?? Infinity)
+  }
+
   segmentKeys(columns: number): number {
-    const rowBytes = Math.ceil(columns / 4) * 16
-    // A pass needs a key and a value segment at once: each may take half of the room.
-    const bytes = Math.min(this.#gpu.largestBufferBytes, LARGEST_SEGMENT_BYTES, this.#cacheBytes / 2)
-    return Math.max(TILE, Math.floor(bytes / rowBytes / TILE) * TILE)
+    return gpuSegmentKeys(this.#gpu.facts, columns, this.#cacheBytes)
   }
 
   /** Rows [first, first + count) of `slice`, `columns` wide. */
@@ -47,8 +58,20 @@ export class KeyValueCache {
       this.#entries.set(name, cached)
       return cached
     }
+    const made = this.#half ? this.#uploadHalf(array, slice, columns, first, count) : this.#upload(array, slice, columns, first, count)
+    const entry = { id: slice.array, ...made }
+    this.#entries.set(name, entry)
+    this.#bytes += made.byteLength
+    return entry
+  }
+
+  release(ids: readonly ArrayId[]): void {
+    for (const [name, entry] of [...this.#entries]) if (ids.includes(entry.id)) this.#drop(name, entry)
+  }
+
+  #upload(array: TaskArray, slice: Slice, columns: number, first: number, count: number): Resident {
     const stride = roundUp(columns, 4)
-    const byteLength = count * stride * 4
+    const byteLength = gpuBufferBytes(count * gpuRowBytes(columns))
     this.#makeRoom(byteLength)
     let largest = 0
     const buffer = this.#gpu.upload('key-value', byteLength, (mapped) => {
@@ -56,14 +79,21 @@ export class KeyValueCache {
       packRows(array, slice, { first, count }, { first: 0, count: columns }, target, stride)
       largest = largestMagnitude(target)
     })
-    const entry = { id: slice.array, buffer, byteLength, largest }
-    this.#entries.set(name, entry)
-    this.#bytes += byteLength
-    return entry
+    return { buffer, byteLength, largest, half: false }
   }
 
-  release(ids: readonly ArrayId[]): void {
-    for (const [name, entry] of [...this.#entries]) if (ids.includes(entry.id)) this.#drop(name, entry)
+  #uploadHalf(array: TaskArray, slice: Slice, columns: number, first: number, count: number): Resident {
+    const packed = new Float32Array(count * roundUp(columns, 4))
+    packRows(array, slice, { first, count }, { first: 0, count: columns }, packed, roundUp(columns, 4))
+    const largest = largestMagnitude(packed)
+    if (largest > LARGEST_HALF) {
+      if (largest < Infinity) this.#onWide()
+      return this.#upload(array, slice, columns, first, count)
+    }
+    const byteLength = gpuBufferBytes(count * gpuRowBytes(columns, true))
+    this.#makeRoom(byteLength)
+    const buffer = this.#gpu.upload('key-value', byteLength, (mapped) => packHalf(packed, new Uint32Array(mapped, 0, packed.length / 2)))
+    return { buffer, byteLength, largest, half: true }
   }
 
   #makeRoom(byteLength: number): void {

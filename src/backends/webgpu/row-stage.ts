@@ -10,6 +10,7 @@ import type { PassPacer } from './pass-pacer.ts'
 import type { ResidentWeights } from './resident-weights.ts'
 import { RowSteps } from './row-steps.ts'
 import { NonFiniteInput } from './signals.ts'
+import type { Turns } from './turns.ts'
 
 type StoreStep = Extract<RowStep, { op: 'store' | 'store-heads' }>
 
@@ -25,6 +26,7 @@ export interface RowStageTools {
   readonly gpu: GpuDevice
   readonly pacer: PassPacer
   readonly weights: ResidentWeights
+  readonly turns: Turns
   readonly attention: (task: AttentionTask, context: TaskContext) => Promise<AttentionTaskResult>
 }
 
@@ -35,16 +37,18 @@ export async function runRowStage(tools: RowStageTools, task: RowStageTask, oute
   const context: TaskContext = { array: (id) => (id === CONTEXT_ARRAY ? attended : outer.array(id)), pace: () => outer.pace() }
   for (const head of task.attention?.tasks ?? []) await tools.attention(head, context)
   const stored: StoredRows[] = []
-  await tools.gpu.guarded('stage', async () => {
-    for (let first = 0; first < task.rows; ) {
-      const rows = Math.min(task.rows - first, blockRows(tools, task))
-      stored.push(...(await runBlock(tools, task, context, first, rows)))
-      first += rows
-      const turn = outer.pace()
-      if (turn !== undefined) await turn
-    }
+  await tools.turns.exclusive(async () => {
+    await tools.gpu.guarded('stage', async () => {
+      for (let first = 0; first < task.rows; ) {
+        const rows = Math.min(task.rows - first, blockRows(tools, task))
+        stored.push(...(await runBlock(tools, task, context, first, rows)))
+        first += rows
+        const turn = outer.pace()
+        if (turn !== undefined) await turn
+      }
+    })
+    tools.weights.trim(task.residentLimitBytes, weightsOf(task))
   })
-  tools.weights.trim(task.residentLimitBytes, weightsOf(task))
   return { stored: publish(task, stored, context), elapsedMs: performance.now() - startMs }
 }
 

@@ -3,17 +3,22 @@ import type { AttentionTask, Slice } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
 import { USAGE } from './constants.ts'
 import { largestBias } from './finite.ts'
+import type { ScratchPool } from './block-scratch.ts'
 import type { GpuDevice } from './gpu-device.ts'
 import type { KeyValueCache, Resident } from './key-value-cache.ts'
 import { relativePositions, type KeyRange } from './key-range.ts'
 import { scoreParams, type ScoreShape } from './kernels/score-tile.wgsl.ts'
 import { packRows, type RowSet } from './pack-rows.ts'
 import { NonFiniteInput } from './signals.ts'
+import type { TileName } from './tile-choice.ts'
 
 /** What every step of one task works with. */
 export interface TaskResources {
   readonly gpu: GpuDevice
   readonly cache: KeyValueCache
+  readonly scratch: ScratchPool
+  /** the variant of the attention kernel, where it is offered for the task's sizes */
+  readonly tile: TileName
   readonly task: AttentionTask
   readonly context: TaskContext
 }
@@ -24,7 +29,7 @@ export interface Pass extends KeyRange {
   readonly segmentKeys: number
 }
 
-export function scoreShapeOf(task: AttentionTask): ScoreShape {
+export function scoreShapeOf(task: AttentionTask, halfKeys = false): ScoreShape {
   return {
     headQuads: Math.ceil(task.settings.headSize / 4),
     mask: task.mask !== undefined,
@@ -32,6 +37,7 @@ export function scoreShapeOf(task: AttentionTask): ScoreShape {
     segments: task.querySegments !== undefined && task.keySegments !== undefined,
     softcap: task.settings.softcap > 0,
     alibi: task.alibiSlope !== 0,
+    halfKeys,
   }
 }
 
@@ -53,7 +59,7 @@ export function residentOf({ cache, task, context }: TaskResources, slice: Slice
 }
 
 /** The rows' part of mask, bias and segments over a pass, as bind group entries 3 to 5; the buffers go to `scratch`. */
-export function uploadScoreInputs(resources: Omit<TaskResources, 'cache'>, rows: RowSet, pass: Pass, scratch: GPUBuffer[]): GPUBindGroupEntry[] {
+export function uploadScoreInputs(resources: Omit<TaskResources, 'cache' | 'scratch' | 'tile'>, rows: RowSet, pass: Pass, scratch: GPUBuffer[]): GPUBindGroupEntry[] {
   const { gpu, task, context } = resources
   const keys = { first: pass.segmentStart + pass.start, count: pass.end - pass.start }
   const entries: GPUBindGroupEntry[] = []

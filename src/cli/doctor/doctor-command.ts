@@ -5,6 +5,7 @@ import { flag } from '../option-values.ts'
 import { formatBytes } from '../../plan/explain.ts'
 import { formatInteger } from '../terminal/format.ts'
 import type { Terminal } from '../terminal/terminal.ts'
+import { findGpuVariants, printGpuVariants, type GpuFindings } from './gpu-variants.ts'
 import { probeAttention, type Probe } from './probe-attention.ts'
 
 interface DoctorReport {
@@ -13,6 +14,8 @@ interface DoctorReport {
   readonly availableMemoryBytes: number
   readonly capabilities: Runtime['capabilities'] | undefined
   readonly probes: readonly Probe[]
+  /** where there is an adapter */
+  readonly gpu: GpuFindings | undefined
 }
 
 export const doctorCommand: Command = {
@@ -47,19 +50,21 @@ async function examine({ terminal, values, signal }: CommandContext): Promise<nu
       probes.push({ name, outcome: optional === true ? 'unavailable' : 'failed', detail: error.message })
     }
   }
-  const report: DoctorReport = { format: 'heddle-doctor/1', machine, availableMemoryBytes: process.availableMemory(), capabilities, probes }
+  const gpu = capabilities?.webgpu.available === true ? await findGpuVariants() : undefined
+  const report: DoctorReport = { format: 'heddle-doctor/1', machine, availableMemoryBytes: process.availableMemory(), capabilities, probes, gpu }
   print(terminal, report)
   if (flag(values, 'json')) terminal.json(report)
   return probes.every(({ outcome }) => outcome !== 'failed') ? EXIT.ok : EXIT.failedCheck
 }
 
-function print(terminal: Terminal, { machine, capabilities, probes, availableMemoryBytes }: DoctorReport): void {
+function print(terminal: Terminal, { machine, capabilities, probes, availableMemoryBytes, gpu }: DoctorReport): void {
   const { versions } = machine
   terminal.line(`heddle ${versions.heddle}, Node ${versions.node}, V8 ${versions.v8}`)
   terminal.line(`${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} of memory (${formatBytes(availableMemoryBytes)} free), ${machine.platform}`)
   if (capabilities !== undefined) printCapabilities(terminal, capabilities)
   terminal.heading('Attention against a float64 reference')
   for (const { name, outcome, detail } of probes) terminal.line(`  ${mark(terminal, outcome)} ${name}: ${detail}`)
+  if (gpu !== undefined) printGpuVariants(terminal, gpu)
 }
 
 function printCapabilities(terminal: Terminal, capabilities: Runtime['capabilities']): void {

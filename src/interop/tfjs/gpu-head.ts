@@ -1,14 +1,14 @@
-import { roundUp } from '../../core/integers.ts'
 import { MemoryBudgetError } from '../../core/errors.ts'
 import type { AttentionSizes } from '../../plan/attention-sizes.ts'
+import { gpuSplitKeys, type GpuBlockSizes } from '../../plan/gpu-memory.ts'
 import type { AttentionTask, TaskArray } from '../../protocol/task.ts'
-import { TILE, USAGE } from '../../backends/webgpu/constants.ts'
+import { USAGE } from '../../backends/webgpu/constants.ts'
 import type { GpuDevice } from '../../backends/webgpu/gpu-device.ts'
 import { attentionMergeKernel, mergeGroups, mergeParams } from '../../backends/webgpu/kernels/attention-merge.wgsl.ts'
 import { attentionPartialKernel, valueSlices } from '../../backends/webgpu/kernels/attention-partial.wgsl.ts'
 import type { Kernel } from '../../backends/webgpu/kernels/kernel.ts'
-import type { BlockSizes } from '../../backends/webgpu/row-blocks.ts'
 import { scoreShapeOf, uploadParams, uploadScoreInputs, type Pass } from '../../backends/webgpu/score-inputs.ts'
+import { tileFor, tileRows, type TileName } from '../../backends/webgpu/tile-choice.ts'
 
 /** The device buffers of a call: [B, heads, rows, columns padded to four], the bias with ones where it is broadcast. */
 export interface HeadBuffers {
@@ -23,8 +23,6 @@ export interface HeadBuffers {
 const ALIGNMENT = 256
 /** Rows of a block: with any number of vectors a row, each block then starts aligned if the head does. */
 const ROW_STEP = 16
-/** Splits over the keys keep a device busy when rows alone do not. */
-const BUSY_GROUPS = 1024
 
 /** One head's attention, dispatched at once: blocks of rows over all keys, split over workgroups, then merged. */
 export class GpuHead {
@@ -37,12 +35,13 @@ export class GpuHead {
     private readonly sizes: AttentionSizes,
     private readonly buffers: HeadBuffers,
     private readonly arrays: ReadonlyMap<number, TaskArray>,
+    private readonly tile: TileName = 'base',
   ) {
     this.#encoder = gpu.device.createCommandEncoder({ label: 'heddle.tfjs-attention' })
   }
 
   /** @throws {MemoryBudgetError} when one head's keys pass what the device can bind */
-  run(batch: number, head: number, { rows, slots }: BlockSizes): void {
+  run(batch: number, head: number, { rows, slots }: GpuBlockSizes): void {
     const step = rows >= this.sizes.queries ? rows : Math.max(ROW_STEP, Math.floor(rows / ROW_STEP) * ROW_STEP)
     for (let first = 0; first < this.sizes.queries; first += step) this.#block(batch, head, first, Math.min(step, this.sizes.queries - first), slots)
     this.gpu.device.queue.submit([this.#encoder.finish()])
@@ -52,10 +51,10 @@ export class GpuHead {
   #block(batch: number, head: number, first: number, rows: number, slots: number): void {
     const { gpu, task, sizes } = this
     const valueQuads = Math.ceil(sizes.valueSize / 4)
-    const shape = { score: scoreShapeOf(task), valueQuads, dropout: task.settings.dropout !== null, statistics: false }
-    const groups = Math.ceil(rows / TILE) * valueSlices(shape)
-    const wanted = Math.max(1, Math.min(Math.ceil(BUSY_GROUPS / groups), Math.ceil(sizes.keys / (8 * TILE)), slots))
-    const splitKeys = roundUp(Math.ceil(sizes.keys / wanted), TILE)
+    const shape = { score: scoreShapeOf(task), valueQuads, dropout: task.settings.dropout !== null, statistics: false, halfValues: false, tile: tileFor(this.tile, gpu, { score: scoreShapeOf(task), valueQuads }) }
+    const rowGroups = Math.ceil(rows / tileRows(shape.tile))
+    const groups = rowGroups * valueSlices(shape)
+    const splitKeys = gpuSplitKeys(gpu.facts, sizes.keys, groups, slots)
     const splits = Math.ceil(sizes.keys / splitKeys)
     const partials = this.#keep(gpu.storage('partials', splits * rows * valueQuads * 16))
     const rowStates = this.#keep(gpu.storage('row-states', splits * rows * 32))
@@ -66,7 +65,7 @@ export class GpuHead {
       ...this.#segments(first, rows, pass),
       { binding: 7, resource: { buffer: partials } },
       { binding: 8, resource: { buffer: rowStates } },
-    ], [Math.ceil(rows / TILE), splits, valueSlices(shape)])
+    ], [rowGroups, splits, valueSlices(shape)])
     this.#merge(batch, head, first, rows, splits, partials, rowStates)
   }
 

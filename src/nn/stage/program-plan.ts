@@ -2,12 +2,12 @@ import { memoryKey } from '../../attention/operands.ts'
 import { MemoryBudgetError } from '../../core/errors.ts'
 import { isShared } from '../../core/shared-memory.ts'
 import type { BytesByPurpose } from '../../core/ledger.ts'
-import { attentionArenaBytes } from '../../plan/arena.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
 import { SMALLEST_TASK_FLOPS, stageChunkRows } from '../../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../../plan/explain.ts'
 import { affordableKept, matchKept } from '../../plan/kept-buffers.ts'
 import { linearScratchBytes, registerBytes, residentWeightBytes, stageArenaBytes } from '../../plan/stage-arena.ts'
+import { stageLaneBytes } from './lane-bytes.ts'
 import { assignSlots, isStage, type StageProgram } from './program.ts'
 import type { Stage } from './stage-builder.ts'
 import type { LayerRuntime, StageHost } from './stage-host.ts'
@@ -125,7 +125,7 @@ function planOf(
     output: program.output.elements * 4,
     activations: activationBytes(program, options),
     'input copies': transport === 'shared' ? inputCopies(program).reduce((total, count) => total + count, 0) : 0,
-    'lane arenas': arenaBytes(stages, host, stageArenaBytes(largestRegisters + residentLimitBytes)),
+    'lane arenas': stageLaneBytes(stages, host.pool.lanes(), chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
     'lane copies': transport === 'transfer' ? lanes * keyCopyBytes(stages) + lastingBytes(host, lastingLimitBytes) : lastingBytes(host, 0),
     'in flight': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage))) : 0,
     'attention calls': options.callBytes,
@@ -183,14 +183,6 @@ function inputCopies({ parts }: StageProgram): number[] {
   const options = parts.flatMap((part) => (isStage(part) ? (part.attention?.optionArrays ?? []) : []))
   const plain = new Map([...arrays, ...options].filter((array) => !isShared(array)).map((array) => [memoryKey(array), array.byteLength]))
   return [...unknown, ...plain.values()]
-}
-
-function arenaBytes(stages: readonly Stage[], host: StageHost, stageBytes: number): number {
-  const attention = stages.reduce((largest, stage) => {
-    const head = stage.attention
-    return head === null ? largest : Math.max(largest, attentionArenaBytes(head.query.headSize, head.value.headSize))
-  }, 0)
-  return host.pool.lanes().reduce((sum, lane) => sum + Math.max(attention + stageBytes, lane.residentBytes), 0)
 }
 
 /** Keys and values that one lane gets as its own copies, of the stage that needs most. */

@@ -20,7 +20,7 @@ export function linearKernel(inQuads: number, hasBias: boolean): Kernel {
 @group(0) @binding(3) var<storage, read_write> output: array<vec4f>;
 ${hasBias ? '@group(0) @binding(4) var<storage, read> bias: array<vec4f>;' : ''}
 var<workgroup> stage: array<vec4f, ${dotStageQuads(inQuads)}>;
-${dotTileSource({ quads: inQuads, rows: 'input', columns: 'weight', rowEnd: 'params.rows', columnEnd: 'params.outCount' })}
+${dotTileSource({ quads: inQuads, rows: 'input', columns: (index) => `weight[${index}]`, rowEnd: 'params.rows', columnEnd: 'params.outCount' })}
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3u) {
   let rowFirst = group.x * ${TILE}u;

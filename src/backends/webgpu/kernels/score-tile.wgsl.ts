@@ -1,4 +1,4 @@
-import { dotTileSource } from './dot-tile.wgsl.ts'
+import { dotTileSource, type RowsEach } from './dot-tile.wgsl.ts'
 import { UniformLayout } from './kernel.ts'
 import { tanhSource } from './tanh.wgsl.ts'
 
@@ -11,6 +11,8 @@ export interface ScoreShape {
   readonly segments: boolean
   readonly softcap: boolean
   readonly alibi: boolean
+  /** keys stand as float16, two in a word */
+  readonly halfKeys: boolean
 }
 
 /**
@@ -44,24 +46,24 @@ export const scoreParams = new UniformLayout({
 })
 
 export function scoreKey(shape: ScoreShape): string {
-  const flags = (['mask', 'bias', 'segments', 'softcap', 'alibi'] as const).filter((flag) => shape[flag])
+  const flags = (['mask', 'bias', 'segments', 'softcap', 'alibi', 'halfKeys'] as const).filter((flag) => shape[flag])
   return [`d${shape.headQuads}`, ...flags].join('-')
 }
 
 /**
- * WGSL for a tile of 32 rows × 32 keys of softcap(scale·Q·Kᵀ) + bias − slope·distance, and for which of them are allowed.
- * Invocation (x, y) of 8 × 8 holds rows 4y … 4y + 3 and keys 4x … 4x + 3: four neighbouring keys are one Philox block, one
- * mask word, one bias vector. Expects of the kernel what `dotTileSource` expects.
+ * WGSL for a tile of 8R rows × 32 keys of softcap(scale·Q·Kᵀ) + bias − slope·distance, and for which of them are allowed.
+ * Invocation (x, y) of 8 × 8 holds rows R·y … R·y + R − 1 and keys 4x … 4x + 3: four neighbouring keys are one Philox block,
+ * one mask word, one bias vector. Expects of the kernel what `dotTileSource` expects.
  */
-export function scoreTileSource(shape: ScoreShape): string {
+export function scoreTileSource(shape: ScoreShape, rowsEach: RowsEach = 4): string {
   return `${scoreParams.source}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> query: array<vec4f>;
-@group(0) @binding(2) var<storage, read> key: array<vec4f>;
+@group(0) @binding(2) var<storage, read> key: array<${storedType(shape.halfKeys)}>;
 ${shape.mask ? '@group(0) @binding(3) var<storage, read> mask: array<u32>;' : ''}
 ${shape.bias ? '@group(0) @binding(4) var<storage, read> bias: array<vec4u>;' : ''}
 ${shape.segments ? '@group(0) @binding(5) var<storage, read> segments: array<i32>;' : ''}
-${dotTileSource({ quads: shape.headQuads, rows: 'query', columns: 'key', rowEnd: 'params.rows', columnEnd: 'u32(params.passEnd)' })}
+${dotTileSource({ quads: shape.headQuads, rows: 'query', columns: (index) => loaded('key', index, shape.halfKeys), rowEnd: 'params.rows', columnEnd: 'u32(params.passEnd)', rowsEach })}
 fn distanceOf(place: u32, key: i32) -> vec4f {
   let steps = vec4i(params.distanceFirst + i32(place) - key) - vec4i(0, 1, 2, 3);
   return abs(vec4f(steps) + vec4f(params.distanceBase));
@@ -69,6 +71,16 @@ fn distanceOf(place: u32, key: i32) -> vec4f {
 ${shape.softcap ? tanhSource : ''}
 ${shape.bias ? biasSource : ''}
 ${finishSource(shape)}`
+}
+
+/** A vector of four as it is stored: float32, or float16 in two words. */
+export function storedType(half: boolean): string {
+  return half ? 'vec2u' : 'vec4f'
+}
+
+/** The vector at `index` of a buffer of `storedType`. */
+export function loaded(buffer: string, index: string, half: boolean): string {
+  return half ? `vec4f(unpack2x16float(${buffer}[${index}].x), unpack2x16float(${buffer}[${index}].y))` : `${buffer}[${index}]`
 }
 
 /** Bits of −∞ mark a masked key: the value itself is never computed with. */

@@ -1,0 +1,38 @@
+import { GpuDevice } from '../../backends/webgpu/gpu-device.ts'
+import { chooseTile, measureTiles } from '../../backends/webgpu/measure-tiles.ts'
+import type { GpuLimits } from '../../backends/webgpu/probe.ts'
+import type { TileChoice } from '../../backends/webgpu/tile-choice.ts'
+import type { Terminal } from '../terminal/terminal.ts'
+
+/** What a GPU lane would run on this machine's adapter, and what each variant of the attention kernel takes there. */
+export interface GpuFindings {
+  readonly adapter: string
+  readonly software: boolean
+  readonly limits: GpuLimits
+  readonly features: readonly string[]
+  /** invocations that are in one subgroup at the least; 0 without subgroups */
+  readonly smallestSubgroup: number
+  readonly choice: TileChoice
+}
+
+/** Measures on a device of its own; a software adapter too, although a lane there keeps the base kernel unmeasured. */
+export async function findGpuVariants(): Promise<GpuFindings> {
+  const gpu = await GpuDevice.open(undefined)
+  try {
+    const choice = await chooseTile(gpu)
+    const times = choice.times.length > 0 ? choice.times : await measureTiles(gpu)
+    const { name: adapter, fallback: software, limits, smallestSubgroup } = gpu
+    return { adapter, software, limits, features: gpu.info.features, smallestSubgroup, choice: { ...choice, times } }
+  } finally {
+    gpu.dispose()
+  }
+}
+
+export function printGpuVariants(terminal: Terminal, { adapter, software, smallestSubgroup, choice }: GpuFindings): void {
+  terminal.heading('Attention kernels of a GPU lane')
+  terminal.line(`  ${adapter}${software ? ' (software)' : ''}, ${smallestSubgroup === 0 ? 'no subgroups' : `subgroups of ${smallestSubgroup} or more`}`)
+  for (const { tile, milliseconds, reason } of choice.times) {
+    terminal.line(`  ${tile === choice.tile ? '→' : ' '} ${tile.padEnd(14)} ${milliseconds === null ? `not offered: ${reason}` : `${milliseconds.toPrecision(3)} ms`}`)
+  }
+  terminal.line(`  a lane runs ${choice.tile}: ${choice.reason}`)
+}

@@ -1,0 +1,51 @@
+import { attentionArenaBytes } from './arena.ts'
+import type { AttentionSizes } from './attention-sizes.ts'
+import { ASSUMED_GPU, gpuAttentionBytes, gpuCacheBytes, type GpuAllowance, type GpuCall, type GpuFacts } from './gpu-memory.ts'
+
+/** A lane of the pool as a plan sees it. */
+export interface PlannedLane {
+  readonly kind: 'wasm' | 'webgpu'
+  /** what it holds before the call */
+  readonly residentBytes: number
+  /** copies of weights that stay with it, where memory is not shared */
+  readonly lastingBytes?: number
+  /** of a GPU lane that has started: its device */
+  readonly facts?: GpuFacts | undefined
+}
+
+/** Mask, bias and segments, as a GPU lane uploads their part of each pass. */
+export type ScoreInputs = Pick<GpuCall, 'matrices' | 'segments'>
+
+/** What a candidate plan asks of each lane. */
+export interface LaneDemand extends ScoreInputs {
+  readonly sizes: AttentionSizes
+  readonly chunkRows: number
+  /** heads whose keys and values stay with a lane while it works */
+  readonly cachedHeads: number
+  readonly overlap: number
+  readonly weightRows: number
+  /** lanes that take part at once, at most */
+  readonly lanes: number
+}
+
+/** What each GPU lane may take for the call; null where there is no GPU lane. Lean: one head, and no splits over the keys. */
+export function gpuAllowance(lanes: readonly PlannedLane[], { sizes, chunkRows, cachedHeads }: Pick<LaneDemand, 'sizes' | 'chunkRows' | 'cachedHeads'>, lean: boolean): GpuAllowance | null {
+  const gpu = lanes.filter(({ kind }) => kind === 'webgpu')
+  if (gpu.length === 0) return null
+  const cacheBytes = Math.max(...gpu.map(({ facts = ASSUMED_GPU }) => gpuCacheBytes(facts, { ...sizes, rows: chunkRows }, lean ? 1 : cachedHeads)))
+  return { cacheBytes, lean }
+}
+
+/**
+ * What lanes hold for themselves. A wasm lane: its arena. A GPU lane: its device buffers; the wasm arena that it makes when
+ * it must hand a task over is not counted before it is there.
+ */
+export function laneBytes(lanes: readonly PlannedLane[], demand: LaneDemand, allowance: GpuAllowance | null): number {
+  const { headSize, valueSize, keys } = demand.sizes
+  const arena = attentionArenaBytes(headSize, valueSize)
+  const call = { ...demand, rows: demand.chunkRows, keys, headSize, valueSize }
+  const device = lanes.flatMap(({ kind, facts = ASSUMED_GPU }) => (kind === 'webgpu' && allowance !== null ? [gpuAttentionBytes(facts, call, allowance)] : []))
+  const taking = device.sort((a, b) => b - a).slice(0, demand.lanes)
+  const held = lanes.reduce((sum, { kind, residentBytes }) => sum + (kind === 'wasm' ? Math.max(residentBytes, arena) : residentBytes), 0)
+  return held + taking.reduce((sum, bytes) => sum + bytes, 0)
+}
