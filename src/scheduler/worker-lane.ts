@@ -1,5 +1,6 @@
 import { releaseProxy, transfer, wrap, type Remote } from 'comlink'
 import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
+import { Loss } from '../core/loss.ts'
 import { isSharedBuffer } from '../core/shared-memory.ts'
 import { installErrorTransfer } from '../protocol/error-transfer.ts'
 import { packLarge } from '../protocol/large-array.ts'
@@ -16,9 +17,7 @@ export class WorkerLane implements Lane {
   readonly lost: Promise<Error>
   readonly #worker: WorkerHandle
   readonly #remote: Remote<LaneApi>
-  /** what rejects the calls that wait for the worker */
-  readonly #waiting = new Set<(lost: LaneLost) => void>()
-  #death: LaneLost | null = null
+  readonly #death = new Loss<LaneLost>()
   #markLost: (reason: Error) => void = () => undefined
   #stopped: Promise<void> | null = null
 
@@ -38,7 +37,7 @@ export class WorkerLane implements Lane {
       timer = setTimeout(() => reject(new BackendUnavailableError(message)), START_TIMEOUT_MS)
     })
     try {
-      const hello = await Promise.race([this.#untilLost(this.#remote.start(config)), late])
+      const hello = await Promise.race([this.#death.race(this.#remote.start(config)), late])
       checkVersion(hello)
       return hello
     } finally {
@@ -48,7 +47,7 @@ export class WorkerLane implements Lane {
 
   run(request: TaskRequest): Promise<TaskResponse> {
     const attach = request.attach.map(({ id, array }) => ({ id, array: packLarge(array) }))
-    return this.#untilLost(this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))))
+    return this.#death.race(this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))))
   }
 
   release(ids: readonly ArrayId[]): void {
@@ -76,20 +75,8 @@ export class WorkerLane implements Lane {
   }
 
   #lose(reason: Error): void {
-    if (this.#death !== null) return
-    this.#death = new LaneLost(reason)
+    this.#death.happen(new LaneLost(reason))
     this.#markLost(reason)
-    for (const reject of this.#waiting) reject(this.#death)
-    this.#waiting.clear()
-  }
-
-  /** The call's outcome, or the worker's death. A race against one promise that lives as long as the lane would keep every outcome. */
-  #untilLost<T>(call: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      if (this.#death !== null) reject(this.#death)
-      else this.#waiting.add(reject)
-      call.then(resolve, reject).finally(() => this.#waiting.delete(reject))
-    })
   }
 
   /** One-way: whether the lane lives to hear it does not matter. */

@@ -1,4 +1,5 @@
 import { BackendUnavailableError, MemoryBudgetError } from '../../core/errors.ts'
+import { Loss } from '../../core/loss.ts'
 import { gpuBufferBytes, type GpuFacts } from '../../plan/gpu-memory.ts'
 import { USAGE } from './constants.ts'
 import type { Kernel } from './kernels/kernel.ts'
@@ -30,8 +31,7 @@ export class GpuDevice {
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>()
   readonly #pipelinesNow = new Map<string, GPUComputePipeline>()
   readonly #buffers = new Map<GPUBuffer, number>()
-  readonly #loss: Promise<never>
-  #lost: DeviceLost | null = null
+  readonly #loss = new Loss<DeviceLost>()
   #residentBytes = 0
   #peakBytes = 0
 
@@ -42,11 +42,7 @@ export class GpuDevice {
     this.info = adapter === null ? { vendor: '', architecture: '', device: '', description: '', features: [] } : describeAdapter(adapter)
     this.fallback = adapter !== null && isFallback(adapter)
     this.smallestSubgroup = device.features.has('subgroups') ? ((adapter?.info as { subgroupMinSize?: number } | undefined)?.subgroupMinSize ?? 0) : 0
-    this.#loss = device.lost.then((info) => {
-      this.#lost = new DeviceLost(info.message || String(info.reason))
-      throw this.#lost
-    })
-    this.#loss.catch(() => undefined)
+    void device.lost.then((info) => this.#loss.happen(new DeviceLost(info.message || String(info.reason))))
   }
 
   /** @throws {BackendUnavailableError} without an adapter, or when it refuses a device */
@@ -78,7 +74,7 @@ export class GpuDevice {
   }
 
   get lost(): DeviceLost | null {
-    return this.#lost
+    return this.#loss.reason
   }
 
   get residentBytes(): number {
@@ -179,14 +175,14 @@ export class GpuDevice {
 
   /** Rejects with DeviceLost as soon as the device is lost: a lost device may leave other promises pending. */
   race<T>(promise: Promise<T>): Promise<T> {
-    return Promise.race([promise, this.#loss])
+    return this.#loss.race(promise)
   }
 
   /** Waits a moment for a loss that failed calls have announced. */
   async settleLoss(): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined
     const moment = new Promise<void>((resolve) => (timer = setTimeout(resolve, LOSS_SETTLES_MS)))
-    await Promise.race([moment, this.#loss.catch(() => undefined)])
+    await this.race(moment).catch(() => undefined)
     clearTimeout(timer)
   }
 
@@ -196,7 +192,7 @@ export class GpuDevice {
   }
 
   #throwIfLost(): void {
-    if (this.#lost !== null) throw this.#lost
+    if (this.lost !== null) throw this.lost
   }
 
   async #compile({ label, source }: Kernel): Promise<GPUComputePipeline> {
