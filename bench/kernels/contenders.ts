@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { createWasmBackend } from '../../src/backends/wasm/engine.ts'
 import type { AttentionTask, TaskArray } from '../../src/protocol/task.ts'
 import { oneNodeModel } from './onnx-model.ts'
+import { headsFirst, headsLast } from './heads.ts'
 
 /** Self-attention of H heads over n tokens, [1, H, n, D] each. */
 export interface Shape {
@@ -106,14 +107,4 @@ interface OnnxRuntime {
   readonly env: { readonly wasm: { numThreads: number } }
   readonly Tensor: new (type: string, data: Float32Array, shape: readonly number[]) => unknown
   readonly InferenceSession: { create(model: Uint8Array): Promise<{ run(feeds: object): Promise<Record<string, unknown>> }> }
-}
-
-function headsLast(data: Float32Array, heads: number, rows: number, width: number): Float32Array {
-  return data.map((_, at) => data[(Math.floor(at / width) % heads) * rows * width + Math.floor(at / (heads * width)) * width + (at % width)] as number)
-}
-
-function headsFirst(data: Float32Array, heads: number, rows: number, width: number): Float32Array {
-  const out = new Float32Array(data.length)
-  for (let h = 0; h < heads; h++) for (let r = 0; r < rows; r++) out.set(data.subarray((r * heads + h) * width, (r * heads + h + 1) * width), (h * rows + r) * width)
-  return out
 }

@@ -1,5 +1,6 @@
 import type * as Tf from '@tensorflow/tfjs-core'
 import { USAGE } from '../../src/backends/webgpu/constants.ts'
+import { headsFirst, headsLast } from '../kernels/heads.ts'
 import { oneNodeModel } from '../kernels/onnx-model.ts'
 import type { GpuCase, GpuContender, GpuData } from './contenders.ts'
 
@@ -124,14 +125,4 @@ interface Jax {
   readonly blockUntilReady: (array: JaxArray) => Promise<unknown>
   readonly numpy: { array(values: Float32Array): JaxArray }
   readonly nn: { dotProductAttention(query: JaxArray, key: JaxArray, value: JaxArray, options: { isCausal: boolean }): JaxArray }
-}
-
-function headsLast(data: Float32Array, heads: number, rows: number, width: number): Float32Array {
-  return data.map((_, at) => data[(Math.floor(at / width) % heads) * rows * width + Math.floor(at / (heads * width)) * width + (at % width)] as number)
-}
-
-function headsFirst(data: Float32Array, heads: number, rows: number, width: number): Float32Array {
-  const out = new Float32Array(data.length)
-  for (let h = 0; h < heads; h++) for (let r = 0; r < rows; r++) out.set(data.subarray((r * heads + h) * width, (r * heads + h + 1) * width), (h * rows + r) * width)
-  return out
 }
