@@ -4,7 +4,7 @@ import { nodeModule } from '../core/node-module.ts'
 import { probeSharedMemory } from '../core/shared-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
 
-/** What this host can do. `reasons` says, by the same names, why something is off. */
+/** What this host can do. `reasons` says, by the same names, why something is off; `reasons.auto` why `backend: 'auto'` took its lanes. */
 export interface Capabilities {
   /** 128-bit WebAssembly SIMD */
   readonly simd: boolean

@@ -14,7 +14,7 @@ import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
 import { CallerLane } from './caller-lane.ts'
 import { hostFallbacks, machineMemoryBytes, probeCapabilities, type Capabilities } from './capabilities.ts'
-import { autoLaneKinds, MEASURED_TOKENS } from './auto-backend.ts'
+import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
 import { keptLimitBytes, ScratchMemory } from './scratch-memory.ts'
 import { asksForGpu, resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
 
@@ -220,8 +220,11 @@ export class Runtime {
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   const capabilities = await probeCapabilities(asksForGpu(options))
   const resolved = await resolveRuntimeOptions(options, capabilities)
-  const kinds = await autoLaneKinds(options, capabilities, (kind) => timeLane(kind, options, capabilities))
-  return openRuntime(capabilities, kinds === undefined ? resolved : await resolveRuntimeOptions(options, capabilities, kinds))
+  const choice = await chooseAutoLanes(options, capabilities, (kind) => timeLane(kind, options, capabilities))
+  if (choice === undefined) return openRuntime(capabilities, resolved)
+  const { kinds, reason } = choice
+  const told = { ...capabilities, reasons: { ...capabilities.reasons, auto: reason } }
+  return openRuntime(told, kinds === undefined ? resolved : await resolveRuntimeOptions(options, capabilities, kinds))
 }
 
 async function openRuntime(capabilities: Capabilities, options: ResolvedRuntimeOptions): Promise<Runtime> {

@@ -29,7 +29,7 @@ export function tensor<Data extends TensorData>(data: Data, shape: readonly numb
 }
 
 /** Whether `value` is a typed array that a tensor may hold. */
-export function isTensorData(value: unknown): value is TensorData {
+function isTensorData(value: unknown): value is TensorData {
   return value instanceof Float32Array || value instanceof Int32Array || value instanceof Uint8Array
 }
 

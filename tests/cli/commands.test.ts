@@ -54,9 +54,12 @@ describe('heddle doctor', () => {
     await testGpu() // names SwiftShader's driver to this process and to those that it starts
     const { status, out, err } = await heddle(['doctor', '--json'])
     expect(status).toBe(0)
-    const { capabilities, probes, gpu } = JSON.parse(out) as { capabilities: { simd: boolean }; probes: { outcome: string }[]; gpu?: { choice: { tile: string; reason: string; times: { milliseconds: number }[] } } }
+    const { capabilities, probes, auto, gpu } = JSON.parse(out) as { capabilities: { simd: boolean }; probes: { outcome: string }[]; auto: { lanes: string[]; reason: string }; gpu?: { choice: { tile: string; reason: string; times: { milliseconds: number }[] } } }
     expect(capabilities.simd).toBe(true)
     expect(probes.slice(0, 4).map(({ outcome }) => outcome)).toEqual(['passed', 'passed', 'passed', 'passed'])
+    expect([...new Set(auto.lanes)]).toEqual(['wasm'])
+    expect(auto.reason).toContain('in Node a GPU lane is made only for backend "webgpu"')
+    expect(err).toContain(`${auto.lanes.length} wasm lane`)
     // the GPU
     expect(['passed', 'unavailable']).toContain(probes[4]?.outcome)
     expect(err).toContain('float64 reference')
@@ -65,5 +68,6 @@ describe('heddle doctor', () => {
     expect(gpu.choice).toMatchObject({ tile: 'base', reason: 'the adapter computes in software' })
     expect(gpu.choice.times.map(({ milliseconds }) => milliseconds > 0)).toEqual([true, true, true, true])
     expect(err).toContain('a lane runs base: the adapter computes in software')
+    expect(err).toMatch(/buffers of up to .*invocations\n {2}features: /)
   })
 })

@@ -217,6 +217,11 @@ test('a tensor is refused for what it holds', () => {
   expect(() => tensor(new Float32Array(2), '2' as never)).toThrow(ShapeError)
 })
 
+test('data of another type is named', async () => {
+  const wrong = { data: new Float64Array(4), shape: [1, 4] } as never
+  await expect(runtime().attention({ query: wrong, key: wrong, value: wrong })).rejects.toThrow('attention: query: expected data as a Float32Array, got Float64Array')
+})
+
 test('after all of that the runtime still computes', async () => {
   const before = await runtime().attention(good, { causal: true })
   for (const [, call, code] of [...badInputs, ...badOptions]) await expectTypedError(good, call, code)

@@ -3,9 +3,10 @@ import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine, type Machine } from '../machine.ts'
 import { flag } from '../option-values.ts'
 import { formatBytes } from '../../plan/explain.ts'
+import type { LaneKind } from '../../protocol/messages.ts'
 import { formatInteger } from '../terminal/format.ts'
 import type { Terminal } from '../terminal/terminal.ts'
-import { findGpuVariants, printGpuVariants, type GpuFindings } from './gpu-variants.ts'
+import { findGpuVariants, printGpu, type GpuFindings } from './gpu-variants.ts'
 import { probeAttention, type Probe } from './probe-attention.ts'
 
 interface DoctorReport {
@@ -14,6 +15,8 @@ interface DoctorReport {
   readonly availableMemoryBytes: number
   readonly capabilities: Runtime['capabilities'] | undefined
   readonly probes: readonly Probe[]
+  /** what `backend: 'auto'` takes here, and why */
+  readonly auto: { readonly lanes: readonly LaneKind[]; readonly reason: string } | undefined
   /** where there is an adapter */
   readonly gpu: GpuFindings | undefined
 }
@@ -38,11 +41,13 @@ async function examine({ terminal, values, signal }: CommandContext): Promise<nu
   const machine = describeMachine()
   const probes: Probe[] = []
   let capabilities: Runtime['capabilities'] | undefined
+  let auto: DoctorReport['auto']
   for (const { name, options, optional } of SETUPS) {
     signal.throwIfAborted()
     try {
       const runtime = await createRuntime(options)
       capabilities = runtime.capabilities
+      if (Object.keys(options).length === 0) auto = { lanes: runtime.lanes.map(({ kind }) => kind), reason: capabilities.reasons['auto'] ?? '' }
       probes.push(await probeAttention(name, runtime, signal).finally(() => runtime.close()))
     } catch (error) {
       if (!(error instanceof BackendUnavailableError)) throw error
@@ -51,20 +56,29 @@ async function examine({ terminal, values, signal }: CommandContext): Promise<nu
     }
   }
   const gpu = capabilities?.webgpu.available === true ? await findGpuVariants() : undefined
-  const report: DoctorReport = { format: 'heddle-doctor/1', machine, availableMemoryBytes: process.availableMemory(), capabilities, probes, gpu }
+  const report: DoctorReport = { format: 'heddle-doctor/1', machine, availableMemoryBytes: process.availableMemory(), capabilities, probes, auto, gpu }
   print(terminal, report)
   if (flag(values, 'json')) terminal.json(report)
   return probes.every(({ outcome }) => outcome !== 'failed') ? EXIT.ok : EXIT.failedCheck
 }
 
-function print(terminal: Terminal, { machine, capabilities, probes, availableMemoryBytes, gpu }: DoctorReport): void {
+function print(terminal: Terminal, { machine, capabilities, probes, availableMemoryBytes, auto, gpu }: DoctorReport): void {
   const { versions } = machine
   terminal.line(`heddle ${versions.heddle}, Node ${versions.node}, V8 ${versions.v8}`)
   terminal.line(`${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} of memory (${formatBytes(availableMemoryBytes)} free), ${machine.platform}`)
   if (capabilities !== undefined) printCapabilities(terminal, capabilities)
   terminal.heading('Attention against a float64 reference')
   for (const { name, outcome, detail } of probes) terminal.line(`  ${mark(terminal, outcome)} ${name}: ${detail}`)
-  if (gpu !== undefined) printGpuVariants(terminal, gpu)
+  if (auto !== undefined) {
+    terminal.heading("What backend 'auto' takes")
+    terminal.line(`  ${countKinds(auto.lanes)}: ${auto.reason}`)
+  }
+  if (gpu !== undefined) printGpu(terminal, gpu)
+}
+
+function countKinds(lanes: readonly LaneKind[]): string {
+  const kinds = [...new Set(lanes)].map((kind) => ({ kind, count: lanes.filter((other) => other === kind).length }))
+  return kinds.map(({ kind, count }) => `${formatInteger(count)} ${kind} lane${count === 1 ? '' : 's'}`).join(', ')
 }
 
 function printCapabilities(terminal: Terminal, capabilities: Runtime['capabilities']): void {

@@ -2,6 +2,7 @@ import { GpuDevice } from '../../backends/webgpu/gpu-device.ts'
 import { chooseTile, measureTiles } from '../../backends/webgpu/measure-tiles.ts'
 import type { GpuLimits } from '../../backends/webgpu/probe.ts'
 import type { TileChoice } from '../../backends/webgpu/tile-choice.ts'
+import { formatBytes } from '../../plan/explain.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 
 /** What a GPU lane would run on this machine's adapter, and what each variant of the attention kernel takes there. */
@@ -28,9 +29,12 @@ export async function findGpuVariants(): Promise<GpuFindings> {
   }
 }
 
-export function printGpuVariants(terminal: Terminal, { adapter, software, smallestSubgroup, choice }: GpuFindings): void {
+export function printGpu(terminal: Terminal, { adapter, software, limits, features, smallestSubgroup, choice }: GpuFindings): void {
+  terminal.heading('GPU adapter')
+  terminal.line(`  ${adapter}${software ? ' (software)' : ''}`)
+  terminal.line(`  buffers of up to ${formatBytes(limits.maxBufferSize)}, ${formatBytes(limits.maxStorageBufferBindingSize)} bound at once; workgroups of ${formatBytes(limits.maxComputeWorkgroupStorageSize)} and ${limits.maxComputeInvocationsPerWorkgroup} invocations`)
+  terminal.line(`  features: ${features.length === 0 ? 'none' : [...features].sort().join(', ')}${smallestSubgroup === 0 ? '' : `; subgroups of ${smallestSubgroup} or more`}`)
   terminal.heading('Attention kernels of a GPU lane')
-  terminal.line(`  ${adapter}${software ? ' (software)' : ''}, ${smallestSubgroup === 0 ? 'no subgroups' : `subgroups of ${smallestSubgroup} or more`}`)
   for (const { tile, milliseconds, reason } of choice.times) {
     terminal.line(`  ${tile === choice.tile ? '→' : ' '} ${tile.padEnd(14)} ${milliseconds === null ? `not offered: ${reason}` : `${milliseconds.toPrecision(3)} ms`}`)
   }
