@@ -4,6 +4,9 @@ import { KEPT_PURPOSE, matchKept, SMALLEST_KEPT_BYTES } from '../plan/kept-buffe
 /** Of a machine whose memory is not known. */
 const DEFAULT_MACHINE_BYTES = 2 ** 31
 
+/** A buffer that so many calls in a row did not use is let go: calls of another shape have come. */
+const MOST_IDLE_CALLS = 8
+
 /** What a runtime may keep: its memory budget, and no more than a quarter of the machine's memory. */
 export function keptLimitBytes(budgetBytes: number | undefined, machineBytes: number | undefined): number {
   return Math.min(budgetBytes ?? Infinity, (machineBytes ?? DEFAULT_MACHINE_BYTES) / 4)
@@ -15,8 +18,8 @@ export function keptLimitBytes(budgetBytes: number | undefined, machineBytes: nu
  * a worker's reference keeps it as well: without this, each call's scratch stays until something else makes them collect.
  */
 export class ScratchMemory {
-  /** the least recently used first */
-  #kept: SharedArrayBuffer[] = []
+  /** the least recently used first; `idleCalls` began since it was used */
+  #kept: { readonly buffer: SharedArrayBuffer; idleCalls: number }[] = []
   #closed = false
 
   /** @param limitBytes never more than that is kept between calls */
@@ -24,7 +27,7 @@ export class ScratchMemory {
 
   /** Bytes of each kept buffer, for plans. */
   get sizes(): number[] {
-    return this.#kept.map((buffer) => buffer.byteLength)
+    return this.#kept.map(({ buffer }) => buffer.byteLength)
   }
 
   /**
@@ -38,21 +41,23 @@ export class ScratchMemory {
     const { taken, leftBytes } = matchKept(needs, this.sizes)
     const buffers = new Map<number, SharedArrayBuffer[]>()
     for (const { index, bytes } of taken) {
-      const buffer = this.#kept[index]
+      const buffer = this.#kept[index]?.buffer
       if (buffer !== undefined) buffers.set(bytes, [...(buffers.get(bytes) ?? []), buffer])
     }
     const indices = new Set(taken.map(({ index }) => index))
     this.#kept = this.#kept.filter((_, index) => !indices.has(index))
+    for (const left of this.#kept) left.idleCalls++
     if (leftBytes > 0) ledger.add(KEPT_PURPOSE, leftBytes)
     return new CallMemory(this, buffers, ledger)
   }
 
-  /** Keeps these for later calls; the oldest go where there are too many. */
+  /** A call is over: keeps these for later calls. The oldest go where there are too many, and those that nobody uses. */
   keep(buffers: readonly SharedArrayBuffer[]): void {
     if (this.#closed) return
-    this.#kept.push(...buffers.filter((buffer) => buffer.byteLength <= this.limitBytes))
+    const more = buffers.filter((buffer) => buffer.byteLength <= this.limitBytes).map((buffer) => ({ buffer, idleCalls: 0 }))
+    this.#kept = [...this.#kept.filter(({ idleCalls }) => idleCalls < MOST_IDLE_CALLS), ...more]
     let bytes = this.sizes.reduce((sum, size) => sum + size, 0)
-    while (bytes > this.limitBytes) bytes -= this.#kept.shift()?.byteLength ?? bytes
+    while (bytes > this.limitBytes) bytes -= this.#kept.shift()?.buffer.byteLength ?? bytes
   }
 
   /** Lets go of everything. Returns whether there was anything. */

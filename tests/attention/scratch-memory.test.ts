@@ -48,6 +48,15 @@ describe('ScratchMemory', () => {
     expect(scratch.sizes).not.toContain(600 * KIBI)
   })
 
+  test('lets go of what eight calls in a row did not use', () => {
+    const scratch = new ScratchMemory(1e9)
+    call(scratch, [['a', 512 * KIBI], ['b', 64 * KIBI]])
+    for (let count = 0; count < 7; count++) call(scratch, [['b', 64 * KIBI]])
+    expect(scratch.sizes).toContain(512 * KIBI)
+    call(scratch, [['b', 64 * KIBI]])
+    expect(scratch.sizes).toEqual([64 * KIBI])
+  })
+
   test('drops everything where a plan had no room for it', () => {
     const scratch = new ScratchMemory(1e9)
     const first = call(scratch, [['a', 256 * KIBI], ['b', 256 * KIBI]])
