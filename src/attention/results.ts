@@ -1,4 +1,4 @@
-import type { ArrayClass, ArraySource, Ledger } from '../core/ledger.ts'
+import type { ArrayClass, Ledger } from '../core/ledger.ts'
 import type { PlannedResult, Transport } from '../plan/attention-plan.ts'
 import type { ArrayId, AttentionTaskResult, Destination, TaskArray } from '../protocol/task.ts'
 import type { Layout, Strides } from './layout.ts'
@@ -83,8 +83,6 @@ export class Results {
     transport: Transport,
     shared: boolean,
     ledger: Ledger,
-    /** for what only the call itself sees */
-    memory: ArraySource,
     /** none where results come in parts that are merged first */
     destination: ((array: TaskArray) => ArrayId) | null,
   ) {
@@ -94,7 +92,7 @@ export class Results {
       const direct = isDirect(spec, options, transport, shared)
       const scratch = spec.name === 'weights' && options.weights !== 'all'
       const inShared = scratch ? transport === 'shared' : shared
-      const array = spec.given ?? (scratch ? memory : ledger).array(purposeOf(spec.name, options), spec.Class, batch * heads * queries * spec.columns, inShared)
+      const array = spec.given ?? ledger.array(purposeOf(spec.name, options), spec.Class, batch * heads * queries * spec.columns, inShared)
       this.#arrays.set(spec.name, array)
       if (direct && destination !== null) this.#direct.set(spec.name, destination(array))
     }

@@ -14,8 +14,9 @@ export function keptLimitBytes(budgetBytes: number | undefined, machineBytes: nu
 
 /**
  * Shared memory that calls used for themselves and later calls use again: copies of plain inputs, tensors between the stages
- * of layers, the score matrix where nobody asked for it. Engines do not count shared memory when they decide to collect, and
- * a worker's reference keeps it as well: without this, each call's scratch stays until something else makes them collect.
+ * of layers; not standard mode's score matrix: what grows with n² is not held. Engines do not count shared memory when they
+ * decide to collect, and a worker's reference keeps it as well: without this, each call's scratch stays until something else
+ * makes them collect.
  */
 export class ScratchMemory {
   /** the least recently used first; `idleCalls` began since it was used */
@@ -38,13 +39,13 @@ export class ScratchMemory {
    */
   open(needs: readonly number[], keptBytes: number, ledger: Ledger): CallMemory {
     if (matchKept(needs, this.sizes).leftBytes > keptBytes) this.clear()
-    const { taken, leftBytes } = matchKept(needs, this.sizes)
+    const { taken, dropped, leftBytes } = matchKept(needs, this.sizes)
     const buffers = new Map<number, SharedArrayBuffer[]>()
     for (const { index, bytes } of taken) {
       const buffer = this.#kept[index]?.buffer
       if (buffer !== undefined) buffers.set(bytes, [...(buffers.get(bytes) ?? []), buffer])
     }
-    const indices = new Set(taken.map(({ index }) => index))
+    const indices = new Set([...dropped, ...taken.map(({ index }) => index)])
     this.#kept = this.#kept.filter((_, index) => !indices.has(index))
     for (const left of this.#kept) left.idleCalls++
     if (leftBytes > 0) ledger.add(KEPT_PURPOSE, leftBytes)

@@ -118,11 +118,9 @@ export function planAttention(request: PlanRequest): AttentionPlan {
   throw overBudget(request, smallest)
 }
 
-/** Bytes of each array that the call makes for itself in shared memory, beside what it returns. */
-export function scratchNeeds({ transport, inputs, results }: Pick<PlanRequest, 'transport' | 'inputs' | 'results'>): number[] {
-  if (transport !== 'shared') return []
-  const matrix = results['score matrix']
-  return [...inputs.filter((input) => !input.shared && input.bytes > 0).map((input) => input.bytes), ...(matrix === undefined ? [] : [matrix.rowBytes * matrix.rows])]
+/** Bytes of each array that the call makes for itself in shared memory and later calls use again: copies of plain inputs. */
+export function scratchNeeds({ transport, inputs }: Pick<PlanRequest, 'transport' | 'inputs'>): number[] {
+  return transport === 'shared' ? inputs.filter((input) => !input.shared && input.bytes > 0).map((input) => input.bytes) : []
 }
 
 interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'keySplits' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'device' | 'bytes' | 'budgetedBytes'> {}

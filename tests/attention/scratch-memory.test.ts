@@ -57,6 +57,14 @@ describe('ScratchMemory', () => {
     expect(scratch.sizes).toEqual([64 * KIBI])
   })
 
+  test('lets go at once of large buffers that a call does not use', () => {
+    const scratch = new ScratchMemory(1e9)
+    call(scratch, [['a', 40_000 * KIBI], ['b', 1000 * KIBI], ['c', 10_000 * KIBI]])
+    const { ledger } = call(scratch, [['d', 500 * KIBI]])
+    expect(ledger.peakByPurpose).toEqual({ 'kept buffers': 11_000 * KIBI, d: 500 * KIBI })
+    expect(scratch.sizes).not.toContain(40_000 * KIBI)
+  })
+
   test('drops everything where a plan had no room for it', () => {
     const scratch = new ScratchMemory(1e9)
     const first = call(scratch, [['a', 256 * KIBI], ['b', 256 * KIBI]])
