@@ -3,6 +3,10 @@ import { MemoryBudgetError } from './errors.ts'
 /** Bytes by what they are for, as plans and reports list them. */
 export type BytesByPurpose = Readonly<Record<string, number>>
 
+export function sumOfBytes(bytes: BytesByPurpose): number {
+  return Object.values(bytes).reduce((total, count) => total + count, 0)
+}
+
 /** A typed array class, as the ledger makes arrays of it. */
 export interface ArrayClass<A> {
   new (buffer: ArrayBuffer | SharedArrayBuffer, byteOffset?: number, length?: number): A

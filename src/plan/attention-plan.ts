@@ -1,6 +1,6 @@
 import { MemoryBudgetError } from '../core/errors.ts'
 import { ceilDivide } from '../core/integers.ts'
-import type { BytesByPurpose } from '../core/ledger.ts'
+import { sumOfBytes, type BytesByPurpose } from '../core/ledger.ts'
 import { attentionArenaRows } from './arena.ts'
 import { attentionFlops, scoreCount, type AttentionSizes, type Visibility } from './attention-sizes.ts'
 import { defaultChunkRows, gpuChunkRows, SMALLEST_TASK_FLOPS } from './chunk-rows.ts'
@@ -183,7 +183,7 @@ function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flo
     'in flight': keySplits > 1 ? 0 : largestStaging(request, chunkRows, inFlight),
     'head copies': transport === 'transfer' ? Math.min(lanes, tasks) * headBytes : 0,
   }
-  return { chunkRows, keySplits, tasks, tasksPerMessage, depth, lanes, device, bytes, budgetedBytes: sum(bytes) - (bytes['output'] ?? 0) }
+  return { chunkRows, keySplits, tasks, tasksPerMessage, depth, lanes, device, bytes, budgetedBytes: sumOfBytes(bytes) - (bytes['output'] ?? 0) }
 }
 
 /** A row of a partial: Dv values and a log-sum-exp. All partials of a call are held until they merge. */
@@ -237,7 +237,7 @@ function finishPlan(request: PlanRequest, candidate: Candidate, standardBytes: n
     laneKinds: request.lanes.slice(0, candidate.lanes).map((lane) => lane.kind),
     flops: attentionFlops(request.sizes, request.visibility),
     bytes,
-    totalBytes: sum(bytes),
+    totalBytes: sumOfBytes(bytes),
     budgetBytes: request.budgetBytes,
     standardBytes,
   }
@@ -256,8 +256,4 @@ function overBudget(request: PlanRequest, smallest: Candidate | undefined): Memo
     `attention: expected ${request.budgetSource} of at least ${needed} bytes (${list}), got ${request.budgetBytes}${way}`,
     { details: { smallestBudgetBytes: needed, budgetBytes: request.budgetBytes, bytes: smallest?.bytes } },
   )
-}
-
-function sum(bytes: BytesByPurpose): number {
-  return Object.values(bytes).reduce((total, count) => total + count, 0)
 }

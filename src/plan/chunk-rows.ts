@@ -2,7 +2,7 @@ import { ceilDivide, roundUp } from '../core/integers.ts'
 import { attentionFlops, type AttentionSizes, type Visibility } from './attention-sizes.ts'
 
 /** The guide's chunk, and the most rows that share one copy of a key block. */
-export const MAX_CHUNK_ROWS = 1024
+const MAX_CHUNK_ROWS = 1024
 /** Rows that fill the kernels' tile; a smaller chunk wastes a part of it. */
 const TILE_ROWS = 64
 /** So many tasks a lane, that a slow lane does not hold up the end. */

@@ -2,6 +2,7 @@ import { roundUp } from '../../core/integers.ts'
 import { attentionArenaBytes } from '../../plan/arena.ts'
 import { ASSUMED_GPU, GPU_OVERLAP, gpuAttentionBytes, gpuBufferBytes, gpuCacheBytes, gpuRowBytes, type GpuFacts } from '../../plan/gpu-memory.ts'
 import type { PlannedLane } from '../../plan/lane-bytes.ts'
+import { distinctWeights } from './stage-binder.ts'
 import type { Stage } from './stage-builder.ts'
 import type { StageAttention } from './stage-attention.ts'
 
@@ -21,8 +22,7 @@ export function stageLaneBytes(stages: readonly Stage[], lanes: readonly Planned
 
 /** Distinct weights as a device keeps them: rows padded to vectors of four. */
 function deviceWeightBytes(stages: readonly Stage[]): number {
-  const distinct = new Map(stages.flatMap((stage) => stage.weights).map((part) => [`${part.parameter.id}:${part.rowStart}:${part.outSize}`, part]))
-  return [...distinct.values()].reduce((sum, { outSize, inSize }) => sum + gpuBufferBytes(inSize === 1 ? gpuRowBytes(outSize) : outSize * gpuRowBytes(inSize)), 0)
+  return distinctWeights(stages.flatMap((stage) => stage.weights)).reduce((sum, { outSize, inSize }) => sum + gpuBufferBytes(inSize === 1 ? gpuRowBytes(outSize) : outSize * gpuRowBytes(inSize)), 0)
 }
 
 /** Registers, each step's output and what is read back of a chunk's rows; its attention. */

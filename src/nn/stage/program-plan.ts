@@ -1,7 +1,7 @@
 import { memoryKey } from '../../attention/operands.ts'
 import { MemoryBudgetError } from '../../core/errors.ts'
 import { isShared } from '../../core/shared-memory.ts'
-import type { BytesByPurpose } from '../../core/ledger.ts'
+import { sumOfBytes, type BytesByPurpose } from '../../core/ledger.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
 import { SMALLEST_TASK_FLOPS, stageChunkRows } from '../../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../../plan/explain.ts'
@@ -12,7 +12,7 @@ import { assignSlots, isStage, type StageProgram } from './program.ts'
 import type { Stage } from './stage-builder.ts'
 import type { LayerRuntime, StageHost } from './stage-host.ts'
 import { transferredRowBytes } from './stage-job.ts'
-import type { WeightPart } from './stage-binder.ts'
+import { distinctWeights } from './stage-binder.ts'
 
 /** What a forward pass will do and hold, computed by arithmetic alone before anything runs. */
 export interface LayerPlan {
@@ -110,9 +110,7 @@ function stageFlops(stage: Stage): number {
 
 /** Distinct weights of these stages, packed. */
 function weightBytes(stages: readonly Stage[]): number {
-  const distinct = new Map<string, WeightPart>()
-  for (const part of stages.flatMap((stage) => stage.weights)) distinct.set(`${part.parameter.id}:${part.rowStart}:${part.outSize}`, part)
-  return [...distinct.values()].reduce((sum, part) => sum + residentWeightBytes(part), 0)
+  return distinctWeights(stages.flatMap((stage) => stage.weights)).reduce((sum, part) => sum + residentWeightBytes(part), 0)
 }
 
 function planOf(
@@ -137,7 +135,7 @@ function planOf(
     transport,
     flops: program.parts.reduce((sum, part) => sum + (isStage(part) ? stageFlops(part) : part.flops), 0),
     bytes,
-    budgetedBytes: sum(bytes) - bytes.output,
+    budgetedBytes: sumOfBytes(bytes) - bytes.output,
     budgetBytes: host.budgetBytes,
     ...limits,
     registerBytes: largestRegisters,
@@ -146,7 +144,7 @@ function planOf(
 
 function finishPlan(candidate: Candidate): LayerPlan {
   const bytes = Object.fromEntries(Object.entries(candidate.bytes).filter(([, count]) => count > 0))
-  const plan = { ...candidate, bytes, totalBytes: sum(bytes) }
+  const plan = { ...candidate, bytes, totalBytes: sumOfBytes(bytes) }
   return { ...plan, explain: () => explain(plan) }
 }
 
@@ -154,10 +152,6 @@ function finishPlan(candidate: Candidate): LayerPlan {
 function rowBufferBytes({ registers, attention, rows, weights }: Stage, chunkRows: number): number {
   const context = attention === null ? 0 : registerBytes([attention.width], Math.min(chunkRows, rows))
   return registerBytes(registers) + context + weights.reduce((most, { inSize }) => Math.max(most, linearScratchBytes(inSize)), 0)
-}
-
-function sum(bytes: BytesByPurpose): number {
-  return Object.values(bytes).reduce((total, count) => total + count, 0)
 }
 
 /** Slots between the parts; the output's own slot counts as output unless it is copied out at the end. */

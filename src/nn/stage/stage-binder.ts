@@ -17,6 +17,11 @@ export function wholeWeight(parameter: Parameter): WeightPart {
   return { parameter, rowStart: 0, outSize: parameter.shape[0] ?? 1, inSize: parameter.shape[1] ?? 1 }
 }
 
+/** Each part of a parameter once, however many steps use it. */
+export function distinctWeights(parts: readonly WeightPart[]): WeightPart[] {
+  return [...new Map(parts.map((part) => [`${part.parameter.id}:${part.rowStart}:${part.outSize}`, part])).values()]
+}
+
 /** Turns the buffers and parameters of one chunk's steps into slices of attached arrays, and notes which arrays it needs. */
 export class StageBinder {
   readonly needs = new Set<ArrayId>()
