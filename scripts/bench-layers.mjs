@@ -61,12 +61,13 @@ async function measureAll(threads, run) {
   const rows = []
   for (const tokens of sizes) {
     const contenders = [...threads.heddle.map((count) => ['heddle', count]), ...peers.flatMap((peer) => threads.peer.map((count) => [peer, count]))]
-    const atSize = contenders.map(([contender, count]) => ({ contender, threads: count, tokens, times: [] }))
+    const atSize = contenders.map(([contender, count]) => ({ contender, threads: count, tokens, times: [], overheads: [] }))
     for (let turn = 0; turn < turns; turn++) {
       for (const row of turn % 2 === 0 ? atSize : [...atSize].reverse()) {
-        const { flops, times } = await run({ contender: row.contender, threads: row.threads, tokens, rounds })
+        const { flops, times, overheads } = await run({ contender: row.contender, threads: row.threads, tokens, rounds })
         row.flops = flops
         row.times.push(...times)
+        row.overheads.push(...overheads)
       }
     }
     for (const row of atSize) row.spread = spreadOf(row.times)
@@ -77,11 +78,12 @@ async function measureAll(threads, run) {
 }
 
 /** A contender's time, and for Heddle how it stands against peers with as many threads, or with all that they have. */
-function lineOf({ contender, threads, tokens, flops, spread }, rows) {
+function lineOf({ contender, threads, tokens, flops, spread, overheads }, rows) {
   const rivals = rows.filter((row) => row.contender !== 'heddle' && row.threads === Math.min(threads, Math.max(...rows.filter(({ contender: name }) => name === row.contender).map((other) => other.threads))))
   const ratios = contender === 'heddle' ? rivals.map((row) => `${(row.spread.medianMs / spread.medianMs).toFixed(2)} × ${row.contender} (${row.threads})`) : []
+  const overhead = overheads.length === 0 ? [] : [`${spreadOf(overheads).medianMs.toFixed(2)} ms beyond the kernels`]
   const time = `${spread.medianMs.toFixed(1).padStart(8)} ms (${spread.lowMs.toFixed(1)} – ${spread.highMs.toFixed(1)})`
-  return `  n ${String(tokens).padEnd(5)} ${`${contender}, ${threads} thread${threads === 1 ? '' : 's'}`.padEnd(27)} ${time}  ${(flops / spread.medianMs / 1e6).toFixed(1)} GFLOP/s  ${ratios.join(', ')}`.trimEnd()
+  return `  n ${String(tokens).padEnd(5)} ${`${contender}, ${threads} thread${threads === 1 ? '' : 's'}`.padEnd(27)} ${time}  ${(flops / spread.medianMs / 1e6).toFixed(1)} GFLOP/s  ${[...overhead, ...ratios].join(', ')}`.trimEnd()
 }
 
 function inNode(bench) {

@@ -6,6 +6,8 @@ import { onnxModel, type OnnxNode } from './onnx-graph.ts'
 /** One way to run the same post-norm block. */
 export interface BlockContender {
   readonly run: () => Promise<Float32Array>
+  /** milliseconds that a lane worked in the last run, on average */
+  readonly busyMs?: () => number
   readonly close: () => Promise<void>
 }
 

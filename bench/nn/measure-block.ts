@@ -15,6 +15,8 @@ export interface BlockTimes {
   readonly flops: number
   /** milliseconds of each timed pass */
   readonly times: readonly number[]
+  /** of each, what was not work of the lanes: Heddle alone tells */
+  readonly overheads: readonly number[]
 }
 
 const TOLERANCE = 1e-4
@@ -40,13 +42,17 @@ export async function measureBlock(bench: BlockBench, modules: Modules): Promise
   const contender = await prepare(bench, modules, problem, { createRuntime, block })
   checkAnswer(bench.contender, await contender.run(), expected)
   const times: number[] = []
+  const overheads: number[] = []
   for (let round = 0; round < bench.rounds + WARM_ROUNDS; round++) {
     const start = performance.now()
     await contender.run()
-    if (round >= WARM_ROUNDS) times.push(performance.now() - start)
+    if (round < WARM_ROUNDS) continue
+    times.push(performance.now() - start)
+    const busyMs = contender.busyMs?.()
+    if (busyMs !== undefined) overheads.push((times.at(-1) ?? NaN) - busyMs)
   }
   await contender.close()
-  return { flops, times }
+  return { flops, times, overheads }
 }
 
 interface Own {
@@ -58,7 +64,13 @@ async function prepare({ contender, threads }: BlockBench, modules: Modules, pro
   if (contender === 'onnxruntime-web') return onnxBlock(modules, problem, threads)
   if (contender === 'tfjs-wasm') return tfjsBlock(modules, problem, threads)
   const runtime = await createRuntime({ workers: threads, backend: 'wasm' })
-  return { run: async () => (await block.forward(problem.input, { runtime })).output.data, close: () => runtime.close() }
+  let busyMs = 0
+  const run = async (): Promise<Float32Array> => {
+    const { output, report } = await block.forward(problem.input, { runtime })
+    busyMs = report.lanes.reduce((sum, lane) => sum + lane.busyMs, 0) / threads
+    return output.data
+  }
+  return { run, busyMs: () => busyMs, close: () => runtime.close() }
 }
 
 function checkAnswer(name: string, output: Float32Array, expected: Float32Array): void {
