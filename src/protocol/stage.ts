@@ -35,9 +35,6 @@ export interface RowDropout {
   readonly site: number
 }
 
-/** Where a chunk's rows go: in place (shared memory), or back with the result. */
-export type RowDestination = Slice | 'returned'
-
 /** Rows of several heads: row r of head h stands at `offset + h·headStride + r·rowStride`. */
 export interface HeadSlice {
   readonly array: ArrayId
@@ -46,11 +43,11 @@ export interface HeadSlice {
   readonly rowStride: number
 }
 
-export type RowStep =
+export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   /** the chunk's rows, [rows, width of `to`] */
-  | { readonly op: 'load'; readonly to: Register; readonly from: Slice }
+  | { readonly op: 'load'; readonly to: Register; readonly from: S }
   /** scale · table[token] for each row's token; Int32 [rows] */
-  | { readonly op: 'embed'; readonly to: Register; readonly tokens: Slice; readonly table: Slice; readonly scale: number }
+  | { readonly op: 'embed'; readonly to: Register; readonly tokens: S; readonly table: Slice; readonly scale: number }
   /** to = from · Wᵀ + b */
   | { readonly op: 'linear'; readonly from: Register; readonly to: Register; readonly weight: ResidentWeight; readonly bias: ResidentWeight | null }
   /** to = (from − mean)/√(variance + epsilon)·w + b over each row */
@@ -60,10 +57,11 @@ export type RowStep =
   | { readonly op: 'activate'; readonly register: Register; readonly activation: Activation }
   | { readonly op: 'drop'; readonly register: Register; readonly dropout: RowDropout }
   /** rotates the pairs (c, c + D/2) of every head by the angle of the row: `table` holds cos and sin, [rows, D] */
-  | { readonly op: 'rotate'; readonly register: Register; readonly headSize: number; readonly table: Slice }
-  | { readonly op: 'store'; readonly from: Register; readonly to: RowDestination }
+  | { readonly op: 'rotate'; readonly register: Register; readonly headSize: number; readonly table: S }
+  /** the chunk's rows go to their place (shared memory), or back with the result */
+  | { readonly op: 'store'; readonly from: Register; readonly to: S | 'returned' }
   /** stores [rows, heads·D] head by head, so that a head's rows follow each other: [heads, rows, D] where returned */
-  | { readonly op: 'store-heads'; readonly from: Register; readonly heads: number; readonly to: HeadSlice | 'returned' }
+  | { readonly op: 'store-heads'; readonly from: Register; readonly heads: number; readonly to: H | 'returned' }
 
 /** The array of a task's own attention output, for `load`: [rows, width]. Ids of attached arrays start at 1. */
 export const CONTEXT_ARRAY: ArrayId = 0

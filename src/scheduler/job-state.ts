@@ -64,10 +64,10 @@ export class JobState {
     return task
   }
 
-  complete(task: JobTask, lane: number, share: Omit<Share, 'tasks'>): void {
+  complete(task: JobTask, lane: number, share: Share): void {
     this.#running--
-    const before = this.#shares.get(lane) ?? { ...share, tasks: 0, busyMs: 0 }
-    this.#shares.set(lane, { ...share, tasks: before.tasks + 1, busyMs: before.busyMs + share.busyMs })
+    const before = this.#shares.get(lane)
+    this.#shares.set(lane, { ...share, tasks: share.tasks + (before?.tasks ?? 0), busyMs: share.busyMs + (before?.busyMs ?? 0) })
     this.#tries.delete(task)
     this.#unfinished--
     if (this.#unfinished === 0) this.finish()

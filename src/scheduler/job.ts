@@ -19,6 +19,8 @@ export interface Job {
   readonly sharedMemory: boolean
   /** lanes that may take part at once; the plan may grant fewer than the pool has */
   readonly maxLanes: number
+  /** Whether each task is one lane's share of a pass: a lane gets one, beside the tasks of other calls. */
+  readonly shared?: boolean
   /** messages of tasks at one lane at once: a second one waits there, so that the lane need not idle while a result travels */
   readonly depth: number
   readonly signal: AbortSignal | undefined
@@ -36,7 +38,7 @@ export interface Job {
   laneGrew?(bytes: number): void
   /** A task leaves for a lane. */
   dispatched?(task: JobTask): void
-  /** A task came back without a result and will be sent again. */
+  /** A task came back without a result, because its lane was lost, and will be sent again. */
   undone?(task: JobTask): void
   /** The results, once for each task, in any order. */
   completed(task: JobTask, results: readonly TaskResult[]): void
@@ -48,6 +50,7 @@ export interface LaneShare {
   readonly kind: LaneKind
   /** the binary or GPU */
   readonly kernels: string
+  /** messages of tasks, or chunks of a pass */
   readonly tasks: number
   readonly busyMs: number
   readonly residentBytes: number

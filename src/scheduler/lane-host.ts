@@ -4,9 +4,13 @@ import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
 import { unpackLarge } from '../protocol/large-array.ts'
 import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type Task, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
+import { stageTask } from '../protocol/stage-template.ts'
+import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
+import type { StagePass } from '../protocol/stage-pass.ts'
 import type { ArrayId, TaskArray } from '../protocol/task.ts'
 import { createBackend } from './create-backend.ts'
-import { Pacer, TaskCancelled } from './pacer.ts'
+import { Pacer, takeTurn, TaskCancelled } from './pacer.ts'
+import { PassRun } from './pass-run.ts'
 
 /** A lane where it runs, in a worker or on the calling thread: its backend, its arrays and its queue of tasks. */
 export class LaneHost implements LaneApi {
@@ -26,13 +30,15 @@ export class LaneHost implements LaneApi {
     return backend.facts === undefined ? hello : { ...hello, facts: backend.facts }
   }
 
-  /** Runs tasks in the order of the calls: one after the other, unless the backend takes more at once. */
+  /**
+   * Runs tasks in the order of the calls: one after the other, unless the backend takes more at once. The chunks of a pass
+   * stand in line one by one, so that other calls' tasks come in between.
+   */
   run(request: TaskRequest): Promise<TaskResponse> {
     this.#countQueued(request.jobId, 1)
-    const queue = this.#requests++ % this.#tails.length
-    const run = (this.#tails[queue] ?? Promise.resolve()).then(() => this.#execute(request)).finally(() => this.#countQueued(request.jobId, -1))
-    this.#tails[queue] = run.catch(() => undefined)
-    return run
+    const [task] = request.tasks
+    const run = task?.kind === 'pass' ? this.#runPass(request, task) : this.#inLine(() => this.#execute(request), takeTurn)
+    return run.finally(() => this.#countQueued(request.jobId, -1))
   }
 
   release(ids: readonly ArrayId[]): void {
@@ -50,18 +56,69 @@ export class LaneHost implements LaneApi {
     this.#backend = null
   }
 
+  /** @param after before the next in line: a turn of the event loop lets the answer leave before that one holds this thread */
+  #inLine<T>(work: () => Promise<T>, after?: () => Promise<void>): Promise<T> {
+    const queue = this.#requests++ % this.#tails.length
+    const run = (this.#tails[queue] ?? Promise.resolve()).then(work)
+    this.#tails[queue] = run.then(after, after).catch(() => undefined)
+    return run
+  }
+
+  async #execute(request: TaskRequest): Promise<TaskResponse> {
+    this.#takeArrays(request)
+    const results: TaskResult[] = []
+    for (const task of request.tasks) results.push(await this.#runTask(task, request.jobId))
+    return this.#respond(results)
+  }
+
+  async #runPass(request: TaskRequest, pass: StagePass): Promise<TaskResponse> {
+    const { jobId } = request
+    await this.#inLine(async () => this.#takeArrays(request))
+    const run = new PassRun(pass, {
+      run: (task) => this.#inLine(() => this.#runRows(task, jobId)),
+      takeTurn: async () => {
+        await takeTurn()
+        this.#checkCancelled(jobId)
+      },
+    })
+    return this.#respond([await run.run()])
+  }
+
   /** Arrays come and go in the order of the requests, also of those that were cancelled: the pool counts on what it sent. */
-  async #execute({ jobId, tasks, attach, release }: TaskRequest): Promise<TaskResponse> {
-    const backend = this.#backend
-    if (backend === null) throw new ProtocolError('lane: expected start() before run()')
+  #takeArrays({ attach, release }: TaskRequest): void {
     this.release(release)
     for (const { id, array } of attach) this.#arrays.set(id, unpackLarge(array))
-    const isCancelled = (): boolean => this.#cancelled.has(jobId)
-    if (isCancelled()) throw new TaskCancelled()
-    const pacer = new Pacer(isCancelled)
-    const context: TaskContext = { array: (id) => this.#array(id), pace: () => pacer.pace() }
-    const results: TaskResult[] = []
-    for (const task of tasks) results.push(await runTask(backend, task, context))
+  }
+
+  #runTask(task: Task, jobId: number): Promise<TaskResult> {
+    if (task.kind === 'attention') return this.#started().attention(task, this.#context(jobId))
+    if (task.kind === 'stage') return this.#runRows(stageTask(task.stage, task.chunk), jobId)
+    throw new ProtocolError('lane: expected a pass in a message of its own')
+  }
+
+  #runRows(task: RowStageTask, jobId: number): Promise<RowStageResult> {
+    const backend = this.#started()
+    if (backend.rows === undefined) throw new BackendUnavailableError(`lane: expected a backend with row-wise kernels, got ${backend.kind}`)
+    return backend.rows(task, this.#context(jobId))
+  }
+
+  #started(): Backend {
+    if (this.#backend === null) throw new ProtocolError('lane: expected start() before run()')
+    return this.#backend
+  }
+
+  #context(jobId: number): TaskContext {
+    this.#checkCancelled(jobId)
+    const pacer = new Pacer(() => this.#cancelled.has(jobId))
+    return { array: (id) => this.#array(id), pace: () => pacer.pace() }
+  }
+
+  #checkCancelled(jobId: number): void {
+    if (this.#cancelled.has(jobId)) throw new TaskCancelled()
+  }
+
+  #respond(results: readonly TaskResult[]): TaskResponse {
+    const backend = this.#started()
     const residentBytes = backend.takePeakBytes?.() ?? backend.residentBytes()
     const keptBytes = backend.keptBytes?.() ?? backend.residentBytes()
     return transfer({ results, residentBytes, keptBytes, fallbacks: backend.takeFallbacks?.() ?? [] }, buffersOf(results))
@@ -82,12 +139,6 @@ export class LaneHost implements LaneApi {
       this.#cancelled.delete(jobId)
     }
   }
-}
-
-function runTask(backend: Backend, task: Task, context: TaskContext): Promise<TaskResult> {
-  if (task.kind === 'attention') return backend.attention(task, context)
-  if (backend.rows === undefined) throw new BackendUnavailableError(`lane: expected a backend with row-wise kernels, got ${backend.kind}`)
-  return backend.rows(task, context)
 }
 
 /** The results' own buffers: they are handed over, not copied. */

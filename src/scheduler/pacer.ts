@@ -35,10 +35,15 @@ export class Pacer {
   }
 
   async #turn(): Promise<void> {
-    await nextTurn()
-    lastTurnMs = performance.now()
+    await takeTurn()
     if (this.#isCancelled()) throw new TaskCancelled()
   }
+}
+
+/** Gives this thread's event loop a turn. */
+export async function takeTurn(): Promise<void> {
+  await nextTurn()
+  lastTurnMs = performance.now()
 }
 
 /** Resolves after the messages that wait now were delivered. Timers would do, but browsers clamp them to 4 ms. */

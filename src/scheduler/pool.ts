@@ -87,7 +87,7 @@ export class Pool {
     } finally {
       job.signal?.removeEventListener('abort', onAbort)
       this.#jobs.splice(this.#jobs.indexOf(state), 1)
-      for (const slot of this.#slots) if (![...slot.inFlight.values()].includes(state)) slot.releaseJob(state)
+      for (const slot of this.#slots) if (!slot.runs(state)) slot.releaseJob(state)
     }
   }
 
@@ -144,11 +144,13 @@ export class Pool {
 
   #hasRoom(slot: Slot, state: JobState): boolean {
     if (state.waiting === 0) return false
-    const lanesOfJob = this.#slots.filter((other) => [...other.inFlight.values()].includes(state))
+    const lanesOfJob = this.#slots.filter((other) => other.runs(state))
     if (lanesOfJob.length >= state.job.maxLanes && !lanesOfJob.includes(slot)) return false
-    if (slot.inFlight.size === 0) return true
+    if (state.job.shared === true) return !slot.runs(state)
+    const inFlight = [...slot.inFlight.values()].filter(({ job }) => job.shared !== true).length
+    if (inFlight === 0) return true
     // Near the end a task that waits behind another would be one that an idle lane could have.
-    return slot.inFlight.size < state.job.depth && state.waiting >= this.#slots.length
+    return inFlight < state.job.depth && state.waiting >= this.#slots.length
   }
 
   #dispatch(slot: Slot, state: JobState, task: JobTask): void {
@@ -178,7 +180,8 @@ export class Pool {
         for (const fallback of fallbacks) state.noteFallback(fallback)
         state.job.completed(task, results)
         const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
-        state.complete(task, slot.index, { kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
+        const tasks = results.reduce((sum, result) => sum + ('tasks' in result ? result.tasks : 0), 0)
+        state.complete(task, slot.index, { tasks: state.job.shared === true ? tasks : 1, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
       } catch (error) {
         this.#abandon(state, error)
       }
@@ -203,7 +206,7 @@ export class Pool {
 
   /** After each task: the lane lets go of a job that is over, lets the process end if nothing is left, and takes the next. */
   #rest(slot: Slot, state: JobState): void {
-    if (state.settled && ![...slot.inFlight.values()].includes(state)) slot.releaseJob(state)
+    if (state.settled && !slot.runs(state)) slot.releaseJob(state)
     if (slot.inFlight.size === 0) slot.lane?.keepAlive(false)
     this.#pump()
   }
@@ -211,7 +214,7 @@ export class Pool {
   /** The job is over without a result; its tasks are cancelled where they run. */
   #abandon(state: JobState, reason: unknown): void {
     state.fail(reason)
-    for (const slot of this.#slots) if ([...slot.inFlight.values()].includes(state)) slot.lane?.cancel(state.id)
+    for (const slot of this.#slots) if (slot.runs(state)) slot.lane?.cancel(state.id)
   }
 
   #lost(slot: Slot, reason: Error): void {

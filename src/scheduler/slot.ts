@@ -21,6 +21,8 @@ export class Slot {
   /** arrays that outlive their job, the least recently used first, and their bytes */
   readonly #lasting = new Map<ArrayId, number>()
   readonly #groups = new Map<JobState, number>()
+  /** arrays that its lane holds still, until the next message tells it */
+  #unwanted: ArrayId[] = []
   #residentBytes = 0
   #keptBytes = 0
 
@@ -106,7 +108,7 @@ export class Slot {
       else this.#held.set(id, state)
     })
     this.#groups.set(state, jobTask.group)
-    return { jobId: state.id, attach, release: [...release, ...dropped], tasks: jobTask.tasks }
+    return { jobId: state.id, attach, release: [...this.#takeUnwanted(), ...release, ...dropped], tasks: jobTask.tasks }
   }
 
   /** Notes which lasting arrays the task uses, and lets go of others where `bytes` more would be too many. Returns those. */
@@ -141,16 +143,22 @@ export class Slot {
     return lane.run(request)
   }
 
+  /** Whether a task of the job is at its lane. */
+  runs(state: JobState): boolean {
+    return [...this.inFlight.values()].includes(state)
+  }
+
   groupOf(state: JobState): number | undefined {
     return this.#groups.get(state)
   }
 
-  /** The job is over: its arrays are let go. */
+  /** The job is over: its arrays are let go. The lane hears of it with its next task, or soon where none follows. */
   releaseJob(state: JobState): void {
     const ids = [...this.#held].filter(([, owner]) => owner === state).map(([id]) => id)
     for (const id of ids) this.#forget(id)
     this.#groups.delete(state)
-    if (ids.length > 0) this.lane?.release(ids)
+    if (ids.length > 0 && this.#unwanted.length === 0) setTimeout(() => this.#tellUnwanted(), 0)
+    this.#unwanted.push(...ids)
     if (this.#held.size === 0) this.residentBytes = this.#keptBytes
   }
 
@@ -162,12 +170,24 @@ export class Slot {
     for (const id of [...this.#held.keys()]) this.#forget(id)
     for (const id of [...this.#lasting.keys()]) this.#setLasting(id, 0)
     this.#groups.clear()
+    this.#unwanted = []
   }
 
   async stop(): Promise<void> {
     const lane = this.lane
     this.clear()
     await lane?.stop()
+  }
+
+  #takeUnwanted(): ArrayId[] {
+    const ids = this.#unwanted
+    this.#unwanted = []
+    return ids
+  }
+
+  #tellUnwanted(): void {
+    const ids = this.#takeUnwanted()
+    if (ids.length > 0) this.lane?.release(ids)
   }
 
   #forget(id: ArrayId): void {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { BackendUnavailableError, RuntimeClosedError, WorkerLostError } from '../../src/core/errors.ts'
 import type { Task } from '../../src/protocol/messages.ts'
 import type { JobTask } from '../../src/scheduler/job.ts'
@@ -196,7 +196,25 @@ describe('Pool', () => {
     await run
     expect(lanes[0]?.requests.map(({ attach }) => attach.map(({ id }) => id))).toEqual([[10, 1], [3], [20, 2]])
     expect(lanes[0]?.requests.map(({ release }) => release)).toEqual([[], [1], [10, 3]])
-    expect(lanes[0]?.released).toEqual([20, 2])
+    await vi.waitFor(() => expect(lanes[0]?.released).toEqual([20, 2]))
+    await pool.close()
+  })
+
+  it('tells a lane what it may let go with the next task where one follows at once', async () => {
+    const { pool, lanes } = makePool(1)
+    await pool.open()
+    const first = pool.run(makeJob([1, 1]))
+    await settle()
+    lanes[0]?.finish()
+    await settle()
+    lanes[0]?.finish()
+    await first
+    const second = pool.run(makeJob([1]))
+    await settle()
+    expect(lanes[0]?.requests[2]?.release).toEqual([0, 1])
+    lanes[0]?.finish()
+    await second
+    await vi.waitFor(() => expect(lanes[0]?.released).toEqual([0]))
     await pool.close()
   })
 

@@ -1,12 +1,5 @@
 import type { TaskArray } from '../../protocol/task.ts'
 
-/** Rows that a task works on: [rowStart, rowStart + rows) of one batch. */
-export interface Chunk {
-  readonly batch: number
-  readonly rowStart: number
-  readonly rows: number
-}
-
 /**
  * A tensor [B, M, width] between stages. A program names its buffers before they exist, so that a plan can count them; the
  * data come when it runs.

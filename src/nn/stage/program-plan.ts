@@ -11,6 +11,7 @@ import { stageLaneBytes } from './lane-bytes.ts'
 import { assignSlots, isStage, type StageProgram } from './program.ts'
 import type { Stage } from './stage-builder.ts'
 import type { LayerRuntime, StageHost } from './stage-host.ts'
+import { claimCount } from './pass-job.ts'
 import { transferredRowBytes } from './stage-job.ts'
 import { distinctWeights } from './stage-binder.ts'
 
@@ -45,6 +46,11 @@ export interface PlanLayerOptions {
   readonly chunkSize: number | undefined
   /** whether the result is copied out of shared memory at the end */
   readonly plainOutput: boolean
+}
+
+/** Whether lanes divide the chunks of a pass among themselves: over memory that all of them see, and no device keeps copies. */
+export function runsAsPass({ transport, pool }: StageHost): boolean {
+  return transport !== 'transfer' && pool.lanes().every(({ kind }) => kind === 'wasm')
 }
 
 /** A stage below that is done sooner by the calling thread than a message reaches a worker. */
@@ -127,6 +133,7 @@ function planOf(
     'lane copies': transport === 'transfer' ? lanes * keyCopyBytes(stages) + lastingBytes(host, lastingLimitBytes) : lastingBytes(host, 0),
     'in flight': transport === 'transfer' ? Math.max(0, ...stages.map((stage) => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage))) : 0,
     'attention calls': options.callBytes,
+    claims: runsAsPass(host) ? claimCount(stages, chunkRows) * 4 : 0,
   }
   return {
     parts: program.parts.length,

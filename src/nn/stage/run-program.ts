@@ -5,11 +5,11 @@ import { isShared } from '../../core/shared-memory.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
 import { KEPT_PURPOSE } from '../../plan/kept-buffers.ts'
 import type { Fallback } from '../../protocol/messages.ts'
-import type { LaneShare } from '../../scheduler/job.ts'
+import type { Job, LaneShare } from '../../scheduler/job.ts'
 import { dataOf, type StageBuffer } from './buffers.ts'
 import { assignSlots, isStage, type AttentionCall, type ProgramPart, type StageProgram } from './program.ts'
-import { isTiny, planProgram, scratchBytes, type LayerPlan } from './program-plan.ts'
-import type { Stage } from './stage-builder.ts'
+import { PassJob } from './pass-job.ts'
+import { isTiny, planProgram, runsAsPass, scratchBytes, type LayerPlan } from './program-plan.ts'
 import type { LayerRuntime, StageHost } from './stage-host.ts'
 import { StageJob } from './stage-job.ts'
 
@@ -17,7 +17,7 @@ import { StageJob } from './stage-job.ts'
 export interface LayerReport {
   readonly plan: LayerPlan
   readonly elapsedMs: number
-  /** the lanes that did a part of it, one entry a stage and lane */
+  /** the lanes that did a part of it; a lane has an entry for each run of stages between attention calls */
   readonly lanes: readonly LaneShare[]
   /** tasks sent again because their worker died */
   readonly retries: number
@@ -76,6 +76,7 @@ class PartsRun {
   readonly lanes: LaneShare[] = []
   readonly fallbacks: Fallback[] = []
   retries = 0
+  readonly asPass: boolean
   /** whether all is done, and no lane that was given up may still write */
   clean = false
 
@@ -87,34 +88,52 @@ class PartsRun {
     private readonly copies: SharedCopies,
     private readonly ledger: Ledger,
     private readonly options: RunOptions,
-  ) {}
+  ) {
+    this.asPass = runsAsPass(host)
+  }
 
   async all(parts: readonly ProgramPart[]): Promise<void> {
-    let job = this.#jobOf(parts[0])
-    for (const [index, part] of parts.entries()) {
-      const prepareNext = (): StageJob | undefined => this.#jobOf(parts[index + 1])
-      if (isStage(part)) {
-        job = await this.#runStage(job ?? this.#makeJob(part), prepareNext)
-      } else {
-        await this.#call(part)
+    const links = this.#linksOf(parts)
+    let job = this.#jobOf(links[0])
+    for (const [index, link] of links.entries()) {
+      const prepareNext = (): Job | undefined => this.#jobOf(links[index + 1])
+      if (job === undefined) {
+        for (const part of link) if (!isStage(part)) await this.#call(part)
         job = prepareNext()
+      } else {
+        job = await this.#runJob(job, prepareNext)
       }
-      this.options.onPart?.(part)
+      for (const part of link) this.options.onPart?.(part)
     }
     this.clean = this.retries === 0 && this.attention.every((call) => call.report.retries === 0)
   }
 
-  #jobOf(part: ProgramPart | undefined): StageJob | undefined {
-    return part !== undefined && isStage(part) ? this.#makeJob(part) : undefined
+  /** Parts that the lanes do in one go: stages in a row, unless someone looks at their tensors, or the scheduler must place their chunks. */
+  #linksOf(parts: readonly ProgramPart[]): ProgramPart[][] {
+    const alone = this.options.onPart !== undefined || !this.asPass
+    const links: ProgramPart[][] = []
+    for (const part of parts) {
+      const last = links.at(-1)
+      if (alone || last === undefined || !isStage(part) || !last.every(isStage)) links.push([part])
+      else last.push(part)
+    }
+    return links
   }
 
-  #makeJob(stage: Stage): StageJob {
-    this.memory.prepare(stage)
-    return new StageJob(stage, { ...this.plan, transport: this.host.transport, signal: this.options.signal }, this.ledger, this.copies)
+  /** undefined: the link is an attention call, or there is none. */
+  #jobOf(link: readonly ProgramPart[] = []): Job | undefined {
+    const stages = link.filter(isStage)
+    const [first] = stages
+    if (first === undefined) return undefined
+    for (const stage of stages) this.memory.prepare(stage)
+    const { host, plan, ledger, copies } = this
+    const options = { ...plan, signal: this.options.signal }
+    if (this.asPass && host.transport !== 'transfer') return new PassJob(stages, { ...options, transport: host.transport }, ledger, copies)
+    return new StageJob(first, { ...options, transport: host.transport }, ledger, copies)
   }
 
   /** Prepares what comes next while the lanes work. Where that fails, they end first: they may still write. */
-  async #runStage(job: StageJob, prepareNext: () => StageJob | undefined): Promise<StageJob | undefined> {
+  async #runJob(job: Job, prepareNext: () => Job | undefined): Promise<Job | undefined> {
     const running = this.host.pool.run(job)
     try {
       const next = prepareNext()

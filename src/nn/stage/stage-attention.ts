@@ -1,13 +1,14 @@
 import type { ResolvedOptions } from '../../attention/resolve-options.ts'
-import { ofBatch, visiblePairs, type Visibility } from '../../plan/attention-sizes.ts'
+import { visiblePairs, type Visibility } from '../../plan/attention-sizes.ts'
 import { CONTEXT_ARRAY } from '../../protocol/stage.ts'
-import type { AttentionTask, Slice, TaskArray } from '../../protocol/task.ts'
-import type { Chunk, HeadBuffer } from './buffers.ts'
+import type { AttentionTemplate, Chunk, MovingSlice } from '../../protocol/stage-template.ts'
+import type { TaskArray } from '../../protocol/task.ts'
+import type { HeadBuffer } from './buffers.ts'
 import type { StageBinder } from './stage-binder.ts'
 
 /** Attention as the first part of a stage: every head of a chunk of rows over all keys. */
 export class StageAttention {
-  readonly context: Slice
+  readonly context: MovingSlice
   readonly #visibility: Visibility
 
   /** @param keys N: the first rows of `key` and `value` that count */
@@ -18,7 +19,7 @@ export class StageAttention {
     readonly keys: number,
     readonly options: ResolvedOptions,
   ) {
-    this.context = { array: CONTEXT_ARRAY, offset: 0, rowStride: this.width }
+    this.context = { array: CONTEXT_ARRAY, offset: 0, rowStride: this.width, batchStride: 0, startStride: 0 }
     this.#visibility = { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength }
   }
 
@@ -55,42 +56,29 @@ export class StageAttention {
     return visiblePairs(rowStart, rows, batch, this.#visibility) * perPair
   }
 
-  /** One task a head. */
-  tasks(binder: StageBinder): AttentionTask[] {
-    const { heads } = this.query
-    return Array.from({ length: heads }, (_, head) => this.#task(binder, head))
-  }
-
-  #task(binder: StageBinder, head: number): AttentionTask {
-    const { batch, rowStart, rows } = binder.chunk
-    const { settings, queryOffset, keyLength, alibiSlopes, segments, mask, bias } = this.options
-    const { heads, rows: queries } = this.query
-    const keyHead = Math.floor((head * this.key.heads) / heads)
-    const overScores = ({ data, strides }: NonNullable<typeof mask | typeof bias>): Slice =>
-      binder.part(data, batch * strides.batch + head * strides.head + rowStart * strides.row, rows, strides.row, this.keys, undefined, strides.column)
+  /** What a chunk's task does to its rows, head by head. */
+  template(binder: StageBinder): AttentionTemplate {
+    const { query, key, value, keys, options, width } = this
+    const { settings, queryOffset, keyLength, alibiSlopes, segments, mask, bias } = options
     return {
-      kind: 'attention',
       settings,
-      batchHead: batch * heads + head,
-      rowStart,
-      rows,
-      keyStart: 0,
-      keyEnd: this.keys,
-      keyLength: ofBatch(keyLength, batch),
-      queryOffset: ofBatch(queryOffset, batch),
-      alibiSlope: alibiSlopes?.[(batch * heads + head) % alibiSlopes.length] ?? 0,
-      query: binder.headRows(this.query, head),
-      key: binder.allRows(this.key, keyHead, this.keys),
-      value: binder.allRows(this.value, keyHead, this.keys),
-      ...(mask === null ? {} : { mask: overScores(mask) }),
-      ...(bias === null ? {} : { bias: overScores(bias) }),
-      ...(segments === null
-        ? {}
-        : {
-            querySegments: binder.part(segments.query, batch * queries + rowStart, rows, 1, 1),
-            keySegments: binder.part(segments.key, batch * this.keys, this.keys, 1, 1, `segments:${batch}`),
-          }),
-      output: { array: CONTEXT_ARRAY, offset: head * this.value.headSize, rowStride: this.width },
+      keys,
+      width,
+      keyLength,
+      queryOffset,
+      alibiSlopes,
+      querySegments: segments === null ? null : binder.numbers(segments.query, query.rows, true),
+      keySegments: segments === null ? null : binder.numbers(segments.key, keys, false),
+      heads: Array.from({ length: query.heads }, (_, head) => {
+        const keyHead = Math.floor((head * key.heads) / query.heads)
+        return {
+          query: binder.headRows(query, head),
+          key: binder.allRows(key, keyHead, keys),
+          value: binder.allRows(value, keyHead, keys),
+          mask: mask === null ? null : binder.overScores(mask, head, keys),
+          bias: bias === null ? null : binder.overScores(bias, head, keys),
+        }
+      }),
     }
   }
 }

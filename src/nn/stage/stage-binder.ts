@@ -1,8 +1,10 @@
 import type { Operands } from '../../attention/operands.ts'
-import type { HeadSlice, ResidentWeight, RowDestination } from '../../protocol/stage.ts'
+import type { ScoreStrides } from '../../attention/broadcast.ts'
+import type { ResidentWeight } from '../../protocol/stage.ts'
+import type { Chunk, Motion, MovingHeads, MovingSlice } from '../../protocol/stage-template.ts'
 import type { ArrayId, Slice, TaskArray } from '../../protocol/task.ts'
 import type { Parameter } from '../parameter.ts'
-import { dataOf, type Chunk, type HeadBuffer, type RowBuffer } from './buffers.ts'
+import { dataOf, type HeadBuffer, type RowBuffer, type StageBuffer } from './buffers.ts'
 
 /** A part of a parameter as a stage uses it: `outSize` rows of `inSize` from row `rowStart`; a vector has inSize 1. */
 export interface WeightPart {
@@ -22,39 +24,67 @@ export function distinctWeights(parts: readonly WeightPart[]): WeightPart[] {
   return [...new Map(parts.map((part) => [`${part.parameter.id}:${part.rowStart}:${part.outSize}`, part])).values()]
 }
 
-/** Turns the buffers and parameters of one chunk's steps into slices of attached arrays, and notes which arrays it needs. */
+/** A part of a tensor before it is placed: where it starts for row 0 of batch 0, and how it moves with the chunk. */
+export interface MovingPart extends Motion {
+  readonly array: TaskArray
+  readonly offset: number
+  readonly rows: number
+  readonly rowStride: number
+  readonly columns: number
+  /** 1 where absent */
+  readonly columnStride?: number
+}
+
+/**
+ * Turns the buffers and parameters of a stage's steps into slices of attached arrays, and notes which arrays it needs. Over
+ * shared memory they are of whole tensors; without it, copies of the parts that one chunk needs.
+ */
 export class StageBinder {
   readonly needs = new Set<ArrayId>()
 
+  /** @param chunk null over shared memory: the slices serve every chunk */
   constructor(
-    readonly chunk: Chunk,
+    private readonly chunk: Chunk | null,
     private readonly operands: Operands,
-    private readonly inPlace: boolean,
   ) {}
 
   /** The chunk's rows of a buffer; `shift` moves them, as in a table by position. */
-  rows(buffer: RowBuffer, shift = 0): Slice {
-    const { batch, rowStart, rows } = this.chunk
-    return this.part(dataOf(buffer), buffer.offset(batch % buffer.batch, rowStart + shift), rows, buffer.width, buffer.width)
+  rows(buffer: RowBuffer, shift = 0): MovingSlice {
+    return this.part({ array: dataOf(buffer), offset: buffer.offset(0, shift), ...motionOfRows(buffer), rows: this.#rows, rowStride: buffer.width, columns: buffer.width })
   }
 
   /** The chunk's rows of one head. */
-  headRows(buffer: HeadBuffer, head: number): Slice {
-    const { batch, rowStart, rows } = this.chunk
-    return this.part(dataOf(buffer), buffer.offset(batch, head, rowStart), rows, buffer.headSize, buffer.headSize)
+  headRows(buffer: HeadBuffer, head: number): MovingSlice {
+    const { headSize } = buffer
+    return this.part({ array: dataOf(buffer), offset: buffer.offset(0, head, 0), ...motionOfHeads(buffer), rows: this.#rows, rowStride: headSize, columns: headSize })
   }
 
   /** Rows [0, rows) of one head: all its keys. */
-  allRows(buffer: HeadBuffer, head: number, rows: number): Slice {
-    const { batch } = this.chunk
-    const offset = buffer.offset(batch, head, 0)
-    return this.part(dataOf(buffer), offset, rows, buffer.headSize, buffer.headSize, `${buffer.purpose}:${batch}:${head}`)
+  allRows(buffer: HeadBuffer, head: number, rows: number): MovingSlice {
+    const { headSize } = buffer
+    const still = { batchStride: motionOfHeads(buffer).batchStride, startStride: 0 }
+    return this.part({ array: dataOf(buffer), offset: buffer.offset(0, head, 0), ...still, rows, rowStride: headSize, columns: headSize }, `${buffer.purpose}:${this.chunk?.batch}:${head}`)
   }
 
-  part(array: TaskArray, offset: number, rows: number, rowStride: number, columns: number, key?: string, columnStride = 1): Slice {
-    const slice = this.operands.slice({ array, offset, rows, rowStride, columns, columnStride }, key)
+  /** The chunk's rows of one number each, or all rows of the batch: segment numbers. */
+  numbers(array: TaskArray, perBatch: number, ofChunk: boolean): MovingSlice {
+    const motion = { offset: 0, batchStride: perBatch, startStride: ofChunk ? 1 : 0 }
+    return this.part({ array, ...motion, rows: ofChunk ? this.#rows : perBatch, rowStride: 1, columns: 1 }, ofChunk ? undefined : `segments:${this.chunk?.batch}`)
+  }
+
+  /** Rows of the scores' shape, such as a mask's. */
+  overScores({ data, strides }: { readonly data: TaskArray; readonly strides: ScoreStrides }, head: number, keys: number): MovingSlice {
+    const motion = { offset: head * strides.head, batchStride: strides.batch, startStride: strides.row }
+    return this.part({ array: data, ...motion, rows: this.#rows, rowStride: strides.row, columns: keys, columnStride: strides.column })
+  }
+
+  /** @param key names a part that several chunks use */
+  part({ batchStride, startStride, offset, ...part }: MovingPart, key?: string): MovingSlice {
+    const { chunk } = this
+    const start = chunk === null ? offset : offset + chunk.batch * batchStride + chunk.rowStart * startStride
+    const slice = this.operands.slice({ columnStride: 1, ...part, offset: start }, key)
     this.needs.add(slice.array)
-    return slice
+    return chunk === null ? { ...slice, batchStride, startStride } : { ...slice, ...STILL }
   }
 
   weight({ parameter, rowStart, outSize, inSize }: WeightPart): ResidentWeight {
@@ -67,23 +97,44 @@ export class StageBinder {
     return { array: this.#lasting(parameter), offset: 0, rowStride: width, columnStride: 1 }
   }
 
+  destination(buffer: RowBuffer): MovingSlice | 'returned' {
+    const array = this.#writable(buffer)
+    return array === null ? 'returned' : { array, offset: 0, rowStride: buffer.width, ...motionOfRows(buffer) }
+  }
+
+  /** @param shift rows of the buffer before the chunk's first */
+  headDestination(buffer: HeadBuffer, shift: number): MovingHeads | 'returned' {
+    const array = this.#writable(buffer)
+    const { headStride, headSize } = buffer
+    return array === null ? 'returned' : { array, offset: buffer.offset(0, 0, shift), headStride, rowStride: headSize, ...motionOfHeads(buffer) }
+  }
+
+  get #rows(): number {
+    return this.chunk?.rows ?? 0
+  }
+
   #lasting({ data, version }: Parameter): ArrayId {
     const id = this.operands.lasting(data, version)
     this.needs.add(id)
     return id
   }
 
-  destination(buffer: RowBuffer): RowDestination {
-    if (!this.inPlace) return 'returned'
-    const array = this.operands.destination(dataOf(buffer))
-    this.needs.add(array)
-    return { array, offset: buffer.offset(this.chunk.batch, this.chunk.rowStart), rowStride: buffer.width }
+  /** null where one chunk's rows go back with its result. */
+  #writable(buffer: StageBuffer): ArrayId | null {
+    if (this.chunk !== null) return null
+    const id = this.operands.destination(dataOf(buffer))
+    this.needs.add(id)
+    return id
   }
+}
 
-  headDestination(buffer: HeadBuffer, rowStart: number): HeadSlice | 'returned' {
-    if (!this.inPlace) return 'returned'
-    const array = this.operands.destination(dataOf(buffer))
-    this.needs.add(array)
-    return { array, offset: buffer.offset(this.chunk.batch, 0, rowStart), headStride: buffer.headStride, rowStride: buffer.headSize }
-  }
+const STILL: Motion = { batchStride: 0, startStride: 0 }
+
+/** One batch serves all where there is only one, as in a table by position. */
+function motionOfRows({ batch, rows, width }: RowBuffer): Motion {
+  return { batchStride: batch === 1 ? 0 : rows * width, startStride: width }
+}
+
+function motionOfHeads({ heads, headStride, headSize }: HeadBuffer): Motion {
+  return { batchStride: heads * headStride, startStride: headSize }
 }

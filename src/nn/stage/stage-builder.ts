@@ -1,7 +1,8 @@
 import type { SeedWords } from '../../core/philox.ts'
-import type { Activation, Register, RowStep } from '../../protocol/stage.ts'
+import type { Activation, Register } from '../../protocol/stage.ts'
+import type { StageTemplate } from '../../protocol/stage-template.ts'
 import type { Parameter } from '../parameter.ts'
-import type { Chunk, HeadBuffer, RowBuffer, StageBuffer } from './buffers.ts'
+import type { HeadBuffer, RowBuffer, StageBuffer } from './buffers.ts'
 import type { StageAttention } from './stage-attention.ts'
 import { wholeWeight, type StageBinder, type WeightPart } from './stage-binder.ts'
 
@@ -43,8 +44,11 @@ export interface Stage {
   /** multiply-adds count as two; attention is not in it */
   readonly flopsPerRow: number
   readonly shapes: readonly TracedShape[]
-  bind(binder: StageBinder): RowStep[]
+  bind(binder: StageBinder, lane: LaneLimits): StageTemplate
 }
+
+/** What a lane sets aside for stages, as planned for the whole pass. */
+export type LaneLimits = Pick<StageTemplate, 'registerBytes' | 'residentLimitBytes'>
 
 /** Builds a stage operation by operation. Registers are given back with `release`, so that a stage stays in few of them. */
 export class StageBuilder {
@@ -54,7 +58,7 @@ export class StageBuilder {
   readonly #tables: Parameter[] = []
   readonly #reads = new Set<StageBuffer>()
   readonly #writes: ReturnedRows[] = []
-  readonly #binders: ((binder: StageBinder) => RowStep)[] = []
+  readonly #binders: ((binder: StageBinder) => StageTemplate['steps'][number])[] = []
   readonly #shapes: TracedShape[] = []
   #attention: StageAttention | null = null
   #flopsPerRow = 0
@@ -155,7 +159,7 @@ export class StageBuilder {
   storeHeads(from: Register, buffer: HeadBuffer, shift = 0): void {
     this.#writes.push({ buffer, shift })
     const { heads } = buffer
-    this.#binders.push((binder) => ({ op: 'store-heads', from, heads, to: binder.headDestination(buffer, binder.chunk.rowStart + shift) }))
+    this.#binders.push((binder) => ({ op: 'store-heads', from, heads, to: binder.headDestination(buffer, shift) }))
   }
 
   /** Attention of the chunk over all keys; at most once a stage, and before all else. */
@@ -169,20 +173,26 @@ export class StageBuilder {
   }
 
   finish(): Stage {
-    const binders = this.#binders
+    const [binders, registers, attention] = [this.#binders, this.#registers, this.#attention]
     return {
       name: this.name,
       batch: this.batch,
       rows: this.rows,
-      registers: this.#registers,
+      registers,
       weights: this.#weights,
       tables: this.#tables,
-      attention: this.#attention,
+      attention,
       reads: [...this.#reads],
       writes: this.#writes,
       flopsPerRow: this.#flopsPerRow,
       shapes: this.#shapes,
-      bind: (binder) => binders.map((bind) => bind(binder)),
+      bind: (binder, lane) => ({
+        registers,
+        registerBytes: lane.registerBytes,
+        residentLimitBytes: lane.residentLimitBytes,
+        attention: attention?.template(binder) ?? null,
+        steps: binders.map((bind) => bind(binder)),
+      }),
     }
   }
 
@@ -191,13 +201,4 @@ export class StageBuilder {
     if (place >= 0) return this.#free.splice(place, 1)[0] ?? 0
     return this.#registers.push(width) - 1
   }
-}
-
-/** Cuts B × M rows into chunks. */
-export function chunksOf(batch: number, rows: number, chunkRows: number): Chunk[] {
-  const chunks: Chunk[] = []
-  for (let b = 0; b < batch; b++) {
-    for (let rowStart = 0; rowStart < rows; rowStart += chunkRows) chunks.push({ batch: b, rowStart, rows: Math.min(chunkRows, rows - rowStart) })
-  }
-  return chunks
 }

@@ -2,12 +2,14 @@ import { Operands, type SharedCopies } from '../../attention/operands.ts'
 import type { Ledger } from '../../core/ledger.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
 import type { Task, TaskResult } from '../../protocol/messages.ts'
-import type { RowStageResult, RowStageTask } from '../../protocol/stage.ts'
+import type { RowStageResult } from '../../protocol/stage.ts'
 import type { ArrayId, AttachedArray } from '../../protocol/task.ts'
 import type { Job, JobTask } from '../../scheduler/job.ts'
-import { dataOf, type Chunk, type HeadBuffer } from './buffers.ts'
+import { chunkAt, chunkCount, type StageTask } from '../../protocol/stage-pass.ts'
+import type { Chunk, StageTemplate } from '../../protocol/stage-template.ts'
+import { dataOf, type HeadBuffer } from './buffers.ts'
 import { StageBinder } from './stage-binder.ts'
-import { chunksOf, type ReturnedRows, type Stage } from './stage-builder.ts'
+import type { ReturnedRows, Stage } from './stage-builder.ts'
 
 /** What a stage's job takes from the plan. */
 export interface StageJobOptions {
@@ -20,7 +22,7 @@ export interface StageJobOptions {
   readonly signal: AbortSignal | undefined
 }
 
-/** One stage as work for the pool: one task a chunk of rows. */
+/** One stage as work for the pool, where the scheduler places every chunk: rows travel, or a GPU takes part. */
 export class StageJob implements Job {
   readonly tasks: readonly JobTask[]
   readonly sharedMemory: boolean
@@ -43,9 +45,11 @@ export class StageJob implements Job {
     this.signal = options.signal
     this.lastingLimitBytes = options.lastingLimitBytes
     this.#operands = new Operands(options.transport, copies)
-    const chunks = chunksOf(stage.batch, stage.rows, options.chunkRows)
+    const cut = { ...stage, chunkRows: options.chunkRows }
+    const chunks = Array.from({ length: chunkCount(cut) }, (_, index) => chunkAt(cut, index))
     this.depth = this.sharedMemory && chunks.length >= 2 * options.lanes ? 2 : 1
-    this.tasks = chunks.map((chunk) => this.#task(chunk))
+    const everyChunk = this.sharedMemory ? this.#bind(null) : null
+    this.tasks = chunks.map((chunk) => this.#task(chunk, everyChunk ?? this.#bind(chunk)))
     this.#rowBytes = this.sharedMemory ? 0 : transferredRowBytes(stage)
   }
 
@@ -91,24 +95,26 @@ export class StageJob implements Job {
     return tasks.reduce((sum, task) => sum + (this.#chunks.get(task)?.rows ?? 0) * this.#rowBytes, 0)
   }
 
-  #task(chunk: Chunk): JobTask {
-    const { stage } = this
-    const binder = new StageBinder(chunk, this.#operands, this.sharedMemory)
-    const task: RowStageTask = {
-      kind: 'rows',
-      batch: chunk.batch,
-      rowStart: chunk.rowStart,
-      rows: chunk.rows,
-      registers: stage.registers,
-      registerBytes: this.options.registerBytes,
-      attention: stage.attention === null ? null : { tasks: stage.attention.tasks(binder), width: stage.attention.width },
-      steps: stage.bind(binder),
-      residentLimitBytes: this.options.residentLimitBytes,
-    }
-    this.#chunks.set(task, chunk)
-    const cost = stage.flopsPerRow * chunk.rows + (stage.attention?.flops(chunk) ?? 0)
-    return { tasks: [task], needs: [...binder.needs], group: chunk.batch, cost }
+  #bind(chunk: Chunk | null): BoundStage {
+    const binder = new StageBinder(chunk, this.#operands)
+    return { stage: this.stage.bind(binder, this.options), needs: [...binder.needs] }
   }
+
+  #task(chunk: Chunk, { stage, needs }: BoundStage): JobTask {
+    const task: StageTask = { kind: 'stage', stage, chunk }
+    this.#chunks.set(task, chunk)
+    return { tasks: [task], needs, group: chunk.batch, cost: chunkFlops(this.stage, chunk) }
+  }
+}
+
+interface BoundStage {
+  readonly stage: StageTemplate
+  readonly needs: readonly ArrayId[]
+}
+
+/** Work of one chunk. */
+export function chunkFlops({ flopsPerRow, attention }: Stage, chunk: Chunk): number {
+  return flopsPerRow * chunk.rows + (attention?.flops(chunk) ?? 0)
 }
 
 /** Bytes that travel for each row of a chunk, to the lane and back, where memory is not shared. */

@@ -1,0 +1,74 @@
+import { isShared } from '../core/shared-memory.ts'
+import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
+import { CHUNK_DONE, CHUNK_FREE, chunkAt, chunkCount, type PassStage, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
+import { stageTask } from '../protocol/stage-template.ts'
+
+/** A lane that waits for others gives its event loop a turn so often. */
+const LONGEST_WAIT_MS = 2
+
+/** What a pass asks of the lane that it runs on. Both reject when the pass was cancelled. */
+export interface PassHost {
+  run(task: RowStageTask): Promise<RowStageResult>
+  takeTurn(): Promise<void>
+}
+
+/** One lane's share of a pass. */
+export class PassRun {
+  /** chunks that this run claimed: the same share may have claimed others on a lane that died */
+  readonly #mine = new Set<number>()
+  #elapsedMs = 0
+
+  constructor(
+    private readonly pass: StagePass,
+    private readonly host: PassHost,
+  ) {}
+
+  async run(): Promise<StagePassResult> {
+    let first = 0
+    for (const stage of this.pass.stages) {
+      const count = chunkCount(stage)
+      do await this.#work(stage, first, count)
+      while (!(await this.#othersDone(first, count)))
+      first += count
+    }
+    return { tasks: this.#mine.size, elapsedMs: this.#elapsedMs }
+  }
+
+  /** Claims chunks of a stage and runs them until none is free. */
+  async #work(stage: PassStage, first: number, count: number): Promise<void> {
+    for (let next = 0; next < count; next++) {
+      const place = stage.lastFirst ? count - 1 - next : next
+      if (!this.#claim(first + place)) continue
+      const { elapsedMs } = await this.host.run(stageTask(stage.stage, chunkAt(stage, place)))
+      this.#elapsedMs += elapsedMs
+      Atomics.store(this.pass.claims, first + place, CHUNK_DONE)
+      Atomics.notify(this.pass.claims, first + place)
+    }
+  }
+
+  #claim(index: number): boolean {
+    const { claims, share } = this.pass
+    if (!this.#isOpen(Atomics.load(claims, index), index)) return false
+    const before = Atomics.compareExchange(claims, index, CHUNK_FREE, share)
+    if (!this.#isOpen(before, index)) return false
+    this.#mine.add(index)
+    return true
+  }
+
+  /** Free, or claimed by an earlier run of this share, whose lane was lost. */
+  #isOpen(claim: number, index: number): boolean {
+    return claim === CHUNK_FREE || (claim === this.pass.share && !this.#mine.has(index))
+  }
+
+  /** Waits until all chunks of a stage are done; false when one of them is open again, because its lane was lost. */
+  async #othersDone(first: number, count: number): Promise<boolean> {
+    const { claims } = this.pass
+    for (let index = first; index < first + count; ) {
+      const claim = Atomics.load(claims, index)
+      if (claim === CHUNK_DONE) index++
+      else if (this.#isOpen(claim, index)) return false
+      else if (!isShared(claims) || Atomics.wait(claims, index, claim, LONGEST_WAIT_MS) === 'timed-out') await this.host.takeTurn()
+    }
+    return true
+  }
+}
