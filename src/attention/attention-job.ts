@@ -67,7 +67,7 @@ export class AttentionJob implements Job {
     const { batch, heads, queries, valueSize } = layout.sizes
     this.#splits = callSplits(layout, options)
     this.#parts = new SplitKeys(this.#splits.length, valueSize, batch * heads * queries, ledger)
-    const inPlace = this.#splits.length > 1 ? null : (array: TaskArray): ArrayId => this.#operands.destination(array)
+    const inPlace = this.#splits.length > 1 ? null : (array: TaskArray): ArrayId => this.#operands.whole(array)
     this.results = new Results(layout, options, plan.transport, sharedResults, ledger, inPlace)
     this.selection = typeof options.weights === 'string' ? null : new WeightSelectionResult(layout.sizes, options.weights, ledger, sharedResults)
     this.tasks = this.#bundle(layout.sizes.keys === 0 ? [] : this.#cut(request.visibility))

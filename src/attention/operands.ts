@@ -24,6 +24,7 @@ interface Part {
  * once if it is not shared yet); by transfer each part becomes a dense copy, made when a lane needs it.
  */
 export class Operands {
+  readonly #ids = new Map<TaskArray, ArrayId>()
   readonly #whole = new Map<string, ArrayId>()
   readonly #arrays = new Map<ArrayId, TaskArray>()
   readonly #parts = new Map<ArrayId, Part>()
@@ -41,7 +42,7 @@ export class Operands {
    */
   slice(part: Part, key?: string): Slice {
     if (this.transport !== 'transfer') {
-      const id = this.#shared(part.array)
+      const id = this.whole(part.array)
       return { array: id, offset: part.offset, rowStride: part.rowStride, columnStride: part.columnStride }
     }
     const cached = key === undefined ? undefined : this.#cached.get(key)
@@ -58,7 +59,7 @@ export class Operands {
 
   /** The whole of an array that lanes may keep after the call: its id is the same in every call, until the version changes. */
   lasting(array: TaskArray, version: number): ArrayId {
-    if (this.transport !== 'transfer') return this.#shared(array)
+    if (this.transport !== 'transfer') return this.whole(array)
     const known = lastingIds.get(array)
     const id = known?.version === version ? known.id : nextArrayId++
     lastingIds.set(array, { id, version })
@@ -70,11 +71,6 @@ export class Operands {
   /** Bytes of a lasting array, where lanes get copies; else 0. */
   lastingBytes(id: ArrayId): number {
     return this.#lasting.has(id) ? (this.#parts.get(id)?.array.byteLength ?? 0) : 0
-  }
-
-  /** An array that lanes write into. */
-  destination(array: TaskArray): ArrayId {
-    return this.#shared(array)
   }
 
   /** What to attach to a lane under `id`. */
@@ -92,7 +88,14 @@ export class Operands {
     return part === undefined ? 0 : part.rows * part.columns * part.array.BYTES_PER_ELEMENT
   }
 
-  #shared(array: TaskArray): ArrayId {
+  /** An array that lanes see as a whole, to read it or to write into it; not by transfer. */
+  whole(array: TaskArray): ArrayId {
+    const id = this.#ids.get(array) ?? this.#idOfMemory(array)
+    this.#ids.set(array, id)
+    return id
+  }
+
+  #idOfMemory(array: TaskArray): ArrayId {
     // The same memory given twice, as in self-attention, is one array.
     const key = memoryKey(array)
     const known = this.#whole.get(key)

@@ -18,6 +18,9 @@ export interface Motion {
 export type MovingSlice = Slice & Motion
 export type MovingHeads = HeadSlice & Motion
 
+/** Every head's rows: head h of one slice `headStride` elements after another, or a slice of its own for each. */
+export type SlicesOfHeads = (MovingSlice & { readonly headStride: number }) | readonly MovingSlice[]
+
 /** Attention as the first part of a stage, for any chunk of it. */
 export interface AttentionTemplate {
   readonly settings: AttentionSettings
@@ -32,14 +35,14 @@ export interface AttentionTemplate {
   readonly alibiSlopes: Float32Array | null
   readonly querySegments: MovingSlice | null
   readonly keySegments: MovingSlice | null
-  /** one a query head */
-  readonly heads: readonly {
-    readonly query: MovingSlice
-    readonly key: MovingSlice
-    readonly value: MovingSlice
-    readonly mask: MovingSlice | null
-    readonly bias: MovingSlice | null
-  }[]
+  /** H and Hkv */
+  readonly heads: number
+  readonly keyHeads: number
+  readonly query: SlicesOfHeads
+  readonly key: SlicesOfHeads
+  readonly value: SlicesOfHeads
+  readonly mask: SlicesOfHeads | null
+  readonly bias: SlicesOfHeads | null
 }
 
 /** What a stage does to any chunk of its rows: a task of it is this and three numbers. */
@@ -57,15 +60,15 @@ export function stageTask(stage: StageTemplate, chunk: Chunk): RowStageTask {
     registers,
     registerBytes,
     residentLimitBytes,
-    attention: attention === null ? null : { width: attention.width, tasks: attention.heads.map((_, head) => headTask(attention, head, chunk)) },
+    attention: attention === null ? null : { width: attention.width, tasks: Array.from({ length: attention.heads }, (_, head) => headTask(attention, head, chunk)) },
     steps: stage.steps.map((step) => placeStep(step, chunk)),
   }
 }
 
 function headTask(attention: AttentionTemplate, head: number, chunk: Chunk): AttentionTask {
-  const { settings, keys, width, keyLength, queryOffset, alibiSlopes, querySegments, keySegments, heads } = attention
-  const { query, key, value, mask, bias } = heads[head] as AttentionTemplate['heads'][number]
-  const batchHead = chunk.batch * heads.length + head
+  const { settings, keys, width, keyLength, queryOffset, alibiSlopes, querySegments, keySegments, heads, keyHeads, mask, bias } = attention
+  const batchHead = chunk.batch * heads + head
+  const keyHead = Math.floor((head * keyHeads) / heads)
   return {
     kind: 'attention',
     settings,
@@ -77,11 +80,11 @@ function headTask(attention: AttentionTemplate, head: number, chunk: Chunk): Att
     keyLength: ofBatch(keyLength, chunk.batch),
     queryOffset: ofBatch(queryOffset, chunk.batch),
     alibiSlope: alibiSlopes?.[batchHead % alibiSlopes.length] ?? 0,
-    query: placed(query, chunk),
-    key: placed(key, chunk),
-    value: placed(value, chunk),
-    ...(mask === null ? {} : { mask: placed(mask, chunk) }),
-    ...(bias === null ? {} : { bias: placed(bias, chunk) }),
+    query: ofHead(attention.query, head, chunk),
+    key: ofHead(attention.key, keyHead, chunk),
+    value: ofHead(attention.value, keyHead, chunk),
+    ...(mask === null ? {} : { mask: ofHead(mask, head, chunk) }),
+    ...(bias === null ? {} : { bias: ofHead(bias, head, chunk) }),
     ...(querySegments === null || keySegments === null ? {} : { querySegments: placed(querySegments, chunk), keySegments: placed(keySegments, chunk) }),
     output: { array: CONTEXT_ARRAY, offset: head * settings.valueSize, rowStride: width },
   }
@@ -98,12 +101,17 @@ function placeStep(step: RowStep<MovingSlice, MovingHeads>, chunk: Chunk): RowSt
     case 'store':
       return { ...step, to: step.to === 'returned' ? step.to : placed(step.to, chunk) }
     case 'store-heads':
-      return { ...step, to: step.to === 'returned' ? step.to : placed(step.to, chunk) }
+      return { ...step, to: step.to === 'returned' ? step.to : { ...placed(step.to, chunk), headStride: step.to.headStride } }
     default:
       return step
   }
 }
 
-function placed<S extends { readonly offset: number }>({ batchStride, startStride, ...slice }: S & Motion, { batch, rowStart }: Chunk): Omit<S & Motion, keyof Motion> {
-  return { ...slice, offset: slice.offset + batch * batchStride + rowStart * startStride }
+function ofHead(slices: SlicesOfHeads, head: number, chunk: Chunk): Slice {
+  if ('headStride' in slices) return placed(slices, chunk, head * slices.headStride)
+  return placed(slices[head] as MovingSlice, chunk)
+}
+
+function placed({ array, offset, rowStride, columnStride = 1, batchStride, startStride }: MovingSlice, { batch, rowStart }: Chunk, shift = 0): Slice {
+  return { array, offset: offset + shift + batch * batchStride + rowStart * startStride, rowStride, columnStride }
 }

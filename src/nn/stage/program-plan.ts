@@ -87,14 +87,16 @@ interface CandidateOptions extends PlanLayerOptions {
 /** From the fastest to the smallest: first fewer weights that stay, then fewer rows a chunk, then fewer lanes. */
 function* candidates(program: StageProgram, host: StageHost, options: CandidateOptions): Generator<Candidate> {
   const stages = program.parts.filter(isStage)
-  const all = weightBytes(stages)
-  const most = stages.reduce((largest, stage) => Math.max(largest, weightBytes([stage])), 0)
+  const all = { residentLimitBytes: weightBytes(stages), lastingLimitBytes: rawWeightBytes(stages) }
   for (let lanes = host.pool.lanes().length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
     const automatic = chunkRowsOf(stages, options.chunkSize, lanes, host.transport !== 'transfer')
     for (let chunkRows = automatic; ; chunkRows = Math.max(8, Math.floor(chunkRows / 2))) {
-      yield planOf(program, stages, host, options, lanes, chunkRows, { residentLimitBytes: all, lastingLimitBytes: rawWeightBytes(stages) })
-      const fewest = stages.reduce((largest, stage) => Math.max(largest, rawWeightBytes([stage])), 0)
-      if (most < all) yield planOf(program, stages, host, options, lanes, chunkRows, { residentLimitBytes: most, lastingLimitBytes: fewest })
+      yield planOf(program, stages, host, options, lanes, chunkRows, all)
+      const fewest = {
+        residentLimitBytes: stages.reduce((largest, stage) => Math.max(largest, weightBytes([stage])), 0),
+        lastingLimitBytes: stages.reduce((largest, stage) => Math.max(largest, rawWeightBytes([stage])), 0),
+      }
+      if (fewest.residentLimitBytes < all.residentLimitBytes) yield planOf(program, stages, host, options, lanes, chunkRows, fewest)
       if (options.chunkSize !== undefined || chunkRows <= 8) break
     }
   }

@@ -43,8 +43,18 @@ export interface SlotAssignment {
   readonly slotOf: ReadonlyMap<StageBuffer, number>
 }
 
-/** Gives each tensor a slot, from the part that writes it first to the part that reads it last. */
-export function assignSlots({ parts, output }: StageProgram): SlotAssignment {
+const assigned = new WeakMap<StageProgram, SlotAssignment>()
+
+/** Gives each tensor a slot, from the part that writes it first to the part that reads it last; the same ones each time. */
+export function assignSlots(program: StageProgram): SlotAssignment {
+  const known = assigned.get(program)
+  if (known !== undefined) return known
+  const assignment = makeAssignment(program)
+  assigned.set(program, assignment)
+  return assignment
+}
+
+function makeAssignment({ parts, output }: StageProgram): SlotAssignment {
   const lifetimes = lifetimesOf(parts, output)
   const slots: { elements: number; busyUntil: number }[] = []
   const slotOf = new Map<StageBuffer, number>()

@@ -69,16 +69,13 @@ export class StageAttention {
       alibiSlopes,
       querySegments: segments === null ? null : binder.numbers(segments.query, query.rows, true),
       keySegments: segments === null ? null : binder.numbers(segments.key, keys, false),
-      heads: Array.from({ length: query.heads }, (_, head) => {
-        const keyHead = Math.floor((head * key.heads) / query.heads)
-        return {
-          query: binder.headRows(query, head),
-          key: binder.allRows(key, keyHead, keys),
-          value: binder.allRows(value, keyHead, keys),
-          mask: mask === null ? null : binder.overScores(mask, head, keys),
-          bias: bias === null ? null : binder.overScores(bias, head, keys),
-        }
-      }),
+      heads: query.heads,
+      keyHeads: key.heads,
+      query: binder.headRows(query),
+      key: binder.allRows(key, keys),
+      value: binder.allRows(value, keys),
+      mask: mask === null ? null : binder.overScores(mask, query.heads, keys),
+      bias: bias === null ? null : binder.overScores(bias, query.heads, keys),
     }
   }
 }

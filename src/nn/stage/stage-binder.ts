@@ -1,7 +1,7 @@
 import type { Operands } from '../../attention/operands.ts'
 import type { ScoreStrides } from '../../attention/broadcast.ts'
 import type { ResidentWeight } from '../../protocol/stage.ts'
-import type { Chunk, Motion, MovingHeads, MovingSlice } from '../../protocol/stage-template.ts'
+import type { Chunk, Motion, MovingHeads, MovingSlice, SlicesOfHeads } from '../../protocol/stage-template.ts'
 import type { ArrayId, Slice, TaskArray } from '../../protocol/task.ts'
 import type { Parameter } from '../parameter.ts'
 import { dataOf, type HeadBuffer, type RowBuffer, type StageBuffer } from './buffers.ts'
@@ -53,17 +53,17 @@ export class StageBinder {
     return this.part({ array: dataOf(buffer), offset: buffer.offset(0, shift), ...motionOfRows(buffer), rows: this.#rows, rowStride: buffer.width, columns: buffer.width })
   }
 
-  /** The chunk's rows of one head. */
-  headRows(buffer: HeadBuffer, head: number): MovingSlice {
-    const { headSize } = buffer
-    return this.part({ array: dataOf(buffer), offset: buffer.offset(0, head, 0), ...motionOfHeads(buffer), rows: this.#rows, rowStride: headSize, columns: headSize })
+  /** The chunk's rows of each head. */
+  headRows(buffer: HeadBuffer): SlicesOfHeads {
+    const { heads, headSize, headStride } = buffer
+    return this.#ofHeads(heads, headStride, { array: dataOf(buffer), offset: 0, ...motionOfHeads(buffer), rows: this.#rows, rowStride: headSize, columns: headSize })
   }
 
-  /** Rows [0, rows) of one head: all its keys. */
-  allRows(buffer: HeadBuffer, head: number, rows: number): MovingSlice {
-    const { headSize } = buffer
-    const still = { batchStride: motionOfHeads(buffer).batchStride, startStride: 0 }
-    return this.part({ array: dataOf(buffer), offset: buffer.offset(0, head, 0), ...still, rows, rowStride: headSize, columns: headSize }, `${buffer.purpose}:${this.chunk?.batch}:${head}`)
+  /** Rows [0, rows) of each head: all its keys. */
+  allRows(buffer: HeadBuffer, rows: number): SlicesOfHeads {
+    const { heads, headSize, headStride, purpose } = buffer
+    const part = { array: dataOf(buffer), offset: 0, batchStride: motionOfHeads(buffer).batchStride, startStride: 0, rows, rowStride: headSize, columns: headSize }
+    return this.#ofHeads(heads, headStride, part, (head) => `${purpose}:${this.chunk?.batch}:${head}`)
   }
 
   /** The chunk's rows of one number each, or all rows of the batch: segment numbers. */
@@ -72,19 +72,30 @@ export class StageBinder {
     return this.part({ array, ...motion, rows: ofChunk ? this.#rows : perBatch, rowStride: 1, columns: 1 }, ofChunk ? undefined : `segments:${this.chunk?.batch}`)
   }
 
-  /** Rows of the scores' shape, such as a mask's. */
-  overScores({ data, strides }: { readonly data: TaskArray; readonly strides: ScoreStrides }, head: number, keys: number): MovingSlice {
-    const motion = { offset: head * strides.head, batchStride: strides.batch, startStride: strides.row }
-    return this.part({ array: data, ...motion, rows: this.#rows, rowStride: strides.row, columns: keys, columnStride: strides.column })
+  /** Rows of the scores' shape, such as a mask's, for each head. */
+  overScores({ data, strides }: { readonly data: TaskArray; readonly strides: ScoreStrides }, heads: number, keys: number): SlicesOfHeads {
+    const motion = { offset: 0, batchStride: strides.batch, startStride: strides.row }
+    return this.#ofHeads(heads, strides.head, { array: data, ...motion, rows: this.#rows, rowStride: strides.row, columns: keys, columnStride: strides.column })
+  }
+
+  /** One slice that serves all heads, or, of copies, one each. */
+  #ofHeads(heads: number, headStride: number, part: MovingPart, keyOf?: (head: number) => string): SlicesOfHeads {
+    if (this.chunk === null) return { ...this.part(part), headStride }
+    return Array.from({ length: heads }, (_, head) => this.part({ ...part, offset: part.offset + head * headStride }, keyOf?.(head)))
   }
 
   /** @param key names a part that several chunks use */
-  part({ batchStride, startStride, offset, ...part }: MovingPart, key?: string): MovingSlice {
-    const { chunk } = this
-    const start = chunk === null ? offset : offset + chunk.batch * batchStride + chunk.rowStart * startStride
-    const slice = this.operands.slice({ columnStride: 1, ...part, offset: start }, key)
+  part(part: MovingPart, key?: string): MovingSlice {
+    const { array, rowStride, columnStride = 1, batchStride, startStride } = part
+    if (this.chunk === null) {
+      const id = this.operands.whole(array)
+      this.needs.add(id)
+      return { array: id, offset: part.offset, rowStride, columnStride, batchStride, startStride }
+    }
+    const offset = part.offset + this.chunk.batch * batchStride + this.chunk.rowStart * startStride
+    const slice = this.operands.slice({ array, offset, rows: part.rows, rowStride, columns: part.columns, columnStride }, key)
     this.needs.add(slice.array)
-    return chunk === null ? { ...slice, batchStride, startStride } : { ...slice, ...STILL }
+    return { ...slice, batchStride: 0, startStride: 0 }
   }
 
   weight({ parameter, rowStart, outSize, inSize }: WeightPart): ResidentWeight {
@@ -122,13 +133,11 @@ export class StageBinder {
   /** null where one chunk's rows go back with its result. */
   #writable(buffer: StageBuffer): ArrayId | null {
     if (this.chunk !== null) return null
-    const id = this.operands.destination(dataOf(buffer))
+    const id = this.operands.whole(dataOf(buffer))
     this.needs.add(id)
     return id
   }
 }
-
-const STILL: Motion = { batchStride: 0, startStride: 0 }
 
 /** One batch serves all where there is only one, as in a table by position. */
 function motionOfRows({ batch, rows, width }: RowBuffer): Motion {
