@@ -75,7 +75,12 @@ export class LaneHost implements LaneApi {
     const { jobId } = request
     await this.#inLine(async () => this.#takeArrays(request))
     const run = new PassRun(pass, {
-      run: (task) => this.#inLine(() => this.#runRows(task, jobId)),
+      run: (next) =>
+        this.#inLine(async () => {
+          this.#checkCancelled(jobId)
+          const task = next()
+          return task === null ? null : this.#runRows(task, jobId)
+        }),
       takeTurn: async () => {
         await takeTurn()
         this.#checkCancelled(jobId)

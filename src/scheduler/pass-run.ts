@@ -8,7 +8,8 @@ const LONGEST_WAIT_MS = 2
 
 /** What a pass asks of the lane that it runs on. Both reject when the pass was cancelled. */
 export interface PassHost {
-  run(task: RowStageTask): Promise<RowStageResult>
+  /** When the lane has time for it, asks which task is next, and runs it; null when there is none. */
+  run(next: () => RowStageTask | null): Promise<RowStageResult | null>
   takeTurn(): Promise<void>
 }
 
@@ -34,15 +35,23 @@ export class PassRun {
     return { tasks: this.#mine.size, elapsedMs: this.#elapsedMs }
   }
 
-  /** Claims chunks of a stage and runs them until none is free. */
+  /** Claims chunks of a stage and runs them until none is free: each when the lane turns to it, so that none waits claimed. */
   async #work(stage: PassStage, first: number, count: number): Promise<void> {
-    for (let next = 0; next < count; next++) {
-      const place = stage.lastFirst ? count - 1 - next : next
-      if (!this.#claim(first + place)) continue
-      const { elapsedMs } = await this.host.run(stageTask(stage.stage, chunkAt(stage, place)))
-      this.#elapsedMs += elapsedMs
-      Atomics.store(this.pass.claims, first + place, CHUNK_DONE)
-      Atomics.notify(this.pass.claims, first + place)
+    const { claims } = this.pass
+    for (let tried = 0; tried < count; ) {
+      let place = 0
+      const result = await this.host.run(() => {
+        while (tried < count) {
+          place = stage.lastFirst ? count - 1 - tried : tried
+          tried++
+          if (this.#claim(first + place)) return stageTask(stage.stage, chunkAt(stage, place))
+        }
+        return null
+      })
+      if (result === null) return
+      this.#elapsedMs += result.elapsedMs
+      Atomics.store(claims, first + place, CHUNK_DONE)
+      Atomics.notify(claims, first + place)
     }
   }
 

@@ -74,9 +74,10 @@ export class WorkerLane implements Lane {
     await this.#worker.terminate()
   }
 
+  /** The pool hears of the loss before its calls fail: it must not send their tasks here again. */
   #lose(reason: Error): void {
-    this.#death.happen(new LaneLost(reason))
     this.#markLost(reason)
+    this.#death.happen(new LaneLost(reason))
   }
 
   /** One-way: whether the lane lives to hear it does not matter. */

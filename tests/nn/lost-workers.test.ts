@@ -1,3 +1,4 @@
+import type { Worker } from 'node:worker_threads'
 import { createRuntime } from 'heddle'
 import { TransformerEncoder } from 'heddle/nn'
 import { expect, test } from 'vitest'
@@ -34,4 +35,41 @@ test(`a worker killed in the middle of an encoder: the right bits or WorkerLostE
     await runtime.close()
   }
   expect(retried).toBeGreaterThan(0)
+})
+
+test('a worker killed in the middle that cannot be replaced: the other lane does its part', async () => {
+  const { expected, elapsedMs } = await withRuntime({ workers: 1 }, async (runtime) => {
+    const { output, report } = await layer.forward(x, { runtime, ...options })
+    return { expected: fingerprint(output.data), elapsedMs: report.elapsedMs }
+  })
+  const crew = new WorkerCrew()
+  const workerFactory = (): Worker => {
+    if (crew.workers.length === 2) throw new Error('no more workers')
+    return crew.workerFactory()
+  }
+  await withRuntime({ workers: 2, workerFactory }, async (runtime) => {
+    const pending = layer.forward(x, { runtime, ...options })
+    await new Promise((resolve) => setTimeout(resolve, elapsedMs / 5))
+    await crew.workers[1]?.terminate()
+    const { output, report } = await pending
+    expect(fingerprint(output.data)).toBe(expected)
+    expect(report).toMatchObject({ retries: 1, fallbacks: [{ what: 'no lane 1 (wasm)' }] })
+  })
+})
+
+test('passes at once on one pool, one of them aborted: each has the bits that it has alone, and attention comes in between', async () => {
+  await withRuntime({ workers: 2 }, async (runtime) => {
+    const expected = fingerprint((await layer.forward(x, { runtime, ...options })).output.data)
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const passes = [1, 2].map(async () => fingerprint((await layer.forward(x, { runtime, ...options })).output.data))
+    const aborted = layer.forward(x, { runtime, ...options, signal: controller.signal }).catch((error: unknown) => error)
+    const order: string[] = []
+    const attended = runtime.attention({ query: x, key: x, value: x }, { window: { before: 8, after: 8 } }).then(() => order.push('attention'))
+    setTimeout(() => controller.abort(reason), 20)
+    expect(await aborted).toBe(reason)
+    expect(await Promise.all(passes.map((pass) => pass.finally(() => order.push('pass'))))).toEqual([expected, expected])
+    await attended
+    expect(order[0]).toBe('attention')
+  })
 })

@@ -1,6 +1,8 @@
 import { beforeEach, expect, test, vi } from 'vitest'
 import type { TaskContext } from '../../src/backends/backend.ts'
 import type { Task, TaskRequest } from '../../src/protocol/messages.ts'
+import { CHUNK_DONE, CHUNK_FREE, type StagePass } from '../../src/protocol/stage-pass.ts'
+import type { RowStageTask } from '../../src/protocol/stage.ts'
 import { LaneHost } from '../../src/scheduler/lane-host.ts'
 
 /** Tells what each task saw under the array that it names, when `gate` lets it go on. */
@@ -19,7 +21,20 @@ const fakeBackend = {
     seen.push(context.array(task.reads)[0])
     return { elapsedMs: 0, tiles: 0, skippedTiles: 0 }
   },
+  rows: async (task: RowStageTask) => {
+    await gate
+    seen.push(-task.rowStart)
+    return { stored: [], elapsedMs: 0 }
+  },
   dispose: () => undefined,
+}
+
+/** A pass of one-row chunks, and the request that brings it. */
+function passRequest(jobId: number, rows: number): TaskRequest & { readonly claims: Int32Array } {
+  const claims = new Int32Array(new SharedArrayBuffer(rows * 4))
+  const stage = { registers: [], registerBytes: 0, residentLimitBytes: 0, attention: null, steps: [] }
+  const pass: StagePass = { kind: 'pass', stages: [{ stage, batch: 1, rows, chunkRows: 1, lastFirst: false }], claims, share: 1 }
+  return { jobId, attach: [], release: [], tasks: [pass], claims }
 }
 
 function request(jobId: number, reads: number, attach: Readonly<Record<number, number>>, release: readonly number[] = []): TaskRequest {
@@ -53,4 +68,43 @@ test('a request that was cancelled still brings its arrays and lets go of others
   await host.run(request(3, 2, {}))
   expect(seen).toEqual([10, 20])
   await expect(host.run(request(4, 1, {}))).rejects.toMatchObject({ code: 'ProtocolError' })
+})
+
+test('the tasks of other calls come in between the chunks of a pass', async () => {
+  const pass = host.run(passRequest(1, 4))
+  const other = host.run(request(2, 1, { 1: 10 }))
+  expect((await pass).results).toEqual([{ tasks: 4, elapsedMs: 0 }])
+  await other
+  expect(seen.indexOf(10)).toBeLessThan(3)
+  expect(seen.filter((value) => value !== 10)).toEqual([-0, -1, -2, -3])
+})
+
+test('a chunk that waits behind the task of another call is free for other lanes', async () => {
+  let open = (): void => undefined
+  gate = new Promise((resolve) => (open = resolve))
+  const other = host.run(request(2, 1, { 1: 10 }))
+  const waiting = passRequest(1, 2)
+  const pass = host.run(waiting)
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  expect([...waiting.claims]).toEqual([CHUNK_FREE, CHUNK_FREE])
+  open()
+  await Promise.all([other, pass])
+  expect([...waiting.claims]).toEqual([CHUNK_DONE, CHUNK_DONE])
+})
+
+test('a pass that waits for another lane ends when it is cancelled, and the lane works on', async () => {
+  const waiting = passRequest(1, 2)
+  waiting.claims[0] = 2
+  const pass = host.run(waiting)
+  host.cancel(1)
+  await expect(pass).rejects.toMatchObject({ name: 'TaskCancelled' })
+  await host.run(request(2, 1, { 1: 10 }))
+  expect(seen.at(-1)).toBe(10)
+})
+
+test('the answer of a task leaves before the next one begins', async () => {
+  const order: string[] = []
+  const first = host.run(request(1, 1, { 1: 10 })).then(() => Promise.resolve()).then(() => order.push(`answer after ${seen.length}`))
+  await Promise.all([first, host.run(request(2, 1, {}))])
+  expect(order).toEqual(['answer after 1'])
 })
