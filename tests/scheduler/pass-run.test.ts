@@ -44,7 +44,10 @@ describe('PassRun', () => {
   it('divides the chunks of each stage, each done once, none before the stage in front is done', async () => {
     const pass = passOf([stage(1, 7), stage(2, 3), stage(3, 5)])
     const done: Done[] = []
-    const results = await Promise.all([1, 2, 3].map((share) => runShare(pass, share, done)))
+    const slowFirst = async ({ rowStart }: RowStageTask): Promise<void> => {
+      for (let turns = 0; turns < (rowStart === 0 ? 12 : 1); turns++) await turn()
+    }
+    const results = await Promise.all([1, 2, 3].map((share) => runShare(pass, share, done, slowFirst)))
     expect(done.map((chunk) => chunk.stage)).toEqual([1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3])
     expect(new Set(done.map((chunk) => `${chunk.stage}:${chunk.row}`)).size).toBe(15)
     expect(results.reduce((sum, { tasks }) => sum + tasks, 0)).toBe(15)
