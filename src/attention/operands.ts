@@ -29,7 +29,7 @@ export class Operands {
   readonly #arrays = new Map<ArrayId, TaskArray>()
   readonly #parts = new Map<ArrayId, Part>()
   readonly #resident = new Set<ArrayId>()
-  readonly #lasting = new Set<ArrayId>()
+  readonly #lasting = new Map<ArrayId, number>()
   readonly #cached = new Map<string, Slice>()
 
   constructor(
@@ -57,20 +57,25 @@ export class Operands {
     return slice
   }
 
-  /** The whole of an array that lanes may keep after the call: its id is the same in every call, until the version changes. */
+  /**
+   * The whole of an array that lanes may keep after the call: its id is the same in every call. Of copies it is another one
+   * when the version changes.
+   */
   lasting(array: TaskArray, version: number): ArrayId {
-    if (this.transport !== 'transfer') return this.whole(array)
+    const copied = this.transport === 'transfer'
+    if (!copied && !isShared(array)) return this.whole(array)
     const known = lastingIds.get(array)
-    const id = known?.version === version ? known.id : nextArrayId++
-    lastingIds.set(array, { id, version })
-    this.#parts.set(id, { array, offset: 0, rows: 1, rowStride: array.length, columns: array.length, columnStride: 1 })
-    this.#lasting.add(id)
+    const id = known !== undefined && (!copied || known.version === version) ? known.id : nextArrayId++
+    if (id !== known?.id) lastingIds.set(array, { id, version })
+    if (copied) this.#parts.set(id, { array, offset: 0, rows: 1, rowStride: array.length, columns: array.length, columnStride: 1 })
+    else this.#arrays.set(id, array)
+    this.#lasting.set(id, array.byteLength)
     return id
   }
 
-  /** Bytes of a lasting array, where lanes get copies; else 0. */
+  /** Bytes of a lasting array; 0 of any other. */
   lastingBytes(id: ArrayId): number {
-    return this.#lasting.has(id) ? (this.#parts.get(id)?.array.byteLength ?? 0) : 0
+    return this.#lasting.get(id) ?? 0
   }
 
   /** What to attach to a lane under `id`. */

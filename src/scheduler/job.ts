@@ -32,7 +32,7 @@ export interface Job {
   lastingBytes?(id: ArrayId): number
   /** Lasting arrays go, the least recently used first, where a lane would come to hold more than it did and more than that. */
   readonly lastingLimitBytes?: number
-  /** The lasting arrays of a lane grew, or shrank. */
+  /** What a lane holds as lasting copies grew, or shrank. */
   laneKept?(bytes: number): void
   /** What a lane holds for itself grew, or shrank. */
   laneGrew?(bytes: number): void

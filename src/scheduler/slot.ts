@@ -4,6 +4,12 @@ import type { JobTask } from './job.ts'
 import type { JobState } from './job-state.ts'
 import type { Lane } from './lane.ts'
 
+/** An array that its lane keeps from job to job: a copy, or shared memory that it goes on seeing. */
+interface LastingArray {
+  readonly bytes: number
+  readonly copied: boolean
+}
+
 /** A place in the pool, which outlives the lanes that come and go in it. */
 export class Slot {
   lane: Lane | null = null
@@ -18,8 +24,8 @@ export class Slot {
   readonly inFlight = new Map<JobTask, JobState>()
   /** which arrays its lane holds, and of which job */
   readonly #held = new Map<ArrayId, JobState>()
-  /** arrays that outlive their job, the least recently used first, and their bytes */
-  readonly #lasting = new Map<ArrayId, number>()
+  /** arrays that outlive their job, the least recently used first */
+  readonly #lasting = new Map<ArrayId, LastingArray>()
   readonly #groups = new Map<JobState, number>()
   /** arrays that its lane holds still, until the next message tells it */
   #unwanted: ArrayId[] = []
@@ -34,9 +40,9 @@ export class Slot {
     private readonly onLasting: (change: number) => void,
   ) {}
 
-  /** bytes of the arrays that stay with its lane from job to job */
+  /** bytes of the copies that stay with its lane from job to job */
   get lastingBytes(): number {
-    return [...this.#lasting.values()].reduce((sum, bytes) => sum + bytes, 0)
+    return sumOfLasting([...this.#lasting.values()].filter(({ copied }) => copied))
   }
 
   /** bytes that the lane holds for itself */
@@ -104,7 +110,7 @@ export class Slot {
     const attach: AttachedArray[] = missing.map((id) => ({ id, array: job.provide(id) }))
     missing.forEach((id, index) => {
       const bytes = lasting[index] ?? 0
-      if (bytes > 0) this.#setLasting(id, bytes)
+      if (bytes > 0) this.#keep(id, { bytes, copied: !job.sharedMemory })
       else this.#held.set(id, state)
     })
     this.#groups.set(state, jobTask.group)
@@ -119,21 +125,28 @@ export class Slot {
       this.#lasting.delete(id)
       this.#lasting.set(id, known)
     }
-    const limitBytes = Math.max(job.lastingLimitBytes ?? 0, this.lastingBytes)
+    let heldBytes = sumOfLasting(this.#lasting.values())
+    const limitBytes = Math.max(job.lastingLimitBytes ?? 0, heldBytes)
     const dropped: ArrayId[] = []
-    for (const id of [...this.#lasting.keys()].filter((known) => !needs.includes(known))) {
-      if (bytes === 0 || this.lastingBytes + bytes <= limitBytes) break
-      this.#setLasting(id, 0)
+    for (const [id, array] of bytes === 0 ? [] : this.#lasting) {
+      if (heldBytes + bytes <= limitBytes) break
+      if (needs.includes(id)) continue
+      heldBytes -= array.bytes
+      this.#drop(id)
       dropped.push(id)
     }
     return dropped
   }
 
-  #setLasting(id: ArrayId, bytes: number): void {
-    const change = bytes - (this.#lasting.get(id) ?? 0)
-    if (bytes > 0) this.#lasting.set(id, bytes)
-    else this.#lasting.delete(id)
-    this.onLasting(change)
+  #keep(id: ArrayId, array: LastingArray): void {
+    this.#lasting.set(id, array)
+    if (array.copied) this.onLasting(array.bytes)
+  }
+
+  #drop(id: ArrayId): void {
+    const array = this.#lasting.get(id)
+    this.#lasting.delete(id)
+    if (array?.copied === true) this.onLasting(-array.bytes)
   }
 
   run(request: TaskRequest): Promise<TaskResponse> {
@@ -168,7 +181,7 @@ export class Slot {
     this.hello = null
     this.residentBytes = 0
     for (const id of [...this.#held.keys()]) this.#forget(id)
-    for (const id of [...this.#lasting.keys()]) this.#setLasting(id, 0)
+    for (const id of [...this.#lasting.keys()]) this.#drop(id)
     this.#groups.clear()
     this.#unwanted = []
   }
@@ -194,4 +207,10 @@ export class Slot {
     this.#held.get(id)?.job.returned?.(id)
     this.#held.delete(id)
   }
+}
+
+function sumOfLasting(arrays: Iterable<LastingArray>): number {
+  let bytes = 0
+  for (const array of arrays) bytes += array.bytes
+  return bytes
 }

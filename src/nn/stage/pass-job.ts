@@ -13,6 +13,7 @@ export interface PassJobOptions extends LaneLimits {
   readonly transport: Exclude<Transport, 'transfer'>
   readonly chunkRows: number
   readonly lanes: number
+  readonly lastingLimitBytes: number
   readonly signal: AbortSignal | undefined
 }
 
@@ -24,6 +25,7 @@ export class PassJob implements Job {
   readonly depth = 1
   readonly maxLanes: number
   readonly signal: AbortSignal | undefined
+  readonly lastingLimitBytes: number
   readonly #operands: Operands
   readonly #claims: Int32Array
 
@@ -35,6 +37,7 @@ export class PassJob implements Job {
   ) {
     this.maxLanes = options.lanes
     this.signal = options.signal
+    this.lastingLimitBytes = options.lastingLimitBytes
     this.#operands = new Operands(options.transport, copies)
     const binder = new StageBinder(null, this.#operands)
     const cut = stages.map((stage) => this.#cut(stage, binder))
@@ -48,6 +51,10 @@ export class PassJob implements Job {
 
   provide(id: ArrayId): AttachedArray['array'] {
     return this.#operands.provide(id)
+  }
+
+  lastingBytes(id: ArrayId): number {
+    return this.#operands.lastingBytes(id)
   }
 
   laneGrew(bytes: number): void {
