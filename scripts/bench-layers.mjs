@@ -1,6 +1,7 @@
 // A post-norm block (E 512, 8 heads, feed-forward 2048) beside the same block on onnxruntime-web and tfjs-wasm: one thread
 // against one, and in Chromium two against two (in Node the peers have one). Each contender runs in a process or a browser of
-// its own, in turns. Prints a line for each; writes build/bench-layers.json.
+// its own, in turns. Prints a line for each; writes build/bench-layers.json. Beyond the kernels is what a pass takes while its
+// busiest lane does nothing: of a block whose plain input and output are copied, and, a block, of six with a shared input.
 //
 //   npm run bench:layers -- [--tokens 512,2048] [--turns 3] [--rounds 7] [--only node|chromium] [--tfjs] [--quick]
 //
@@ -61,13 +62,14 @@ async function measureAll(threads, run) {
   const rows = []
   for (const tokens of sizes) {
     const contenders = [...threads.heddle.map((count) => ['heddle', count]), ...peers.flatMap((peer) => threads.peer.map((count) => [peer, count]))]
-    const atSize = contenders.map(([contender, count]) => ({ contender, threads: count, tokens, times: [], overheads: [] }))
+    const atSize = contenders.map(([contender, count]) => ({ contender, threads: count, tokens, times: [], overheads: [], stackOverheads: [] }))
     for (let turn = 0; turn < turns; turn++) {
       for (const row of turn % 2 === 0 ? atSize : [...atSize].reverse()) {
-        const { flops, times, overheads } = await run({ contender: row.contender, threads: row.threads, tokens, rounds })
+        const { flops, times, overheads, stackOverheads } = await run({ contender: row.contender, threads: row.threads, tokens, rounds })
         row.flops = flops
         row.times.push(...times)
         row.overheads.push(...overheads)
+        row.stackOverheads.push(...stackOverheads)
       }
     }
     for (const row of atSize) row.spread = spreadOf(row.times)
@@ -78,10 +80,11 @@ async function measureAll(threads, run) {
 }
 
 /** A contender's time, and for Heddle how it stands against peers with as many threads, or with all that they have. */
-function lineOf({ contender, threads, tokens, flops, spread, overheads }, rows) {
+function lineOf({ contender, threads, tokens, flops, spread, overheads, stackOverheads }, rows) {
   const rivals = rows.filter((row) => row.contender !== 'heddle' && row.threads === Math.min(threads, Math.max(...rows.filter(({ contender: name }) => name === row.contender).map((other) => other.threads))))
   const ratios = contender === 'heddle' ? rivals.map((row) => `${(row.spread.medianMs / spread.medianMs).toFixed(2)} × ${row.contender} (${row.threads})`) : []
   const overhead = overheads.length === 0 ? [] : [`${spreadOf(overheads).medianMs.toFixed(2)} ms beyond the kernels`]
+  if (stackOverheads.length > 0) overhead.push(`${spreadOf(stackOverheads).medianMs.toFixed(2)} ms a block in a stack`)
   const time = `${spread.medianMs.toFixed(1).padStart(8)} ms (${spread.lowMs.toFixed(1)} – ${spread.highMs.toFixed(1)})`
   return `  n ${String(tokens).padEnd(5)} ${`${contender}, ${threads} thread${threads === 1 ? '' : 's'}`.padEnd(27)} ${time}  ${(flops / spread.medianMs / 1e6).toFixed(1)} GFLOP/s  ${[...overhead, ...ratios].join(', ')}`.trimEnd()
 }

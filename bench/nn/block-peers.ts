@@ -6,8 +6,10 @@ import { onnxModel, type OnnxNode } from './onnx-graph.ts'
 /** One way to run the same post-norm block. */
 export interface BlockContender {
   readonly run: () => Promise<Float32Array>
-  /** milliseconds that a lane worked in the last run, on average */
+  /** milliseconds that the busiest lane worked in the last run */
   readonly busyMs?: () => number
+  /** of so many passes through a stack of blocks: milliseconds a block in which the busiest lane did not work */
+  readonly stackOverheads?: (rounds: number) => Promise<number[]>
   readonly close: () => Promise<void>
 }
 
