@@ -8,7 +8,7 @@ import { fingerprint, normalTensor } from '../support/tensors.ts'
 
 type Posted = { readonly argumentList?: readonly { readonly value?: { readonly attach?: readonly { readonly array: { readonly length: number } }[] } }[] }
 
-/** A runtime without shared memory, and the lengths of all arrays that were sent to its lanes since the last look. */
+/** A runtime, without shared memory unless the options say otherwise, and the lengths of all arrays that were sent to its lanes since the last look. */
 async function watchedRuntime(workers: number, options = {}): Promise<{ runtime: Runtime; sent: () => number[] }> {
   const crew = new WorkerCrew()
   let lengths: number[] = []
@@ -65,6 +65,31 @@ test('without shared memory a second forward sends no weights; one that changed 
     expect(weights(sent())).toHaveLength(matricesOf(model).length)
     expect(fingerprint(fourth.output.data)).toBe(fingerprint(third.output.data))
     for (const { report } of [first, second, third, fourth]) expectAsPlanned(report)
+  } finally {
+    await runtime.close()
+  }
+})
+
+test('over shared memory a message names a weight once, whatever its version, until another model takes the room', async () => {
+  const { runtime, sent } = await watchedRuntime(1, { sharedMemory: 'auto' })
+  try {
+    const [model, other, small] = [make(2), make(2), make(1)]
+    const weights = async (of: TransformerEncoder) => {
+      await of.forward(x, { runtime, chunkSize: 16 })
+      return sent().filter((length) => matricesOf(of).includes(length)).length
+    }
+    const count = matricesOf(model).length
+    expect(await weights(model)).toBe(count)
+    expect(await weights(model)).toBe(0)
+    for (const parameter of model.parameters()) parameter.touch()
+    expect(await weights(model)).toBe(0)
+    expect(await weights(other)).toBe(count)
+    expect(await weights(model)).toBe(count)
+    expect(await weights(small)).toBe(count / 2)
+    expect(await weights(small)).toBe(0)
+    expect(runtime.plan({ query: x, key: x, value: x }, { chunkSize: 16 }).bytes['lane copies']).toBeUndefined()
+    await runtime.trim()
+    expect(await weights(model)).toBe(count)
   } finally {
     await runtime.close()
   }

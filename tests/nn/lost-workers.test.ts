@@ -56,20 +56,3 @@ test('a worker killed in the middle that cannot be replaced: the other lane does
     expect(report).toMatchObject({ retries: 1, fallbacks: [{ what: 'no lane 1 (wasm)' }] })
   })
 })
-
-test('passes at once on one pool, one of them aborted: each has the bits that it has alone, and attention comes in between', async () => {
-  await withRuntime({ workers: 2 }, async (runtime) => {
-    const expected = fingerprint((await layer.forward(x, { runtime, ...options })).output.data)
-    const controller = new AbortController()
-    const reason = new Error('enough')
-    const passes = [1, 2].map(async () => fingerprint((await layer.forward(x, { runtime, ...options })).output.data))
-    const aborted = layer.forward(x, { runtime, ...options, signal: controller.signal }).catch((error: unknown) => error)
-    const order: string[] = []
-    const attended = runtime.attention({ query: x, key: x, value: x }, { window: { before: 8, after: 8 } }).then(() => order.push('attention'))
-    setTimeout(() => controller.abort(reason), 20)
-    expect(await aborted).toBe(reason)
-    expect(await Promise.all(passes.map((pass) => pass.finally(() => order.push('pass'))))).toEqual([expected, expected])
-    await attended
-    expect(order[0]).toBe('attention')
-  })
-})

@@ -43,7 +43,9 @@ export class PassJob implements Job {
     const cut = stages.map((stage) => this.#cut(stage, binder))
     this.#claims = ledger.array('claims', Int32Array, claimCount(stages, options.chunkRows), options.transport === 'shared')
     const needs = [...binder.needs]
-    this.tasks = Array.from({ length: options.lanes }, (_, index): JobTask => {
+    // More lanes than chunks would be woken for nothing.
+    const shares = Math.min(options.lanes, Math.max(...cut.map(chunkCount)))
+    this.tasks = Array.from({ length: shares }, (_, index): JobTask => {
       const pass: StagePass = { kind: 'pass', stages: cut, claims: this.#claims, share: index + 1 }
       return { tasks: [pass], needs, group: 0, cost: 0 }
     })
