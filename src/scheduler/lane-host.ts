@@ -57,7 +57,7 @@ export class LaneHost implements LaneApi {
   }
 
   /** @param after before the next in line: a turn of the event loop lets the answer leave before that one holds this thread */
-  #inLine<T>(work: () => Promise<T>, after?: () => Promise<void>): Promise<T> {
+  #inLine<T>(work: () => T | Promise<T>, after?: () => Promise<void>): Promise<T> {
     const queue = this.#requests++ % this.#tails.length
     const run = (this.#tails[queue] ?? Promise.resolve()).then(work)
     this.#tails[queue] = run.then(after, after).catch(() => undefined)
@@ -73,7 +73,7 @@ export class LaneHost implements LaneApi {
 
   async #runPass(request: TaskRequest, pass: StagePass): Promise<TaskResponse> {
     const { jobId } = request
-    await this.#inLine(async () => this.#takeArrays(request))
+    await this.#inLine(() => this.#takeArrays(request))
     const run = new PassRun(pass, {
       run: (next) =>
         this.#inLine(async () => {
