@@ -20,7 +20,7 @@ export interface Job {
   /** lanes that may take part at once; the plan may grant fewer than the pool has */
   readonly maxLanes: number
   /** Whether each task is one lane's share of a pass: a lane gets one, beside the tasks of other calls. */
-  readonly shared?: boolean
+  readonly isPass?: boolean
   /** messages of tasks at one lane at once: a second one waits there, so that the lane need not idle while a result travels */
   readonly depth: number
   readonly signal: AbortSignal | undefined

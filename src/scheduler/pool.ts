@@ -146,8 +146,8 @@ export class Pool {
     if (state.waiting === 0) return false
     const lanesOfJob = this.#slots.filter((other) => other.runs(state))
     if (lanesOfJob.length >= state.job.maxLanes && !lanesOfJob.includes(slot)) return false
-    if (state.job.shared === true) return !slot.runs(state)
-    const inFlight = [...slot.inFlight.values()].filter(({ job }) => job.shared !== true).length
+    if (state.job.isPass === true) return !slot.runs(state)
+    const inFlight = [...slot.inFlight.values()].filter(({ job }) => job.isPass !== true).length
     if (inFlight === 0) return true
     // Near the end a task that waits behind another would be one that an idle lane could have.
     return inFlight < state.job.depth && state.waiting >= this.#slots.length
@@ -181,7 +181,7 @@ export class Pool {
         state.job.completed(task, results)
         const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
         const tasks = results.reduce((sum, result) => sum + ('tasks' in result ? result.tasks : 0), 0)
-        state.complete(task, slot.index, { tasks: state.job.shared === true ? tasks : 1, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
+        state.complete(task, slot.index, { tasks: state.job.isPass === true ? tasks : 1, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
       } catch (error) {
         this.#abandon(state, error)
       }

@@ -9,7 +9,7 @@ describe('Pool, with passes', () => {
     const { pool, lanes } = makePool(2)
     await pool.open()
     const other = pool.run(makeJob([1, 1]))
-    const pass = pool.run(makeJob([1, 1], { shared: true }))
+    const pass = pool.run(makeJob([1, 1], { isPass: true }))
     await settle()
     expect(lanes.map((lane) => lane.running)).toEqual([2, 2])
     const third = pool.run(makeJob([1, 1]))
@@ -32,7 +32,7 @@ describe('Pool, with passes', () => {
     const { pool, lanes } = makePool(2, () => new FakeLane(lanes.length >= 2 ? new BackendUnavailableError('no more workers') : undefined))
     await pool.open()
     const lost: JobTask[] = []
-    const job = makeJob([1, 1], { shared: true, undone: (task) => void lost.push(task) })
+    const job = makeJob([1, 1], { isPass: true, undone: (task) => void lost.push(task) })
     const run = pool.run(job)
     await settle()
     lanes[1]?.die()

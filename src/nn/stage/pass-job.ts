@@ -21,7 +21,7 @@ export interface PassJobOptions extends LaneLimits {
 export class PassJob implements Job {
   readonly tasks: readonly JobTask[]
   readonly sharedMemory = true
-  readonly shared = true
+  readonly isPass = true
   readonly depth = 1
   readonly maxLanes: number
   readonly signal: AbortSignal | undefined

@@ -76,9 +76,9 @@ class PartsRun {
   readonly lanes: LaneShare[] = []
   readonly fallbacks: Fallback[] = []
   retries = 0
-  readonly asPass: boolean
   /** whether all is done, and no lane that was given up may still write */
   clean = false
+  readonly #asPass: boolean
 
   constructor(
     private readonly runtime: LayerRuntime,
@@ -89,7 +89,7 @@ class PartsRun {
     private readonly ledger: Ledger,
     private readonly options: RunOptions,
   ) {
-    this.asPass = runsAsPass(host)
+    this.#asPass = runsAsPass(host)
   }
 
   async all(parts: readonly ProgramPart[]): Promise<void> {
@@ -110,7 +110,7 @@ class PartsRun {
 
   /** Parts that the lanes do in one go: stages in a row, unless someone looks at their tensors, or the scheduler must place their chunks. */
   #linksOf(parts: readonly ProgramPart[]): ProgramPart[][] {
-    const alone = this.options.onPart !== undefined || !this.asPass
+    const alone = this.options.onPart !== undefined || !this.#asPass
     const links: ProgramPart[][] = []
     for (const part of parts) {
       const last = links.at(-1)
@@ -128,7 +128,7 @@ class PartsRun {
     for (const stage of stages) this.memory.prepare(stage)
     const { host, plan, ledger, copies } = this
     const options = { ...plan, signal: this.options.signal }
-    if (this.asPass && host.transport !== 'transfer') return new PassJob(stages, { ...options, transport: host.transport }, ledger, copies)
+    if (this.#asPass && host.transport !== 'transfer') return new PassJob(stages, { ...options, transport: host.transport }, ledger, copies)
     return new StageJob(first, { ...options, transport: host.transport }, ledger, copies)
   }
 
