@@ -37,7 +37,7 @@ export class LaneHost implements LaneApi {
   run(request: TaskRequest): Promise<TaskResponse> {
     this.#countQueued(request.jobId, 1)
     const [task] = request.tasks
-    const run = task?.kind === 'pass' ? this.#runPass(request, task) : this.#inLine(() => this.#execute(request), takeTurn)
+    const run = task?.kind === 'pass' ? this.#runPass(request, task) : this.#inLine(() => this.#execute(request))
     return run.finally(() => this.#countQueued(request.jobId, -1))
   }
 
@@ -56,11 +56,10 @@ export class LaneHost implements LaneApi {
     this.#backend = null
   }
 
-  /** @param after before the next in line: a turn of the event loop lets the answer leave before that one holds this thread */
-  #inLine<T>(work: () => T | Promise<T>, after?: () => Promise<void>): Promise<T> {
+  #inLine<T>(work: () => T | Promise<T>): Promise<T> {
     const queue = this.#requests++ % this.#tails.length
     const run = (this.#tails[queue] ?? Promise.resolve()).then(work)
-    this.#tails[queue] = run.then(after, after).catch(() => undefined)
+    this.#tails[queue] = run.catch(() => undefined)
     return run
   }
 

@@ -101,10 +101,3 @@ test('a pass that waits for another lane ends when it is cancelled, and the lane
   await host.run(request(2, 1, { 1: 10 }))
   expect(seen.at(-1)).toBe(10)
 })
-
-test('the answer of a task leaves before the next one begins', async () => {
-  const order: string[] = []
-  const first = host.run(request(1, 1, { 1: 10 })).then(() => Promise.resolve()).then(() => order.push(`answer after ${seen.length}`))
-  await Promise.all([first, host.run(request(2, 1, {}))])
-  expect(order).toEqual(['answer after 1'])
-})
