@@ -44,7 +44,7 @@ export async function measureBlock(bench: BlockBench, modules: Modules): Promise
   const { flops } = block.plan(caller, problem.input.shape)
   const expected = (await block.forward(problem.input, { runtime: caller })).output.data
   await caller.close()
-  const contender = await prepare(bench, modules, problem, { createRuntime, block, stack: new TransformerEncoder({ ...SIZES, layers: STACK }) })
+  const contender = await prepare(bench, modules, problem, { createRuntime, block, makeStack: () => new TransformerEncoder({ ...SIZES, layers: STACK }) })
   checkAnswer(bench.contender, await contender.run(), expected)
   const times: number[] = []
   const overheads: number[] = []
@@ -64,10 +64,10 @@ export async function measureBlock(bench: BlockBench, modules: Modules): Promise
 interface Own {
   readonly createRuntime: typeof Heddle.createRuntime
   readonly block: HeddleNn.TransformerBlock
-  readonly stack: HeddleNn.TransformerEncoder
+  readonly makeStack: () => HeddleNn.TransformerEncoder
 }
 
-async function prepare({ contender, threads }: BlockBench, modules: Modules, problem: BlockProblem, { createRuntime, block, stack }: Own): Promise<BlockContender> {
+async function prepare({ contender, threads }: BlockBench, modules: Modules, problem: BlockProblem, { createRuntime, block, makeStack }: Own): Promise<BlockContender> {
   if (contender === 'onnxruntime-web') return onnxBlock(modules, problem, threads)
   if (contender === 'tfjs-wasm') return tfjsBlock(modules, problem, threads)
   const runtime = await createRuntime({ workers: threads, backend: 'wasm' })
@@ -78,11 +78,13 @@ async function prepare({ contender, threads }: BlockBench, modules: Modules, pro
     return output.data
   }
   const stackOverheads = async (rounds: number): Promise<number[]> => {
+    if (rounds === 0) return []
+    const stack = makeStack()
     const { data, shape } = problem.input
     const input = runtime.tensor(shape)
     input.data.set(data)
     const overheads: number[] = []
-    for (let round = 0; rounds > 0 && round < rounds + WARM_ROUNDS; round++) {
+    for (let round = 0; round < rounds + WARM_ROUNDS; round++) {
       const start = performance.now()
       const { report } = await stack.forward(input, { runtime })
       if (round >= WARM_ROUNDS) overheads.push((performance.now() - start - busiestMs(report)) / STACK)

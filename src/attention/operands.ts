@@ -24,7 +24,6 @@ interface Part {
  * once if it is not shared yet); by transfer each part becomes a dense copy, made when a lane needs it.
  */
 export class Operands {
-  readonly #ids = new Map<TaskArray, ArrayId>()
   readonly #whole = new Map<string, ArrayId>()
   readonly #arrays = new Map<ArrayId, TaskArray>()
   readonly #parts = new Map<ArrayId, Part>()
@@ -95,12 +94,6 @@ export class Operands {
 
   /** An array that lanes see as a whole, to read it or to write into it; not by transfer. */
   whole(array: TaskArray): ArrayId {
-    const id = this.#ids.get(array) ?? this.#idOfMemory(array)
-    this.#ids.set(array, id)
-    return id
-  }
-
-  #idOfMemory(array: TaskArray): ArrayId {
     // The same memory given twice, as in self-attention, is one array.
     const key = memoryKey(array)
     const known = this.#whole.get(key)

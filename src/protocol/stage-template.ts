@@ -15,6 +15,9 @@ export interface Motion {
   readonly startStride: number
 }
 
+/** Of what stands at the same place for every chunk. */
+export const STILL: Motion = { batchStride: 0, startStride: 0 }
+
 export type MovingSlice = Slice & Motion
 export type MovingHeads = HeadSlice & Motion
 

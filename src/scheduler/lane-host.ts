@@ -56,6 +56,7 @@ export class LaneHost implements LaneApi {
     this.#backend = null
   }
 
+  /** Runs work when its turn has come. */
   #inLine<T>(work: () => T | Promise<T>): Promise<T> {
     const queue = this.#requests++ % this.#tails.length
     const run = (this.#tails[queue] ?? Promise.resolve()).then(work)

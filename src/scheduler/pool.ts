@@ -180,8 +180,9 @@ export class Pool {
         for (const fallback of fallbacks) state.noteFallback(fallback)
         state.job.completed(task, results)
         const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
-        const tasks = results.reduce((sum, result) => sum + ('tasks' in result ? result.tasks : 0), 0)
-        state.complete(task, slot.index, { tasks: state.job.isPass === true ? tasks : 1, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
+        const [first] = results
+        const tasks = first !== undefined && 'tasks' in first ? first.tasks : 1
+        state.complete(task, slot.index, { tasks, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
       } catch (error) {
         this.#abandon(state, error)
       }

@@ -1,21 +1,11 @@
 import { Operands, type SharedCopies } from '../../attention/operands.ts'
 import type { Ledger } from '../../core/ledger.ts'
-import type { Transport } from '../../plan/attention-plan.ts'
 import { chunkAt, chunkCount, freeClaims, type PassStage, type StagePass } from '../../protocol/stage-pass.ts'
 import type { ArrayId, AttachedArray } from '../../protocol/task.ts'
 import type { Job, JobTask } from '../../scheduler/job.ts'
 import { StageBinder } from './stage-binder.ts'
-import type { LaneLimits, Stage } from './stage-builder.ts'
-import { chunkFlops } from './stage-job.ts'
-
-/** What a pass takes from the plan. */
-export interface PassJobOptions extends LaneLimits {
-  readonly transport: Exclude<Transport, 'transfer'>
-  readonly chunkRows: number
-  readonly lanes: number
-  readonly lastingLimitBytes: number
-  readonly signal: AbortSignal | undefined
-}
+import type { Stage } from './stage-builder.ts'
+import { chunkFlops, type StageJobOptions } from './stage-job.ts'
 
 /** Stages one after the other as work for the pool: a share for each lane, which divide the chunks among themselves. */
 export class PassJob implements Job {
@@ -31,7 +21,7 @@ export class PassJob implements Job {
 
   constructor(
     stages: readonly Stage[],
-    private readonly options: PassJobOptions,
+    private readonly options: StageJobOptions,
     private readonly ledger: Ledger,
     copies: SharedCopies,
   ) {

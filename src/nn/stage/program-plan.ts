@@ -12,7 +12,7 @@ import { assignSlots, isStage, type StageProgram } from './program.ts'
 import type { Stage } from './stage-builder.ts'
 import type { LayerRuntime, StageHost } from './stage-host.ts'
 import { claimCount } from './pass-job.ts'
-import { transferredRowBytes } from './stage-job.ts'
+import { chunkFlops, transferredRowBytes } from './stage-job.ts'
 import { distinctWeights } from './stage-binder.ts'
 
 /** What a forward pass will do and hold, computed by arithmetic alone before anything runs. */
@@ -88,11 +88,12 @@ interface CandidateOptions extends PlanLayerOptions {
 function* candidates(program: StageProgram, host: StageHost, options: CandidateOptions): Generator<Candidate> {
   const stages = program.parts.filter(isStage)
   const all = { residentLimitBytes: weightBytes(stages), lastingLimitBytes: rawWeightBytes(stages) }
+  let fewest: typeof all | undefined // asked for only where `all` is too much
   for (let lanes = host.pool.lanes().length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
     const automatic = chunkRowsOf(stages, options.chunkSize, lanes, host.transport !== 'transfer')
     for (let chunkRows = automatic; ; chunkRows = Math.max(8, Math.floor(chunkRows / 2))) {
       yield planOf(program, stages, host, options, lanes, chunkRows, all)
-      const fewest = {
+      fewest ??= {
         residentLimitBytes: stages.reduce((largest, stage) => Math.max(largest, weightBytes([stage])), 0),
         lastingLimitBytes: stages.reduce((largest, stage) => Math.max(largest, rawWeightBytes([stage])), 0),
       }
@@ -111,8 +112,8 @@ function chunkRowsOf(stages: readonly Stage[], chunkSize: number | undefined, la
 }
 
 function stageFlops(stage: Stage): number {
-  let flops = stage.flopsPerRow * stage.batch * stage.rows
-  for (let batch = 0; batch < stage.batch; batch++) flops += stage.attention?.flops({ batch, rowStart: 0, rows: stage.rows }) ?? 0
+  let flops = 0
+  for (let batch = 0; batch < stage.batch; batch++) flops += chunkFlops(stage, { batch, rowStart: 0, rows: stage.rows })
   return flops
 }
 

@@ -126,10 +126,8 @@ class PartsRun {
     const [first] = stages
     if (first === undefined) return undefined
     for (const stage of stages) this.memory.prepare(stage)
-    const { host, plan, ledger, copies } = this
-    const options = { ...plan, signal: this.options.signal }
-    if (this.#asPass && host.transport !== 'transfer') return new PassJob(stages, { ...options, transport: host.transport }, ledger, copies)
-    return new StageJob(first, { ...options, transport: host.transport }, ledger, copies)
+    const options = { ...this.plan, signal: this.options.signal }
+    return this.#asPass ? new PassJob(stages, options, this.ledger, this.copies) : new StageJob(first, options, this.ledger, this.copies)
   }
 
   /** Prepares what comes next while the lanes work. Where that fails, they end first: they may still write. */

@@ -1,7 +1,7 @@
 import type { ResolvedOptions } from '../../attention/resolve-options.ts'
 import { visiblePairs, type Visibility } from '../../plan/attention-sizes.ts'
 import { CONTEXT_ARRAY } from '../../protocol/stage.ts'
-import type { AttentionTemplate, Chunk, MovingSlice } from '../../protocol/stage-template.ts'
+import { STILL, type AttentionTemplate, type Chunk, type MovingSlice } from '../../protocol/stage-template.ts'
 import type { TaskArray } from '../../protocol/task.ts'
 import type { HeadBuffer } from './buffers.ts'
 import type { StageBinder } from './stage-binder.ts'
@@ -19,7 +19,7 @@ export class StageAttention {
     readonly keys: number,
     readonly options: ResolvedOptions,
   ) {
-    this.context = { array: CONTEXT_ARRAY, offset: 0, rowStride: this.width, batchStride: 0, startStride: 0 }
+    this.context = { array: CONTEXT_ARRAY, offset: 0, rowStride: this.width, ...STILL }
     this.#visibility = { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength }
   }
 

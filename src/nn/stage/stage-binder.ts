@@ -1,7 +1,7 @@
 import type { Operands } from '../../attention/operands.ts'
 import type { ScoreStrides } from '../../attention/broadcast.ts'
 import type { ResidentWeight } from '../../protocol/stage.ts'
-import type { Chunk, Motion, MovingHeads, MovingSlice, SlicesOfHeads } from '../../protocol/stage-template.ts'
+import { STILL, type Chunk, type Motion, type MovingHeads, type MovingSlice, type SlicesOfHeads } from '../../protocol/stage-template.ts'
 import type { ArrayId, Slice, TaskArray } from '../../protocol/task.ts'
 import type { Parameter } from '../parameter.ts'
 import { dataOf, type HeadBuffer, type RowBuffer, type StageBuffer } from './buffers.ts'
@@ -25,7 +25,7 @@ export function distinctWeights(parts: readonly WeightPart[]): WeightPart[] {
 }
 
 /** A part of a tensor before it is placed: where it starts for row 0 of batch 0, and how it moves with the chunk. */
-export interface MovingPart extends Motion {
+interface MovingPart extends Motion {
   readonly array: TaskArray
   readonly offset: number
   readonly rows: number
@@ -50,7 +50,7 @@ export class StageBinder {
 
   /** The chunk's rows of a buffer; `shift` moves them, as in a table by position. */
   rows(buffer: RowBuffer, shift = 0): MovingSlice {
-    return this.part({ array: dataOf(buffer), offset: buffer.offset(0, shift), ...motionOfRows(buffer), rows: this.#rows, rowStride: buffer.width, columns: buffer.width })
+    return this.#part({ array: dataOf(buffer), offset: buffer.offset(0, shift), ...motionOfRows(buffer), rows: this.#rows, rowStride: buffer.width, columns: buffer.width })
   }
 
   /** The chunk's rows of each head. */
@@ -69,7 +69,7 @@ export class StageBinder {
   /** The chunk's rows of one number each, or all rows of the batch: segment numbers. */
   numbers(array: TaskArray, perBatch: number, ofChunk: boolean): MovingSlice {
     const motion = { offset: 0, batchStride: perBatch, startStride: ofChunk ? 1 : 0 }
-    return this.part({ array, ...motion, rows: ofChunk ? this.#rows : perBatch, rowStride: 1, columns: 1 }, ofChunk ? undefined : `segments:${this.chunk?.batch}`)
+    return this.#part({ array, ...motion, rows: ofChunk ? this.#rows : perBatch, rowStride: 1, columns: 1 }, ofChunk ? undefined : `segments:${this.chunk?.batch}`)
   }
 
   /** Rows of the scores' shape, such as a mask's, for each head. */
@@ -80,22 +80,17 @@ export class StageBinder {
 
   /** One slice that serves all heads, or, of copies, one each. */
   #ofHeads(heads: number, headStride: number, part: MovingPart, keyOf?: (head: number) => string): SlicesOfHeads {
-    if (this.chunk === null) return { ...this.part(part), headStride }
-    return Array.from({ length: heads }, (_, head) => this.part({ ...part, offset: part.offset + head * headStride }, keyOf?.(head)))
+    if (this.chunk === null) return { ...this.#part(part), headStride }
+    return Array.from({ length: heads }, (_, head) => this.#part({ ...part, offset: part.offset + head * headStride }, keyOf?.(head)))
   }
 
   /** @param key names a part that several chunks use */
-  part(part: MovingPart, key?: string): MovingSlice {
-    const { array, rowStride, columnStride = 1, batchStride, startStride } = part
-    if (this.chunk === null) {
-      const id = this.operands.whole(array)
-      this.needs.add(id)
-      return { array: id, offset: part.offset, rowStride, columnStride, batchStride, startStride }
-    }
-    const offset = part.offset + this.chunk.batch * batchStride + this.chunk.rowStart * startStride
-    const slice = this.operands.slice({ array, offset, rows: part.rows, rowStride, columns: part.columns, columnStride }, key)
+  #part({ batchStride, startStride, ...part }: MovingPart, key?: string): MovingSlice {
+    const { chunk } = this
+    const offset = chunk === null ? part.offset : part.offset + chunk.batch * batchStride + chunk.rowStart * startStride
+    const slice = this.operands.slice({ columnStride: 1, ...part, offset }, key)
     this.needs.add(slice.array)
-    return { ...slice, batchStride: 0, startStride: 0 }
+    return chunk === null ? { ...slice, batchStride, startStride } : { ...slice, ...STILL }
   }
 
   weight({ parameter, rowStart, outSize, inSize }: WeightPart): ResidentWeight {

@@ -9,16 +9,14 @@ import { chunkAt, chunkCount, type StageTask } from '../../protocol/stage-pass.t
 import type { Chunk, StageTemplate } from '../../protocol/stage-template.ts'
 import { dataOf, type HeadBuffer } from './buffers.ts'
 import { StageBinder } from './stage-binder.ts'
-import type { ReturnedRows, Stage } from './stage-builder.ts'
+import type { LaneLimits, ReturnedRows, Stage } from './stage-builder.ts'
 
-/** What a stage's job takes from the plan. */
-export interface StageJobOptions {
+/** What a job of stages takes from the plan. */
+export interface StageJobOptions extends LaneLimits {
   readonly transport: Transport
   readonly chunkRows: number
   readonly lanes: number
-  readonly residentLimitBytes: number
   readonly lastingLimitBytes: number
-  readonly registerBytes: number
   readonly signal: AbortSignal | undefined
 }
 
@@ -45,7 +43,7 @@ export class StageJob implements Job {
     this.signal = options.signal
     this.lastingLimitBytes = options.lastingLimitBytes
     this.#operands = new Operands(options.transport, copies)
-    const cut = { ...stage, chunkRows: options.chunkRows }
+    const cut = { batch: stage.batch, rows: stage.rows, chunkRows: options.chunkRows }
     const chunks = Array.from({ length: chunkCount(cut) }, (_, index) => chunkAt(cut, index))
     this.depth = this.sharedMemory && chunks.length >= 2 * options.lanes ? 2 : 1
     const everyChunk = this.sharedMemory ? this.#bind(null) : null
