@@ -1,19 +1,15 @@
 import type { Runtime } from '../attention/runtime.ts'
-import { defaultRuntime } from '../attention/default-runtime.ts'
 import { checkedSignal, checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import type { SeedWords } from '../core/philox.ts'
-import { isShared } from '../core/shared-memory.ts'
-import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
-import { measureNorms, type NormEvent } from './norm-monitor.ts'
-import { isTiny, planProgram, type LayerPlan } from './stage/program-plan.ts'
-import type { ProgramPart, StageProgram } from './stage/program.ts'
-import { runProgram, type LayerReport, type ProgramResult } from './stage/run-program.ts'
+import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
+import type { LayerReport } from '../program/run.ts'
+import type { NormEvent } from './norm-monitor.ts'
 
 /** A tensor that a forward pass made. */
 export interface TraceEvent {
-  /** the layer's path in the model and the part that ran */
+  /** the path of the layer in the model */
   readonly layer: string
   readonly step: string
   readonly shape: readonly number[]
@@ -24,7 +20,7 @@ export interface ForwardOptions {
   /** @default the runtime that `attention` shares, made at first use */
   readonly runtime?: Runtime
   readonly signal?: AbortSignal
-  /** Rows a task; never changes a result. @default chosen by the plan */
+  /** Rows per task; never changes a result. @default chosen by the plan */
   readonly chunkSize?: number
   /** Needed where dropout is active: the same seed drops the same elements, on any machine. */
   readonly seed?: Seed
@@ -77,24 +73,9 @@ export function rowsOfShape(what: string, shape: readonly number[], width: numbe
   return { batch, rows }
 }
 
-/** Runs a program on the runtime of the options. */
-export async function runForward(program: StageProgram, options: ForwardOptions, inputs: readonly Tensor<Float32Array | Int32Array>[]): Promise<ProgramResult> {
-  const runtime = options.runtime ?? (await defaultRuntime())
-  const sharedOutput = inputs.every((input) => isShared(input.data))
-  return runProgram(program, runtime, { signal: options.signal, chunkSize: options.chunkSize, sharedOutput, onPart: observer(program, options) })
-}
-
-/** What a program would do on a runtime, without data. */
-export function planForward(program: StageProgram, runtime: Runtime, chunkSize?: number): LayerPlan {
-  const host = runtime.stageHost(isTiny(program, chunkSize))
-  return planProgram(program, runtime, { chunkSize, plainOutput: host.transport === 'shared' })
-}
-
-function observer(program: StageProgram, { trace, monitorNorms }: ForwardOptions): ((part: ProgramPart) => void) | undefined {
-  if (trace === undefined && monitorNorms === undefined) return undefined
-  return (part) => {
-    for (const { step, shape } of part.shapes) trace?.({ layer: part.name, step, shape })
-    if (monitorNorms === undefined) return
-    for (const watched of program.watched ?? []) if (watched.after === part) monitorNorms(measureNorms(watched))
-  }
+/** B and M of [B, M] or [M]. @throws {ShapeError} for other ranks */
+export function tokenRowsOfShape(what: string, shape: readonly number[]): { batch: number; rows: number } {
+  const [rows = 0, batch = 1] = shape.toReversed()
+  if (shape.length !== 1 && shape.length !== 2) throw new ShapeError(`${what}: expected shape [B, M] or [M], got ${formatShape(shape)}`)
+  return { batch, rows }
 }

@@ -1,13 +1,15 @@
 import { checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import { formatShape, type Tensor } from '../core/tensor.ts'
-import { checkForward, FORWARD_NAMES, runForward, type ForwardOptions } from './forward-options.ts'
+import { checkForward, FORWARD_NAMES, type ForwardOptions } from './forward-options.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
-import type { CausalLanguageModel } from './layers/causal-language-model.ts'
 import { sampleToken, type SamplingRule } from './sampling.ts'
 import { seedWords } from '../core/seed.ts'
-import { RowBuffer } from './stage/buffers.ts'
-import { StageBuilder } from './stage/stage-builder.ts'
+import { defaultRuntime } from '../attention/default-runtime.ts'
+import { Graph } from '../program/graph.ts'
+import type { Value } from '../program/operation.ts'
+import { checkTokens, tokensOf } from './layers/embedding.ts'
+import { runForward } from './run-forward.ts'
 
 export interface GenerateOptions extends Omit<ForwardOptions, 'chunkSize' | 'monitorNorms'> {
   readonly maxNewTokens: number
@@ -21,12 +23,22 @@ export interface GenerateOptions extends Omit<ForwardOptions, 'chunkSize' | 'mon
   readonly onToken?: (token: { readonly batch: number; readonly position: number; readonly token: number }) => void
 }
 
+/** What generation asks of a model. */
+export interface DecoderModel {
+  readonly vocabulary: number
+  readonly modelDim: number
+  createCaches(batch: number, capacity: number): KeyValueCache[]
+  buildHidden(graph: Graph, tokens: Value, options: { readonly caches?: readonly KeyValueCache[] }): Value
+  buildHead(graph: Graph, hidden: Value): Value
+}
+
 const NAMES = ['maxNewTokens', 'temperature', 'topK', 'stopToken', 'onToken']
 
 /** Prefill with the prompt, then one row a step. */
-export async function generateTokens(model: CausalLanguageModel, prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
+export async function generateTokens(model: DecoderModel, prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
   const rule = checkOptions(model, options)
-  const { batch, rows } = model.embedding.tokenRows('generate: prompt', prompt)
+  checkTokens('generate: prompt', prompt, model.vocabulary)
+  const [rows = 0, batch = 1] = prompt.shape.toReversed()
   if (rows < 1) throw new ShapeError(`generate: expected a prompt of at least one token, got ${formatShape(prompt.shape)}`)
   const capacity = rows + options.maxNewTokens
   const tokens = new Int32Array(batch * capacity).fill(options.stopToken ?? 0)
@@ -52,22 +64,25 @@ export async function generateTokens(model: CausalLanguageModel, prompt: Tensor<
 }
 
 /** Runs the tokens behind what the caches hold; the logits of each batch's last row. */
-async function lastLogits(model: CausalLanguageModel, tokens: Tensor<Int32Array>, caches: readonly KeyValueCache[], options: ForwardOptions): Promise<Float32Array> {
+async function lastLogits(model: DecoderModel, tokens: Tensor<Int32Array>, caches: readonly KeyValueCache[], options: ForwardOptions): Promise<Float32Array> {
   const [batch = 0, rows = 0] = tokens.shape
-  const { data: hidden } = await runForward(model.build(tokens, caches, null, false), options, [])
+  const runtime = options.runtime ?? (await defaultRuntime())
+  const graph = new Graph({ position: caches[0]?.length ?? 0 })
+  const output = model.buildHidden(graph, tokensOf(graph, 'generate', tokens.shape, tokens.data), { caches })
+  const { data } = await runForward(graph, output, runtime, options, [])
   for (const cache of caches) cache.grow(rows)
+  const hidden = data[0] as Float32Array
   const last = new Float32Array(batch * model.modelDim)
   for (let b = 0; b < batch; b++) {
     const start = (b * rows + rows - 1) * model.modelDim
     last.set(hidden.subarray(start, start + model.modelDim), b * model.modelDim)
   }
-  const builder = new StageBuilder('head', batch, 1)
-  const output = new RowBuffer('logits', batch, 1, model.vocabulary)
-  builder.store(model.applyHead(builder, builder.load(new RowBuffer('last rows', batch, 1, model.modelDim, last))), output)
-  return (await runForward({ parts: [builder.finish()], output }, options, [])).data
+  const head = new Graph()
+  const logits = model.buildHead(head, head.input('last rows', { batch, rows: 1, width: model.modelDim }, last))
+  return (await runForward(head, logits, runtime, options, [])).data[0] as Float32Array
 }
 
-function checkOptions(model: CausalLanguageModel, options: GenerateOptions): SamplingRule {
+function checkOptions(model: DecoderModel, options: GenerateOptions): SamplingRule {
   checkNames('generate: options', options, [...FORWARD_NAMES, ...NAMES])
   const { maxNewTokens, temperature = 0, topK = 0, stopToken, onToken, seed, runtime, signal, trace } = options
   checkForward('generate', { ...(runtime === undefined ? {} : { runtime }), ...(signal === undefined ? {} : { signal }), ...(trace === undefined ? {} : { trace }) })

@@ -3,7 +3,8 @@ import { OptionError } from '../core/errors.ts'
 import { checkedProduct } from '../core/integers.ts'
 import { allocate } from '../core/ledger.ts'
 import { probeSharedMemory } from '../core/shared-memory.ts'
-import { HeadBuffer } from './stage/buffers.ts'
+import type { Graph } from '../program/graph.ts'
+import type { Value } from '../program/operation.ts'
 
 export interface KeyValueCacheSizes {
   readonly batch: number
@@ -15,8 +16,8 @@ export interface KeyValueCacheSizes {
 
 /** Keys and values of the rows that an attention layer has seen: bytes 2·B·Hkv·capacity·D·4. */
 export class KeyValueCache {
-  readonly key: HeadBuffer
-  readonly value: HeadBuffer
+  readonly #key: Float32Array
+  readonly #value: Float32Array
   #length = 0
 
   /** @throws {OptionError} for wrong sizes; {MemoryBudgetError} when the engine refuses the allocation */
@@ -25,8 +26,16 @@ export class KeyValueCache {
     for (const [name, size] of Object.entries(sizes) as [string, number][]) checkInteger(`KeyValueCache: ${name}`, size, 1)
     const bytes = checkedProduct([batch, keyValueHeads, capacity, headSize, 4], 'KeyValueCache')
     const array = (): Float32Array => new Float32Array(allocate('key/value cache', bytes, probeSharedMemory().available))
-    this.key = new HeadBuffer('cached keys', batch, keyValueHeads, capacity, headSize, array())
-    this.value = new HeadBuffer('cached values', batch, keyValueHeads, capacity, headSize, array())
+    this.#key = array()
+    this.#value = array()
+  }
+
+  /** @internal What it holds, as values of a graph [B, length, Hkv·D]. */
+  values(graph: Graph): { readonly key: Value; readonly value: Value } {
+    const { batch, keyValueHeads: heads, capacity, headSize } = this.sizes
+    const sizes = { batch, rows: this.#length, width: heads * headSize }
+    const storage = { layout: 'heads' as const, heads, capacity }
+    return { key: graph.input('cached keys', sizes, this.#key, storage), value: graph.input('cached values', sizes, this.#value, storage) }
   }
 
   /** Rows that it holds. */

@@ -1,22 +1,84 @@
+import { defaultRuntime } from '../attention/default-runtime.ts'
+import type { Runtime } from '../attention/runtime.ts'
 import { OptionError } from '../core/errors.ts'
-import type { Tensor } from '../core/tensor.ts'
+import { checkShape, type Tensor, type TensorData } from '../core/tensor.ts'
+import { Graph } from '../program/graph.ts'
+import type { Value } from '../program/operation.ts'
 import type { Parameter } from '../program/parameter.ts'
+import type { LayerPlan } from '../program/plan.ts'
+import type { LayerReport } from '../program/run.ts'
+import { checkForward, checkRows, dropoutSeed, rowsOfShape, type ForwardOptions, type LayerResult } from './forward-options.ts'
+import { planForward, runForward } from './run-forward.ts'
 import { assignState, type LoadOptions, type LoadReport } from './state/state-dict.ts'
 
 /** Parameters by their PyTorch names. */
 export type StateDict = Record<string, Tensor>
 
+/** What a forward pass gave. */
+export interface ForwardRun {
+  readonly output: Tensor
+  /** data of the values that `build` exposed, by name */
+  readonly exposed: ReadonlyMap<string, TensorData>
+  readonly report: LayerReport
+}
+
 /**
  * A layer or a model: named parameters and named parts, whose names join with dots as in PyTorch. A module starts in
  * evaluation mode; `train()` switches dropout on.
+ *
+ * A layer of one's own gives its parameters to `addParameter`, its parts to `addModule`, and says what it computes in
+ * `build`; everything else follows from that.
  */
-export abstract class Module {
+export abstract class Module<Input extends TensorData = Float32Array, Options extends ForwardOptions = ForwardOptions> {
   #training = false
   readonly #parameters = new Map<string, Parameter>()
-  readonly #children: { readonly name: string; readonly module: Module }[] = []
+  readonly #children: { readonly name: string; readonly module: AnyModule }[] = []
+
+  /** Its name in messages and traces. */
+  get label(): string {
+    return this.constructor.name
+  }
+
+  /** Elements per row of the input. */
+  abstract readonly inputDim: number
+
+  /**
+   * Adds what the layer computes to a graph.
+   *
+   * @param input [batch, rows, inputDim]
+   * @param options what the layer's `forward` takes beside `ForwardOptions`, without what concerns the call alone
+   * @returns the output's value
+   * @throws {ShapeError} {OptionError} where something does not fit
+   */
+  abstract build(graph: Graph, input: Value, options?: Options): Value
+
+  /**
+   * The layer over every row of `input`.
+   *
+   * @param input [B, M, inputDim] or [M, inputDim]; neither changed nor kept
+   * @returns output of the input's shape with the layer's own last size, the caller's; in shared memory if the input was
+   * @throws {ShapeError} {OptionError} before anything is allocated; else as `runtime.attention`
+   */
+  async forward(input: Tensor<Input>, options?: Options): Promise<LayerResult> {
+    const { output, report } = await this.run(input, options)
+    return { output, report }
+  }
+
+  /** What `forward` would do and hold for an input of this shape. @throws {MemoryBudgetError} when nothing fits the budget */
+  plan(runtime: Runtime, shape: readonly number[], options: Omit<Options, keyof ForwardOptions> = {} as Options): LayerPlan {
+    checkShape(`${this.label}: input`, shape)
+    const graph = new Graph({ scope: this.scope })
+    const value = this.valueOf(graph, 'input', shape, null)
+    return planForward(graph, this.build(graph, value, options as Options), runtime)
+  }
 
   get training(): boolean {
     return this.#training
+  }
+
+  /** Whether a forward pass drops anything now. */
+  get drops(): boolean {
+    return this.#children.some(({ module }) => module.drops)
   }
 
   /** Switches this module and its parts to training mode (dropout is active), or back. */
@@ -66,7 +128,7 @@ export abstract class Module {
   }
 
   /** The parts and their names, one level down. */
-  protected get parts(): readonly { readonly name: string; readonly module: Module }[] {
+  protected get parts(): readonly { readonly name: string; readonly module: AnyModule }[] {
     return this.#children
   }
 
@@ -77,8 +139,52 @@ export abstract class Module {
   }
 
   /** @param name '' puts the part's parameters beside this module's own */
-  protected addModule<M extends Module>(name: string, module: M): M {
+  protected addModule<M extends AnyModule>(name: string, module: M): M {
     this.#children.push({ name, module })
     return module
   }
+
+  /** The path under which its operations stand where it is the model itself. */
+  protected get scope(): string {
+    return this.label
+  }
+
+  /** The names of its options beside those of `ForwardOptions`. */
+  protected get optionNames(): readonly string[] {
+    return []
+  }
+
+  /** The input as a value of a graph. @throws {ShapeError} unless the shape fits the layer */
+  protected valueOf(graph: Graph, name: string, shape: readonly number[], data: Input | null): Value {
+    return graph.input(name, { ...rowsOfShape(`${this.label}: ${name}`, shape, this.inputDim), width: this.inputDim }, data)
+  }
+
+  /** @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes */
+  protected checkInput(what: string, input: Tensor<Input>): void {
+    checkRows(what, input, this.inputDim)
+  }
+
+  /** The first row's position in its sequence. */
+  protected positionOf(_options: Options): number {
+    return 0
+  }
+
+  /** @internal A forward pass, with the values that `build` exposed. */
+  async run(input: Tensor<Input>, options: Options = {} as Options, others: readonly Tensor<TensorData>[] = []): Promise<ForwardRun> {
+    checkForward(this.label, options, this.optionNames)
+    this.checkInput(`${this.label}: input`, input)
+    const graph = new Graph({ scope: this.scope, seed: dropoutSeed(this.label, this.drops, options.seed), position: this.positionOf(options) })
+    const value = this.valueOf(graph, 'input', input.shape, input.data)
+    const output = this.build(graph, value, options)
+    if (graph.watched.length === 0 && value.layout === 'rows') graph.watch(this.label, value, output)
+    const runtime = options.runtime ?? (await defaultRuntime())
+    const { data, report } = await runForward(graph, output, runtime, options, [input, ...others])
+    const [rows, ...exposed] = data
+    const lead = value.layout === 'rows' ? input.shape.slice(0, -1) : input.shape
+    const names = [...graph.exposed.keys()]
+    return { output: { data: rows as Float32Array, shape: [...lead, output.width] }, exposed: new Map(exposed.map((array, index) => [names[index] ?? '', array])), report }
+  }
 }
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a part may take any input and options
+export type AnyModule = Module<any, any>

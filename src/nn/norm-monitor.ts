@@ -1,6 +1,4 @@
 import type { TaskArray } from '../protocol/task.ts'
-import { dataOf } from './stage/buffers.ts'
-import type { WatchedLayer } from './stage/program.ts'
 
 /** A layer whose output is so many times larger than its input is likely to be unstable: the guide's limit. */
 export const NORM_RATIO_LIMIT = 10
@@ -40,10 +38,10 @@ export function activationStatistics(data: TaskArray): Pick<NormEvent, 'mean' | 
   return { mean, standardDeviation: Math.sqrt(Math.max(0, squares / count - mean * mean)), largest, nonFinite, norm: Math.sqrt(squares) }
 }
 
-/** The event of a layer whose input and output are both still there. */
-export function measureNorms({ layer, input, output }: WatchedLayer): NormEvent {
-  const inputNorm = activationStatistics(dataOf(input)).norm
-  const { norm: outputNorm, ...statistics } = activationStatistics(dataOf(output))
+/** The event of a layer, from what went in and what came out. */
+export function measureNorms(layer: string, input: TaskArray, output: TaskArray): NormEvent {
+  const inputNorm = activationStatistics(input).norm
+  const { norm: outputNorm, ...statistics } = activationStatistics(output)
   const ratio = inputNorm === 0 ? (outputNorm === 0 ? 1 : Infinity) : outputNorm / inputNorm
   return { layer, inputNorm, outputNorm, ratio, warning: ratio > NORM_RATIO_LIMIT || statistics.nonFinite > 0, ...statistics }
 }

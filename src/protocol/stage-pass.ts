@@ -8,7 +8,7 @@ export interface StageTask {
   readonly chunk: Chunk
 }
 
-/** A stage over B × M rows, cut into chunks. */
+/** A stage over B × M rows, cut into chunks without regard to where sequences end. */
 export interface PassStage {
   readonly stage: StageTemplate
   readonly batch: number
@@ -42,17 +42,26 @@ export interface StagePassResult {
 export const CHUNK_FREE = 0
 export const CHUNK_DONE = -1
 
-type Cut = Pick<PassStage, 'batch' | 'rows' | 'chunkRows'>
+/** How B sequences of M rows are cut. */
+export type Cut = Pick<PassStage, 'batch' | 'rows' | 'chunkRows'>
 
 export function chunkCount({ batch, rows, chunkRows }: Cut): number {
-  return batch * ceilDivide(rows, chunkRows)
+  return ceilDivide(batch * rows, chunkRows)
 }
 
-/** Chunk `index` of `chunkCount`, batch after batch. */
-export function chunkAt({ rows, chunkRows }: Cut, index: number): Chunk {
+/** Chunk `index` of `chunkCount`: it may run on into the next sequences. */
+export function chunkAt({ batch, rows, chunkRows }: Cut, index: number): Chunk {
+  const start = index * chunkRows
+  return { batch: Math.floor(start / rows), rowStart: start % rows, rows: Math.min(chunkRows, batch * rows - start) }
+}
+
+/** Chunks that end where sequences do, for lanes that get copies of one sequence at a time. */
+export function sequenceChunks({ batch, rows, chunkRows }: Cut): Chunk[] {
   const perBatch = ceilDivide(rows, chunkRows)
-  const rowStart = (index % perBatch) * chunkRows
-  return { batch: Math.floor(index / perBatch), rowStart, rows: Math.min(chunkRows, rows - rowStart) }
+  return Array.from({ length: batch * perBatch }, (_, index) => {
+    const rowStart = (index % perBatch) * chunkRows
+    return { batch: Math.floor(index / perBatch), rowStart, rows: Math.min(chunkRows, rows - rowStart) }
+  })
 }
 
 /** Gives back what a share had claimed and not done. */

@@ -2,8 +2,8 @@ import type { ArrayId, AttentionTask, Slice } from './task.ts'
 
 /**
  * A stage: row-wise operations that a lane applies to one chunk of rows without going back to the scheduler. The lane works
- * on a few rows at once (a tile), in registers: row buffers of a fixed width that live for one tile. Only what a `store` or
- * `project` step names leaves the lane.
+ * on a few rows at once (a tile), in registers: row buffers of a fixed width that live for one tile. Only what a store names
+ * leaves the lane.
  */
 
 /** Index into a task's `registers`. */
@@ -21,6 +21,8 @@ export interface ResidentWeight {
   readonly offset: number
   readonly outSize: number
   readonly inSize: number
+  /** the product is with W instead of Wᵀ: `outSize` inputs, `inSize` outputs */
+  readonly transposed?: true
 }
 
 export type Activation = 'relu' | 'gelu' | 'gelu-tanh'
@@ -31,33 +33,39 @@ export interface RowDropout {
   readonly keepScale: number
   readonly seedLow: number
   readonly seedHigh: number
-  /** tells the dropouts of one stage apart; 0 is attention's own */
+  /** tells the dropouts of one seed apart; 0 is attention's own */
   readonly site: number
 }
 
-/** Rows of several heads: row r of head h stands at `offset + h·headStride + r·rowStride`. */
+/** Rows of several heads: row r of head h of batch b stands at `offset + b·batchStride + h·headStride + r·rowStride`. */
 export interface HeadSlice {
   readonly array: ArrayId
   readonly offset: number
+  /** 0 where absent */
+  readonly batchStride?: number
   readonly headStride: number
   readonly rowStride: number
 }
 
 export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
-  /** the chunk's rows, [rows, width of `to`] */
-  | { readonly op: 'load'; readonly to: Register; readonly from: S }
+  /** the chunk's rows, [rows, width of `to`]; `byPosition`: rows of a table, the same for every sequence */
+  | { readonly op: 'load'; readonly to: Register; readonly from: S; readonly byPosition?: true }
   /** scale · table[token] for each row's token; Int32 [rows] */
   | { readonly op: 'embed'; readonly to: Register; readonly tokens: S; readonly table: Slice; readonly scale: number }
   /** to = from · Wᵀ + b */
   | { readonly op: 'linear'; readonly from: Register; readonly to: Register; readonly weight: ResidentWeight; readonly bias: ResidentWeight | null }
   /** to = (from − mean)/√(variance + epsilon)·w + b over each row */
   | { readonly op: 'norm'; readonly from: Register; readonly to: Register; readonly weight: ResidentWeight; readonly bias: ResidentWeight; readonly epsilon: number }
+  /** to = from */
+  | { readonly op: 'copy'; readonly from: Register; readonly to: Register }
   /** to += from */
   | { readonly op: 'add'; readonly from: Register; readonly to: Register }
+  /** to = to ∘ from */
+  | { readonly op: 'multiply'; readonly from: Register; readonly to: Register }
   | { readonly op: 'activate'; readonly register: Register; readonly activation: Activation }
   | { readonly op: 'drop'; readonly register: Register; readonly dropout: RowDropout }
-  /** rotates the pairs (c, c + D/2) of every head by the angle of the row: `table` holds cos and sin, [rows, D] */
-  | { readonly op: 'rotate'; readonly register: Register; readonly headSize: number; readonly table: S }
+  /** rotates the pairs (c, c + D/2) of every head by the angle of the row's position: `table` holds cos and sin, [rows, D] */
+  | { readonly op: 'rotate'; readonly register: Register; readonly headSize: number; readonly table: S; readonly byPosition?: true }
   /** the chunk's rows go to their place (shared memory), or back with the result */
   | { readonly op: 'store'; readonly from: Register; readonly to: S | 'returned' }
   /** stores [rows, heads·D] head by head, so that a head's rows follow each other: [heads, rows, D] where returned */
@@ -66,6 +74,15 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
 /** The array of a task's own attention output, for `load`: [rows, width]. Ids of attached arrays start at 1. */
 export const CONTEXT_ARRAY: ArrayId = 0
 
+/** Attention as the first part of a stage. */
+export interface RowStageAttention {
+  readonly tasks: readonly AttentionTask[]
+  /** elements a row of `CONTEXT_ARRAY` */
+  readonly width: number
+  /** Arrays that the lane makes for results which go back with the task's; number i has the id −1 − i. */
+  readonly returned: readonly { readonly length: number; readonly integers: boolean }[]
+}
+
 /** Rows [rowStart, rowStart + rows) of one batch, through a list of steps. */
 export interface RowStageTask {
   readonly kind: 'rows'
@@ -73,19 +90,48 @@ export interface RowStageTask {
   /** the first row's index in its sequence: part of the dropout counter */
   readonly rowStart: number
   readonly rows: number
+  /**
+   * M, where the rows run on into the next batches: row r is then row (rowStart + r) mod M of batch
+   * batch + ⌊(rowStart + r) / M⌋. Slices by position and of heads are then those of position 0 and of batch 0.
+   */
+  readonly sequence?: number
   /** elements a row, for each register */
   readonly registers: readonly number[]
   /** what a lane sets aside for registers, attention's output and scratch: as much as any stage of the pass needs, so that it does so once */
   readonly registerBytes: number
-  /** attention of these rows over all keys, one task a head, before the first step; they write to `CONTEXT_ARRAY` */
-  readonly attention: { readonly tasks: readonly AttentionTask[]; readonly width: number } | null
+  /** attention of these rows over all keys, before the first step; its outputs go to `CONTEXT_ARRAY` */
+  readonly attention: RowStageAttention | null
   readonly steps: readonly RowStep[]
   /** packed weights that this stage does not use are dropped, least recently used first, while a lane holds more than that */
   readonly residentLimitBytes: number
 }
 
-/** One dense array for each step that returns rows, in the order of the steps. */
+/** One dense array for each result of attention that returns rows, then one for each step that does, in their order. */
 export interface RowStageResult {
-  readonly stored: readonly Float32Array[]
+  readonly stored: readonly (Float32Array | Int32Array)[]
   readonly elapsedMs: number
+}
+
+/** Rows of one sequence among the rows of a chunk. */
+export interface RowRun {
+  readonly batch: number
+  /** index of the first one in its sequence */
+  readonly row: number
+  readonly rows: number
+  /** index of the first one in the chunk */
+  readonly at: number
+}
+
+/** Cuts rows [at, at + rows) of a task where sequences end. */
+export function rowRuns({ batch, rowStart, sequence }: Pick<RowStageTask, 'batch' | 'rowStart' | 'sequence'>, at: number, rows: number): RowRun[] {
+  if (sequence === undefined) return [{ batch, row: rowStart + at, rows, at }]
+  const runs: RowRun[] = []
+  for (let done = 0; done < rows; ) {
+    const flat = rowStart + at + done
+    const row = flat % sequence
+    const count = Math.min(rows - done, sequence - row)
+    runs.push({ batch: batch + Math.floor(flat / sequence), row, rows: count, at: at + done })
+    done += count
+  }
+  return runs
 }

@@ -49,6 +49,10 @@ export interface AttentionSettings {
 /** Where results go. A slice: written in place (shared memory). `true`: returned with the result, dense. Absent: not wanted. */
 export type Destination = Slice | true
 
+/** The results of attention that are one number per row. */
+export const ROW_RESULTS = ['logSumExp', 'entropy', 'maxWeight', 'maxIndex', 'meanDistance'] as const
+export type RowResultName = (typeof ROW_RESULTS)[number]
+
 export interface AttentionTask {
   readonly kind: 'attention'
   readonly settings: AttentionSettings

@@ -9,10 +9,13 @@ let nextArrayId = 1
 /** The ids of arrays that lanes keep from call to call. */
 const lastingIds = new WeakMap<TaskArray, { readonly id: ArrayId; readonly version: number }>()
 
-/** A two-dimensional part of a tensor: `rows` × `columns` from `offset`; a stride of 0 repeats. */
+/** A part of a tensor: `blocks` times `rows` × `columns` from `offset`; a stride of 0 repeats. */
 interface Part {
   readonly array: TaskArray
   readonly offset: number
+  /** 1 where absent, such as heads */
+  readonly blocks?: number
+  readonly blockStride?: number
   readonly rows: number
   readonly rowStride: number
   readonly columns: number
@@ -29,7 +32,7 @@ export class Operands {
   readonly #parts = new Map<ArrayId, Part>()
   readonly #resident = new Set<ArrayId>()
   readonly #lasting = new Map<ArrayId, number>()
-  readonly #cached = new Map<string, Slice>()
+  readonly #cached = new Map<string, Slice & { readonly blockStride: number }>()
 
   constructor(
     private readonly transport: Transport,
@@ -39,15 +42,21 @@ export class Operands {
   /**
    * @param key names a part that several tasks use, such as one head's keys; absent for a part of one task alone
    */
-  slice(part: Part, key?: string): Slice {
+  slice(part: Part, key?: string): Slice & { readonly blockStride: number } {
     if (this.transport !== 'transfer') {
-      const id = this.whole(part.array)
-      return { array: id, offset: part.offset, rowStride: part.rowStride, columnStride: part.columnStride }
+      const { offset, rowStride, columnStride, blockStride = 0 } = part
+      return { array: this.whole(part.array), offset, rowStride, columnStride, blockStride }
     }
     const cached = key === undefined ? undefined : this.#cached.get(key)
     if (cached !== undefined) return cached
     const dense = densePart(part)
-    const slice = { array: nextArrayId++, offset: 0, rowStride: part.rowStride === 0 ? 0 : dense.columns, columnStride: part.columnStride === 0 ? 0 : 1 }
+    const slice = {
+      array: nextArrayId++,
+      offset: 0,
+      rowStride: part.rowStride === 0 ? 0 : dense.columns,
+      columnStride: part.columnStride === 0 ? 0 : 1,
+      blockStride: (part.blockStride ?? 0) === 0 ? 0 : dense.rows * dense.columns,
+    }
     this.#parts.set(slice.array, dense)
     if (key !== undefined) {
       this.#cached.set(key, slice)
@@ -89,7 +98,7 @@ export class Operands {
   /** Bytes of the copy of a head's part that `provide` makes for one lane; 0 for what is shared or travels with one task. */
   residentBytes(id: ArrayId): number {
     const part = this.#resident.has(id) ? this.#parts.get(id) : undefined
-    return part === undefined ? 0 : part.rows * part.columns * part.array.BYTES_PER_ELEMENT
+    return part === undefined ? 0 : (part.blocks ?? 1) * part.rows * part.columns * part.array.BYTES_PER_ELEMENT
   }
 
   /** An array that lanes see as a whole, to read it or to write into it; not by transfer. */
@@ -149,18 +158,20 @@ export function overlaps(a: TaskArray, b: TaskArray): boolean {
 }
 
 /** A part without its repetitions. */
-function densePart(part: Part): Part {
-  return { ...part, rows: part.rowStride === 0 ? Math.min(1, part.rows) : part.rows, columns: part.columnStride === 0 ? Math.min(1, part.columns) : part.columns }
+function densePart(part: Part): Part & { readonly blocks: number } {
+  const once = (stride: number | undefined, count: number): number => (stride === 0 ? Math.min(1, count) : count)
+  const { blocks = 1, blockStride = 0 } = part
+  return { ...part, blocks: once(blockStride, blocks), rows: once(part.rowStride, part.rows), columns: once(part.columnStride, part.columns) }
 }
 
-function copyPart({ array, offset, rows, rowStride, columns, columnStride }: Part): TaskArray {
-  if (columnStride <= 1 && (rowStride === columns || rows <= 1)) return array.slice(offset, offset + rows * columns)
+function copyPart({ array, offset, blocks = 1, blockStride = 0, rows, rowStride, columns, columnStride }: Part): TaskArray {
+  if (blocks === 1 && columnStride <= 1 && (rowStride === columns || rows <= 1)) return array.slice(offset, offset + rows * columns)
   const Class = array.constructor as new (length: number) => TaskArray
-  const copy = new Class(rows * columns)
-  for (let row = 0; row < rows; row++) {
-    const start = offset + row * rowStride
-    if (columnStride <= 1) copy.set(array.subarray(start, start + columns), row * columns)
-    else for (let column = 0; column < columns; column++) copy[row * columns + column] = array[start + column * columnStride] ?? 0
+  const copy = new Class(blocks * rows * columns)
+  for (let line = 0; line < blocks * rows; line++) {
+    const start = offset + Math.floor(line / rows) * blockStride + (line % rows) * rowStride
+    if (columnStride <= 1) copy.set(array.subarray(start, start + columns), line * columns)
+    else for (let column = 0; column < columns; column++) copy[line * columns + column] = array[start + column * columnStride] ?? 0
   }
   return copy
 }

@@ -1,17 +1,25 @@
 import { describe, expect, it } from 'vitest'
-import { FormatError, NumericError, ShapeError } from '../../src/core/errors.ts'
-import type { Tensor } from '../../src/core/tensor.ts'
-import { Module } from '../../src/nn/module.ts'
-import { Parameter } from '../../src/program/parameter.ts'
+import { FormatError, NumericError, ShapeError, type Tensor } from 'heddle'
+import { add, linear, Module, Parameter, wholeWeight, type Graph, type Value } from 'heddle/nn'
 
 class Affine extends Module {
+  readonly inputDim = 3
   readonly weight = this.addParameter('weight', new Parameter([2, 3]))
   readonly bias = this.addParameter('bias', new Parameter([2]))
+
+  override build(graph: Graph, input: Value): Value {
+    return linear(graph, input, wholeWeight(this.weight), wholeWeight(this.bias))
+  }
 }
 
 class Pair extends Module {
+  readonly inputDim = 3
   readonly first = this.addModule('first', new Affine())
   readonly beside = this.addModule('', new Affine())
+
+  override build(graph: Graph, input: Value): Value {
+    return add(graph, this.first.build(graph, input), this.beside.build(graph, input))
+  }
 }
 
 const state = () => ({

@@ -32,7 +32,7 @@ const fakeBackend = {
 /** A pass of one-row chunks, and the request that brings it. */
 function passRequest(jobId: number, rows: number): TaskRequest & { readonly claims: Int32Array } {
   const claims = new Int32Array(new SharedArrayBuffer(rows * 4))
-  const stage = { registers: [], registerBytes: 0, residentLimitBytes: 0, attention: null, steps: [] }
+  const stage = { sequence: rows, registers: [], registerBytes: 0, residentLimitBytes: 0, attention: null, steps: [] }
   const pass: StagePass = { kind: 'pass', stages: [{ stage, batch: 1, rows, chunkRows: 1, lastFirst: false }], claims, share: 1 }
   return { jobId, attach: [], release: [], tasks: [pass], claims }
 }

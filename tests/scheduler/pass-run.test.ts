@@ -5,7 +5,7 @@ import { PassRun, type PassHost } from '../../src/scheduler/pass-run.ts'
 
 /** A stage of `rows` one-row chunks; its number stands in `registerBytes`. */
 function stage(number: number, rows: number, lastFirst = false): PassStage {
-  const template = { registers: [], registerBytes: number, residentLimitBytes: 0, attention: null, steps: [] }
+  const template = { sequence: rows, registers: [], registerBytes: number, residentLimitBytes: 0, attention: null, steps: [] }
   return { stage: template, batch: 1, rows, chunkRows: 1, lastFirst }
 }
 

@@ -106,7 +106,7 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
       { op: 'load', to: 0, from: { array: CONTEXT_ARRAY, offset: 0, rowStride: 16 } },
       { ...linear, weight: { ...linear.weight, array: linear.weight.array + 100 } }, stage.store(1),
     ]
-    const { stored } = await run({ ...stage.task(steps), attention: { tasks, width: 16 } }, arrays)
+    const { stored } = await run({ ...stage.task(steps), attention: { tasks, width: 16, returned: [] } }, arrays)
     const context = attentionReference({ ...inputs }, { causal: true }).output.exact
     const expected = Array.from({ length: 40 }, (_, row) => Array.from({ length: 5 }, (_, o) =>
       Array.from({ length: 16 }, (_, c) => (weight[o * 16 + c] as number) * (context[(Math.floor(c / 8) * 40 + row) * 8 + (c % 8)] as number)).reduce((a, b) => a + b))).flat()

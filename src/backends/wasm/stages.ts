@@ -6,7 +6,7 @@ import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../
 import type { TaskContext } from '../backend.ts'
 import { dropRows } from './row-dropout.ts'
 import { ResidentWeights } from './resident-weights.ts'
-import { embedTile, loadTile, rotateTile, storeHeadsTile, storeTile, type Tile } from './stage-tiles.ts'
+import { embedTile, loadTile, multiplyTile, rotateTile, storeHeadsTile, storeTile, tileOf, type Tile } from './stage-tiles.ts'
 import { StageMemory } from './stage-memory.ts'
 
 /** The lane's own attention, for the first part of a stage. */
@@ -49,24 +49,18 @@ export class RowStages {
   async run(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
     const startMs = performance.now()
     const { registers, attended, addresses, scratch } = this.#layOut(task, (id) => context.array(id))
-    const arrays = (id: ArrayId): TaskArray => (id === CONTEXT_ARRAY ? attended : context.array(id))
+    const returned = (task.attention?.returned ?? []).map(({ length, integers }) => (integers ? new Int32Array(length) : new Float32Array(length)))
+    const arrays = (id: ArrayId): TaskArray => (id === CONTEXT_ARRAY ? attended : (returned[-1 - id] ?? context.array(id)))
     for (const head of task.attention?.tasks ?? []) await this.#attend(head, { array: arrays, pace: () => context.pace() })
     const stored = returnedArrays(task)
     for (let start = 0; start < task.rows; start += STAGE_TILE_ROWS) {
-      const tile: Tile = {
-        task,
-        start,
-        rows: Math.min(STAGE_TILE_ROWS, task.rows - start),
-        floats: this.#memory.floats,
-        registers,
-        arrays,
-        stored,
-      }
+      const rows = Math.min(STAGE_TILE_ROWS, task.rows - start)
+      const tile = tileOf({ task, start, rows, floats: this.#memory.floats, registers, arrays, stored })
       for (const step of task.steps) this.#runStep(step, tile, addresses, scratch)
       const turn = context.pace()
       if (turn !== undefined) await turn
     }
-    return { stored: [...stored.values()], elapsedMs: performance.now() - startMs }
+    return { stored: [...returned, ...stored.values()], elapsedMs: performance.now() - startMs }
   }
 
   /** Room for the stage. What the memory has already may hold weights of other models beyond the limit: it never shrinks. */
@@ -115,6 +109,10 @@ export class RowStages {
         return kernels.linearRows(at(step.from), rows, step.weight.inSize, weightAt(step.weight), weightAt(step.bias), at(step.to), step.weight.outSize, scratch)
       case 'norm':
         return kernels.normRows(at(step.from), rows, step.weight.outSize, weightAt(step.weight), weightAt(step.bias), step.epsilon, at(step.to))
+      case 'copy':
+        return this.#memory.floats.copyWithin(at(step.to) >> 2, at(step.from) >> 2, (at(step.from) >> 2) + elements(step.from)), undefined
+      case 'multiply':
+        return multiplyTile(step, tile)
       case 'add':
         return kernels.addRows(at(step.from), elements(step.from), at(step.to))
       case 'activate':

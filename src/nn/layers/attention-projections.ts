@@ -1,14 +1,14 @@
 import { checkFinite, checkInteger, checkNames, checkOneOf, expected } from '../../core/check.ts'
 import { OptionError } from '../../core/errors.ts'
 import type { SeedWords } from '../../core/philox.ts'
-import type { Register } from '../../protocol/stage.ts'
+import { deriveSeed, seedValue, seedWords, type Seed } from '../../core/seed.ts'
+import type { Graph } from '../../program/graph.ts'
+import type { Value, WeightView } from '../../program/operation.ts'
+import { linear } from '../../program/operations/linear.ts'
+import { Parameter } from '../../program/parameter.ts'
+import type { ForwardOptions } from '../forward-options.ts'
 import { initialise, WEIGHT_INITIALISATIONS, type WeightInitialisation } from '../initialisers.ts'
 import { Module } from '../module.ts'
-import { Parameter } from '../../program/parameter.ts'
-import { deriveSeed, seedValue, seedWords, type Seed } from '../../core/seed.ts'
-import type { StageBuffer } from '../stage/buffers.ts'
-import type { StageBuilder } from '../stage/stage-builder.ts'
-import type { WeightPart } from '../stage/stage-binder.ts'
 import { checkProbability } from './dropout.ts'
 import { Linear } from './linear.ts'
 import { RotaryTable } from './rotary.ts'
@@ -38,10 +38,11 @@ const NAMES: readonly (keyof MultiHeadAttentionOptions)[] = ['modelDim', 'heads'
 export type Projection = 'query' | 'key' | 'value'
 
 /**
- * The parameters of multi-head attention, and its projections as parts of a stage. Parameters, in PyTorch's layout:
+ * The parameters of multi-head attention, and its projections. Parameters, in PyTorch's layout:
  * `in_proj_weight` [(H + 2·Hkv)·D, E] (query, key, value), `in_proj_bias`, `out_proj.weight` [E, E], `out_proj.bias`.
  */
-export class AttentionProjections extends Module {
+export abstract class AttentionProjections<Options extends ForwardOptions> extends Module<Float32Array, Options> {
+  readonly inputDim: number
   readonly modelDim: number
   readonly heads: number
   readonly keyValueHeads: number
@@ -61,6 +62,7 @@ export class AttentionProjections extends Module {
     checkSizes(modelDim, heads, keyValueHeads)
     checkProbability('MultiHeadAttention: option dropout', dropout)
     checkOneOf('MultiHeadAttention: option initialisation', initialisation, WEIGHT_INITIALISATIONS)
+    this.inputDim = modelDim
     this.modelDim = modelDim
     this.heads = heads
     this.keyValueHeads = keyValueHeads
@@ -79,7 +81,7 @@ export class AttentionProjections extends Module {
   }
 
   /** Whether a forward pass drops weights now. */
-  get drops(): boolean {
+  override get drops(): boolean {
     return this.training && this.dropout > 0
   }
 
@@ -89,38 +91,32 @@ export class AttentionProjections extends Module {
   }
 
   /** Rows of `in_proj_weight` that make one of the three. */
-  part(name: Projection): WeightPart {
+  part(name: Projection): WeightView {
     const query = this.heads * this.headSize
     const other = this.keyValueHeads * this.headSize
     const rowStart = { query: 0, key: query, value: query + other }[name]
     return { parameter: this.inProjWeight, rowStart, outSize: name === 'query' ? query : other, inSize: this.modelDim }
   }
 
-  /**
-   * Projects `from` and stores it: head by head, or as rows.
-   *
-   * @param position of the pass's first row, for rotary positions
-   * @param shift rows of the buffer before the pass's first
-   */
-  project(builder: StageBuilder, name: Projection, from: Register, buffer: StageBuffer, position: number, shift: number): void {
+  /** Rows [B, M, E] projected to [B, M, heads·D], with their rotary positions. */
+  project(graph: Graph, name: Projection, from: Value): Value {
     const weight = this.part(name)
     const bias = this.inProjBias === null ? null : { parameter: this.inProjBias, rowStart: weight.rowStart, outSize: weight.outSize, inSize: 1 }
-    const projected = builder.linear(from, weight, bias)
-    if (this.rotary !== null && name !== 'value') builder.rotate(projected, this.rotary.upTo(position + builder.rows), position)
-    builder.trace(name, builder.batch, weight.outSize / this.headSize, builder.rows, this.headSize)
-    if (buffer.kind === 'heads') builder.storeHeads(projected, buffer, shift)
-    else builder.store(projected, buffer)
-    builder.release(projected)
+    const projected = linear(graph, from, weight, bias, PURPOSES[name])
+    const turned = this.rotary === null || name === 'value' ? projected : this.rotary.build(graph, projected)
+    graph.trace(name, turned, [from.batch, weight.outSize / this.headSize, from.rows, this.headSize])
+    return turned
   }
 
-  /** The output projection. `from` is given back. */
-  projectOut(builder: StageBuilder, from: Register): Register {
-    const to = builder.linear(from, this.outProj.weightPart, this.outProj.biasPart)
-    builder.release(from)
-    builder.trace('attention output', builder.batch, builder.rows, this.modelDim)
-    return to
+  /** The output projection of the context [B, M, H·D]. */
+  projectOut(graph: Graph, context: Value): Value {
+    const output = this.outProj.apply(graph, context)
+    graph.trace('attention output', output)
+    return output
   }
 }
+
+const PURPOSES: Readonly<Record<Projection, string>> = { query: 'queries', key: 'keys', value: 'values' }
 
 function checkSizes(modelDim: unknown, heads: unknown, keyValueHeads: unknown): void {
   checkInteger('MultiHeadAttention: option modelDim', modelDim, 1)

@@ -1,23 +1,20 @@
 import { checkBoolean, checkInteger, checkNames, checkOneOf } from '../../core/check.ts'
 import { OptionError } from '../../core/errors.ts'
-import type { SeedWords } from '../../core/philox.ts'
-import { checkTensor, type Tensor } from '../../core/tensor.ts'
-import type { Register } from '../../protocol/stage.ts'
-import { checkForward, dropoutSeed, runForward, type ForwardOptions, type LayerResult } from '../forward-options.ts'
+import { deriveSeed, seedValue, seedWords } from '../../core/seed.ts'
+import type { Tensor } from '../../core/tensor.ts'
+import type { Graph } from '../../program/graph.ts'
+import { wholeWeight, type Value } from '../../program/operation.ts'
+import { linear } from '../../program/operations/linear.ts'
+import type { ForwardOptions, LayerResult } from '../forward-options.ts'
+import { generateTokens, type GenerateOptions } from '../generate.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
 import { Module } from '../module.ts'
-import { deriveSeed, seedValue, seedWords } from '../../core/seed.ts'
-import { RowBuffer } from '../stage/buffers.ts'
-import type { StageProgram } from '../stage/program.ts'
-import { StageBuilder } from '../stage/stage-builder.ts'
-import { generateTokens, type GenerateOptions } from '../generate.ts'
 import { Dropout } from './dropout.ts'
-import { Embedding } from './embedding.ts'
+import { checkTokens, Embedding, tokensOf } from './embedding.ts'
 import { Linear } from './linear.ts'
 import { PositionalEncoding } from './positional-encoding.ts'
-import { rowContext } from './row-layer.ts'
-import { TransformerEncoder } from './transformer-encoder.ts'
 import { BLOCK_NAMES, type TransformerBlockOptions } from './transformer-block.ts'
+import { TransformerEncoder } from './transformer-encoder.ts'
 
 export interface CausalLanguageModelOptions extends Omit<TransformerBlockOptions, 'rotary'> {
   /** how many tokens there are */
@@ -31,6 +28,12 @@ export interface CausalLanguageModelOptions extends Omit<TransformerBlockOptions
   readonly tieWeights?: boolean
 }
 
+/** What `CausalLanguageModel.forward` takes. */
+export interface LanguageModelForward extends ForwardOptions {
+  /** One cache per block, for step-by-step decoding: the tokens are those behind what the caches hold. */
+  readonly caches?: readonly KeyValueCache[]
+}
+
 const NAMES: readonly string[] = [...BLOCK_NAMES.filter((name) => name !== 'rotary'), 'vocabulary', 'layers', 'positions', 'maxLength', 'tieWeights']
 
 /**
@@ -38,7 +41,9 @@ const NAMES: readonly string[] = [...BLOCK_NAMES.filter((name) => name !== 'rota
  * over the vocabulary. Parameters: `embedding.weight`, `positions.weight` where learned, `encoder.layers.0.…`,
  * `encoder.norm.*`, and `head.weight` where it is not tied.
  */
-export class CausalLanguageModel extends Module {
+export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward> {
+  /** a token per row */
+  readonly inputDim = 1
   readonly vocabulary: number
   readonly modelDim: number
   readonly embedding: Embedding
@@ -70,21 +75,18 @@ export class CausalLanguageModel extends Module {
     this.head = tieWeights ? null : this.addModule('head', new Linear(modelDim, vocabulary, { bias: false, seed: partSeed(3) }))
   }
 
-  /** Whether a forward pass drops anything now. */
-  get drops(): boolean {
-    return this.inputDropout.drops || this.encoder.drops
+  override get label(): string {
+    return 'CausalLanguageModel'
   }
 
   /**
    * @param tokens Int32 [B, M] or [M]
    * @returns logits [B, M, vocabulary] or [M, vocabulary]: row i is over the token that follows token i
    */
-  async forward(tokens: Tensor<Int32Array>, options: ForwardOptions = {}): Promise<LayerResult> {
-    checkForward('CausalLanguageModel', options)
-    const seed = dropoutSeed('CausalLanguageModel', this.drops, options.seed)
-    const program = this.build(tokens, [], seed, true)
-    const { data, report } = await runForward(program, options, [tokens])
-    return { output: { data, shape: [...tokens.shape, this.vocabulary] }, report }
+  override async forward(tokens: Tensor<Int32Array>, options: LanguageModelForward = {}): Promise<LayerResult> {
+    const result = await super.forward(tokens, options)
+    for (const cache of options.caches ?? []) cache.grow(tokens.shape.at(-1) ?? 0)
+    return result
   }
 
   /**
@@ -94,43 +96,57 @@ export class CausalLanguageModel extends Module {
    * @returns [B, M + new] or [M + new], the caller's
    */
   generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
-    this.embedding.tokenRows('generate: prompt', prompt)
+    checkTokens('generate: prompt', prompt, this.vocabulary)
     if (this.drops) throw new OptionError('generate: expected a model in evaluation mode, got one in training mode with dropout')
     return generateTokens(this, prompt, options)
   }
 
   /** Room for the keys and values of `capacity` tokens in every block. */
   createCaches(batch: number, capacity: number): KeyValueCache[] {
-    return this.encoder.blocks.map((block) => block.createCache(batch, capacity))
+    return this.encoder.createCaches(batch, capacity)
   }
 
-  /** @internal Tokens to logits, or, without `withHead`, to the rows that the head reads. */
-  build(tokens: Tensor<Int32Array>, caches: readonly KeyValueCache[], seed: SeedWords | null, withHead: boolean): StageProgram {
-    checkTensor('CausalLanguageModel: tokens', Int32Array, tokens)
-    const { batch, rows } = this.embedding.tokenRows('CausalLanguageModel: tokens', tokens)
-    const input = new RowBuffer('embeddings', batch, rows, this.modelDim)
-    const context = rowContext(seed === null ? null : deriveSeed(seed, 0), caches[0]?.length ?? 0)
-    const builder = new StageBuilder('embedding', batch, rows)
-    const embedded = this.embedding.apply(builder, new RowBuffer('tokens', batch, rows, 1, tokens.data))
-    const positioned = this.positions === null ? embedded : this.positions.apply(builder, embedded, context)
-    builder.store(this.inputDropout.apply(builder, positioned, context), input)
-    const stack = this.encoder.build({
-      name: 'encoder',
-      input,
-      options: { causal: true },
-      caches,
-      seed: seed === null ? null : deriveSeed(seed, 1),
-      ...(withHead ? { after: (last: StageBuilder, row: Register) => this.applyHead(last, row) } : {}),
-    })
-    return { ...stack, parts: [builder.finish(), ...stack.parts] }
+  override build(graph: Graph, tokens: Value, options: LanguageModelForward = {}): Value {
+    return this.buildHead(graph, this.buildHidden(graph, tokens, options))
   }
 
-  /** @internal Logits of a row. */
-  applyHead(builder: StageBuilder, from: Register): Register {
-    const weight = this.head === null ? this.embedding.weight : this.head.weight
-    const logits = builder.linear(from, { parameter: weight, rowStart: 0, outSize: this.vocabulary, inSize: this.modelDim }, null)
-    builder.release(from)
-    builder.trace('logits', builder.batch, builder.rows, this.vocabulary)
+  /** Tokens to the rows [B, M, E] that the head reads. */
+  buildHidden(graph: Graph, tokens: Value, { caches }: LanguageModelForward = {}): Value {
+    const input = graph.seeded(0, () => graph.within('embedding', () => this.#embed(graph, tokens)))
+    const attention = { causal: true, ...(caches === undefined ? {} : { caches }) }
+    return graph.seeded(1, () => graph.within('encoder', () => this.encoder.build(graph, input, attention)))
+  }
+
+  /** Logits [B, M, vocabulary] of hidden rows. */
+  buildHead(graph: Graph, hidden: Value): Value {
+    const { weight } = this.head ?? this.embedding
+    const logits = graph.within('head', () => linear(graph, hidden, wholeWeight(weight), null))
+    graph.within('head', () => graph.trace('logits', logits))
     return logits
+  }
+
+  #embed(graph: Graph, tokens: Value): Value {
+    const embedded = this.embedding.build(graph, tokens)
+    return this.inputDropout.build(graph, this.positions === null ? embedded : this.positions.build(graph, embedded))
+  }
+
+  protected override get scope(): string {
+    return ''
+  }
+
+  protected override get optionNames(): readonly string[] {
+    return ['caches']
+  }
+
+  protected override positionOf({ caches }: LanguageModelForward): number {
+    return caches?.[0]?.length ?? 0
+  }
+
+  protected override valueOf(graph: Graph, name: string, shape: readonly number[], data: Int32Array | null): Value {
+    return tokensOf(graph, `${this.label}: ${name}`, shape, data)
+  }
+
+  protected override checkInput(_what: string, input: Tensor<Int32Array>): void {
+    checkTokens('CausalLanguageModel: tokens', input, this.vocabulary)
   }
 }

@@ -1,11 +1,11 @@
 import { checkInteger, expected } from '../../core/check.ts'
-import type { Register } from '../../protocol/stage.ts'
-import type { StageBuilder } from '../stage/stage-builder.ts'
-import { RowLayer, type RowContext } from './row-layer.ts'
+import type { Graph } from '../../program/graph.ts'
+import type { Value } from '../../program/operation.ts'
+import { drop } from '../../program/operations/elementwise.ts'
+import { Module } from '../module.ts'
 
 /** In training mode each element is 0 with the given probability, else times 1/(1 − probability); in evaluation mode nothing. */
-export class Dropout extends RowLayer {
-  readonly label = 'Dropout'
+export class Dropout extends Module {
   readonly outputDim: number
 
   /** @throws {OptionError} unless the probability is from 0 to 1 */
@@ -19,15 +19,16 @@ export class Dropout extends RowLayer {
     this.outputDim = inputDim
   }
 
+  override get label(): string {
+    return 'Dropout'
+  }
+
   override get drops(): boolean {
     return this.training && this.probability > 0
   }
 
-  override apply(builder: StageBuilder, from: Register, context: RowContext): Register {
-    // The site is counted whether or not anything is dropped, so that it does not depend on other layers' modes.
-    const site = context.nextSite()
-    if (this.drops && context.seed !== null) builder.drop(from, { probability: this.probability, seed: context.seed, site })
-    return from
+  override build(graph: Graph, input: Value): Value {
+    return drop(graph, input, this.drops ? this.probability : 0)
   }
 }
 

@@ -1,14 +1,13 @@
 import { checkFinite, checkInteger, checkNames, expected } from '../../core/check.ts'
-import { ShapeError } from '../../core/errors.ts'
-import { checkTensor, formatShape, type Tensor } from '../../core/tensor.ts'
-import type { Register } from '../../protocol/stage.ts'
-import { checkForward, runForward, type ForwardOptions, type LayerResult } from '../forward-options.ts'
+import type { Seed } from '../../core/seed.ts'
+import { checkTensor, type Tensor } from '../../core/tensor.ts'
+import type { Graph } from '../../program/graph.ts'
+import type { Value } from '../../program/operation.ts'
+import { embed } from '../../program/operations/embed.ts'
+import { Parameter } from '../../program/parameter.ts'
+import { tokenRowsOfShape } from '../forward-options.ts'
 import { normal } from '../initialisers.ts'
 import { Module } from '../module.ts'
-import { Parameter } from '../../program/parameter.ts'
-import type { Seed } from '../../core/seed.ts'
-import { RowBuffer } from '../stage/buffers.ts'
-import { StageBuilder } from '../stage/stage-builder.ts'
 
 export interface EmbeddingOptions {
   /** Embeddings are times this; the paper takes √modelDim. @default 1 */
@@ -20,7 +19,9 @@ export interface EmbeddingOptions {
 }
 
 /** y = scale · weight[token]. Parameter: `weight` [vocabulary, modelDim]. */
-export class Embedding extends Module {
+export class Embedding extends Module<Int32Array> {
+  /** a token per row */
+  readonly inputDim = 1
   readonly weight: Parameter
   readonly scale: number
 
@@ -42,34 +43,35 @@ export class Embedding extends Module {
     normal(this.weight, seed, 0, deviation)
   }
 
-  /** Adds the look-up to a stage. */
-  apply(builder: StageBuilder, tokens: RowBuffer): Register {
-    const to = builder.embed(tokens, this.weight, this.scale)
-    builder.trace('embedding', builder.batch, builder.rows, this.modelDim)
-    return to
+  override get label(): string {
+    return 'Embedding'
   }
 
-  /** @throws {OptionError} {ShapeError} unless `tokens` is an Int32 tensor [B, M] or [M] with values below the vocabulary */
-  tokenRows(what: string, tokens: unknown): { batch: number; rows: number } {
-    checkTensor(what, Int32Array, tokens)
-    const [rows = 0, batch = 1] = tokens.shape.toReversed()
-    if (tokens.shape.length !== 1 && tokens.shape.length !== 2) throw new ShapeError(`${what}: expected shape [B, M] or [M], got ${formatShape(tokens.shape)}`)
-    const wrong = tokens.data.find((token) => token < 0 || token >= this.vocabulary)
-    if (wrong !== undefined) throw expected(what, `tokens from 0 to ${this.vocabulary - 1}`, wrong)
-    return { batch, rows }
+  /** @param input tokens [batch, rows] */
+  override build(graph: Graph, input: Value): Value {
+    const output = embed(graph, input, this.weight, this.scale)
+    graph.trace('embedding', output)
+    return output
   }
 
-  /**
-   * @param tokens Int32 [B, M] or [M]
-   * @returns output [B, M, modelDim] or [M, modelDim], the caller's
-   */
-  async forward(tokens: Tensor<Int32Array>, options: ForwardOptions = {}): Promise<LayerResult> {
-    checkForward('Embedding', options)
-    const { batch, rows } = this.tokenRows('Embedding: tokens', tokens)
-    const output = new RowBuffer('output', batch, rows, this.modelDim)
-    const builder = new StageBuilder('Embedding', batch, rows)
-    builder.store(this.apply(builder, new RowBuffer('tokens', batch, rows, 1, tokens.data)), output)
-    const { data, report } = await runForward({ parts: [builder.finish()], output }, options, [tokens])
-    return { output: { data, shape: [...tokens.shape, this.modelDim] }, report }
+  protected override valueOf(graph: Graph, name: string, shape: readonly number[], data: Int32Array | null): Value {
+    return tokensOf(graph, `${this.label}: ${name}`, shape, data)
   }
+
+  protected override checkInput(what: string, input: Tensor<Int32Array>): void {
+    checkTokens(what, input, this.vocabulary)
+  }
+}
+
+/** Tokens as a value of a graph. */
+export function tokensOf(graph: Graph, what: string, shape: readonly number[], data: Int32Array | null): Value {
+  return graph.input('tokens', { ...tokenRowsOfShape(what, shape), width: 1 }, data, { layout: 'tokens', integers: true })
+}
+
+/** @throws {OptionError} {ShapeError} unless `tokens` is an Int32 tensor [B, M] or [M] with values below the vocabulary */
+export function checkTokens(what: string, tokens: unknown, vocabulary: number): asserts tokens is Tensor<Int32Array> {
+  checkTensor(what, Int32Array, tokens)
+  tokenRowsOfShape(what, tokens.shape)
+  const wrong = tokens.data.find((token) => token < 0 || token >= vocabulary)
+  if (wrong !== undefined) throw expected(what, `tokens from 0 to ${vocabulary - 1}`, wrong)
 }

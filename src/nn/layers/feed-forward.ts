@@ -1,11 +1,13 @@
 import { checkInteger, checkNames, checkOneOf } from '../../core/check.ts'
-import type { Activation, Register } from '../../protocol/stage.ts'
+import type { Activation } from '../../protocol/stage.ts'
 import type { WeightInitialisation } from '../initialisers.ts'
 import { deriveSeed, seedValue, seedWords, type Seed } from '../../core/seed.ts'
-import type { StageBuilder } from '../stage/stage-builder.ts'
+import type { Graph } from '../../program/graph.ts'
+import type { Value } from '../../program/operation.ts'
+import { activate } from '../../program/operations/elementwise.ts'
+import { Module } from '../module.ts'
 import { Dropout } from './dropout.ts'
 import { Linear } from './linear.ts'
-import { RowLayer, type RowContext } from './row-layer.ts'
 
 export const ACTIVATIONS: readonly Activation[] = ['relu', 'gelu', 'gelu-tanh']
 
@@ -29,8 +31,7 @@ const NAMES: readonly (keyof FeedForwardOptions)[] = ['modelDim', 'feedForwardDi
  * y = W₂·f(W₁·x + b₁) + b₂. The hidden layer exists for a few rows at a time only. Parameters: `linear1.weight`,
  * `linear1.bias`, `linear2.weight`, `linear2.bias`.
  */
-export class FeedForward extends RowLayer {
-  readonly label = 'FeedForward'
+export class FeedForward extends Module {
   readonly inputDim: number
   readonly outputDim: number
   readonly activation: Activation
@@ -57,18 +58,14 @@ export class FeedForward extends RowLayer {
     this.outputDropout = this.addModule('dropout2', new Dropout(modelDim, dropout))
   }
 
-  override get drops(): boolean {
-    return this.hiddenDropout.drops
+  override get label(): string {
+    return 'FeedForward'
   }
 
-  /** `from` stays as it is where `keep` is set, for a residual. */
-  override apply(builder: StageBuilder, from: Register, context: RowContext, keep = false): Register {
-    const { linear1, linear2 } = this
-    const hidden = builder.linear(from, linear1.weightPart, linear1.biasPart)
-    if (!keep) builder.release(from)
-    builder.trace('hidden', builder.batch, builder.rows, linear1.outputDim)
-    builder.activate(hidden, this.activation)
-    const output = linear2.apply(builder, this.hiddenDropout.apply(builder, hidden, context))
-    return this.outputDropout.apply(builder, output, context)
+  override build(graph: Graph, input: Value): Value {
+    const hidden = this.linear1.apply(graph, input)
+    graph.trace('hidden', hidden)
+    const dropped = this.hiddenDropout.build(graph, activate(graph, hidden, this.activation))
+    return this.outputDropout.build(graph, this.linear2.build(graph, dropped))
   }
 }

@@ -1,13 +1,13 @@
 import { checkFinite, checkInteger, expected } from '../../core/check.ts'
-import type { Register } from '../../protocol/stage.ts'
 import { constant } from '../initialisers.ts'
 import { Parameter } from '../../program/parameter.ts'
-import type { StageBuilder } from '../stage/stage-builder.ts'
-import { RowLayer } from './row-layer.ts'
+import type { Graph } from '../../program/graph.ts'
+import { wholeWeight, type Value } from '../../program/operation.ts'
+import { norm } from '../../program/operations/norm.ts'
+import { Module } from '../module.ts'
 
 /** y = (x − mean)/√(variance + epsilon)·w + b over each row; the variance divides by the size. Parameters: `weight`, `bias`. */
-export class LayerNorm extends RowLayer {
-  readonly label = 'LayerNorm'
+export class LayerNorm extends Module {
   readonly outputDim: number
   readonly weight: Parameter
   readonly bias: Parameter
@@ -27,11 +27,13 @@ export class LayerNorm extends RowLayer {
     constant(this.weight, 1)
   }
 
-  /** Leaves `from` as it is where `keep` is set, for a residual. */
-  override apply(builder: StageBuilder, from: Register, _context?: unknown, keep = false): Register {
-    const to = builder.norm(from, this.weight, this.bias, this.epsilon)
-    if (!keep) builder.release(from)
-    builder.trace('norm', builder.batch, builder.rows, this.outputDim)
-    return to
+  override get label(): string {
+    return 'LayerNorm'
+  }
+
+  override build(graph: Graph, input: Value): Value {
+    const output = norm(graph, input, wholeWeight(this.weight), wholeWeight(this.bias), this.epsilon)
+    graph.trace('norm', output)
+    return output
   }
 }

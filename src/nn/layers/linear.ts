@@ -1,11 +1,11 @@
 import { checkBoolean, checkInteger, checkNames, checkOneOf } from '../../core/check.ts'
-import type { Register } from '../../protocol/stage.ts'
 import { initialise, WEIGHT_INITIALISATIONS, type WeightInitialisation } from '../initialisers.ts'
 import { Parameter } from '../../program/parameter.ts'
 import type { Seed } from '../../core/seed.ts'
-import { wholeWeight, type WeightPart } from '../stage/stage-binder.ts'
-import type { StageBuilder } from '../stage/stage-builder.ts'
-import { RowLayer } from './row-layer.ts'
+import type { Graph } from '../../program/graph.ts'
+import { wholeWeight, type Value } from '../../program/operation.ts'
+import { linear } from '../../program/operations/linear.ts'
+import { Module } from '../module.ts'
 
 export interface LinearOptions {
   /** @default true */
@@ -17,8 +17,7 @@ export interface LinearOptions {
 }
 
 /** y = x·Wᵀ + b, W [outputDim, inputDim]. Parameters: `weight`, `bias`. */
-export class Linear extends RowLayer {
-  readonly label = 'Linear'
+export class Linear extends Module {
   readonly weight: Parameter
   readonly bias: Parameter | null
 
@@ -40,19 +39,18 @@ export class Linear extends RowLayer {
     initialise(this.weight, initialisation, seed)
   }
 
-  /** The parameters as a stage uses them. */
-  get weightPart(): WeightPart {
-    return wholeWeight(this.weight)
+  override get label(): string {
+    return 'Linear'
   }
 
-  get biasPart(): WeightPart | null {
-    return this.bias === null ? null : wholeWeight(this.bias)
+  override build(graph: Graph, input: Value): Value {
+    const output = this.apply(graph, input)
+    graph.trace('linear', output)
+    return output
   }
 
-  override apply(builder: StageBuilder, from: Register): Register {
-    const to = builder.linear(from, this.weightPart, this.biasPart)
-    builder.release(from)
-    builder.trace('linear', builder.batch, builder.rows, this.outputDim)
-    return to
+  /** The same without a trace of its own, for layers that name the result. */
+  apply(graph: Graph, input: Value): Value {
+    return linear(graph, input, wholeWeight(this.weight), this.bias === null ? null : wholeWeight(this.bias))
   }
 }

@@ -1,17 +1,23 @@
-import type { AttentionStatistics } from '../../attention/attention-options.ts'
+import type { AttentionStatistics, WeightSelection } from '../../attention/attention-options.ts'
 import { checkBoolean } from '../../core/check.ts'
 import { OptionError, ShapeError } from '../../core/errors.ts'
-import type { Runtime } from '../../attention/runtime.ts'
-import type { Tensor } from '../../core/tensor.ts'
-import { checkForward, checkRows, dropoutSeed, planForward, rowsOfShape, runForward, type ForwardOptions, type LayerResult } from '../forward-options.ts'
+import type { Tensor, TensorData } from '../../core/tensor.ts'
+import type { Graph } from '../../program/graph.ts'
+import type { Value } from '../../program/operation.ts'
+import { append } from '../../program/operations/append.ts'
+import { attend } from '../../program/operations/attend.ts'
+import { checkRows, rowsOfShape, type ForwardOptions, type LayerResult } from '../forward-options.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
-import { RowBuffer } from '../stage/buffers.ts'
-import type { LayerPlan } from '../stage/program-plan.ts'
-import type { StageProgram } from '../stage/program.ts'
-import { StageBuilder } from '../stage/stage-builder.ts'
-import { attentionPass, type AttentionDetails, type SourceRows } from './attention-pass.ts'
 import { AttentionProjections } from './attention-projections.ts'
-import { LAYER_ATTENTION_NAMES, type LayerAttentionOptions } from './layer-attention-options.ts'
+import { LAYER_ATTENTION_NAMES, resolveLayerAttention, toAttentionOptions, type LayerAttentionOptions, type LayerAttentionSizes } from './layer-attention-options.ts'
+import { averageOverHeads, inCallerOrder } from './returned-weights.ts'
+
+/** What a call wants to know of attention beside its output. */
+export interface AttentionDetails {
+  readonly returnWeights?: boolean | WeightSelection
+  readonly returnLogSumExp?: boolean
+  readonly returnStatistics?: boolean
+}
 
 /** What `MultiHeadAttention.forward` takes. */
 export interface MultiHeadAttentionForward extends ForwardOptions, LayerAttentionOptions, AttentionDetails {
@@ -33,112 +39,128 @@ export interface MultiHeadAttentionResult extends LayerResult {
   readonly statistics?: AttentionStatistics
 }
 
+/** What attention reads: rows [B, M, E] for the queries, [B, N, E] for keys and values. */
+export interface AttentionSources {
+  readonly query: Value
+  readonly key: Value
+  readonly value: Value
+}
+
 const NAMES: readonly string[] = [...LAYER_ATTENTION_NAMES, 'key', 'value', 'averageWeights', 'cache', 'returnWeights', 'returnLogSumExp', 'returnStatistics']
 
 /**
  * Concat(head₁ … head_H)·W_Oᵀ + b_O, head_h = softmax(Q_h·K_hᵀ/√D + …)·V_h (Vaswani et al. 2017, §3.2.2), with
- * Q = x·W_Qᵀ + b_Q and so on. Memory beyond input and output: queries, keys and values, O(n·E); never n².
+ * Q = x·W_Qᵀ + b_Q and so on. Memory beyond input and output: queries, keys and values, O(n·E); never n², unless all weights
+ * are asked for.
  */
-export class MultiHeadAttention extends AttentionProjections {
+export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionForward> {
+  override get label(): string {
+    return 'MultiHeadAttention'
+  }
+
   /**
    * @param query [B, M, E] or [M, E]
    * @returns output of the query's shape
    * @throws {ShapeError} {OptionError} before anything is allocated; else as `runtime.attention`
    */
-  async forward(query: Tensor, options: MultiHeadAttentionForward = {}): Promise<MultiHeadAttentionResult> {
-    checkForward('MultiHeadAttention', options, NAMES)
-    const program = this.#program(query, options)
-    const inputs = [query, ...(options.key === undefined ? [] : [options.key]), ...(options.value === undefined ? [] : [options.value])]
-    const { data, attention, report } = await runForward(program, options, inputs)
-    options.cache?.grow(program.output.rows)
-    const [details] = attention
-    const weights = details?.weights
-    return {
-      output: { data, shape: [...query.shape] },
-      report,
-      ...(weights === undefined ? {} : { weights: options.averageWeights === true ? meanOverHeads(weights) : weights }),
-      ...(details?.logSumExp === undefined ? {} : { logSumExp: details.logSumExp }),
-      ...(details?.statistics === undefined ? {} : { statistics: details.statistics }),
-    }
+  override async forward(query: Tensor, options: MultiHeadAttentionForward = {}): Promise<MultiHeadAttentionResult> {
+    const { averageWeights = false, cache, key, value } = options
+    checkBoolean('MultiHeadAttention: option averageWeights', averageWeights)
+    const others = [key, value].filter((each) => each !== undefined && each !== query) as Tensor[]
+    const { key: _same, ...selfAttention } = options
+    const { output, exposed, report } = await this.run(query, key === query ? selfAttention : options, others)
+    cache?.grow(query.shape.at(-2) ?? 0)
+    return { output, report, ...this.#details(query, options, exposed) }
   }
 
-  /** What `forward` would do and hold for a query of this shape, self-attention. @throws {MemoryBudgetError} when nothing fits */
-  plan(runtime: Runtime, shape: readonly number[], options: LayerAttentionOptions & AttentionDetails = {}): LayerPlan {
-    const { batch, rows } = rowsOfShape('MultiHeadAttention: query', shape, this.modelDim)
-    return planForward(this.#build(new RowBuffer('input', batch, rows, this.modelDim, null, true), null, null, options, null), runtime)
+  override build(graph: Graph, input: Value, options: MultiHeadAttentionForward = {}): Value {
+    const sources = this.#sources(graph, input, options)
+    return this.projectOut(graph, this.attendTo(graph, sources, options))
   }
 
-  #program(query: Tensor, options: MultiHeadAttentionForward): StageProgram {
-    const { key, value, cache, averageWeights } = options
-    if (averageWeights !== undefined) checkBoolean('MultiHeadAttention: option averageWeights', averageWeights)
+  /** The context [B, M, H·D] of already prepared rows. */
+  attendTo(graph: Graph, sources: AttentionSources, options: MultiHeadAttentionForward): Value {
+    return this.attendProjected(graph, this.projectAll(graph, sources, options.cache), options)
+  }
+
+  /** Queries, keys and values of the sources; with a cache, keys and values of all its rows. */
+  projectAll(graph: Graph, sources: AttentionSources, cache?: KeyValueCache): AttentionSources {
+    const query = this.project(graph, 'query', sources.query)
+    const key = this.project(graph, 'key', sources.key)
+    const value = this.project(graph, 'value', sources.value)
+    if (cache === undefined) return { query, key, value }
+    const cached = cache.values(graph)
+    return { query, key: append(graph, key, cached.key, graph.position), value: append(graph, value, cached.value, graph.position) }
+  }
+
+  /** The context of queries, keys and values. */
+  attendProjected(graph: Graph, { query, key, value }: AttentionSources, options: MultiHeadAttentionForward): Value {
+    const { heads, keyValueHeads, headSize } = this
+    const sizes: LayerAttentionSizes = { batch: query.batch, heads, keyValueHeads, queries: query.rows, keys: key.rows, headSize }
+    const extras = { queryOffset: graph.position, dropout: this.dropout, seed: this.attentionSeed(graph.seed) }
+    const attention = { ...toAttentionOptions(graph.scope, sizes, options, extras), ...detailsOf(options) }
+    const { context, results } = attend(graph, query, key, value, { heads, keyHeads: keyValueHeads }, resolveLayerAttention(sizes, attention))
+    for (const [name, result] of results) graph.expose(name, result)
+    const weights = results.get('weights')
+    if (weights !== undefined) graph.trace('weights', weights, [query.batch, heads, query.rows, key.rows])
+    graph.trace('context', context, [query.batch, heads, query.rows, headSize])
+    return context
+  }
+
+  protected override get optionNames(): readonly string[] {
+    return NAMES
+  }
+
+  protected override positionOf({ cache }: MultiHeadAttentionForward): number {
+    return cache?.length ?? 0
+  }
+
+  #sources(graph: Graph, query: Value, options: MultiHeadAttentionForward): AttentionSources {
+    const { key, value, cache } = options
     if (cache !== undefined) this.#checkCache(query, options)
-    const seed = dropoutSeed('MultiHeadAttention', this.drops, options.seed)
-    const source = (name: string, tensor: Tensor): RowBuffer => {
-      const { batch, rows } = checkRows(`MultiHeadAttention: ${name}`, tensor, this.modelDim)
-      return new RowBuffer(name, batch, rows, this.modelDim, tensor.data)
+    const source = (name: 'key' | 'value', tensor: Tensor): Value => {
+      checkRows(`MultiHeadAttention: ${name}`, tensor, this.modelDim)
+      return graph.input(name, { ...rowsOfShape(`MultiHeadAttention: ${name}`, tensor.shape, this.modelDim), width: this.modelDim }, tensor.data)
     }
-    const rows = source('query', query)
-    const keys = key === undefined || key === query ? null : source('key', key)
-    const values = value === undefined || value === key ? null : source('value', value)
-    this.#checkSources(rows, keys, values)
-    return this.#build(rows, keys, values, options, seed)
+    const keys = key === undefined ? query : source('key', key)
+    const values = value === undefined || value === key ? keys : source('value', value)
+    if (keys.batch !== query.batch) throw new ShapeError(`MultiHeadAttention: expected key of batch ${query.batch} like query, got ${keys.batch}`)
+    if (values.batch !== query.batch || values.rows !== keys.rows) {
+      throw new ShapeError(`MultiHeadAttention: expected value [${query.batch}, ${keys.rows}, ${this.modelDim}] like key, got [${values.batch}, ${values.rows}, ${values.width}]`)
+    }
+    return { query, key: keys, value: values }
   }
 
-  #build(query: RowBuffer, key: RowBuffer | null, value: RowBuffer | null, options: MultiHeadAttentionForward, seed: ReturnType<typeof dropoutSeed>): StageProgram {
-    const name = 'MultiHeadAttention'
-    const source = (buffer: RowBuffer): SourceRows => ({ buffer, prepare: (_builder, loaded) => loaded })
-    const { returnWeights, returnLogSumExp, returnStatistics } = options
-    const details = {
-      ...(returnWeights === undefined ? {} : { returnWeights }),
-      ...(returnLogSumExp === undefined ? {} : { returnLogSumExp }),
-      ...(returnStatistics === undefined ? {} : { returnStatistics }),
-    }
-    const pass = attentionPass(this, {
-      name,
-      query: source(query),
-      ...(key === null ? {} : { key: source(key) }),
-      ...(value === null ? {} : { value: source(value) }),
-      options,
-      details,
-      cache: options.cache ?? null,
-      seed,
-    })
-    const output = new RowBuffer('output', query.batch, query.rows, this.modelDim)
-    const builder = new StageBuilder(name, query.batch, query.rows)
-    builder.store(this.projectOut(builder, pass.begin(builder)), output)
-    const last = builder.finish()
-    return { parts: [...pass.parts, last], output, watched: [{ layer: name, after: last, input: query, output }] }
-  }
-
-  #checkCache(query: Tensor, { key, value, cache, returnWeights, returnLogSumExp, returnStatistics }: MultiHeadAttentionForward): void {
+  #checkCache(query: Value, { key, value, cache, returnWeights, returnLogSumExp, returnStatistics }: MultiHeadAttentionForward): void {
     if (key !== undefined || value !== undefined) throw new OptionError('MultiHeadAttention: expected option cache with self-attention, got a key or value beside it')
     if (Boolean(returnWeights) || returnLogSumExp === true || returnStatistics === true) {
       throw new OptionError('MultiHeadAttention: expected no weights, log-sum-exp or statistics with option cache; a full forward pass returns them')
     }
-    const { batch, rows } = checkRows('MultiHeadAttention: query', query, this.modelDim)
-    cache?.checkRoom('MultiHeadAttention', batch, this.keyValueHeads, this.headSize, rows)
+    cache?.checkRoom('MultiHeadAttention', query.batch, this.keyValueHeads, this.headSize, query.rows)
   }
 
-  #checkSources(query: RowBuffer, key: RowBuffer | null, value: RowBuffer | null): void {
-    const keys = key ?? query
-    if (keys.batch !== query.batch) throw new ShapeError(`MultiHeadAttention: expected key of batch ${query.batch} like query, got ${keys.batch}`)
-    if (value !== null && (value.batch !== query.batch || value.rows !== keys.rows)) {
-      throw new ShapeError(`MultiHeadAttention: expected value [${query.batch}, ${keys.rows}, ${this.modelDim}] like key, got [${value.batch}, ${value.rows}, ${value.width}]`)
+  #details(query: Tensor, options: MultiHeadAttentionForward, exposed: ReadonlyMap<string, TensorData>): Omit<MultiHeadAttentionResult, keyof LayerResult> {
+    const { batch, rows } = rowsOfShape('MultiHeadAttention: query', query.shape, this.modelDim)
+    const floats = (name: string): Tensor => ({ data: exposed.get(name) as Float32Array, shape: [batch, this.heads, rows] })
+    const weights = exposed.get('weights') as Float32Array | undefined
+    const keys = options.key === undefined ? rows : (options.key.shape.at(-2) ?? 0)
+    return {
+      ...(weights === undefined ? {} : { weights: this.#weights(weights, [batch, this.heads, rows, keys], options) }),
+      ...(exposed.has('logSumExp') ? { logSumExp: floats('logSumExp') } : {}),
+      ...(exposed.has('entropy') ? { statistics: { entropy: floats('entropy'), maxWeight: floats('maxWeight'), meanDistance: floats('meanDistance'), maxIndex: { data: exposed.get('maxIndex') as Int32Array, shape: [batch, this.heads, rows] } } } : {}),
     }
+  }
+
+  #weights(data: Float32Array, shape: readonly [number, number, number, number], { returnWeights, averageWeights }: MultiHeadAttentionForward): Tensor {
+    const weights = typeof returnWeights === 'object' ? inCallerOrder(data, shape, returnWeights) : { data, shape }
+    return averageWeights === true ? averageOverHeads(weights) : weights
   }
 }
 
-/** [B, H, M, N] to [B, M, N]. */
-function meanOverHeads({ data, shape }: Tensor): Tensor {
-  const [batch = 0, heads = 0, rows = 0, keys = 0] = shape
-  const mean = new Float32Array(batch * rows * keys)
-  const elements = rows * keys
-  for (let b = 0; b < batch; b++) {
-    for (let element = 0; element < elements; element++) {
-      let sum = 0
-      for (let h = 0; h < heads; h++) sum += data[(b * heads + h) * elements + element] ?? 0
-      mean[b * elements + element] = sum / heads
-    }
+function detailsOf({ returnWeights, returnLogSumExp, returnStatistics }: AttentionDetails): AttentionDetails {
+  return {
+    ...(returnWeights === undefined ? {} : { returnWeights }),
+    ...(returnLogSumExp === undefined ? {} : { returnLogSumExp }),
+    ...(returnStatistics === undefined ? {} : { returnStatistics }),
   }
-  return { data: mean, shape: [batch, rows, keys] }
 }

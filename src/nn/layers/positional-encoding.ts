@@ -4,15 +4,16 @@ import { OptionError } from '../../core/errors.ts'
 import { allocate } from '../../core/ledger.ts'
 import { probeSharedMemory } from '../../core/shared-memory.ts'
 import type { Tensor } from '../../core/tensor.ts'
-import type { Register } from '../../protocol/stage.ts'
 import { normal } from '../initialisers.ts'
 import { Parameter } from '../../program/parameter.ts'
 import type { Seed } from '../../core/seed.ts'
 import { exactCos, exactSin } from '../../core/sine.ts'
-import { RowBuffer } from '../stage/buffers.ts'
-import type { StageBuilder } from '../stage/stage-builder.ts'
+import type { Graph } from '../../program/graph.ts'
+import type { Value } from '../../program/operation.ts'
+import { add } from '../../program/operations/elementwise.ts'
+import { positions } from '../../program/operations/positions.ts'
+import { Module } from '../module.ts'
 import { Dropout } from './dropout.ts'
-import { RowLayer, type RowContext } from './row-layer.ts'
 
 const LN_10000 = 9.210340371976184
 
@@ -50,8 +51,7 @@ export interface PositionalEncodingOptions {
 }
 
 /** y = x + PE(position). Learned positions are a parameter `weight` [maxLength, modelDim]. */
-export class PositionalEncoding extends RowLayer {
-  readonly label = 'PositionalEncoding'
+export class PositionalEncoding extends Module {
   readonly inputDim: number
   readonly outputDim: number
   readonly weight: Parameter | null
@@ -77,8 +77,8 @@ export class PositionalEncoding extends RowLayer {
     normal(this.weight, seed, 0, 0.02)
   }
 
-  override get drops(): boolean {
-    return this.dropout.drops
+  override get label(): string {
+    return 'PositionalEncoding'
   }
 
   /** The encoding of positions [0, rows). */
@@ -92,11 +92,11 @@ export class PositionalEncoding extends RowLayer {
     return this.#table
   }
 
-  override apply(builder: StageBuilder, from: Register, context: RowContext): Register {
-    const { data, shape } = this.table(builder.rows + context.position)
-    const positions = new RowBuffer('positions', 1, shape[0] ?? 0, this.inputDim, data)
-    builder.add(from, builder.load(positions, context.position))
-    builder.trace('positions added', builder.batch, builder.rows, this.outputDim)
-    return this.dropout.apply(builder, from, context)
+  override build(graph: Graph, input: Value): Value {
+    const { data, shape } = this.table(graph.position + input.rows)
+    const table = graph.input('positions', { batch: 1, rows: shape[0] ?? 0, width: this.inputDim }, data, { layout: 'positions' })
+    const output = add(graph, input, positions(graph, table, input, graph.position))
+    graph.trace('positions added', output)
+    return this.dropout.build(graph, output)
   }
 }

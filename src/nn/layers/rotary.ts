@@ -2,27 +2,36 @@ import { exactExp, exactLog } from '../../core/elementary.ts'
 import { allocate } from '../../core/ledger.ts'
 import { probeSharedMemory } from '../../core/shared-memory.ts'
 import { exactCos, exactSin } from '../../core/sine.ts'
-import { RowBuffer } from '../stage/buffers.ts'
+import type { Graph } from '../../program/graph.ts'
+import type { Value } from '../../program/operation.ts'
+import { rotate } from '../../program/operations/positions.ts'
 
 /**
  * Rotary positions (Su et al. 2021): at position p the pair (x_c, x_{c + D/2}) of a head turns by p·base^(−2c/D). A table
  * holds the cosines [0, D/2) and sines [D/2, D) of each position.
  */
 export class RotaryTable {
-  #rows: RowBuffer | null = null
+  #table: { readonly data: Float32Array; readonly rows: number } | null = null
 
   constructor(
     readonly headSize: number,
     readonly base: number,
   ) {}
 
+  /** The rows of `from`, every head turned by its position. */
+  build(graph: Graph, from: Value): Value {
+    const { data, rows } = this.#upTo(graph.position + from.rows)
+    const table = graph.input('rotary table', { batch: 1, rows, width: this.headSize }, data, { layout: 'positions' })
+    return rotate(graph, from, table, graph.position)
+  }
+
   /** A table of at least `rows` positions; it grows by doubling. */
-  upTo(rows: number): RowBuffer {
-    const known = this.#rows
+  #upTo(rows: number): { readonly data: Float32Array; readonly rows: number } {
+    const known = this.#table
     if (known !== null && known.rows >= rows) return known
     const length = Math.max(rows, 2 * (known?.rows ?? 0))
-    this.#rows = new RowBuffer('rotary table', 1, length, this.headSize, rotaryTable(length, this.headSize, this.base))
-    return this.#rows
+    this.#table = { data: rotaryTable(length, this.headSize, this.base), rows: length }
+    return this.#table
   }
 }
 

@@ -1,19 +1,14 @@
-import type { Runtime } from '../../attention/runtime.ts'
-import { checkBoolean, checkInteger, checkNames } from '../../core/check.ts'
-import type { SeedWords } from '../../core/philox.ts'
+import { checkBoolean, checkInteger, checkNames, expected } from '../../core/check.ts'
+import { deriveSeed, seedValue, seedWords } from '../../core/seed.ts'
 import type { Tensor } from '../../core/tensor.ts'
-import type { Register } from '../../protocol/stage.ts'
-import { checkForward, checkRows, dropoutSeed, planForward, rowsOfShape, runForward, type LayerResult } from '../forward-options.ts'
+import type { Graph } from '../../program/graph.ts'
+import type { Value } from '../../program/operation.ts'
+import type { ForwardOptions, LayerResult } from '../forward-options.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
 import { Module } from '../module.ts'
-import { deriveSeed, seedValue, seedWords } from '../../core/seed.ts'
-import { RowBuffer } from '../stage/buffers.ts'
-import type { LayerPlan } from '../stage/program-plan.ts'
-import type { ProgramPart, StageProgram, WatchedLayer } from '../stage/program.ts'
-import type { StageBuilder } from '../stage/stage-builder.ts'
 import { LAYER_ATTENTION_NAMES, type LayerAttentionOptions } from './layer-attention-options.ts'
 import { LayerNorm } from './layer-norm.ts'
-import { BLOCK_NAMES, TransformerBlock, type BlockForward, type TransformerBlockOptions } from './transformer-block.ts'
+import { BLOCK_NAMES, TransformerBlock, type TransformerBlockOptions } from './transformer-block.ts'
 
 export interface TransformerEncoderOptions extends TransformerBlockOptions {
   readonly layers: number
@@ -24,23 +19,18 @@ export interface TransformerEncoderOptions extends TransformerBlockOptions {
 /** Far beyond any model; more would only be found out by making them. */
 const MOST_LAYERS = 65_536
 
-/** A pass through a stack of blocks, as a part of a larger program. */
-export interface StackPass {
-  readonly name: string
-  readonly input: RowBuffer
-  readonly options: LayerAttentionOptions
-  /** one a block, or none */
-  readonly caches: readonly KeyValueCache[]
-  readonly seed: SeedWords | null
-  /** what follows on the row of the last block, after the final norm */
-  readonly after?: (builder: StageBuilder, row: Register) => Register
+/** What `forward` of a stack of blocks takes. */
+export interface StackForward extends ForwardOptions, LayerAttentionOptions {
+  /** One cache per block, for step-by-step decoding. */
+  readonly caches?: readonly KeyValueCache[]
 }
 
 /**
  * Blocks one after the other, as PyTorch's TransformerEncoder; with `causal` a decoder-only stack. Parameters:
  * `layers.0.…`, `layers.1.…`, and `norm.*` where there is a final norm.
  */
-export class TransformerEncoder extends Module {
+export class TransformerEncoder extends Module<Float32Array, StackForward> {
+  readonly inputDim: number
   readonly modelDim: number
   readonly blocks: readonly TransformerBlock[]
   readonly finalNorm: LayerNorm | null
@@ -54,59 +44,47 @@ export class TransformerEncoder extends Module {
     checkBoolean('TransformerEncoder: option finalNorm', finalNorm)
     const words = seedWords('TransformerEncoder: option seed', options.seed ?? 0)
     this.blocks = Array.from({ length: layers }, (_, index) => this.addModule(`layers.${index}`, new TransformerBlock({ ...block, seed: seedValue(deriveSeed(words, index)) })))
+    this.inputDim = options.modelDim
     this.modelDim = options.modelDim
     this.finalNorm = finalNorm ? this.addModule('norm', new LayerNorm(options.modelDim, options.epsilon)) : null
   }
 
-  /** Whether a forward pass drops anything now. */
-  get drops(): boolean {
-    return this.blocks.some((block) => block.drops)
+  override get label(): string {
+    return 'TransformerEncoder'
   }
 
-  /**
-   * @param input [B, M, E] or [M, E]
-   * @returns output of the input's shape
-   * @throws {ShapeError} {OptionError} before anything is allocated; else as `runtime.attention`
-   */
-  async forward(input: Tensor, options: BlockForward = {}): Promise<LayerResult> {
-    checkForward('TransformerEncoder', options, LAYER_ATTENTION_NAMES)
-    const { batch, rows } = checkRows('TransformerEncoder: input', input, this.modelDim)
-    const seed = dropoutSeed('TransformerEncoder', this.drops, options.seed)
-    const program = this.build({ name: '', input: new RowBuffer('input', batch, rows, this.modelDim, input.data), options, caches: [], seed })
-    const { data, report } = await runForward(program, options, [input])
-    return { output: { data, shape: [...input.shape] }, report }
+  /** Room for the keys and values of `capacity` rows in every block. */
+  createCaches(batch: number, capacity: number): KeyValueCache[] {
+    return this.blocks.map((block) => block.createCache(batch, capacity))
   }
 
-  /** What `forward` would do and hold for an input of this shape, all blocks together. @throws {MemoryBudgetError} when nothing fits the budget */
-  plan(runtime: Runtime, shape: readonly number[], options: LayerAttentionOptions = {}): LayerPlan {
-    const { batch, rows } = rowsOfShape('TransformerEncoder: input', shape, this.modelDim)
-    return planForward(this.build({ name: '', input: new RowBuffer('input', batch, rows, this.modelDim, null, true), options, caches: [], seed: null }), runtime)
+  override async forward(input: Tensor, options: StackForward = {}): Promise<LayerResult> {
+    const result = await super.forward(input, options)
+    for (const cache of options.caches ?? []) cache.grow(input.shape.at(-2) ?? 0)
+    return result
   }
 
-  /** @internal The stack as a program. */
-  build(pass: StackPass): StageProgram & { readonly output: RowBuffer } {
-    const parts: ProgramPart[] = []
-    const watched: WatchedLayer[] = []
-    let input = pass.input
+  override build(graph: Graph, input: Value, { caches, ...options }: StackForward = {}): Value {
+    if (caches !== undefined && caches.length !== this.blocks.length) throw expected(`${this.label}: option caches`, `${this.blocks.length} caches, one per block`, caches)
+    let row = input
     this.blocks.forEach((block, index) => {
-      const last = index === this.blocks.length - 1
-      const built = block.build({
-        name: `${pass.name === '' ? '' : `${pass.name}.`}layers.${index}`,
-        input,
-        options: pass.options,
-        cache: pass.caches[index] ?? null,
-        seed: pass.seed === null ? null : deriveSeed(pass.seed, index),
-        ...(last ? { after: (builder: StageBuilder, row: Register) => this.#afterLast(builder, row, pass) } : {}),
-      })
-      parts.push(...built.parts)
-      watched.push(...built.watched)
-      input = built.output
+      const cache = caches?.[index]
+      const build = (): Value => block.build(graph, row, { ...options, ...(cache === undefined ? {} : { cache }) })
+      row = graph.within(`layers.${index}`, () => graph.seeded(index, build))
     })
-    return { parts, output: input, watched }
+    const { finalNorm } = this
+    return finalNorm === null ? row : graph.within('norm', () => finalNorm.build(graph, row))
   }
 
-  #afterLast(builder: StageBuilder, row: Register, { after }: StackPass): Register {
-    const normed = this.finalNorm === null ? row : this.finalNorm.apply(builder, row)
-    return after === undefined ? normed : after(builder, normed)
+  protected override get scope(): string {
+    return ''
+  }
+
+  protected override get optionNames(): readonly string[] {
+    return [...LAYER_ATTENTION_NAMES, 'caches']
+  }
+
+  protected override positionOf({ caches }: StackForward): number {
+    return caches?.[0]?.length ?? 0
   }
 }

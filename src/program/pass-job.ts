@@ -1,11 +1,12 @@
-import { Operands, type SharedCopies } from '../../scheduler/operands.ts'
-import type { Ledger } from '../../core/ledger.ts'
-import { chunkAt, chunkCount, freeClaims, type PassStage, type StagePass } from '../../protocol/stage-pass.ts'
-import type { ArrayId, AttachedArray } from '../../protocol/task.ts'
-import type { Job, JobTask } from '../../scheduler/job.ts'
-import { StageBinder } from './stage-binder.ts'
-import type { Stage } from './stage-builder.ts'
-import { chunkFlops, type StageJobOptions } from './stage-job.ts'
+import type { Ledger } from '../core/ledger.ts'
+import { chunkAt, chunkCount, freeClaims, type PassStage, type StagePass } from '../protocol/stage-pass.ts'
+import type { ArrayId, AttachedArray } from '../protocol/task.ts'
+import type { Job, JobTask } from '../scheduler/job.ts'
+import { Operands, type SharedCopies } from '../scheduler/operands.ts'
+import { StageBinder, type DataOf } from './bind.ts'
+import type { Stage } from './partition.ts'
+import type { StageJobOptions } from './stage-job.ts'
+import { chunkFlops } from './stage-sizes.ts'
 
 /** Stages one after the other as work for the pool: a share for each lane, which divide the chunks among themselves. */
 export class PassJob implements Job {
@@ -22,6 +23,7 @@ export class PassJob implements Job {
   constructor(
     stages: readonly Stage[],
     private readonly options: StageJobOptions,
+    dataOf: DataOf,
     private readonly ledger: Ledger,
     copies: SharedCopies,
   ) {
@@ -29,7 +31,7 @@ export class PassJob implements Job {
     this.signal = options.signal
     this.lastingLimitBytes = options.lastingLimitBytes
     this.#operands = new Operands(options.transport, copies)
-    const binder = new StageBinder(null, this.#operands)
+    const binder = new StageBinder(null, this.#operands, dataOf)
     const cut = stages.map((stage) => this.#cut(stage, binder))
     this.#claims = ledger.array('claims', Int32Array, claimCount(stages, options.chunkRows), options.transport === 'shared')
     const needs = [...binder.needs]
@@ -67,7 +69,7 @@ export class PassJob implements Job {
     const cut = { batch, rows, chunkRows: this.options.chunkRows }
     const count = chunkCount(cut)
     const lastFirst = count > 1 && chunkFlops(stage, chunkAt(cut, count - 1)) > chunkFlops(stage, chunkAt(cut, 0))
-    return { ...cut, stage: stage.bind(binder, this.options), lastFirst }
+    return { ...cut, stage: binder.bind(stage, this.options), lastFirst }
   }
 }
 

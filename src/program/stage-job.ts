@@ -1,15 +1,17 @@
-import { Operands, type SharedCopies } from '../../scheduler/operands.ts'
-import type { Ledger } from '../../core/ledger.ts'
-import type { Transport } from '../../plan/attention-plan.ts'
-import type { Task, TaskResult } from '../../protocol/messages.ts'
-import type { RowStageResult } from '../../protocol/stage.ts'
-import type { ArrayId, AttachedArray } from '../../protocol/task.ts'
-import type { Job, JobTask } from '../../scheduler/job.ts'
-import { chunkAt, chunkCount, type StageTask } from '../../protocol/stage-pass.ts'
-import type { Chunk, StageTemplate } from '../../protocol/stage-template.ts'
-import { dataOf, type HeadBuffer } from './buffers.ts'
-import { StageBinder } from './stage-binder.ts'
-import type { LaneLimits, ReturnedRows, Stage } from './stage-builder.ts'
+import type { Ledger } from '../core/ledger.ts'
+import type { Transport } from '../plan/attention-plan.ts'
+import type { Task, TaskResult } from '../protocol/messages.ts'
+import { sequenceChunks, type StageTask } from '../protocol/stage-pass.ts'
+import { chosenOf, type Chunk, type StageTemplate } from '../protocol/stage-template.ts'
+import type { RowStageResult } from '../protocol/stage.ts'
+import type { ArrayId, AttachedArray, TaskArray } from '../protocol/task.ts'
+import type { Job, JobTask } from '../scheduler/job.ts'
+import { Operands, type SharedCopies } from '../scheduler/operands.ts'
+import { StageBinder, type DataOf, type LaneLimits } from './bind.ts'
+import { isKind, type Value } from './operation.ts'
+import { chosenWeights } from './operations/attend.ts'
+import type { Stage, StoredValue } from './partition.ts'
+import { chunkFlops, transferredRowBytes } from './stage-sizes.ts'
 
 /** What a job of stages takes from the plan. */
 export interface StageJobOptions extends LaneLimits {
@@ -35,6 +37,7 @@ export class StageJob implements Job {
   constructor(
     private readonly stage: Stage,
     private readonly options: StageJobOptions,
+    private readonly dataOf: DataOf,
     private readonly ledger: Ledger,
     copies: SharedCopies,
   ) {
@@ -43,8 +46,7 @@ export class StageJob implements Job {
     this.signal = options.signal
     this.lastingLimitBytes = options.lastingLimitBytes
     this.#operands = new Operands(options.transport, copies)
-    const cut = { batch: stage.batch, rows: stage.rows, chunkRows: options.chunkRows }
-    const chunks = Array.from({ length: chunkCount(cut) }, (_, index) => chunkAt(cut, index))
+    const chunks = sequenceChunks({ batch: stage.batch, rows: stage.rows, chunkRows: options.chunkRows })
     this.depth = this.sharedMemory && chunks.length >= 2 * options.lanes ? 2 : 1
     const everyChunk = this.sharedMemory ? this.#bind(null) : null
     this.tasks = chunks.map((chunk) => this.#task(chunk, everyChunk ?? this.#bind(chunk)))
@@ -84,7 +86,7 @@ export class StageJob implements Job {
     jobTask.tasks.forEach((task, index) => {
       const chunk = this.#chunks.get(task)
       const { stored } = results[index] as RowStageResult
-      if (chunk !== undefined) stored.forEach((rows, place) => placeRows(this.stage.writes[place], chunk, rows))
+      if (chunk !== undefined) stored.forEach((rows, place) => this.#place(this.stage.writes[place], chunk, rows))
     })
     this.ledger.remove('in flight', this.#staging(jobTask))
   }
@@ -94,14 +96,27 @@ export class StageJob implements Job {
   }
 
   #bind(chunk: Chunk | null): BoundStage {
-    const binder = new StageBinder(chunk, this.#operands)
-    return { stage: this.stage.bind(binder, this.options), needs: [...binder.needs] }
+    const binder = new StageBinder(chunk, this.#operands, this.dataOf)
+    return { stage: binder.bind(this.stage, this.options), needs: [...binder.needs] }
   }
 
   #task(chunk: Chunk, { stage, needs }: BoundStage): JobTask {
     const task: StageTask = { kind: 'stage', stage, chunk }
     this.#chunks.set(task, chunk)
     return { tasks: [task], needs, group: chunk.batch, cost: chunkFlops(this.stage, chunk) }
+  }
+
+  /** Copies rows that came back with a task into their value. */
+  #place(returned: StoredValue | undefined, chunk: Chunk, rows: TaskArray): void {
+    if (returned === undefined) return
+    const { to, shift } = returned
+    const data = this.dataOf(to)
+    const chosen = weightRows(to)
+    if (chosen !== null) {
+      const { first, rows: inside } = chosenOf(chosen, { row: chunk.rowStart, rows: chunk.rows })
+      placeHeads(to, data, { batch: chunk.batch, rowStart: first, rows: inside.length }, rows)
+    } else if (to.layout === 'rows') data.set(rows, (chunk.batch * to.rows + chunk.rowStart) * to.width)
+    else placeHeads(to, data, { ...chunk, rowStart: chunk.rowStart + shift }, rows)
   }
 }
 
@@ -110,32 +125,16 @@ interface BoundStage {
   readonly needs: readonly ArrayId[]
 }
 
-/** Work of one chunk. */
-export function chunkFlops({ flopsPerRow, attention }: Stage, chunk: Chunk): number {
-  return flopsPerRow * chunk.rows + (attention?.flops(chunk) ?? 0)
+/** The rows that a value of chosen weights holds; null of any other value. */
+function weightRows(value: Value): readonly number[] | null {
+  const { producer } = value
+  if (!isKind(producer, 'attend') || producer.attributes.results[producer.outputs.indexOf(value) - 1] !== 'weights') return null
+  return chosenWeights(producer.attributes.options)?.rows ?? null
 }
 
-/** Bytes that travel for each row of a chunk, to the lane and back, where memory is not shared. */
-export function transferredRowBytes(stage: Stage): number {
-  const rowsIn = stage.reads.filter((buffer) => buffer !== stage.attention?.key && buffer !== stage.attention?.value)
-  return [...rowsIn, ...stage.writes.map(({ buffer }) => buffer)].reduce((sum, buffer) => {
-    const elements = buffer.kind === 'rows' ? buffer.width : buffer.heads * buffer.headSize
-    return sum + elements * 4
-  }, stage.attention?.optionRowBytes ?? 0)
-}
-
-/** Copies rows that came back with a task into their buffer. */
-function placeRows(returned: ReturnedRows | undefined, chunk: Chunk, rows: Float32Array): void {
-  if (returned === undefined) return
-  const { buffer, shift } = returned
-  const data = dataOf(buffer)
-  if (buffer.kind === 'rows') data.set(rows, buffer.offset(chunk.batch, chunk.rowStart))
-  else placeHeads(buffer, chunk, shift, rows)
-}
-
-function placeHeads(buffer: HeadBuffer, { batch, rowStart, rows }: Chunk, shift: number, heads: Float32Array): void {
-  const elements = rows * buffer.headSize
-  for (let head = 0; head < buffer.heads; head++) {
-    dataOf(buffer).set(heads.subarray(head * elements, (head + 1) * elements), buffer.offset(batch, head, rowStart + shift))
+function placeHeads({ width, heads, capacity }: Value, data: TaskArray, { batch, rowStart, rows }: Chunk, source: TaskArray): void {
+  const size = width / heads
+  for (let head = 0; head < heads; head++) {
+    data.set(source.subarray(head * rows * size, (head + 1) * rows * size), ((batch * heads + head) * capacity + rowStart) * size)
   }
 }

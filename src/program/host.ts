@@ -1,0 +1,20 @@
+import type { Transport } from '../plan/attention-plan.ts'
+import type { Pool } from '../scheduler/pool.ts'
+import type { ScratchMemory } from '../scheduler/scratch-memory.ts'
+
+/** What programs need of a runtime: its pool and its limits. */
+export interface ProgramHost {
+  readonly pool: Pick<Pool, 'run' | 'lanes'>
+  readonly scratch: ScratchMemory
+  readonly transport: Transport
+  readonly budgetBytes: number | undefined
+  /** where the budget comes from, for messages */
+  readonly budgetSource: string
+}
+
+/** A runtime, as `createRuntime` makes it. */
+export interface ProgramRuntime {
+  /** @param onCaller the calling thread's own lane, where there is one that works */
+  stageHost(onCaller?: boolean): ProgramHost
+  openCallerLane(): Promise<void>
+}

@@ -1,0 +1,17 @@
+import type { Graph } from '../graph.ts'
+import type { Value } from '../operation.ts'
+import type { Parameter } from '../parameter.ts'
+import type { OperationRule } from '../rule.ts'
+
+/** scale · table[token] for each row. */
+export function embed(graph: Graph, tokens: Value, table: Parameter, scale: number): Value {
+  return graph.add('embed', [tokens], { table, scale }, 'embeddings', { batch: tokens.batch, rows: tokens.rows, width: table.shape[1] ?? 0 })
+}
+
+export const embedRule: OperationRule<'embed'> = {
+  inRegisters: [],
+  tables: ({ attributes: { table } }) => [table],
+  lower: ({ inputs: [tokens], outputs: [to], attributes: { table, scale } }, { at, rows, table: place }) => [
+    { op: 'embed', to: at(to as Value), tokens: rows(tokens as Value), table: place(table), scale },
+  ],
+}

@@ -1,0 +1,15 @@
+import type { Graph } from '../graph.ts'
+import type { Value } from '../operation.ts'
+import type { OperationRule } from '../rule.ts'
+
+/** The same rows, kept in memory head by head, as attention reads them. */
+export function split(graph: Graph, from: Value, heads: number): Value {
+  if (from.layout === 'heads' && from.heads === heads) return from
+  return graph.add('split', [from], {}, from.name, from, { layout: 'heads', heads })
+}
+
+/** Nothing is to be done to the rows: where they go is the store's matter. */
+export const splitRule: OperationRule<'split'> = {
+  inPlace: [0],
+  lower: () => [],
+}

@@ -1,0 +1,66 @@
+import { elementsOf, type Value } from './operation.ts'
+import type { Program } from './partition.ts'
+
+export interface Slot {
+  readonly elements: number
+  readonly integers: boolean
+}
+
+/** The tensors that a program makes in memory, each with the slot that it uses: slots are used again. */
+export interface SlotAssignment {
+  readonly slots: readonly Slot[]
+  readonly slotOf: ReadonlyMap<Value, number>
+}
+
+const assigned = new WeakMap<Program, SlotAssignment>()
+
+/** Gives each value a slot, from the stage that writes it first to the stage that reads it last; the same ones each time. */
+export function assignSlots(program: Program): SlotAssignment {
+  const known = assigned.get(program)
+  if (known !== undefined) return known
+  const assignment = makeAssignment(program)
+  assigned.set(program, assignment)
+  return assignment
+}
+
+function makeAssignment(program: Program): SlotAssignment {
+  const slots: (Slot & { busyUntil: number })[] = []
+  const slotOf = new Map<Value, number>()
+  for (const [value, { first, last }] of lifetimesOf(program)) {
+    const [elements, integers] = [elementsOf(value), value.integers]
+    let slot = slots.findIndex((candidate) => candidate.elements === elements && candidate.integers === integers && candidate.busyUntil < first)
+    if (slot < 0) slot = slots.push({ elements, integers, busyUntil: last }) - 1
+    const taken = slots[slot]
+    if (taken !== undefined) taken.busyUntil = last
+    slotOf.set(value, slot)
+  }
+  return { slots, slotOf }
+}
+
+/** Values that the caller or a layer brings, and caches that rows are added to, are not among them. */
+function lifetimesOf({ stages, results }: Program): Map<Value, { first: number; last: number }> {
+  const lifetimes = new Map<Value, { first: number; last: number }>()
+  stages.forEach((stage, index) => {
+    for (const { to } of stage.writes) if (to.producer?.kind !== 'append' && !lifetimes.has(to)) lifetimes.set(to, { first: index, last: index })
+    for (const value of stage.reads) {
+      const lifetime = lifetimes.get(value)
+      if (lifetime !== undefined) lifetime.last = index
+    }
+  })
+  for (const result of results) {
+    const lifetime = lifetimes.get(result)
+    if (lifetime !== undefined) lifetime.last = stages.length
+  }
+  return lifetimes
+}
+
+/** Where a value's data come from: a cache that rows were added to is the cache itself. */
+export function rootOf(value: Value): Value {
+  return value.producer?.kind === 'append' ? rootOf(value.producer.inputs[1] as Value) : value
+}
+
+/** The values that the caller or a layer brings, each once. */
+export function externalValues({ stages }: Program): Value[] {
+  const touched = stages.flatMap(({ reads, writes }) => [...reads, ...writes.map(({ to }) => to)])
+  return [...new Set(touched.map(rootOf))].filter(({ producer }) => producer === null)
+}

@@ -1,0 +1,102 @@
+import { roundUp } from '../core/integers.ts'
+import { attentionArenaBytes } from '../plan/arena.ts'
+import { ASSUMED_GPU, GPU_OVERLAP, gpuAttentionBytes, gpuBufferBytes, gpuCacheBytes, gpuRowBytes, type GpuFacts } from '../plan/gpu-memory.ts'
+import type { PlannedLane } from '../plan/lane-bytes.ts'
+import { linearScratchBytes, registerBytes, residentWeightBytes } from '../plan/stage-arena.ts'
+import type { Chunk } from '../protocol/stage-template.ts'
+import { distinctWeights, type Operation, type Value } from './operation.ts'
+import { attendFlops } from './operations/attend.ts'
+import type { Stage } from './partition.ts'
+
+/** Work and bytes of stages, by arithmetic alone. */
+
+/** Work of one chunk; multiply-adds count as two. */
+export function chunkFlops({ flopsPerRow, attend }: Stage, chunk: Chunk): number {
+  return flopsPerRow * chunk.rows + (attend === null ? 0 : attendFlops(attend, chunk))
+}
+
+/** Work of a whole stage. */
+export function stageFlops(stage: Stage): number {
+  let flops = 0
+  for (let batch = 0; batch < stage.batch; batch++) flops += chunkFlops(stage, { batch, rowStart: 0, rows: stage.rows })
+  return flops
+}
+
+/** Bytes that travel for each row of a chunk, to the lane and back, where memory is not shared. */
+export function transferredRowBytes(stage: Stage): number {
+  const [, key, value] = stage.attend?.inputs ?? []
+  const rowsIn = stage.reads.filter((each) => each !== key && each !== value)
+  return [...rowsIn, ...stage.writes.map(({ to }) => to)].reduce((sum, { width }) => sum + width * 4, stage.attend === null ? 0 : optionRowBytes(stage.attend))
+}
+
+/** Bytes of mask, bias and segments that travel with each row of a chunk, for every head, where memory is not shared. */
+function optionRowBytes({ attributes: { options: { mask, bias, segments }, heads, keys }, inputs: [query] }: Operation<'attend'>): number {
+  const overScores = [mask, bias].reduce((sum, part) => {
+    if (part === null || (part.strides.row === 0 && (query as Value).rows > 1)) return sum
+    return sum + (part.strides.column === 0 ? 1 : keys) * part.data.BYTES_PER_ELEMENT
+  }, 0)
+  return heads * (overScores + (segments === null ? 0 : 4))
+}
+
+/** Bytes of one lane's copies of keys, values and their segments, where memory is not shared. */
+export function keyCopyBytes({ attend }: Stage): number {
+  if (attend === null) return 0
+  const { options, keyHeads, keys, headSize, valueSize } = attend.attributes
+  return keyHeads * keys * (headSize + valueSize) * 4 + (options.segments === null ? 0 : keys * 4)
+}
+
+/** Registers of a tile, attention's output of a chunk, and what linear layers need beside them. */
+export function rowBufferBytes({ registers, attend, batch, rows, weights }: Stage, chunkRows: number): number {
+  const context = attend === null ? 0 : registerBytes([(attend.outputs[0] as Value).width], Math.min(chunkRows, batch * rows))
+  return registerBytes(registers) + context + weights.reduce((most, { inSize }) => Math.max(most, linearScratchBytes(inSize)), 0)
+}
+
+/** Distinct weights of these stages, packed. */
+export function packedWeightBytes(stages: readonly Stage[]): number {
+  return distinctWeights(stages.flatMap((stage) => stage.weights)).reduce((sum, view) => sum + residentWeightBytes(view), 0)
+}
+
+/** Parameters of these stages, each once. */
+export function rawWeightBytes(stages: readonly Stage[]): number {
+  const parameters = new Set(stages.flatMap(({ weights, tables }) => [...weights.map(({ parameter }) => parameter), ...tables]))
+  return [...parameters].reduce((total, parameter) => total + parameter.data.byteLength, 0)
+}
+
+/**
+ * What lanes hold for themselves while they run these stages. Of a wasm lane that is exact: its arena. Of a GPU lane it is a
+ * bound: a block has as many rows as time allows, and it is counted as if no two steps shared a buffer.
+ *
+ * @param stageBytes a wasm lane's registers and weights
+ */
+export function stageLaneBytes(stages: readonly Stage[], lanes: readonly PlannedLane[], chunkRows: number, stageBytes: number): number {
+  const attention = stages.reduce((largest, { attend }) => (attend === null ? largest : Math.max(largest, attentionArenaBytes(attend.attributes.headSize, attend.attributes.valueSize))), 0)
+  return lanes.reduce((sum, { kind, residentBytes, facts = ASSUMED_GPU }) => {
+    if (kind === 'wasm') return sum + Math.max(attention + stageBytes, residentBytes)
+    return sum + residentBytes + deviceWeightBytes(stages) + Math.max(0, ...stages.map((stage) => deviceBytes(stage, facts, chunkRows)))
+  }, 0)
+}
+
+/** Distinct weights as a device keeps them: rows padded to vectors of four. */
+function deviceWeightBytes(stages: readonly Stage[]): number {
+  return distinctWeights(stages.flatMap((stage) => stage.weights)).reduce((sum, { outSize, inSize }) => sum + gpuBufferBytes(inSize === 1 ? gpuRowBytes(outSize) : outSize * gpuRowBytes(inSize)), 0)
+}
+
+/** Registers, each step's output and what is read back of a chunk's rows; its attention. */
+function deviceBytes(stage: Stage, facts: GpuFacts, chunkRows: number): number {
+  const rows = Math.min(chunkRows, stage.rows)
+  const written = stage.writes.map(({ to }) => to.width)
+  const outputs = stage.weights.map(({ outSize }) => outSize)
+  // Registers twice: loads, and the tables of rotary positions beside them.
+  const widths = [...stage.registers, ...stage.registers, ...outputs, ...written]
+  const steps = widths.reduce((sum, width) => sum + gpuBufferBytes(rows * gpuRowBytes(width) + 64), 0)
+  return steps + (stage.attend === null ? 0 : deviceAttentionBytes(stage.attend, stage.batch, facts, rows))
+}
+
+function deviceAttentionBytes({ attributes: { options, keys, keyHeads, headSize, valueSize } }: Operation<'attend'>, batch: number, facts: GpuFacts, chunkRows: number): number {
+  const rows = roundUp(chunkRows, 64) // a shorter last chunk may keep somewhat more partials
+  const sizes = { rows, keys, headSize, valueSize }
+  const cachedHeads = batch * keyHeads
+  const matrices = [options.mask, options.bias].flatMap((part) => (part === null ? [] : [{ elementBytes: part.data.BYTES_PER_ELEMENT, perRow: true }]))
+  const call = { ...sizes, cachedHeads, overlap: GPU_OVERLAP, matrices, segments: options.segments !== null, weightRows: options.weights === 'none' ? 0 : rows }
+  return gpuAttentionBytes(facts, call, { cacheBytes: gpuCacheBytes(facts, sizes, cachedHeads), lean: false })
+}
