@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import type { GuideResult } from '../../src/cli/guide/guide-case.ts'
 import type { Tour } from '../../src/cli/tour/tour-steps.ts'
 import type { AttentionValidation } from '../../src/nn/validate-attention.ts'
@@ -12,6 +12,7 @@ beforeAll(async () => {
   folder = await mkdtemp(path.join(os.tmpdir(), 'heddle-tour-'))
 })
 afterAll(() => rm(folder, { recursive: true }))
+afterEach(() => vi.unstubAllEnvs())
 
 it('heddle tour walks through "I love you" with the known counts', async () => {
   const { status, out, err } = await heddle(['tour', '--json', '--workers', '1'], { cwd: folder })
@@ -42,12 +43,38 @@ it('heddle tour shows shapes on request, over other words', async () => {
   expect((await heddle(['tour', '--sentence', ' '])).status).toBe(2)
 })
 
-it('heddle validate passes, with JSON', async () => {
-  const { status, out } = await heddle(['validate', '--json', '--seed', '7', '--workers', '1'])
-  expect(status).toBe(0)
-  const { passed, checks } = JSON.parse(out) as AttentionValidation
-  expect(passed).toBe(true)
-  expect(checks.length).toBeGreaterThanOrEqual(9)
+const CHECKS = [
+  'rows of weights sum to one', 'shapes', 'output = weights · V', 'scaling divides the scores by √D', 'permutation equivariance', 'chunked = standard',
+  'softmax does not change when all logits shift', 'no leak from the future', 'a row without any key is 0',
+]
+
+it('heddle validate lists nine checks, each with what it measured from inputs of its seed', async () => {
+  const run = async (seed: string) => {
+    const { status, out, err } = await heddle(['validate', '--json', '--seed', seed, '--workers', '1'])
+    expect(status).toBe(0)
+    expect(err).toContain('9 of 9 checks passed')
+    return JSON.parse(out) as AttentionValidation & { seed: number }
+  }
+  const [seven, eight] = [await run('7'), await run('8')]
+  expect(seven).toMatchObject({ format: 'heddle-validate/1', seed: 7, passed: true })
+  expect(seven.checks.map(({ name }) => name)).toEqual(CHECKS)
+  for (const { passed, measured, limit } of seven.checks) expect([passed, measured <= limit]).toEqual([true, true])
+  expect(seven.checks.map(({ measured }) => measured)).not.toEqual(eight.checks.map(({ measured }) => measured))
+})
+
+it('heddle validate ends with status 1 where attention is wrong, and says which check failed', async () => {
+  // Loaded into the command's process before it: the kernel does nothing.
+  const spoil = `
+    const { Instance } = WebAssembly
+    WebAssembly.Instance = function (...given) {
+      return { exports: { ...new Instance(...given).exports, attendTile: () => 0 } }
+    }`
+  vi.stubEnv('NODE_OPTIONS', `--import=data:text/javascript,${encodeURIComponent(spoil)}`)
+  const { status, out } = await heddle(['validate', '--workers', '0'])
+  expect(status).toBe(1)
+  expect(out).toContain('✗ FAILED output = weights · V')
+  expect(out).toContain('✓ shapes')
+  expect(out).toMatch(/^[1-8] of 9 checks passed$/m)
 })
 
 it('heddle bench guide measures both modes of each size in its own process', async () => {

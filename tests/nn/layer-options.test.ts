@@ -1,12 +1,11 @@
-import type { Tensor } from 'heddle'
 import { MultiHeadAttention } from 'heddle/nn'
 import { describe, expect, test } from 'vitest'
 import { optionBuilders } from '../support/option-cases.ts'
-import { attentionReference } from '../support/oracle.ts'
 import type { MathOptions } from '../support/problem.ts'
 import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
 import { maskTensor, normalTensor } from '../support/tensors.ts'
+import { layerReference } from './layer-reference.ts'
 import { worst } from './worst.ts'
 
 const runtimes = {
@@ -21,32 +20,6 @@ const layer = new MultiHeadAttention({ modelDim: E, heads: H, keyValueHeads: Hkv
 for (const parameter of layer.parameters()) if (parameter.shape.length === 1) parameter.data.set(normalTensor(random, parameter.shape).data)
 const query = normalTensor(random, [B, M, E])
 const key = normalTensor(random, [B, N, E])
-
-/** x·Wᵀ + b in float64, of the rows of a weight from `first` on. */
-function project({ data, shape }: Tensor, weight: Tensor, bias: Tensor, first: number, rows: number): Tensor {
-  const count = data.length / E
-  const output = new Float32Array(count * rows)
-  for (let at = 0; at < output.length; at++) {
-    const [row, column] = [Math.floor(at / rows), at % rows]
-    let sum = bias.data[first + column]!
-    for (let c = 0; c < E; c++) sum += data[row * E + c]! * weight.data[(first + column) * E + c]!
-    output[at] = sum
-  }
-  return { data: output, shape: [...shape.slice(0, -1), rows] }
-}
-
-/** What the layer computes, by the oracle. */
-function reference(options: MathOptions): Float32Array {
-  const state = layer.stateDict()
-  const [weight, bias] = [state['in_proj_weight']!, state['in_proj_bias']!]
-  const inputs = {
-    query: project(query, weight, bias, 0, E),
-    key: project(key, weight, bias, E, Hkv * D),
-    value: project(key, weight, bias, E + Hkv * D, Hkv * D),
-  }
-  const attended = attentionReference(inputs, { heads: H, keyValueHeads: Hkv, ...options }).output.exact
-  return project({ data: Float32Array.from(attended), shape: [B, M, E] }, state['out_proj.weight']!, state['out_proj.bias']!, 0, E).data
-}
 
 const dims = { B, H, M, N }
 const build = (name: string): MathOptions => optionBuilders[name]!(random, dims)
@@ -73,9 +46,20 @@ function forLayer(options: MathOptions): object {
   return mask?.shape.length === 3 ? { ...options, mask: { data: mask.data, shape: [1, ...mask.shape] } } : options
 }
 
+/** Key j of batch b is hidden where it is no part of the sequence, and no mask is only a length. */
+const keyMask = { data: Uint8Array.from({ length: B * N }, (_, at) => Number(at % 5 !== 1 || at > N)), shape: [B, N] }
+const asMask = { data: keyMask.data, shape: [B, 1, 1, N] }
+
 describe.each(Object.entries(runtimes))('grouped heads in chunks of four rows, %s', (_, runtime) => {
   test.each(Object.entries(cases))('%s', async (_name, options) => {
     const { output } = await layer.forward(query, { runtime: runtime(), key, chunkSize: 4, ...forLayer(options) })
-    expect(worst(output.data, reference(options))).toBeLessThan(1e-5)
+    expect(worst(output.data, layerReference(layer, query, key, options))).toBeLessThan(1e-5)
+  })
+  test.each(['segments', 'keyLengths', 'causal'])('a key mask with holes beside the caller\'s %s', async (name) => {
+    const options = build(name)
+    const { output } = await layer.forward(query, { runtime: runtime(), key, chunkSize: 4, keyMask, ...forLayer(options) })
+    expect(worst(output.data, layerReference(layer, query, key, { ...options, mask: asMask }))).toBeLessThan(1e-5)
+    expect(worst(output.data, layerReference(layer, query, key, { mask: asMask }))).toBeGreaterThan(1e-2)
+    expect(worst(output.data, layerReference(layer, query, key, options))).toBeGreaterThan(1e-2)
   })
 })

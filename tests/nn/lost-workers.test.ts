@@ -4,7 +4,7 @@ import { TransformerEncoder } from 'heddle/nn'
 import { expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
 import { WorkerCrew, withRuntime } from '../support/runtimes.ts'
-import { fingerprint, normalTensor } from '../support/tensors.ts'
+import { fingerprint, normalTensor, shared } from '../support/tensors.ts'
 
 const runs = process.env['HEDDLE_HEAVY'] === '1' ? 100 : 6
 const random = new Random(77)
@@ -54,5 +54,32 @@ test('a worker killed in the middle that cannot be replaced: the other lane does
     const { output, report } = await pending
     expect(fingerprint(output.data)).toBe(expected)
     expect(report).toMatchObject({ retries: 1, fallbacks: [{ what: 'no lane 1 (wasm)' }] })
+  })
+})
+
+test.each([false, true])('what a lost lane may still write is no scratch of later calls (a worker lost: %s)', async (deadly) => {
+  const crew = new WorkerCrew()
+  const workerFactory = (): Worker => {
+    const worker = crew.workerFactory()
+    if (!deadly || crew.workers.length > 1) return worker
+    // The first one answers its start, and dies as soon as it has got its share.
+    let messages = 0
+    const post = worker.postMessage.bind(worker)
+    worker.postMessage = (...message: Parameters<Worker['postMessage']>) => {
+      post(...message)
+      if (++messages === 2) void worker.terminate()
+    }
+    return worker
+  }
+  // Inputs in shared memory are no scratch: nothing is left but the tensors between the stages.
+  const input = shared(x)
+  await withRuntime({ workers: 2, workerFactory }, async (runtime) => {
+    const { report } = await layer.forward(input, { runtime, ...options })
+    expect(report.retries > 0).toBe(deadly)
+    const kept = () => layer.plan(runtime, [1, 10, 64]).bytes['kept buffers'] ?? 0
+    if (deadly) expect(kept()).toBe(0)
+    else expect(kept()).toBeGreaterThanOrEqual(input.data.byteLength)
+    await layer.forward(input, { runtime, ...options })
+    expect(kept()).toBeGreaterThanOrEqual(input.data.byteLength)
   })
 })

@@ -49,6 +49,33 @@ export interface LayerFixture {
   readonly inputGradients: Readonly<Record<string, Tensor>>
 }
 
+/** A causal language model made of PyTorch's layers. */
+export interface ModelFixture {
+  readonly name: string
+  readonly settings: {
+    readonly vocabulary: number
+    readonly modelDim: number
+    readonly heads: number
+    readonly feedForwardDim: number
+    readonly layers: number
+    readonly maxLength: number
+    readonly positions: 'rotary' | 'sinusoidal' | 'learned'
+    readonly tieWeights: boolean
+    readonly norm: 'pre' | 'post'
+    readonly activation: 'relu' | 'gelu'
+  }
+  readonly stateDict: Readonly<Record<string, Tensor>>
+  /** [B, N] */
+  readonly tokens: Tensor<Int32Array>
+  readonly output: Tensor
+  /** the same weights in float64 */
+  readonly exactOutput: ExactTensor
+  /** [B, maxLength]: the tokens and their likeliest continuation, in float64 */
+  readonly greedy: Tensor<Int32Array>
+  readonly dOutput: Tensor
+  readonly parameterGradients: Readonly<Record<string, Tensor>>
+}
+
 const arrays = { float32: Float32Array, float64: Float64Array, uint8: Uint8Array, int32: Int32Array }
 
 export function attentionFixtures(): AttentionFixture[] {
@@ -57,6 +84,10 @@ export function attentionFixtures(): AttentionFixture[] {
 
 export function layerFixtures(): LayerFixture[] {
   return load('layers.json') as LayerFixture[]
+}
+
+export function modelFixtures(): ModelFixture[] {
+  return load('models.json') as ModelFixture[]
 }
 
 function load(name: string): unknown[] {
