@@ -1,4 +1,4 @@
-export { Module, type StateDict } from './module.ts'
+export { Module, type AnyModule, type StateDict } from './module.ts'
 export { Parameter } from '../program/parameter.ts'
 export type { LoadOptions, LoadReport } from './state/state-dict.ts'
 export { constant, heNormal, heUniform, normal, xavierNormal, xavierUniform, type RowRange, type WeightInitialisation } from './initialisers.ts'

@@ -125,8 +125,8 @@ export class Graph {
   ): readonly Value[] {
     const outputs: Value[] = []
     const operation: Operation<K> = { kind, inputs, outputs, attributes, scope: this.#scope, region: this.#region }
-    for (const { name, sizes, storage = {} } of results) outputs.push(this.#value(name, sizes, operation as unknown as Operation, storage))
-    this.operations.push(operation as unknown as Operation)
+    for (const { name, sizes, storage = {} } of results) outputs.push(this.#value(name, sizes, operation, storage))
+    this.operations.push(operation)
     return outputs
   }
 

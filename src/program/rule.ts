@@ -10,27 +10,27 @@ export type StageStep = RowStep<MovingSlice, MovingHeads>
 /** What an operation finds when it becomes steps: the places of its operands. */
 export interface Lowering {
   /** the register of a value */
-  at(value: Value): Register
+  readonly at: (value: Value) => Register
   /** the input whose register the result took over, if it did */
   readonly reused: Value | null
-  weight(view: WeightView): ResidentWeight
+  readonly weight: (view: WeightView) => ResidentWeight
   /** the chunk's rows of a stored value; `shift` moves them, as in a table by position */
-  rows(value: Value, shift?: number): MovingSlice
+  readonly rows: (value: Value, shift?: number) => MovingSlice
   /** a parameter [rows, width] as a table of rows */
-  table(parameter: Parameter): Slice
+  readonly table: (parameter: Parameter) => Slice
 }
 
 /** All that there is to know about one kind of row-wise operation. */
 export interface OperationRule<K extends OperationKind> {
   /** multiply-adds per row, each counted as two */
-  flopsPerRow?(operation: Operation<K>): number
+  readonly flopsPerRow?: (operation: Operation<K>) => number
   /** the weights that its lane keeps packed */
-  weights?(operation: Operation<K>): readonly WeightView[]
+  readonly weights?: (operation: Operation<K>) => readonly WeightView[]
   /** parameters whose rows it looks up */
-  tables?(operation: Operation<K>): readonly Parameter[]
+  readonly tables?: (operation: Operation<K>) => readonly Parameter[]
   /** indices of the inputs that must stand in registers; the others are read where they are stored. Absent: all */
   readonly inRegisters?: readonly number[]
   /** indices of the inputs whose register the result may take over, the best first */
   readonly inPlace?: readonly number[]
-  lower(operation: Operation<K>, lowering: Lowering): readonly StageStep[]
+  readonly lower: (operation: Operation<K>, lowering: Lowering) => readonly StageStep[]
 }

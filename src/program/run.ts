@@ -191,7 +191,7 @@ class ProgramMemory {
   /** A result that no operation made, as of a layer that does nothing: a copy of the input. */
   #passedThrough(value: Value): TaskArray {
     const copy = this.ledger.array('output', Float32Array, elementsOf(value), this.output.sharedOutput)
-    copy.set(this.dataOf(value) as Float32Array)
+    copy.set(this.dataOf(value))
     return copy
   }
 }

@@ -64,11 +64,11 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
    * @throws {ShapeError} {OptionError} before anything is allocated; else as `runtime.attention`
    */
   override async forward(query: Tensor, options: MultiHeadAttentionForward = {}): Promise<MultiHeadAttentionResult> {
-    const { averageWeights = false, cache, key, value } = options
+    const { averageWeights = false, cache } = options
     checkBoolean('MultiHeadAttention: option averageWeights', averageWeights)
-    const others = [key, value].filter((each) => each !== undefined && each !== query) as Tensor[]
-    const { key: _same, ...selfAttention } = options
-    const { output, exposed, report } = await this.run(query, key === query ? selfAttention : options, others)
+    const { key, ...withoutKey } = options
+    const others = [key, options.value].filter((each) => each !== undefined && each !== query) as Tensor[]
+    const { output, exposed, report } = await this.run(query, key === query ? withoutKey : options, others)
     cache?.grow(query.shape.at(-2) ?? 0)
     return { output, report, ...this.#details(query, options, exposed) }
   }

@@ -1,5 +1,5 @@
 import type { Runtime, Tensor } from 'heddle'
-import type { Module } from 'heddle/nn'
+import type { AnyModule } from 'heddle/nn'
 import { Random } from '../../support/random.ts'
 import { filled, shared } from '../../support/tensors.ts'
 
@@ -27,7 +27,7 @@ export function uniformTensor(seed: number, shape: readonly number[]): Tensor {
 }
 
 /** Gives biases and norms values of their own: at the start they are 0 and 1, which would hide where they are used. */
-export function randomised<M extends Module>(module: M): M {
+export function randomised<M extends AnyModule>(module: M): M {
   const random = new Random(91)
   for (const [name, parameter] of module.namedParameters()) {
     if (parameter.shape.length !== 1) continue
