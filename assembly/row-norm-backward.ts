@@ -16,17 +16,36 @@ export function normBackwardRows(x: usize, dy: usize, rows: i32, size: i32, weig
   for (let row = 0; row < rows; row++) {
     const mean = sumRow(x, size) / <f32>size
     const inverse = inverseDeviation(x, size, mean, epsilon)
-    if (weight == 0) backwardRow(x, dy, size, mean, inverse, 0, false, dx)
-    else backwardRow(x, dy, size, mean, inverse, weight, true, dx)
+    if (weight == 0) backwardRow(x, dy, size, mean, inverse, 0, false, true, dx)
+    else backwardRow(x, dy, size, mean, inverse, weight, true, true, dx)
     x += rowBytes
     dy += rowBytes
     dx += rowBytes
   }
 }
 
+/**
+ * Gradient of RMS norm with respect to its input (Zhang and Sennrich 2019): with x̂ = x/√(mean(x²) + epsilon),
+ * dx = (g − x̂·mean(g∘x̂))/√(mean(x²) + epsilon). Arguments as above.
+ */
+export function rmsNormBackwardRows(x: usize, dy: usize, rows: i32, size: i32, weight: usize, epsilon: f32, dx: usize): void {
+  const rowBytes = <usize>size << 2
+  for (let row = 0; row < rows; row++) {
+    const inverse = inverseDeviation(x, size, 0, epsilon)
+    if (weight == 0) backwardRow(x, dy, size, 0, inverse, 0, false, false, dx)
+    else backwardRow(x, dy, size, 0, inverse, weight, true, false, dx)
+    x += rowBytes
+    dy += rowBytes
+    dx += rowBytes
+  }
+}
+
+/** Of both norms: without `centred` the mean of the gradients is left out, and `mean` is 0. */
 // @ts-ignore: decorator
 @inline
-function backwardRow(x: usize, dy: usize, size: i32, mean: f32, inverse: f32, weight: usize, weighted: bool, dx: usize): void {
+function backwardRow(
+  x: usize, dy: usize, size: i32, mean: f32, inverse: f32, weight: usize, weighted: bool, centred: bool, dx: usize,
+): void {
   const center = f32x4.splat(mean), factor = f32x4.splat(inverse)
   const end = <usize>size << 2, fours = end & ~15, eights = end & ~31
   let gradients = f32x4.splat(0), products = gradients, moreGradients = gradients, moreProducts = gradients
@@ -46,7 +65,7 @@ function backwardRow(x: usize, dy: usize, size: i32, mean: f32, inverse: f32, we
     sum += f32x4.extract_lane(g, 0)
     moment += f32x4.extract_lane(f32x4.mul(g, normalised(v128.load32_zero(x + at), center, factor)), 0)
   }
-  const meanGradient = f32x4.splat(sum / <f32>size), meanProduct = f32x4.splat(moment / <f32>size)
+  const meanGradient = f32x4.splat(centred ? sum / <f32>size : 0), meanProduct = f32x4.splat(moment / <f32>size)
   for (at = 0; at < fours; at += 16) {
     const g = gradient(v128.load(dy + at), weight + at, weighted)
     v128.store(dx + at, inputGradient(g, normalised(v128.load(x + at), center, factor), meanGradient, meanProduct, factor))

@@ -12,6 +12,8 @@ const GUARD = 8
 
 const memory = new WebAssembly.Memory({ initial: 8 })
 const words = new Int32Array(memory.buffer)
+const bytes = Buffer.from(memory.buffer)
+const poisoned = Buffer.from(new Int32Array(words.length).fill(POISON).buffer)
 const instances = new Map<Binary, RowKernels>()
 
 export function rowKernels(binary: Binary): RowKernels {
@@ -52,7 +54,7 @@ export function callRows<Name extends string>(
   let first: Record<Name, Float32Array> | undefined
   for (const last of [undefined, ...names]) {
     const at = place(operands, last)
-    words.fill(POISON, START)
+    poisoned.copy(bytes, START * 4, START * 4)
     for (const name of names) fill(operands[name], at[name])
     call(rowKernels(binary), at)
     checkGuards(operands, at)
@@ -93,7 +95,9 @@ function checkGuards<Name extends string>(operands: Readonly<Record<Name, Operan
   ranges.sort(([a], [b]) => a - b)
   let word = START
   for (const [start, end] of [...ranges, [words.length, words.length] as const]) {
-    for (; word < start; word++) if (words[word] !== POISON) throw new Error(`word ${word} outside the operands was written`)
+    if (start > word && bytes.compare(poisoned, word * 4, start * 4, word * 4, start * 4) !== 0) {
+      throw new Error(`word ${words.findIndex((value, at) => at >= word && value !== POISON)}, outside the operands, was written`)
+    }
     word = Math.max(word, end)
   }
 }

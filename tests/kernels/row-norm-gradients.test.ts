@@ -22,10 +22,29 @@ function layerNormalised(x: ArrayLike<number>, round: Round): Normalised {
   return { inverse, hat: Array.from(x, (value) => round(round(value - mean) * inverse)) }
 }
 
-/** dx of layer norm, in closed form. */
-function layerNormGradient(x: ArrayLike<number>, g: readonly number[], round: Round): number[] {
-  const { hat, inverse } = layerNormalised(x, round)
-  const meanGradient = round(sum(g, round) / g.length)
+function rmsNormalised(x: ArrayLike<number>, round: Round): Normalised {
+  const meanSquare = round(sum(Array.from(x, (value) => round(value ** 2)), round) / x.length)
+  const inverse = round(1 / round(Math.sqrt(round(meanSquare + EPSILON))))
+  return { inverse, hat: Array.from(x, (value) => round(value * inverse)) }
+}
+
+interface Norm {
+  readonly name: string
+  readonly normalised: (x: ArrayLike<number>, round: Round) => Normalised
+  readonly centred: boolean
+  readonly normalise: 'normaliseRows' | 'rmsNormaliseRows'
+  readonly backward: 'normBackwardRows' | 'rmsNormBackwardRows'
+}
+
+const norms: readonly Norm[] = [
+  { name: 'layer norm', normalised: layerNormalised, centred: true, normalise: 'normaliseRows', backward: 'normBackwardRows' },
+  { name: 'RMS norm', normalised: rmsNormalised, centred: false, normalise: 'rmsNormaliseRows', backward: 'rmsNormBackwardRows' },
+]
+
+/** dx in closed form. */
+function gradientThrough({ normalised, centred }: Norm, x: ArrayLike<number>, g: readonly number[], round: Round): number[] {
+  const { hat, inverse } = normalised(x, round)
+  const meanGradient = centred ? round(sum(g, round) / g.length) : 0
   const meanProduct = round(sum(g.map((value, c) => round(value * (hat[c] as number))), round) / g.length)
   return g.map((value, c) => round(round(round(value - meanGradient) - round((hat[c] as number) * meanProduct)) * inverse))
 }
@@ -45,21 +64,21 @@ describe.each(binaries)('%s', (binary) => {
   const normals = (...shape: number[]) => normalTensor(random, shape).data
   const gradientOf = (dy: Float32Array, w: Float32Array | undefined, round: Round) => Array.from(dy, (value, c) => round(value * (w?.[c] ?? 1)))
 
-  describe('layer norm', () => {
+  describe.each(norms)('$name', (norm) => {
     const backward = (x: Float32Array, dy: Float32Array, size: number, w?: Float32Array) =>
       callRows(binary, { x: input(x), dy: input(dy), dx: output(x.length), w: input(w ?? new Float32Array(0)) }, (kernels, at) =>
-        kernels.normBackwardRows(at.x, at.dy, x.length / size, size, w ? at.w : 0, EPSILON, at.dx)).dx
+        kernels[norm.backward](at.x, at.dy, x.length / size, size, w ? at.w : 0, EPSILON, at.dx)).dx
 
     test.each(WIDTHS)('x̂ of %i elements', (size) => {
       const rows = 3
       const x = normals(rows, size).map((value) => 3 * value + 5)
-      const { y } = callRows(binary, { x: input(x), y: output(x.length) }, (kernels, at) => kernels.normaliseRows(at.x, rows, size, EPSILON, at.y))
-      expect(y).toMatchOracle(rowReference(rows, size, (r, round) => layerNormalised(rowOf(x, r, size), round).hat))
+      const { y } = callRows(binary, { x: input(x), y: output(x.length) }, (kernels, at) => kernels[norm.normalise](at.x, rows, size, EPSILON, at.y))
+      expect(y).toMatchOracle(rowReference(rows, size, (r, round) => norm.normalised(rowOf(x, r, size), round).hat))
       const [ones, zeros] = [new Float32Array(size).fill(1), new Float32Array(size)]
       const forward = callRows(binary, { x: input(x), w: input(ones), b: input(zeros), y: output(x.length) }, (kernels, at) =>
-        kernels.normRows(at.x, rows, size, at.w, at.b, EPSILON, at.y))
+        norm.centred ? kernels.normRows(at.x, rows, size, at.w, at.b, EPSILON, at.y) : kernels.rmsNormRows(at.x, rows, size, at.w, EPSILON, at.y))
       expect(y).toEqual(forward.y)
-      const { inPlace } = callRows(binary, { inPlace: updated(x) }, (kernels, at) => kernels.normaliseRows(at.inPlace, rows, size, EPSILON, at.inPlace))
+      const { inPlace } = callRows(binary, { inPlace: updated(x) }, (kernels, at) => kernels[norm.normalise](at.inPlace, rows, size, EPSILON, at.inPlace))
       expectBits(inPlace, y)
     })
 
@@ -67,9 +86,9 @@ describe.each(binaries)('%s', (binary) => {
       const rows = 3
       const [x, dy, w] = [normals(rows, size).map((value) => 2 * value - 1), normals(rows, size), normals(size)]
       for (const weight of [w, undefined]) {
-        const should = rowReference(rows, size, (r, round) => layerNormGradient(rowOf(x, r, size), gradientOf(rowOf(dy, r, size), weight, round), round))
+        const should = rowReference(rows, size, (r, round) => gradientThrough(norm, rowOf(x, r, size), gradientOf(rowOf(dy, r, size), weight, round), round))
         expect(backward(x, dy, size, weight)).toMatchOracle(should)
-        const differences = rowReference(rows, size, (r) => finiteDifferences(rowOf(x, r, size), gradientOf(rowOf(dy, r, size), weight, exactly), layerNormalised))
+        const differences = rowReference(rows, size, (r) => finiteDifferences(rowOf(x, r, size), gradientOf(rowOf(dy, r, size), weight, exactly), norm.normalised))
         // The steps' own error is about 1e-9, times 1/√epsilon where the variance is small.
         should.exact.forEach((value, index) => expect(Math.abs(value - (differences.exact[index] as number))).toBeLessThan(1e-6))
       }
@@ -80,8 +99,8 @@ describe.each(binaries)('%s', (binary) => {
       const [x, dy, w] = [normals(rows, size), normals(rows, size), normals(size)]
       const whole = backward(x, dy, size, w)
       for (let row = 0; row < rows; row++) expectBits(backward(rowOf(x, row, size), rowOf(dy, row, size), size, w), rowOf(whole, row, size))
-      const overDy = callRows(binary, { x: input(x), dy: updated(dy), w: input(w) }, (kernels, at) => kernels.normBackwardRows(at.x, at.dy, rows, size, at.w, EPSILON, at.dy))
-      const overX = callRows(binary, { x: updated(x), dy: input(dy), w: input(w) }, (kernels, at) => kernels.normBackwardRows(at.x, at.dy, rows, size, at.w, EPSILON, at.x))
+      const overDy = callRows(binary, { x: input(x), dy: updated(dy), w: input(w) }, (kernels, at) => kernels[norm.backward](at.x, at.dy, rows, size, at.w, EPSILON, at.dy))
+      const overX = callRows(binary, { x: updated(x), dy: input(dy), w: input(w) }, (kernels, at) => kernels[norm.backward](at.x, at.dy, rows, size, at.w, EPSILON, at.x))
       expectBits(overDy.dy, whole)
       expectBits(overX.x, whole)
     })
@@ -101,9 +120,24 @@ describe.each(binaries)('%s', (binary) => {
       for (const row of [1, 2, 3]) expect(rowOf(dx, row, size)).toEqual(new Float32Array(size).fill(NaN))
       for (const row of [0, 7]) expectBits(rowOf(dx, row, size), rowOf(plain, row, size))
       for (const row of [4, 5, 6]) {
-        const should = rowReference(1, size, (_, round) => layerNormGradient(rowOf(x, row, size), Array.from(rowOf(dy, row, size)), round))
+        const should = rowReference(1, size, (_, round) => gradientThrough(norm, rowOf(x, row, size), Array.from(rowOf(dy, row, size)), round))
         expect(rowOf(dx, row, size)).toMatchOracle(should)
       }
     })
+  })
+
+  test.each(WIDTHS)('RMS norm of %i elements', (size) => {
+    const rows = 3
+    const [x, w] = [normals(rows, size).map((value) => 3 * value + 1), normals(size)]
+    for (const weight of [w, undefined]) {
+      const run = (from: Float32Array) => callRows(binary, { from: input(from), w: input(w), y: output(from.length) }, (kernels, at) =>
+        kernels.rmsNormRows(at.from, from.length / size, size, weight ? at.w : 0, EPSILON, at.y)).y
+      const y = run(x)
+      expect(y).toMatchOracle(rowReference(rows, size, (r, round) => rmsNormalised(rowOf(x, r, size), round).hat.map((hat, c) => round(hat * (weight?.[c] ?? 1)))))
+      expectBits(run(rowOf(x, 2, size)), rowOf(y, 2, size))
+      x[size] = NaN
+      expect(Array.from(run(x), Number.isNaN)).toEqual(Array.from({ length: rows * size }, (_, index) => Math.floor(index / size) === 1))
+      x[size] = 1
+    }
   })
 })

@@ -22,6 +22,14 @@ export interface RowKernels {
   gatherHeads(from: number, rows: number, heads: number, headSize: number, to: number, add: boolean): void
   scatterHeads(from: number, rows: number, heads: number, headSize: number, to: number): void
   headDots(a: number, b: number, rows: number, heads: number, headSize: number, to: number): void
+  dropRows(x: number, rows: number, width: number, row: number, batch: number, site: number, threshold: number, keepScale: number, seedLow: number, seedHigh: number): void
+  rotateRows(x: number, rows: number, width: number, headSize: number, angles: number, direction: 1 | -1): void
+  rmsNormRows(x: number, rows: number, size: number, weight: number, epsilon: number, y: number): void
+  rmsNormaliseRows(x: number, rows: number, size: number, epsilon: number, y: number): void
+  rmsNormBackwardRows(x: number, dy: number, rows: number, size: number, weight: number, epsilon: number, dx: number): void
+  crossEntropyRows(logits: number, rows: number, size: number, targets: number, ignoreIndex: number, smoothing: number, loss: number, logSumExp: number): void
+  crossEntropyBackwardRows(logits: number, rows: number, size: number, targets: number, ignoreIndex: number, smoothing: number, logSumExp: number, dLoss: number): void
+  squaredErrorRows(x: number, y: number, rows: number, width: number, loss: number): void
 }
 
 const PAGE_BYTES = 65_536
