@@ -1,5 +1,6 @@
-import { ACTIVATION_GELU, ACTIVATION_RELU } from './abi'
+import { ACTIVATION_GELU, ACTIVATION_RELU, ACTIVATION_SILU } from './abi'
 import { madd } from './lanes'
+import { silu } from './silu'
 import { tanhVector } from './tanh'
 
 /** erf(x) = x·P(x²)/Q(x²) up to |x| = 3.925, absolute error 2e-8 before rounding; P then Q from degree 5 to 0, fitted here. */
@@ -10,7 +11,7 @@ const ERF: usize = memory.data<f32>([
 
 /**
  * Applies an activation to `count` elements in place: ReLU max(x, 0); GELU x·Φ(x) (Hendrycks and Gimpel 2016), exact or by
- * its tanh form. NaN stays NaN.
+ * its tanh form; SiLU x·σ(x). NaN stays NaN.
  *
  * @param x [count]
  * @param activation one of abi.ts's ACTIVATION_…
@@ -22,6 +23,8 @@ export function activateRows(x: usize, count: i32, activation: i32): void {
     for (; x < wholeEnd; x += 16) v128.store(x, f32x4.max(v128.load(x), f32x4.splat(0)))
   } else if (activation == ACTIVATION_GELU) {
     for (; x < wholeEnd; x += 16) v128.store(x, gelu(v128.load(x)))
+  } else if (activation == ACTIVATION_SILU) {
+    for (; x < wholeEnd; x += 16) v128.store(x, silu(v128.load(x)))
   } else {
     for (; x < wholeEnd; x += 16) v128.store(x, geluTanh(v128.load(x)))
   }
@@ -29,6 +32,7 @@ export function activateRows(x: usize, count: i32, activation: i32): void {
     const value = f32x4.splat(load<f32>(x))
     let result = f32x4.max(value, f32x4.splat(0))
     if (activation == ACTIVATION_GELU) result = gelu(value)
+    else if (activation == ACTIVATION_SILU) result = silu(value)
     else if (activation != ACTIVATION_RELU) result = geluTanh(value)
     store<f32>(x, f32x4.extract_lane(result, 0))
   }

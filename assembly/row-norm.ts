@@ -1,3 +1,5 @@
+import { inverseDeviation, sumRow } from './row-statistics'
+
 /**
  * Layer norm (Ba et al. 2016): y = (x − mean)/√(variance + epsilon)·w + b over each row; the variance divides by the size and
  * is taken around the mean in a second pass. A row's sums run in the same order wherever it stands.
@@ -11,55 +13,33 @@ export function normRows(x: usize, rows: i32, size: i32, weight: usize, bias: us
   const rowBytes = <usize>size << 2
   for (let row = 0; row < rows; row++) {
     const mean = sumRow(x, size) / <f32>size
-    const variance = squaresAround(x, size, mean) / <f32>size
-    scaleRow(x, size, mean, <f32>1 / sqrt<f32>(variance + epsilon), weight, bias, y)
+    scaleRow(x, size, mean, inverseDeviation(x, size, mean, epsilon), weight, bias, y)
     x += rowBytes
     y += rowBytes
   }
 }
 
-/** y += x over `count` elements. */
-export function addRows(x: usize, count: i32, y: usize): void {
-  const end = x + (<usize>count << 2)
-  const wholeEnd = x + (<usize>(count & ~3) << 2)
-  for (; x < wholeEnd; x += 16, y += 16) v128.store(y, f32x4.add(v128.load(y), v128.load(x)))
-  for (; x < end; x += 4, y += 4) store<f32>(y, load<f32>(y) + load<f32>(x))
-}
-
-// @ts-ignore: decorator
-@inline
-function sumRow(x: usize, size: i32): f32 {
-  let a = f32x4.splat(0)
-  let b = a
-  let column = 0
-  for (; column + 8 <= size; column += 8, x += 32) {
-    a = f32x4.add(a, v128.load(x))
-    b = f32x4.add(b, v128.load(x, 16))
+/**
+ * Layer norm without weight and bias: x̂ = (x − mean)/√(variance + epsilon), the same bits as inside `normRows`.
+ *
+ * @param x [rows, size]
+ * @param y [rows, size]; may be x
+ */
+export function normaliseRows(x: usize, rows: i32, size: i32, epsilon: f32, y: usize): void {
+  const rowBytes = <usize>size << 2
+  for (let row = 0; row < rows; row++) {
+    const mean = sumRow(x, size) / <f32>size
+    const inverse = inverseDeviation(x, size, mean, epsilon)
+    const center = f32x4.splat(mean)
+    const factor = f32x4.splat(inverse)
+    let at: usize = 0
+    for (const fours = <usize>(size & ~3) << 2; at < fours; at += 16) {
+      v128.store(y + at, f32x4.mul(f32x4.sub(v128.load(x + at), center), factor))
+    }
+    for (; at < rowBytes; at += 4) store<f32>(y + at, (load<f32>(x + at) - mean) * inverse)
+    x += rowBytes
+    y += rowBytes
   }
-  let total = acrossLanes(f32x4.add(a, b))
-  for (; column < size; column++, x += 4) total += load<f32>(x)
-  return total
-}
-
-// @ts-ignore: decorator
-@inline
-function squaresAround(x: usize, size: i32, mean: f32): f32 {
-  const center = f32x4.splat(mean)
-  let a = f32x4.splat(0)
-  let b = a
-  let column = 0
-  for (; column + 8 <= size; column += 8, x += 32) {
-    const left = f32x4.sub(v128.load(x), center)
-    const right = f32x4.sub(v128.load(x, 16), center)
-    a = f32x4.add(a, f32x4.mul(left, left))
-    b = f32x4.add(b, f32x4.mul(right, right))
-  }
-  let total = acrossLanes(f32x4.add(a, b))
-  for (; column < size; column++, x += 4) {
-    const rest = load<f32>(x) - mean
-    total += rest * rest
-  }
-  return total
 }
 
 // @ts-ignore: decorator
@@ -83,10 +63,4 @@ function scaleRow(x: usize, size: i32, mean: f32, inverse: f32, weight: usize, b
     weight += 4
     bias += 4
   }
-}
-
-// @ts-ignore: decorator
-@inline
-function acrossLanes(x: v128): f32 {
-  return f32x4.extract_lane(x, 0) + f32x4.extract_lane(x, 1) + (f32x4.extract_lane(x, 2) + f32x4.extract_lane(x, 3))
 }

@@ -1,4 +1,4 @@
-// Bundles one of bench/kernels (attention, options, linear) and runs it under this Node, with the kernels of the last build.
+// Bundles one of bench/kernels (attention, options, linear, outer) and runs it under this Node, with the kernels of the last build.
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'

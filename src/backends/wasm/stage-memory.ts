@@ -2,13 +2,34 @@ import { MemoryBudgetError } from '../../core/errors.ts'
 import { roundUp } from '../../core/integers.ts'
 import { stageArenaStart } from '../../plan/stage-arena.ts'
 
-/** What the row-wise kernels export: shapes stand with each in assembly/row-….ts and pack.ts. */
+/** What the row-wise kernels export: shapes stand with each in assembly/row-….ts and pack.ts. Pointers are byte addresses. */
 export interface RowKernels {
   packLanes(from: number, stride: number, to: number, rows: number, width: number, step: number, factor: number): void
   linearRows(x: number, rows: number, inSize: number, panels: number, bias: number, y: number, outSize: number, scratch: number): void
   normRows(x: number, rows: number, size: number, weight: number, bias: number, epsilon: number, y: number): void
   addRows(x: number, count: number, y: number): void
   activateRows(x: number, count: number, activation: number): void
+  normaliseRows(x: number, rows: number, size: number, epsilon: number, y: number): void
+  normBackwardRows(x: number, dy: number, rows: number, size: number, weight: number, epsilon: number, dx: number): void
+  activateBackwardRows(x: number, count: number, activation: number, dy: number): void
+  subtractRows(x: number, count: number, y: number): void
+  multiplyRows(x: number, count: number, y: number): void
+  scaleRows(y: number, count: number, factor: number): void
+  sumColumns(x: number, rows: number, width: number, to: number): void
+  packPanels(from: number, rows: number, width: number, to: number, stride: number): void
+  packQuads(from: number, rows: number, width: number, to: number, stride: number): void
+  outerRows(quads: number, panels: number, rows: number, outSize: number, inSize: number, sums: number, scratch: number): void
+  gatherHeads(from: number, rows: number, heads: number, headSize: number, to: number, add: boolean): void
+  scatterHeads(from: number, rows: number, heads: number, headSize: number, to: number): void
+  headDots(a: number, b: number, rows: number, heads: number, headSize: number, to: number): void
+  dropRows(x: number, rows: number, width: number, row: number, batch: number, site: number, threshold: number, keepScale: number, seedLow: number, seedHigh: number): void
+  rotateRows(x: number, rows: number, width: number, headSize: number, angles: number, direction: 1 | -1): void
+  rmsNormRows(x: number, rows: number, size: number, weight: number, epsilon: number, y: number): void
+  rmsNormaliseRows(x: number, rows: number, size: number, epsilon: number, y: number): void
+  rmsNormBackwardRows(x: number, dy: number, rows: number, size: number, weight: number, epsilon: number, dx: number): void
+  crossEntropyRows(logits: number, rows: number, size: number, targets: number, ignoreIndex: number, smoothing: number, loss: number, logSumExp: number): void
+  crossEntropyBackwardRows(logits: number, rows: number, size: number, targets: number, ignoreIndex: number, smoothing: number, logSumExp: number, dLoss: number): void
+  squaredErrorRows(x: number, y: number, rows: number, width: number, loss: number): void
 }
 
 const PAGE_BYTES = 65_536
