@@ -1,5 +1,6 @@
 import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
+import type { AttentionBackwardResult, AttentionBackwardTask, AttentionTransposedResult, AttentionTransposedTask } from '../protocol/backward-task.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../protocol/task.ts'
 
@@ -31,6 +32,10 @@ export interface Backend {
   readonly facts?: GpuFacts | undefined
   /** Computes the chunk into its destinations. A slice is written some rows at a time, never after `pace` rejected. */
   attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult>
+  /** Gradients of one key head over one key segment. Absent: this backend has no backward kernels. */
+  attentionBackward?(task: AttentionBackwardTask, context: TaskContext): Promise<AttentionBackwardResult>
+  /** Pᵀ·X over one key segment. Absent as `attentionBackward` is. */
+  attentionTransposed?(task: AttentionTransposedTask, context: TaskContext): Promise<AttentionTransposedResult>
   /** Runs a stage over its chunk of rows. Absent: this backend has no row-wise kernels. */
   rows?(task: RowStageTask, context: TaskContext): Promise<RowStageResult>
   /** Forgets what it cached of these arrays. */
