@@ -25,6 +25,8 @@ export interface KeySegmentTask {
   /** Int32 [M] and [N] (rowStride 1) */
   readonly querySegments?: Slice
   readonly keySegments?: Slice
+  /** rows of work between two moments at which the lane may take a turn of its event loop; never changes a result */
+  readonly stepRows: number
 }
 
 /** One query head against the task's keys: what its probabilities are made from. */
@@ -53,9 +55,9 @@ export interface BackwardHead extends ScoredHead {
   /** [M, Dv] each */
   readonly output: Slice
   readonly dOutput: Slice
-  /** [M, D]: this task's slot of dQ, over its keys alone */
+  /** [M, D]: this task's slot of dQ, over its keys alone. The task adds to it as it goes: a slice must be another one for each try */
   readonly dQuery: Destination
-  /** as the task's `biasGradient` says; absent where that is absent */
+  /** as the task's `biasGradient` says; absent where that is absent. A slice of `rows` must be another one for each try */
   readonly dBias?: Destination
 }
 
