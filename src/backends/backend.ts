@@ -1,3 +1,4 @@
+import { BackendUnavailableError } from '../core/errors.ts'
 import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { AttentionBackwardResult, AttentionBackwardTask, AttentionTransposedResult, AttentionTransposedTask } from '../protocol/backward-task.ts'
@@ -43,4 +44,11 @@ export interface Backend {
   /** What ran otherwise than asked for since the last call of this. */
   takeFallbacks?(): readonly Fallback[]
   dispose(): void
+}
+
+/** What not every backend has. @throws {BackendUnavailableError} where this one lacks it */
+export function ableTo<Name extends 'attentionBackward' | 'attentionTransposed' | 'rows'>(backend: Backend, name: Name): NonNullable<Backend[Name]> {
+  const method = backend[name]
+  if (method === undefined) throw new BackendUnavailableError(`lane: expected a backend with kernels for ${name}, got ${backend.kind}`)
+  return method.bind(backend) as NonNullable<Backend[Name]>
 }

@@ -14,6 +14,8 @@ import { RowStages } from './stages.ts'
 export interface WasmBackend extends Backend {
   /** @param context whose `pace` asks for no turn */
   attentionNow(task: AttentionTask, context: TaskContext): AttentionTaskResult
+  readonly attentionBackward: NonNullable<Backend['attentionBackward']>
+  readonly attentionTransposed: NonNullable<Backend['attentionTransposed']>
 }
 
 /**
