@@ -36,6 +36,14 @@ export const FLAG_STATISTICS = 256
 export const FLAG_ROW_MAJOR_KEYS = 512
 export const FLAG_ROW_MAJOR_VALUES = 1024
 
+/** Products are multiplied by P_SCALE although nothing is added to them: for a scale that a log-sum-exp cannot be divided by. */
+export const FLAG_SCALED = 2048
+/** Backward: what becomes of dS beside dQ and dK. */
+export const FLAG_BIAS_MATRIX = 4096
+export const FLAG_BIAS_COLUMNS = 8192
+export const FLAG_BIAS_ROWS = 16384
+export const FLAG_SLOPES = 32768
+
 /** Up to so many rows a task is computed row by row: with 8 queries in lanes, most would be idle. */
 export const FEW_ROWS = 4
 
@@ -92,6 +100,34 @@ export const P_COUNTER_ROW = 136
 export const P_BATCH_HEAD = 140
 /** The block's first key. */
 export const P_BLOCK_START = 144
+
+/** Backward, addresses. Rows past the tile's last are zeros in every operand. f32 [64]: logSumExp in units of score, and δ. */
+export const P_LOG_SUM_EXP = 160
+export const P_DELTA = 164
+/** Packed dO, and values packed as keys are: the operands of dP. */
+export const P_D_OUTPUT = 168
+export const P_VALUE_KEYS = 172
+/** Keys in panels [⌈D / 8⌉][block][8]; queries and dO (or X) row-major, padded to whole panels. */
+export const P_KEY_PANELS = 176
+export const P_QUERY_ROWS = 180
+export const P_D_OUTPUT_ROWS = 184
+/** P and dS of the tile, [TILE_ROWS / 8][block][8]. */
+export const P_PROBABILITIES = 188
+export const P_D_SCORES = 192
+/** Rows of dQ, of dK and of dV (or Pᵀ·X), padded to whole panels; updated. */
+export const P_D_QUERY = 196
+export const P_D_KEY = 200
+export const P_D_VALUE = 204
+/** Keys a block as the layout has it: the stride of P, dS and panels. */
+export const P_BLOCK_ROWS = 208
+/** f32 [block][8]: the softcap's derivative; i32 [TILE_ROWS / 8][2]: keys that each group sees; u8 [block]: bits of kept weights. */
+export const P_SOFTCAP_SLOPES = 212
+export const P_RANGES = 216
+export const P_KEPT = 220
+/** f32 [block]: Σ of dS over rows, updated; f32 [TILE_ROWS] each, written: Σ of dS, and of dS·|position − j|, over the block's keys. */
+export const P_BIAS_COLUMNS = 224
+export const P_BIAS_ROWS = 228
+export const P_SLOPE_ROWS = 232
 
 /** State of a group: f32 [8] each, then i32. The maximum is in units of score, p = 2^(factor·(s − max)). */
 export const STATE_MAX = 0

@@ -1,18 +1,15 @@
 import {
-  FEW_ROWS, FLAG_ALIBI, FLAG_BIAS, FLAG_DROPOUT, FLAG_EXTREME_SCORES, FLAG_EXTREME_VALUES, FLAG_ROW_MAJOR_KEYS, FLAG_ROW_MAJOR_VALUES, FLAG_SOFTCAP, FLAG_STATISTICS, P_ALIBI_SLOPE,
-  P_ALLOW, P_BIAS, P_BIAS_LANES, P_BIAS_STRIDE, P_BLOCK_START, P_FLAGS, P_HEAD_SIZE, P_KEY, P_KEYS, P_OUTPUT, P_PHASE,
-  P_POSITION, P_QUERY, P_ROWS, P_ROWS_OUT, P_ROWS_STRIDE, P_SCALE, P_SCORES, P_SOFTCAP, P_STATE, P_VALUE, P_VALUE_SIZE, P_VECTORS,
+  FEW_ROWS, FLAG_DROPOUT, FLAG_EXTREME_VALUES, FLAG_ROW_MAJOR_VALUES, FLAG_STATISTICS, P_ALLOW, P_BIAS_LANES, P_BLOCK_START, P_FLAGS,
+  P_KEYS, P_OUTPUT, P_PHASE, P_POSITION, P_ROWS, P_ROWS_OUT, P_ROWS_STRIDE, P_SCORES, P_STATE, P_VALUE, P_VALUE_SIZE, P_VECTORS,
   PARAMETERS, PHASE_CHUNKED, PHASE_SCORES, PHASE_VALUES, PHASE_WEIGHTS, STATE_BYTES, STATE_SEEN,
 } from './abi'
-import { ALL, allowGroup, high, low, NONE, seen, SOME } from './allow-group'
+import { ALL, high, low, NONE, seen } from './allow-group'
 import { dropoutGroup } from './dropout-group'
-import { scoreRows, valueRows } from './few-rows'
-import { limitGroup } from './limit-group'
+import { valueRows } from './few-rows'
 import { highLanes, lowLanes } from './lanes'
 import { packLanes, unpackLanes } from './pack'
-import { scoreGroup } from './score-group'
+import { allowBytes, scoreKeys, visibleKeys } from './score-keys'
 import { normaliseGroup, softmaxGroup, softmaxStatisticsGroup } from './softmax-group'
-import { transformGroup } from './transform-group'
 import { valueGroup, valueGroupExtreme } from './value-group'
 
 /**
@@ -31,7 +28,7 @@ export function attendTile(): i32 {
   const phase = load<i32>(PARAMETERS, P_PHASE)
   let active = 0
   for (let group = 0; group << 3 < rows; group++) {
-    const visible = visibleKeys(group, phase)
+    const visible = visibleKeys(group, phase != PHASE_CHUNKED)
     if (visible != NONE) {
       const state = load<usize>(PARAMETERS, P_STATE) + <usize>group * STATE_BYTES
       if (phase <= PHASE_SCORES) store<u32>(state, load<u32>(state, STATE_SEEN) | seen, STATE_SEEN)
@@ -46,24 +43,13 @@ export function attendTile(): i32 {
   return active
 }
 
-/** allowGroup, after the group's biases were put in lanes. */
-function visibleKeys(group: i32, phase: i32): i32 {
-  if (load<i32>(PARAMETERS, P_FLAGS) & FLAG_BIAS) {
-    const stride = load<i32>(PARAMETERS, P_BIAS_STRIDE)
-    const keys = load<i32>(PARAMETERS, P_KEYS)
-    const bias = load<usize>(PARAMETERS, P_BIAS) + (<usize>(group * stride) << 5)
-    packLanes(bias, stride, load<usize>(PARAMETERS, P_BIAS_LANES), min(load<i32>(PARAMETERS, P_ROWS) - (group << 3), 8), keys, keys, 1)
-  }
-  return allowGroup(group, phase != PHASE_CHUNKED)
-}
-
 /** Scores, softmax and values of keys [low, high) for one group. */
 function chunkedGroup(group: i32, visible: i32): void {
   const flags = load<i32>(PARAMETERS, P_FLAGS)
   const allow = allowBytes(visible, flags)
-  const limited = scoreKeys(group, allow)
-  softmaxKeys(group, limited)
   const scores = load<usize>(PARAMETERS, P_SCORES)
+  const limited = scoreKeys(group, allow, scores, 0)
+  softmaxKeys(group, limited)
   if (flags & FLAG_DROPOUT) dropoutGroup(scores, low, high, group, flags & FLAG_EXTREME_VALUES ? allow : 0)
   valueKeys(group, allow, flags)
 }
@@ -78,7 +64,7 @@ function matrixGroup(group: i32, visible: i32, phase: i32): void {
   const rowsOut = load<usize>(PARAMETERS, P_ROWS_OUT) + (<usize>(group * stride) << 5)
   const allow = load<usize>(PARAMETERS, P_ALLOW)
   if (phase == PHASE_VALUES) packLanes(rowsOut, stride, scores, 8, keys, keys, 1)
-  else scoreKeys(group, allow)
+  else scoreKeys(group, allow, load<usize>(PARAMETERS, P_SCORES), 0)
   if (phase == PHASE_SCORES) {
     unpackLanes(scores, rowsOut, stride, keys)
     softmaxKeys(group, true)
@@ -93,38 +79,6 @@ function matrixGroup(group: i32, visible: i32, phase: i32): void {
   v128.store(rescale, f32x4.splat(1), 48)
   if (flags & FLAG_DROPOUT) dropoutGroup(scores, 0, keys, group, flags & FLAG_EXTREME_VALUES ? allow : 0)
   valueKeys(group, allow, flags)
-}
-
-/** The allow bytes where the group needs them, else 0. */
-function allowBytes(visible: i32, flags: i32): usize {
-  const allow = load<usize>(PARAMETERS, P_ALLOW)
-  if (visible == SOME) return allow
-  if (!(flags & FLAG_EXTREME_VALUES)) return 0
-  memory.fill(allow + <usize>low, 0xff, <usize>(high - low))
-  return allow
-}
-
-/** Scores of keys [low, high), their maxima to the scratch; returns whether masked ones stand as −∞. */
-function scoreKeys(group: i32, allow: usize): bool {
-  const flags = load<i32>(PARAMETERS, P_FLAGS)
-  const headSize = load<i32>(PARAMETERS, P_HEAD_SIZE)
-  const scores = load<usize>(PARAMETERS, P_SCORES)
-  const largest = load<usize>(PARAMETERS, P_VECTORS)
-  const query = load<usize>(PARAMETERS, P_QUERY) + <usize>group * (<usize>headSize << 5)
-  const key = load<usize>(PARAMETERS, P_KEY) + (<usize>low * <usize>headSize << 2)
-  const keys = high - low
-  if (flags & FLAG_ROW_MAJOR_KEYS) scoreRows(query, key, scores, keys, headSize, load<i32>(PARAMETERS, P_ROWS), largest)
-  else scoreGroup(query, key, scores, keys, headSize, largest)
-  const general = flags & (FLAG_SOFTCAP | FLAG_BIAS | FLAG_ALIBI)
-  if (general) {
-    const bias = load<usize>(PARAMETERS, P_BIAS_LANES) + (<usize>low << 5)
-    const position = load<i32>(PARAMETERS, P_POSITION) + (group << 3)
-    transformGroup(scores, keys, flags, load<f32>(PARAMETERS, P_SCALE), load<f32>(PARAMETERS, P_SOFTCAP), bias, load<f32>(PARAMETERS, P_ALIBI_SLOPE), low, position)
-  }
-  const wild = general != 0 || (flags & FLAG_EXTREME_SCORES) != 0
-  if (!allow && !wild) return false
-  limitGroup(scores, keys, allow ? allow + <usize>low : 0, largest, wild)
-  return true
 }
 
 /** Scores to weights, by the group's state; the factor for the output to the scratch. */

@@ -34,7 +34,7 @@ export function softmaxGroup(s: usize, keys: i32, state: usize, largest: usize, 
  */
 // @ts-ignore: decorator
 @inline
-function powers(s: usize, keys: i32, top: v128, factor: v128, floor: v128, spare: usize, infinities: bool): v128 {
+export function powers(s: usize, keys: i32, top: v128, factor: v128, floor: v128, spare: usize, infinities: bool): v128 {
   const magic = v128.load32_splat(EXP2)
   const end = s + (<usize>keys << 5)
   let exponents = spare

@@ -12,6 +12,16 @@ export type {
   AttentionWindow,
   WeightSelection,
 } from './attention/attention-options.ts'
+export type {
+  AttentionBackwardInputs,
+  AttentionBackwardOptions,
+  AttentionBackwardResult,
+  AttentionTransposedInputs,
+  AttentionTransposedOptions,
+  AttentionTransposedResult,
+  SegmentReport,
+} from './attention/backward-options.ts'
+export type { BackwardPlanInputs } from './attention/backward-call.ts'
 export type { Capabilities } from './attention/capabilities.ts'
 export type { KernelBinary, RuntimeOptions } from './attention/runtime-options.ts'
 export { tensor, type Tensor, type TensorData } from './core/tensor.ts'
@@ -30,6 +40,7 @@ export {
   type HeddleErrorCode,
 } from './core/errors.ts'
 export type { AttentionMode, AttentionPlan, Transport } from './plan/attention-plan.ts'
+export type { SegmentPlan } from './plan/segment-call.ts'
 export type { Fallback } from './protocol/messages.ts'
 export type { LaneShare } from './scheduler/job.ts'
 export type { AnyWorker, NodeWorker } from './scheduler/spawn-worker.ts'

@@ -5,13 +5,22 @@ import { checkedProduct } from '../core/integers.ts'
 import { checkShape, type Tensor } from '../core/tensor.ts'
 import { planAttention, scratchNeeds, type AttentionPlan, type Transport } from '../plan/attention-plan.ts'
 import { worthAWorker } from '../plan/chunk-rows.ts'
+import type { SegmentPlan } from '../plan/segment-call.ts'
+import { planSegments } from '../plan/segment-plan.ts'
 import { KEPT_PURPOSE } from '../plan/kept-buffers.ts'
 import type { LaneKind } from '../protocol/messages.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import { Pool } from '../scheduler/pool.ts'
 import { checkCall, checkShapes, planInputs, planRequest, resultsShared, type CheckedCall, type PlanContext } from './attention-call.ts'
+import { runBackward, runTransposed, type SegmentHost } from './attention-backward.ts'
 import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
+import { attentionResult } from './attention-result.ts'
+import { backwardPlanInputs, checkBackward, checkBackwardShapes, checkTransposed, type BackwardPlanInputs, type SegmentCall } from './backward-call.ts'
+import type {
+  AttentionBackwardInputs, AttentionBackwardOptions, AttentionBackwardResult, AttentionTransposedInputs, AttentionTransposedOptions, AttentionTransposedResult,
+} from './backward-options.ts'
+import { backwardRequest } from './backward-request.ts'
 import { CallerLane } from './caller-lane.ts'
 import { hostFallbacks, machineMemoryBytes, probeCapabilities, type Capabilities } from './capabilities.ts'
 import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
@@ -79,7 +88,7 @@ export class Runtime {
       const outcome = await pool.run(job)
       job.finish()
       clean = outcome.retries === 0
-      return { ...this.#result(call, job), report: this.#report(plan, job, outcome, ledger, performance.now() - startMs) }
+      return { ...attentionResult(call, job), report: this.#report(plan, job, outcome, ledger, performance.now() - startMs) }
     } finally {
       memory.release(clean)
     }
@@ -97,6 +106,50 @@ export class Runtime {
     const { shapes, arrays } = planInputs(inputs)
     const call = checkShapes(shapes, options)
     return planAttention(planRequest(call, arrays, this.#planContext(this.#poolFor(call))))
+  }
+
+  /**
+   * The gradients of attention: with L = logSumExp, P = exp(S − L) and δ = rowsum(dOutput∘output), dV = Pᵀ·dO,
+   * dS = P∘(dO·Vᵀ − δ), dQ = scale·dS·K, dK = scale·dSᵀ·Q, and back through softcap, bias, ALiBi and dropout on the way
+   * (Dao 2023, FlashAttention-2, algorithm 2). No matrix of scores is made. It runs on wasm, on WebGPU lanes too.
+   *
+   * @param inputs of the forward call, with its `output` and `logSumExp`, and `dOutput`
+   * @param options those of the forward call that change its result must be the same
+   * @returns gradients of the shapes of their inputs, the caller's; in shared memory where every input is
+   * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
+   * @throws {MemoryBudgetError} {WorkerLostError} {RuntimeClosedError} and the signal's reason, as `attention` does
+   */
+  async attentionBackward(inputs: AttentionBackwardInputs, options: AttentionBackwardOptions = {}): Promise<AttentionBackwardResult> {
+    this.#checkOpen()
+    const call = checkBackward(inputs, options)
+    return runBackward(call, inputs, await this.#segmentHost(call))
+  }
+
+  /**
+   * What `attentionBackward` would do and hold, by arithmetic alone.
+   *
+   * @param inputs shapes of query, key and value, which count as plain arrays; or tensors, of the other inputs too
+   * @throws as `plan` does
+   */
+  planBackward(inputs: BackwardPlanInputs, options: AttentionBackwardOptions = {}): SegmentPlan {
+    this.#checkOpen()
+    const { shapes, arrays } = backwardPlanInputs(inputs)
+    const call = checkBackwardShapes(shapes, options)
+    return planSegments(backwardRequest(call, arrays, this.#planContext(this.#poolFor(call))))
+  }
+
+  /**
+   * Pᵀ·X, with the weights P of attention before dropout: what each key receives. Without X it is the sum of each key's
+   * weights over the queries, one number per key.
+   *
+   * @param inputs query and key of a forward call, its `logSumExp`, and X as `rows`
+   * @returns a tensor per query head; grouped heads are not summed
+   * @throws as `attentionBackward` does
+   */
+  async attentionTransposed(inputs: AttentionTransposedInputs, options: AttentionTransposedOptions = {}): Promise<AttentionTransposedResult> {
+    this.#checkOpen()
+    const call = checkTransposed(inputs, options)
+    return runTransposed(call, inputs, await this.#segmentHost(call))
   }
 
   /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
@@ -138,16 +191,25 @@ export class Runtime {
     await this.#caller?.open()
   }
 
+  async #segmentHost(call: SegmentCall): Promise<SegmentHost> {
+    call.options.signal?.throwIfAborted()
+    if (this.#isInline(call)) await this.#caller?.open()
+    const pool = this.#poolFor(call)
+    const { numerics, sharedWanted } = this.#options
+    const fallbacks = hostFallbacks(this.capabilities, numerics, sharedWanted)
+    return { ...this.#planContext(pool), pool, scratch: this.#scratch, numerics, fallbacks }
+  }
+
   #checkOpen(): void {
     if (this.#closing !== null) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
   }
 
   /** A message to a worker and back takes longer than a tiny call; a chunk size that was asked for is a wish for tasks. */
-  #isInline({ layout, options }: CheckedCall): boolean {
+  #isInline({ layout, options }: Pick<CheckedCall, 'layout' | 'options'>): boolean {
     return options.chunkSize === undefined && !worthAWorker(layout.sizes, { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength })
   }
 
-  #poolFor(call: CheckedCall): Pool {
+  #poolFor(call: Pick<CheckedCall, 'layout' | 'options'>): Pool {
     return this.#caller !== null && this.#caller.usable && this.#isInline(call) ? this.#caller.pool : this.#pool
   }
 
@@ -165,30 +227,6 @@ export class Runtime {
   #transport(pool: Pool): Transport {
     if (!this.#options.onWorkers || pool !== this.#pool) return 'local'
     return this.#options.sharedMemory ? 'shared' : 'transfer'
-  }
-
-  #result({ layout, options }: CheckedCall, job: AttentionJob): Omit<AttentionResult, 'report'> {
-    const tensorOf = <A extends Float32Array | Int32Array>(name: Parameters<typeof job.results.array>[0], shape: readonly number[]): Tensor<A> => ({
-      data: job.results.array(name) as A,
-      shape,
-    })
-    const { rowShape } = layout
-    return {
-      output: tensorOf('output', layout.outputShape),
-      ...(options.logSumExp ? { logSumExp: tensorOf<Float32Array>('logSumExp', rowShape) } : {}),
-      ...(options.weights === 'all' ? { weights: tensorOf<Float32Array>('weights', layout.scoreShape) } : {}),
-      ...(job.selection === null ? {} : { weights: { data: job.selection.data, shape: job.selection.shape } }),
-      ...(options.statistics
-        ? {
-            statistics: {
-              entropy: tensorOf<Float32Array>('entropy', rowShape),
-              maxWeight: tensorOf<Float32Array>('maxWeight', rowShape),
-              maxIndex: tensorOf<Int32Array>('maxIndex', rowShape),
-              meanDistance: tensorOf<Float32Array>('meanDistance', rowShape),
-            },
-          }
-        : {}),
-    }
   }
 
   #report(plan: AttentionPlan, job: AttentionJob, outcome: JobOutcome, ledger: Ledger, elapsedMs: number): AttentionReport {

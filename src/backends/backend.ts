@@ -1,5 +1,7 @@
+import { BackendUnavailableError } from '../core/errors.ts'
 import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
+import type { AttentionBackwardResult, AttentionBackwardTask, AttentionTransposedResult, AttentionTransposedTask } from '../protocol/backward-task.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../protocol/task.ts'
 
@@ -31,6 +33,10 @@ export interface Backend {
   readonly facts?: GpuFacts | undefined
   /** Computes the chunk into its destinations. A slice is written some rows at a time, never after `pace` rejected. */
   attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult>
+  /** Gradients of one key head over one key segment. Absent: this backend has no backward kernels. */
+  attentionBackward?(task: AttentionBackwardTask, context: TaskContext): Promise<AttentionBackwardResult>
+  /** Pᵀ·X over one key segment. Absent as `attentionBackward` is. */
+  attentionTransposed?(task: AttentionTransposedTask, context: TaskContext): Promise<AttentionTransposedResult>
   /** Runs a stage over its chunk of rows. Absent: this backend has no row-wise kernels. */
   rows?(task: RowStageTask, context: TaskContext): Promise<RowStageResult>
   /** Forgets what it cached of these arrays. */
@@ -38,4 +44,11 @@ export interface Backend {
   /** What ran otherwise than asked for since the last call of this. */
   takeFallbacks?(): readonly Fallback[]
   dispose(): void
+}
+
+/** What not every backend has. @throws {BackendUnavailableError} where this one lacks it */
+export function ableTo<Name extends 'attentionBackward' | 'attentionTransposed' | 'rows'>(backend: Backend, name: Name): NonNullable<Backend[Name]> {
+  const method = backend[name]
+  if (method === undefined) throw new BackendUnavailableError(`lane: expected a backend with kernels for ${name}, got ${backend.kind}`)
+  return method.bind(backend) as NonNullable<Backend[Name]>
 }

@@ -1,4 +1,5 @@
 import { checkedProduct } from '../core/integers.ts'
+import { keysSeenFrom, type PositionRule } from './visibility.ts'
 
 /** The sizes of a call, whatever the layout of its tensors. */
 export interface AttentionSizes {
@@ -19,10 +20,7 @@ export interface AttentionSizes {
 }
 
 /** Which keys a query may see by position alone: the part of the options that plans need. */
-export interface Visibility {
-  readonly causal: boolean
-  readonly windowBefore: number
-  readonly windowAfter: number
+export interface Visibility extends PositionRule {
   /** one a batch, or a single one for all */
   readonly queryOffset: readonly number[]
   /** one a batch, or a single one for all; N where there is no limit */
@@ -41,10 +39,8 @@ export function ofBatch(values: readonly number[], batch: number): number {
 
 /** How many keys query `row` may see, by position alone. */
 export function visibleKeys(row: number, batch: number, see: Visibility): number {
-  const center = row + ofBatch(see.queryOffset, batch)
-  const first = Math.max(0, center - see.windowBefore)
-  const last = Math.min(ofBatch(see.keyLength, batch) - 1, center + (see.causal ? Math.min(0, see.windowAfter) : see.windowAfter))
-  return Math.max(0, last - first + 1)
+  const { start, end } = keysSeenFrom(row + ofBatch(see.queryOffset, batch), see, ofBatch(see.keyLength, batch))
+  return Math.max(0, end - start)
 }
 
 /** Multiply-adds of the visible pairs, each counted as two operations. */

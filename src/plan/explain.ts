@@ -1,5 +1,6 @@
 import { formatShape } from '../core/tensor.ts'
 import type { AttentionPlan } from './attention-plan.ts'
+import type { SegmentPlan } from './segment-call.ts'
 
 /** A plan as lines for a terminal. */
 export function explainPlan(plan: Omit<AttentionPlan, 'explain'>): string {
@@ -16,6 +17,24 @@ export function explainPlan(plan: Omit<AttentionPlan, 'explain'>): string {
   ]
   if (plan.budgetBytes !== undefined) lines.push(`  budget  ${formatBytes(plan.budgetedBytes)} of ${formatBytes(plan.budgetBytes)} (the output is not counted)`)
   if (plan.mode === 'chunked') lines.push(`  the full score matrix would take ${formatBytes(plan.standardBytes)}; it is never made`)
+  return lines.join('\n')
+}
+
+/** The plan of attention backward, or of Pᵀ·X, as lines for a terminal. */
+export function explainSegmentPlan(plan: Omit<SegmentPlan, 'explain'>): string {
+  const { sizes } = plan
+  const query = formatShape([sizes.batch, sizes.heads, sizes.queries, sizes.headSize])
+  const key = formatShape([sizes.batch, sizes.keyValueHeads, sizes.keys, sizes.headSize])
+  const segments = plan.keySegments === 1 ? 'one key segment' : `${plan.keySegments} key segments`
+  const lines = [
+    `${plan.call}   query ${query}  key ${key}  width ${sizes.valueSize}`,
+    `  work    ${formatCount(plan.flops)}FLOP in ${plan.tasks} task${plan.tasks === 1 ? '' : 's'}, ${segments} per head`,
+    `  lanes   ${plan.lanes} (${plan.laneKinds.join(', ')}), ${TRANSPORTS[plan.transport]}`,
+    `  memory  ${formatBytes(plan.totalBytes)} in all`,
+    ...Object.entries(plan.bytes).map(([purpose, bytes]) => `    ${purpose.padEnd(14)} ${formatBytes(bytes).padStart(10)}`),
+  ]
+  if (plan.budgetBytes !== undefined) lines.push(`  budget  ${formatBytes(plan.budgetedBytes)} of ${formatBytes(plan.budgetBytes)} (results are not counted)`)
+  lines.push(`  one full score matrix would take ${formatBytes(plan.standardBytes)}; none is made`)
   return lines.join('\n')
 }
 

@@ -1,11 +1,12 @@
 import type { GpuFacts } from '../plan/gpu-memory.ts'
+import type { AttentionBackwardResult, AttentionBackwardTask, AttentionTransposedResult, AttentionTransposedTask } from './backward-task.ts'
 import type { PackedArray } from './large-array.ts'
 import type { RowStageResult } from './stage.ts'
 import type { StagePass, StagePassResult, StageTask } from './stage-pass.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from './task.ts'
 
 /** Raised with every change of what crosses threads; a worker of another version is refused with a ProtocolError. */
-export const PROTOCOL_VERSION = 3
+export const PROTOCOL_VERSION = 4
 
 export type LaneKind = 'wasm' | 'webgpu'
 
@@ -46,8 +47,8 @@ export interface TaskRequest {
   readonly tasks: readonly Task[]
 }
 
-export type Task = AttentionTask | StageTask | StagePass
-export type TaskResult = AttentionTaskResult | RowStageResult | StagePassResult
+export type Task = AttentionTask | AttentionBackwardTask | AttentionTransposedTask | StageTask | StagePass
+export type TaskResult = AttentionTaskResult | AttentionBackwardResult | AttentionTransposedResult | RowStageResult | StagePassResult
 
 /** Something ran in another way than asked for. */
 export interface Fallback {

@@ -1,6 +1,6 @@
 import type { Backend } from '../backends/backend.ts'
 import { loadKernels, probeWasm } from '../backends/wasm/binaries.ts'
-import { createWasmBackend } from '../backends/wasm/engine.ts'
+import { createWasmBackend, type WasmBackend } from '../backends/wasm/engine.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
 import type { LaneConfig } from '../protocol/messages.ts'
 import { GpuLaneBackend } from './gpu-lane-backend.ts'
@@ -17,7 +17,7 @@ export async function createBackend(config: LaneConfig): Promise<CreatedBackend>
   return GpuLaneBackend.create(async () => (await createWasm(config)).backend, config.webgpu)
 }
 
-async function createWasm(config: LaneConfig): Promise<CreatedBackend> {
+async function createWasm(config: LaneConfig): Promise<CreatedBackend & { readonly backend: WasmBackend }> {
   const probe = probeWasm()
   if (!probe.simd) {
     throw new BackendUnavailableError(`backend "wasm": expected a host with WebAssembly SIMD (${probe.reason ?? 'it is missing'})`)

@@ -1,8 +1,8 @@
-import type { Backend, TaskContext } from '../backends/backend.ts'
+import { ableTo, type Backend, type TaskContext } from '../backends/backend.ts'
 import { createWebGpuBackend, type WebGpuBackend } from '../backends/webgpu/engine.ts'
 import { adapterName } from '../backends/webgpu/probe.ts'
-import { BackendUnavailableError } from '../core/errors.ts'
 import { GPU_OVERLAP, type GpuFacts } from '../plan/gpu-memory.ts'
+import type { AttentionBackwardResult, AttentionBackwardTask, AttentionTransposedResult, AttentionTransposedTask } from '../protocol/backward-task.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult } from '../protocol/task.ts'
 import type { Fallback, WebGpuConfig } from '../protocol/messages.ts'
@@ -63,10 +63,21 @@ export class GpuLaneBackend implements Backend {
   }
 
   rows(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
-    return this.#run((backend) => {
-      if (backend.rows === undefined) throw new BackendUnavailableError(`lane: expected a backend with row-wise kernels, got ${backend.kind}`)
-      return backend.rows(task, context)
-    })
+    return this.#run((backend) => ableTo(backend, 'rows')(task, context))
+  }
+
+  attentionBackward(task: AttentionBackwardTask, context: TaskContext): Promise<AttentionBackwardResult> {
+    return this.#runWithoutGpu('attention backward', (wasm) => ableTo(wasm, 'attentionBackward')(task, context))
+  }
+
+  attentionTransposed(task: AttentionTransposedTask, context: TaskContext): Promise<AttentionTransposedResult> {
+    return this.#runWithoutGpu('Pᵀ·X', (wasm) => ableTo(wasm, 'attentionTransposed')(task, context))
+  }
+
+  /** What has no kernels for the device. */
+  #runWithoutGpu<T>(what: string, run: (wasm: Backend) => Promise<T>): Promise<T> {
+    this.#tell(`${what} on wasm in place of webgpu`, 'there are no WebGPU kernels for it')
+    return this.#runOnWasm(run)
   }
 
   async #run<T>(run: (backend: Backend) => Promise<T>): Promise<T> {

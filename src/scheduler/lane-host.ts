@@ -1,6 +1,6 @@
 import { transfer } from 'comlink'
-import type { Backend, TaskContext } from '../backends/backend.ts'
-import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
+import { ableTo, type Backend, type TaskContext } from '../backends/backend.ts'
+import { ProtocolError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
 import { unpackLarge } from '../protocol/large-array.ts'
 import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type Task, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
@@ -96,15 +96,22 @@ export class LaneHost implements LaneApi {
   }
 
   #runTask(task: Task, jobId: number): Promise<TaskResult> {
-    if (task.kind === 'attention') return this.#started().attention(task, this.#context(jobId))
-    if (task.kind === 'stage') return this.#runRows(stageTask(task.stage, task.chunk), jobId)
-    throw new ProtocolError('lane: expected a pass in a message of its own')
+    switch (task.kind) {
+      case 'attention':
+        return this.#started().attention(task, this.#context(jobId))
+      case 'attention-backward':
+        return ableTo(this.#started(), 'attentionBackward')(task, this.#context(jobId))
+      case 'attention-transposed':
+        return ableTo(this.#started(), 'attentionTransposed')(task, this.#context(jobId))
+      case 'stage':
+        return this.#runRows(stageTask(task.stage, task.chunk), jobId)
+      case 'pass':
+        throw new ProtocolError('lane: expected a pass in a message of its own')
+    }
   }
 
   #runRows(task: RowStageTask, jobId: number): Promise<RowStageResult> {
-    const backend = this.#started()
-    if (backend.rows === undefined) throw new BackendUnavailableError(`lane: expected a backend with row-wise kernels, got ${backend.kind}`)
-    return backend.rows(task, this.#context(jobId))
+    return ableTo(this.#started(), 'rows')(task, this.#context(jobId))
   }
 
   #started(): Backend {

@@ -1,6 +1,5 @@
 import {
-  FLAG_BIAS, FLAG_EXTREME_SCORES, FLAG_MASK, P_BIAS, P_BIAS_STRIDE, P_COUNTER_ROW, P_FLAGS, P_HIGH_BASE, P_KEY_LIMIT, P_LOW_BASE,
-  P_MASK, P_MASK_STRIDE, P_OUTPUT, P_POSITION, P_QUERY, P_QUERY_SEGMENTS, P_ROWS, P_STATE, STATE_BYTES, TILE_ROWS,
+  FLAG_EXTREME_SCORES, P_COUNTER_ROW, P_FLAGS, P_OUTPUT, P_QUERY, P_QUERY_SEGMENTS, P_ROWS, P_STATE, STATE_BYTES, TILE_ROWS,
 } from '../../../assembly/abi.ts'
 import { roundUp } from '../../core/integers.ts'
 import type { AttentionArena } from '../../plan/arena.ts'
@@ -9,6 +8,7 @@ import type { TaskContext } from '../backend.ts'
 import type { Arena } from './arena.ts'
 import { copyIn } from './copy-rows.ts'
 import type { KeyBlock } from './key-blocks.ts'
+import { loadScoreInputs, setBand } from './score-inputs.ts'
 import { areDisjoint, bandOf, isEmpty, segmentRange, type SegmentRange } from './visibility.ts'
 
 /** Up to 64 query rows of one pass. */
@@ -68,43 +68,20 @@ export class QueryTiles {
   attend(tile: QueryTile, block: KeyBlock): number {
     const { arena, layout, task: { rowStart, settings: { headSize, valueSize } }, passStart } = this
     const { row, rows } = tile
-    const band = bandOf(this.task, passStart + row, block.start)
     arena.setInteger(P_FLAGS, this.taskFlags | tile.flags | block.flags)
     arena.setInteger(P_ROWS, rows)
-    arena.setInteger(P_LOW_BASE, band.low)
-    arena.setInteger(P_HIGH_BASE, band.high)
-    arena.setInteger(P_KEY_LIMIT, band.limit)
-    arena.setInteger(P_POSITION, band.position)
+    setBand(arena, bandOf(this.task, passStart + row, block.start))
     arena.setInteger(P_QUERY, layout.query + row * headSize * 4)
     arena.setInteger(P_OUTPUT, layout.output + row * roundUp(valueSize, 4) * 4)
     arena.setInteger(P_STATE, this.stateOf(row))
     arena.setInteger(P_QUERY_SEGMENTS, layout.querySegments + row * 4)
     arena.setInteger(P_COUNTER_ROW, rowStart + passStart + row)
-    if (this.taskFlags & FLAG_MASK) this.#loadMask(tile, block)
-    if (this.taskFlags & FLAG_BIAS) this.#loadBias(tile, block)
+    loadScoreInputs(arena, layout, this.task, this.context, { row: passStart + row, rows }, block)
     return arena.kernels.attendTile()
   }
 
   /** The byte address of the state of a row's group. */
   stateOf(row: number): number {
     return this.layout.state + (row / 8) * STATE_BYTES
-  }
-
-  #loadMask({ row, rows }: QueryTile, { start, keys }: KeyBlock): void {
-    const { arena, layout: { mask, blockRows }, task } = this
-    const slice = task.mask as NonNullable<AttentionTask['mask']>
-    const once = slice.rowStride === 0
-    copyIn(arena.octets, mask, blockRows, this.context.array(slice.array) as Uint8Array, slice, this.passStart + row, once ? 1 : rows, start, keys)
-    arena.setInteger(P_MASK, mask)
-    arena.setInteger(P_MASK_STRIDE, once ? 0 : blockRows)
-  }
-
-  #loadBias({ row, rows }: QueryTile, { start, keys }: KeyBlock): void {
-    const { arena, layout: { bias, blockRows }, task } = this
-    const slice = task.bias as NonNullable<AttentionTask['bias']>
-    const once = slice.rowStride === 0
-    copyIn(arena.floats, bias >> 2, blockRows, this.context.array(slice.array) as Float32Array, slice, this.passStart + row, once ? 1 : rows, start, keys)
-    arena.setInteger(P_BIAS, bias)
-    arena.setInteger(P_BIAS_STRIDE, once ? 0 : blockRows)
   }
 }

@@ -1,3 +1,4 @@
+import { reachOf } from '../../plan/visibility.ts'
 import type { AttentionTask } from '../../protocol/task.ts'
 
 /** Far enough that no key of a block is near, near enough that sums with rows stay in 32 bits. */
@@ -12,13 +13,18 @@ export interface Band {
   readonly position: number
 }
 
+/** What of a task says who sees whom by position. */
+export interface Positioned extends Pick<AttentionTask, 'settings' | 'queryOffset' | 'keyLength' | 'keyEnd'> {
+  /** 0 where the task holds all rows */
+  readonly rowStart?: number
+}
+
 /** @param row the first of the rows, counted in the task */
-export function bandOf(task: AttentionTask, row: number, blockStart: number): Band {
-  const { causal, windowBefore, windowAfter } = task.settings
-  const position = task.rowStart + row + task.queryOffset - blockStart
-  const after = causal ? Math.min(windowAfter, 0) : windowAfter
+export function bandOf(task: Positioned, row: number, blockStart: number): Band {
+  const { before, after } = reachOf(task.settings)
+  const position = (task.rowStart ?? 0) + row + task.queryOffset - blockStart
   return {
-    low: clamp(position - windowBefore),
+    low: clamp(position - before),
     high: clamp(position + after + 1),
     limit: clamp(Math.min(task.keyLength, task.keyEnd) - blockStart),
     position: clamp(position),

@@ -1,0 +1,66 @@
+import {
+  FLAG_ALIBI, FLAG_BIAS, FLAG_EXTREME_SCORES, FLAG_EXTREME_VALUES, FLAG_ROW_MAJOR_KEYS, FLAG_SCALED, FLAG_SOFTCAP, P_ALIBI_SLOPE, P_ALLOW, P_BIAS,
+  P_BIAS_LANES, P_BIAS_STRIDE, P_FLAGS, P_HEAD_SIZE, P_KEY, P_KEYS, P_POSITION, P_QUERY, P_ROWS, P_SCALE, P_SOFTCAP, P_VECTORS, PARAMETERS,
+} from './abi'
+import { allowGroup, high, low, seen, SOME } from './allow-group'
+import { scoreRows } from './few-rows'
+import { limitGroup } from './limit-group'
+import { packLanes } from './pack'
+import { scoreGroup } from './score-group'
+import { transformGroup } from './transform-group'
+
+/** What forward and backward share: which keys a group sees, and its scores. */
+
+/**
+ * allowGroup, after the group's biases were put in lanes.
+ *
+ * @param whole whether allow bytes are wanted for all keys of the block
+ */
+export function visibleKeys(group: i32, whole: bool): i32 {
+  if (load<i32>(PARAMETERS, P_FLAGS) & FLAG_BIAS) {
+    const stride = load<i32>(PARAMETERS, P_BIAS_STRIDE)
+    const keys = load<i32>(PARAMETERS, P_KEYS)
+    const bias = load<usize>(PARAMETERS, P_BIAS) + (<usize>(group * stride) << 5)
+    packLanes(bias, stride, load<usize>(PARAMETERS, P_BIAS_LANES), min(load<i32>(PARAMETERS, P_ROWS) - (group << 3), 8), keys, keys, 1)
+  }
+  return allowGroup(group, whole)
+}
+
+/** The allow bytes where the group needs them, else 0. */
+export function allowBytes(visible: i32, flags: i32): usize {
+  const allow = load<usize>(PARAMETERS, P_ALLOW)
+  if (visible == SOME) return allow
+  if (!(flags & FLAG_EXTREME_VALUES)) return 0
+  memory.fill(allow + <usize>low, <u8>seen, <usize>(high - low))
+  return allow
+}
+
+/**
+ * Scores of keys [low, high), their maxima to the scratch.
+ *
+ * @param scores [keys][8], written from key `low` on
+ * @param slopes [keys][8], written where there is a softcap: its derivative at each score; 0 where not wanted
+ * @returns whether masked ones stand as −∞
+ */
+export function scoreKeys(group: i32, allow: usize, scores: usize, slopes: usize): bool {
+  const flags = load<i32>(PARAMETERS, P_FLAGS)
+  const headSize = load<i32>(PARAMETERS, P_HEAD_SIZE)
+  const largest = load<usize>(PARAMETERS, P_VECTORS)
+  const query = load<usize>(PARAMETERS, P_QUERY) + <usize>group * (<usize>headSize << 5)
+  const key = load<usize>(PARAMETERS, P_KEY) + (<usize>low * <usize>headSize << 2)
+  const keys = high - low
+  if (flags & FLAG_ROW_MAJOR_KEYS) scoreRows(query, key, scores, keys, headSize, load<i32>(PARAMETERS, P_ROWS), largest)
+  else scoreGroup(query, key, scores, keys, headSize, largest)
+  const general = flags & (FLAG_SOFTCAP | FLAG_BIAS | FLAG_ALIBI | FLAG_SCALED)
+  if (general) {
+    const bias = load<usize>(PARAMETERS, P_BIAS_LANES) + (<usize>low << 5)
+    const position = load<i32>(PARAMETERS, P_POSITION) + (group << 3)
+    transformGroup(
+      scores, keys, flags, load<f32>(PARAMETERS, P_SCALE), load<f32>(PARAMETERS, P_SOFTCAP), bias, load<f32>(PARAMETERS, P_ALIBI_SLOPE), low, position, slopes,
+    )
+  }
+  const wild = general != 0 || (flags & FLAG_EXTREME_SCORES) != 0
+  if (!allow && !wild) return false
+  limitGroup(scores, keys, allow ? allow + <usize>low : 0, largest, wild)
+  return true
+}

@@ -1,0 +1,93 @@
+import { Ledger, type BytesByPurpose } from '../core/ledger.ts'
+import { KEPT_PURPOSE } from '../plan/kept-buffers.ts'
+import type { SegmentPlan } from '../plan/segment-call.ts'
+import { planSegments, segmentScratchNeeds } from '../plan/segment-plan.ts'
+import type { Fallback } from '../protocol/messages.ts'
+import type { JobOutcome } from '../scheduler/job.ts'
+import type { Pool } from '../scheduler/pool.ts'
+import type { PlanContext } from './attention-call.ts'
+import type { BackwardCall, TransposedCall } from './backward-call.ts'
+import { BackwardTasks, type BackwardArrays } from './backward-tasks.ts'
+import type {
+  AttentionBackwardInputs, AttentionBackwardResult, AttentionTransposedInputs, AttentionTransposedResult, SegmentReport,
+} from './backward-options.ts'
+import { backwardRequest, transposedRequest } from './backward-request.ts'
+import { Operands, SharedCopies } from './operands.ts'
+import type { ScratchMemory } from './scratch-memory.ts'
+import { SegmentJob } from './segment-job.ts'
+import { transposedTasks } from './transposed-tasks.ts'
+
+/** What a runtime lends to a call over key segments. */
+export interface SegmentHost extends PlanContext {
+  readonly pool: Pool
+  readonly scratch: ScratchMemory
+  readonly numerics: 'fast' | 'portable'
+  readonly fallbacks: readonly Fallback[]
+}
+
+/** dQ, dK, dV (and dBias, and the slopes' gradient) of a checked call. */
+export async function runBackward(call: BackwardCall, inputs: AttentionBackwardInputs, host: SegmentHost): Promise<AttentionBackwardResult> {
+  const startMs = performance.now()
+  const arrays = Object.fromEntries(Object.entries(inputs).map(([name, tensor]: [string, { data: Float32Array }]) => [name, tensor.data])) as unknown as BackwardArrays
+  const request = backwardRequest(call, arrays, host)
+  const plan = planSegments(request)
+  const run = openRun(host, plan, segmentScratchNeeds(request))
+  let clean = false
+  let tasks: BackwardTasks | undefined
+  try {
+    tasks = new BackwardTasks(call, arrays, plan, run.operands, run.ledger)
+    const job = new SegmentJob(tasks.placed, plan, call.options, run.operands, run.ledger)
+    const outcome = await host.pool.run(job)
+    const gradients = await tasks.finish()
+    clean = outcome.retries === 0
+    return { ...gradients, report: reportOf(host, plan, job, outcome, run.ledger, startMs) }
+  } finally {
+    if (!clean) tasks?.stop()
+    run.memory.release(clean)
+  }
+}
+
+/** Pᵀ·X of a checked call. */
+export async function runTransposed(call: TransposedCall, inputs: AttentionTransposedInputs, host: SegmentHost): Promise<AttentionTransposedResult> {
+  const startMs = performance.now()
+  const arrays = { query: inputs.query.data, key: inputs.key.data, logSumExp: inputs.logSumExp.data, ...(inputs.rows === undefined ? {} : { rows: inputs.rows.data }) }
+  const request = transposedRequest(call, arrays, host)
+  const plan = planSegments(request)
+  const run = openRun(host, plan, segmentScratchNeeds(request))
+  let clean = false
+  try {
+    const { placed, output } = transposedTasks(call, arrays, plan, run.operands, run.ledger)
+    const job = new SegmentJob(placed, plan, call.options, run.operands, run.ledger)
+    const outcome = await host.pool.run(job)
+    clean = outcome.retries === 0
+    return { output: { data: output, shape: call.outputShape }, report: reportOf(host, plan, job, outcome, run.ledger, startMs) }
+  } finally {
+    run.memory.release(clean)
+  }
+}
+
+function openRun(host: SegmentHost, plan: SegmentPlan, needs: readonly number[]) {
+  const ledger = new Ledger()
+  ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
+  ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
+  const memory = host.scratch.open(needs, plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
+  return { ledger, memory, operands: new Operands(plan.transport, new SharedCopies(memory)) }
+}
+
+function reportOf(host: SegmentHost, plan: SegmentPlan, job: SegmentJob, outcome: JobOutcome, ledger: Ledger, startMs: number): SegmentReport {
+  const peakByPurpose: BytesByPurpose = ledger.peakByPurpose
+  return {
+    plan,
+    transport: plan.transport,
+    numerics: host.numerics,
+    lanes: outcome.lanes,
+    tasks: plan.tasks,
+    retries: outcome.retries,
+    fallbacks: [...host.fallbacks, ...outcome.fallbacks],
+    reproducible: true,
+    elapsedMs: performance.now() - startMs,
+    memory: { plannedBytes: plan.totalBytes, peakBytes: ledger.peakBytes, peakByPurpose },
+    tiles: job.tiles,
+    skippedTiles: job.skippedTiles,
+  }
+}

@@ -1,0 +1,29 @@
+import type { Tensor } from '../core/tensor.ts'
+import type { CheckedCall } from './attention-call.ts'
+import type { AttentionJob } from './attention-job.ts'
+import type { AttentionResult } from './attention-options.ts'
+
+/** The tensors that a call asked for, out of the arrays that its job filled. */
+export function attentionResult({ layout, options }: CheckedCall, job: AttentionJob): Omit<AttentionResult, 'report'> {
+  const tensorOf = <A extends Float32Array | Int32Array>(name: Parameters<typeof job.results.array>[0], shape: readonly number[]): Tensor<A> => ({
+    data: job.results.array(name) as A,
+    shape,
+  })
+  const { rowShape } = layout
+  return {
+    output: tensorOf('output', layout.outputShape),
+    ...(options.logSumExp ? { logSumExp: tensorOf<Float32Array>('logSumExp', rowShape) } : {}),
+    ...(options.weights === 'all' ? { weights: tensorOf<Float32Array>('weights', layout.scoreShape) } : {}),
+    ...(job.selection === null ? {} : { weights: { data: job.selection.data, shape: job.selection.shape } }),
+    ...(options.statistics
+      ? {
+          statistics: {
+            entropy: tensorOf<Float32Array>('entropy', rowShape),
+            maxWeight: tensorOf<Float32Array>('maxWeight', rowShape),
+            maxIndex: tensorOf<Int32Array>('maxIndex', rowShape),
+            meanDistance: tensorOf<Float32Array>('meanDistance', rowShape),
+          },
+        }
+      : {}),
+  }
+}

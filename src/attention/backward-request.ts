@@ -1,0 +1,113 @@
+import { isShared } from '../core/shared-memory.ts'
+import type { SegmentInput, SegmentPlanRequest } from '../plan/segment-call.ts'
+import { keySegmentCount } from '../plan/key-segments.ts'
+import type { TaskArray } from '../protocol/task.ts'
+import type { PlanContext } from './attention-call.ts'
+import type { BackwardCall, SegmentCall, TransposedCall } from './backward-call.ts'
+import type { BackwardArrays } from './backward-tasks.ts'
+import { biasGradientKind, biasSumBytes } from './bias-gradient.ts'
+import { isSliced } from './gradient-slots.ts'
+import { sameMemory } from './operands.ts'
+import { writesInPlace } from './segment-results.ts'
+
+/** What the plan of a backward call needs to know. Arrays that are not known count as plain ones, each its own. */
+export function backwardRequest(call: BackwardCall, arrays: Partial<BackwardArrays>, context: PlanContext): SegmentPlanRequest {
+  const { layout: { sizes }, options: { bias } } = call
+  const { batch, heads, keyValueHeads, queries, keys, headSize, valueSize } = sizes
+  const rowBytes = heads * queries * 4
+  const group = heads / Math.max(1, keyValueHeads)
+  const groupBytes = group * queries * 4
+  const inputs = new PlannedInputs()
+  inputs.add(arrays.query, { bytes: batch * rowBytes * headSize, headBytes: groupBytes * headSize })
+  inputs.add(arrays.key, { bytes: batch * keyValueHeads * keys * headSize * 4, keyBytes: headSize * 4 })
+  inputs.add(arrays.value, { bytes: batch * keyValueHeads * keys * valueSize * 4, keyBytes: valueSize * 4 })
+  inputs.add(arrays.output, { bytes: batch * rowBytes * valueSize, headBytes: groupBytes * valueSize })
+  inputs.add(arrays.dOutput, { bytes: batch * rowBytes * valueSize, headBytes: groupBytes * valueSize })
+  inputs.add(arrays.logSumExp, { bytes: batch * rowBytes, headBytes: groupBytes })
+  inputs.addScoreInputs(call, group)
+  const inPlace = isInPlace(context, [arrays.query, arrays.key, arrays.value, arrays.output, arrays.dOutput, arrays.logSumExp])
+  const kind = call.biasGradient && bias !== null ? biasGradientKind(bias.strides) : null
+  const slotElements = group * queries * headSize
+  return {
+    ...context,
+    call: 'attentionBackward',
+    sizes,
+    visibility: visibilityOf(call),
+    taskHeads: keyValueHeads,
+    flopsPerPair: 2 * (3 * headSize + 2 * valueSize),
+    inputs: inputs.list,
+    results: {
+      'query gradient': batch * rowBytes * headSize,
+      'key gradient': batch * keyValueHeads * keys * headSize * 4,
+      'value gradient': batch * keyValueHeads * keys * valueSize * 4,
+    },
+    returnedKeyBytes: inPlace ? 0 : (headSize + valueSize) * 4 + (kind === 'matrix' ? groupBytes : 0),
+    // Beside a slot a lane holds δ of its rows.
+    slotBytes: (slotElements + group * queries) * 4,
+    slicedSlots: isSliced(slotElements),
+    fixedBytes: kind === null || bias === null ? {} : {
+      'bias gradient': bias.data.byteLength,
+      'bias sums': biasSumBytes(kind, sizes, keySegmentCount({ keys, taskHeads: batch * keyValueHeads })),
+    },
+  }
+}
+
+/** The same of Pᵀ·X. */
+export function transposedRequest(call: TransposedCall, arrays: Partial<Record<'query' | 'key' | 'logSumExp' | 'rows', Float32Array>>, context: PlanContext): SegmentPlanRequest {
+  const { batch, heads, keyValueHeads, queries, keys, headSize, valueSize } = call.layout.sizes
+  const rows = batch * heads * queries * 4
+  const inputs = new PlannedInputs()
+  inputs.add(arrays.query, { bytes: rows * headSize, headBytes: queries * headSize * 4 })
+  inputs.add(arrays.key, { bytes: batch * keyValueHeads * keys * headSize * 4, keyBytes: headSize * 4 })
+  inputs.add(arrays.logSumExp, { bytes: rows, headBytes: queries * 4 })
+  if (arrays.rows !== undefined) inputs.add(arrays.rows, { bytes: rows * valueSize, headBytes: queries * valueSize * 4 })
+  inputs.addScoreInputs(call, 1)
+  const inPlace = isInPlace(context, [arrays.query, arrays.key, arrays.logSumExp, ...(arrays.rows === undefined ? [] : [arrays.rows])])
+  return {
+    ...context,
+    call: 'attentionTransposed',
+    sizes: call.layout.sizes,
+    visibility: visibilityOf(call),
+    taskHeads: heads,
+    flopsPerPair: 2 * (headSize + valueSize),
+    inputs: inputs.list,
+    results: { output: batch * heads * keys * valueSize * 4 },
+    returnedKeyBytes: inPlace ? 0 : valueSize * 4,
+    slotBytes: 0,
+    slicedSlots: false,
+    fixedBytes: {},
+  }
+}
+
+function isInPlace({ transport }: PlanContext, arrays: readonly (Float32Array | undefined)[]): boolean {
+  const known = arrays.filter((array) => array !== undefined)
+  return writesInPlace(transport, known) && (transport === 'local' || known.length === arrays.length)
+}
+
+function visibilityOf({ options }: SegmentCall): SegmentPlanRequest['visibility'] {
+  return { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength }
+}
+
+/** Inputs in a list; one that was given twice has its bytes once. */
+class PlannedInputs {
+  readonly list: SegmentInput[] = []
+  readonly #given: TaskArray[] = []
+
+  add(array: TaskArray | undefined, sizes: { readonly bytes: number; readonly headBytes?: number; readonly keyBytes?: number }): void {
+    const repeated = array !== undefined && this.#given.some((other) => sameMemory(other, array))
+    if (array !== undefined) this.#given.push(array)
+    this.list.push({ headBytes: 0, keyBytes: 0, ...sizes, bytes: repeated ? 0 : sizes.bytes, shared: array !== undefined && isShared(array) })
+  }
+
+  /** Mask, bias and segments. @param group query heads of a task */
+  addScoreInputs({ layout: { sizes: { queries, keys } }, options: { mask, bias, segments } }: SegmentCall, group: number): void {
+    for (const part of [mask, bias]) {
+      if (part === null) continue
+      const rows = part.strides.row === 0 ? 1 : queries
+      this.add(part.data, { bytes: part.data.byteLength, keyBytes: group * rows * part.data.BYTES_PER_ELEMENT })
+    }
+    if (segments === null) return
+    this.add(segments.query, { bytes: segments.query.byteLength, headBytes: queries * 4 })
+    this.add(segments.key, { bytes: segments.key.byteLength, headBytes: keys * 4 })
+  }
+}

@@ -1,0 +1,87 @@
+import type { Ledger } from '../core/ledger.ts'
+import type { AttentionSizes } from '../plan/attention-sizes.ts'
+import type { KeySegment } from '../plan/key-segments.ts'
+import type { BiasGradient } from '../protocol/backward-task.ts'
+import type { ArrayId, Destination } from '../protocol/task.ts'
+import type { ScoreStrides } from './broadcast.ts'
+
+/** What tasks give for a bias of these strides. Along an axis of size 1 nothing is summed, whichever way it is read. */
+export function biasGradientKind({ row, column }: ScoreStrides): BiasGradient {
+  if (column === 0) return 'rows'
+  return row === 0 ? 'columns' : 'matrix'
+}
+
+/** Whether several heads or batches share a matrix, so that no task alone can give a part of its gradient. */
+export function isSharedMatrix(strides: ScoreStrides, { batch, heads }: Pick<AttentionSizes, 'batch' | 'heads'>): boolean {
+  return biasGradientKind(strides) === 'matrix' && ((batch > 1 && strides.batch === 0) || (heads > 1 && strides.head === 0))
+}
+
+/** Bytes of the sums that tasks return, which wait until all are there. */
+export function biasSumBytes(kind: BiasGradient, { batch, heads, queries, keys }: AttentionSizes, segments: number): number {
+  if (kind === 'matrix') return 0
+  return batch * heads * (kind === 'columns' ? keys : queries * segments) * 4
+}
+
+interface Place {
+  readonly batch: number
+  readonly head: number
+  readonly segment: KeySegment
+}
+
+/** The gradient of the bias on its way: a matrix goes to its place at once, sums wait and are added in the order of the tasks. */
+export class BiasResult {
+  readonly data: Float32Array
+  readonly #sums: { readonly place: Place; data: Float32Array | null }[] = []
+
+  /** @param id of `data` where lanes write a matrix in place */
+  constructor(
+    readonly kind: BiasGradient,
+    private readonly strides: ScoreStrides,
+    private readonly rows: number,
+    elements: number,
+    memory: { readonly ledger: Ledger; readonly shared: boolean; readonly sumBytes: number },
+    private readonly whole: ((array: Float32Array) => ArrayId) | null,
+  ) {
+    this.data = memory.ledger.array('bias gradient', Float32Array, elements, memory.shared)
+    memory.ledger.add('bias sums', memory.sumBytes)
+  }
+
+  /** Where a task puts what it has for one head. */
+  destination({ batch, head, segment }: Place): Destination {
+    if (this.kind !== 'matrix' || this.whole === null) return true
+    const { strides } = this
+    return { array: this.whole(this.data), offset: this.#offset(batch, head) + segment.keyStart * strides.column, rowStride: strides.row, columnStride: strides.column }
+  }
+
+  /** Announces what will come, in the order in which it is added. Returns what takes it. */
+  expect(place: Place): (data: Float32Array) => void {
+    if (this.kind === 'matrix') return (data) => this.#placeMatrix(place, data)
+    const sum: { readonly place: Place; data: Float32Array | null } = { place, data: null }
+    this.#sums.push(sum)
+    return (data) => (sum.data = data)
+  }
+
+  /** Adds the sums, in float64. */
+  finish(): void {
+    if (this.kind === 'matrix') return
+    const total = new Float64Array(this.data.length)
+    for (const { place: { batch, head, segment }, data } of this.#sums) {
+      const start = this.#offset(batch, head)
+      const [step, first] = this.kind === 'columns' ? [this.strides.column, segment.keyStart * this.strides.column] : [this.strides.row, 0]
+      data?.forEach((value, index) => ((total[start + first + index * step] as number) += value))
+    }
+    this.data.set(total)
+  }
+
+  #placeMatrix({ batch, head, segment: { keyStart, keyEnd } }: Place, data: Float32Array): void {
+    const { row, column } = this.strides
+    const width = keyEnd - keyStart
+    for (let r = 0; r < this.rows; r++) {
+      this.data.set(data.subarray(r * width, (r + 1) * width), this.#offset(batch, head) + r * row + keyStart * column)
+    }
+  }
+
+  #offset(batch: number, head: number): number {
+    return batch * this.strides.batch + head * this.strides.head
+  }
+}

@@ -1,0 +1,51 @@
+import type { Ledger } from '../core/ledger.ts'
+import { visiblePairs } from '../plan/attention-sizes.ts'
+import { keySegments } from '../plan/key-segments.ts'
+import type { SegmentPlan } from '../plan/segment-call.ts'
+import type { AttentionTransposedTask } from '../protocol/backward-task.ts'
+import type { TransposedCall } from './backward-call.ts'
+import type { Operands } from './operands.ts'
+import type { PlacedTask } from './segment-job.ts'
+import { KeyRowResult, writesInPlace } from './segment-results.ts'
+import { SegmentTasks } from './segment-tasks.ts'
+
+interface TransposedArrays {
+  readonly query: Float32Array
+  readonly key: Float32Array
+  readonly logSumExp: Float32Array
+  /** X; absent stands for ones */
+  readonly rows?: Float32Array
+}
+
+/** The tasks of one call of Pᵀ·X, and its result, which they fill. */
+export function transposedTasks(
+  call: TransposedCall, arrays: TransposedArrays, plan: SegmentPlan, operands: Operands, ledger: Ledger,
+): { readonly placed: PlacedTask[]; readonly output: Float32Array } {
+  const { layout: { sizes, value }, options, outputStrides } = call
+  const { batch, heads, keyValueHeads, queries, keys, valueSize } = sizes
+  const inPlace = writesInPlace(plan.transport, Object.values(arrays) as Float32Array[])
+  const output = ledger.array('output', Float32Array, batch * heads * keys * valueSize, inPlace && plan.transport === 'shared')
+  const result = new KeyRowResult(output, outputStrides, valueSize, inPlace ? (array) => operands.whole(array) : null)
+  const tasks = new SegmentTasks(call, operands, arrays)
+  const see = { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength }
+  const placed: PlacedTask[] = []
+  for (let b = 0; plan.tasks > 0 && b < batch; b++) {
+    const segments = keySegments({ ...sizes, taskHeads: batch * heads }, see, b)
+    const cost = visiblePairs(0, queries, b, see) / segments.length
+    for (let h = 0; h < heads; h++) {
+      for (const segment of segments) {
+        const task: AttentionTransposedTask = {
+          kind: 'attention-transposed',
+          ...tasks.shared(b, Math.floor((h * keyValueHeads) / heads), segment),
+          head: tasks.scored(b, h, segment),
+          columns: arrays.rows === undefined ? null : tasks.headRows('rows', { array: arrays.rows, strides: value, columns: valueSize }, b, h),
+          output: result.destination(b, h, segment),
+        }
+        const stagingBytes = (segment.keyEnd - segment.keyStart) * plan.keyBytes
+        const take: PlacedTask['take'] = (answer) => result.place(b, h, segment, 'output' in answer ? answer.output : undefined)
+        placed.push({ task, group: b * heads + h, cost, stagingBytes, take })
+      }
+    }
+  }
+  return { placed, output }
+}

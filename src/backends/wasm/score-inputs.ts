@@ -1,0 +1,44 @@
+import { P_BIAS, P_BIAS_STRIDE, P_HIGH_BASE, P_KEY_LIMIT, P_LOW_BASE, P_MASK, P_MASK_STRIDE, P_POSITION } from '../../../assembly/abi.ts'
+import type { AttentionArena } from '../../plan/arena.ts'
+import type { AttentionTask, Slice } from '../../protocol/task.ts'
+import type { TaskContext } from '../backend.ts'
+import type { Arena } from './arena.ts'
+import { copyIn } from './copy-rows.ts'
+import type { Band } from './visibility.ts'
+
+/** Tells the kernels who of a tile sees whom of a block by position. */
+export function setBand(arena: Arena, band: Band): void {
+  arena.setInteger(P_LOW_BASE, band.low)
+  arena.setInteger(P_HIGH_BASE, band.high)
+  arena.setInteger(P_KEY_LIMIT, band.limit)
+  arena.setInteger(P_POSITION, band.position)
+}
+
+type Places = Pick<AttentionArena, 'mask' | 'bias' | 'blockRows'>
+
+/**
+ * Copies what mask and bias say of a tile's rows and a block's keys into the arena.
+ *
+ * @param tile rows counted in the task
+ */
+export function loadScoreInputs(
+  arena: Arena, places: Places, { mask, bias }: Pick<AttentionTask, 'mask' | 'bias'>, context: TaskContext,
+  tile: { readonly row: number; readonly rows: number }, block: { readonly start: number; readonly keys: number },
+): void {
+  const { blockRows } = places
+  if (mask !== undefined) {
+    copyIn(arena.octets, places.mask, blockRows, context.array(mask.array) as Uint8Array, mask, tile.row, stagedRows(mask, tile.rows), block.start, block.keys)
+    arena.setInteger(P_MASK, places.mask)
+    arena.setInteger(P_MASK_STRIDE, mask.rowStride === 0 ? 0 : blockRows)
+  }
+  if (bias !== undefined) {
+    copyIn(arena.floats, places.bias >> 2, blockRows, context.array(bias.array) as Float32Array, bias, tile.row, stagedRows(bias, tile.rows), block.start, block.keys)
+    arena.setInteger(P_BIAS, places.bias)
+    arena.setInteger(P_BIAS_STRIDE, bias.rowStride === 0 ? 0 : blockRows)
+  }
+}
+
+/** One row where it stands for all. */
+function stagedRows(slice: Slice, rows: number): number {
+  return slice.rowStride === 0 ? 1 : rows
+}

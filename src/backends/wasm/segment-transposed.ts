@@ -1,0 +1,96 @@
+import { P_D_OUTPUT_ROWS, P_D_VALUE } from '../../../assembly/abi.ts'
+import { roundUp } from '../../core/integers.ts'
+import type { BackwardArena } from '../../plan/backward-arena.ts'
+import type { AttentionTransposedResult, AttentionTransposedTask, ScoredHead } from '../../protocol/backward-task.ts'
+import type { TaskContext } from '../backend.ts'
+import type { Arena } from './arena.ts'
+import { copyIn, copyOut } from './copy-rows.ts'
+import { clearPadding } from './segment-gradients.ts'
+import { sinkOf, type FloatSink } from './segment-sinks.ts'
+import { floatsOf, type SegmentBlock, type SegmentTile, type SegmentWork } from './segment-sweep.ts'
+
+/** Pᵀ·X of one task: what its sweep loads, and where its result goes. X stands where dO does in the backward pass. */
+export class SegmentTransposed implements SegmentWork {
+  readonly flags = 0
+  readonly heads: readonly ScoredHead[]
+  readonly #sink: FloatSink
+  readonly #dense: { output?: Float32Array } = {}
+
+  constructor(
+    private readonly arena: Arena,
+    private readonly layout: BackwardArena,
+    private readonly task: AttentionTransposedTask,
+    private readonly context: TaskContext,
+  ) {
+    const { head, output, keyStart, keyEnd, settings: { valueSize } } = task
+    this.heads = [head]
+    if (output === true) {
+      this.#dense.output = new Float32Array((keyEnd - keyStart) * valueSize)
+      this.#sink = { array: this.#dense.output, slice: { offset: 0, rowStride: valueSize } }
+    } else {
+      this.#sink = sinkOf(output, context)
+    }
+    arena.setInteger(P_D_OUTPUT_ROWS, layout.dOutputRows)
+    arena.setInteger(P_D_VALUE, layout.dValue)
+    clearPadding(arena, layout, task.settings)
+  }
+
+  inspect({ row, rows }: Omit<SegmentTile, 'extreme'>): boolean {
+    const { arena: { floats, kernels }, layout, context, task: { columns, settings: { valueSize } } } = this
+    if (columns === null) return false
+    copyIn(floats, layout.raw >> 2, valueSize, floatsOf(context, columns.array), columns, row, rows, 0, valueSize)
+    return kernels.hasExtremes(layout.raw, rows * valueSize) !== 0
+  }
+
+  openBlock(): void {
+    const { arena: { floats }, layout } = this
+    floats.fill(0, layout.dValue >> 2, (layout.dValue >> 2) + layout.blockRows * layout.valueColumns)
+  }
+
+  loadKeys({ start, keys }: SegmentBlock): boolean {
+    const { arena: { floats, kernels }, layout, context, task: { key, settings: { headSize } } } = this
+    copyIn(floats, layout.raw >> 2, headSize, floatsOf(context, key.array), key, start, keys, 0, headSize)
+    kernels.packKeys(layout.raw, layout.key, keys, headSize)
+    return kernels.hasExtremes(layout.raw, keys * headSize) !== 0
+  }
+
+  openHead(): void {
+    // One head, and nothing that is kept for it.
+  }
+
+  loadTile({ row, rows }: SegmentTile, without: readonly number[]): void {
+    const { arena: { floats, kernels }, layout, context, task: { head: { query }, columns, settings: { headSize, valueSize, scale } } } = this
+    const width = layout.valueColumns
+    const [queries, to] = [layout.queryRows >> 2, layout.dOutputRows >> 2]
+    copyIn(floats, queries, layout.headColumns, floatsOf(context, query.array), query, row, rows, 0, headSize)
+    for (const r of without) floats.fill(0, queries + r * layout.headColumns, queries + (r + 1) * layout.headColumns)
+    kernels.packLanes(layout.queryRows, layout.headColumns, layout.query, rows, headSize, headSize, Math.sign(scale))
+    if (columns === null) for (let r = 0; r < rows; r++) floats[to + r * width] = 1
+    else copyIn(floats, to, width, floatsOf(context, columns.array), columns, row, rows, 0, valueSize)
+    floats.fill(0, to + rows * width, to + roundUp(rows, 8) * width)
+    for (const r of without) floats.fill(0, to + r * width, to + (r + 1) * width)
+  }
+
+  run(): number {
+    return this.arena.kernels.transposedTile()
+  }
+
+  storeTile(): void {
+    // Everything is summed up over tiles.
+  }
+
+  closeHead(): void {
+    // As `openHead`.
+  }
+
+  closeBlock({ start, keys }: SegmentBlock): void {
+    const { arena: { floats }, layout, task: { keyStart, settings: { valueSize } } } = this
+    const { array, slice } = this.#sink
+    copyOut(floats, layout.dValue >> 2, layout.valueColumns, array, slice, start - keyStart, keys, 0, valueSize)
+  }
+
+  /** The array that travels with the answer. */
+  finish(): Partial<AttentionTransposedResult> {
+    return this.#dense
+  }
+}
