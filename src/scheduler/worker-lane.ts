@@ -2,10 +2,12 @@ import { releaseProxy, transfer, wrap, type Remote } from 'comlink'
 import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
 import { Loss } from '../core/loss.ts'
 import { isSharedBuffer } from '../core/shared-memory.ts'
+import { checkHello, checkResponse } from '../protocol/check-response.ts'
 import { installErrorTransfer } from '../protocol/error-transfer.ts'
 import { packLarge } from '../protocol/large-array.ts'
-import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type TaskRequest, type TaskResponse } from '../protocol/messages.ts'
+import type { LaneApi, LaneConfig, LaneHello, TaskRequest, TaskResponse } from '../protocol/messages.ts'
 import type { ArrayId } from '../protocol/task.ts'
+import { laneError } from './lane-error.ts'
 import { LaneLost, type Lane } from './lane.ts'
 import { spawnWorker, type WorkerHandle, type WorkerSource } from './spawn-worker.ts'
 
@@ -37,17 +39,29 @@ export class WorkerLane implements Lane {
       timer = setTimeout(() => reject(new BackendUnavailableError(message)), START_TIMEOUT_MS)
     })
     try {
-      const hello = await Promise.race([this.#death.race(this.#remote.start(config)), late])
-      checkVersion(hello)
+      const hello: unknown = await Promise.race([this.#death.race(this.#remote.start(config)), late])
+      checkHello(hello)
       return hello
+    } catch (error) {
+      throw error instanceof LaneLost ? error : laneError(error)
     } finally {
       clearTimeout(timer)
     }
   }
 
-  run(request: TaskRequest): Promise<TaskResponse> {
+  /** A worker that breaks the protocol is not asked again: it counts as lost from then on. */
+  async run(request: TaskRequest): Promise<TaskResponse> {
     const attach = request.attach.map(({ id, array }) => ({ id, array: packLarge(array) }))
-    return this.#death.race(this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))))
+    try {
+      const response: unknown = await this.#death.race(this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))))
+      checkResponse(request.tasks, response)
+      return response
+    } catch (thrown) {
+      if (thrown instanceof LaneLost) throw thrown
+      const error = laneError(thrown)
+      if (error instanceof ProtocolError) this.#lose(error)
+      throw error
+    }
   }
 
   release(ids: readonly ArrayId[]): void {
@@ -84,11 +98,6 @@ export class WorkerLane implements Lane {
   #tell(call: Promise<unknown>): void {
     call.catch(() => undefined)
   }
-}
-
-function checkVersion(hello: LaneHello): void {
-  if (hello.version === PROTOCOL_VERSION) return
-  throw new ProtocolError(`worker: expected protocol version ${PROTOCOL_VERSION}, got ${hello.version}: the worker file is of another release`)
 }
 
 function attachedBuffers(attach: TaskRequest['attach']): ArrayBuffer[] {
