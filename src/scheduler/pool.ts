@@ -1,3 +1,4 @@
+import { abortReason, onAbort, throwIfAborted } from '../core/abort.ts'
 import { BackendUnavailableError, ProtocolError, RuntimeClosedError, WorkerLostError } from '../core/errors.ts'
 import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback, LaneConfig, TaskResponse } from '../protocol/messages.ts'
@@ -73,11 +74,10 @@ export class Pool {
   /** Runs a job to its end. @throws the signal's reason, a task's error, WorkerLostError, or RuntimeClosedError */
   async run(job: Job): Promise<JobOutcome> {
     if (this.#closed) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
-    job.signal?.throwIfAborted()
+    throwIfAborted(job.signal)
     const state = new JobState(this.#nextJobId++, job)
     if (job.tasks.length === 0) state.finish()
-    const onAbort = (): void => this.#abandon(state, job.signal?.reason)
-    job.signal?.addEventListener('abort', onAbort, { once: true })
+    const stopListening = onAbort(job.signal, () => this.#abandon(state, job.signal === undefined ? undefined : abortReason(job.signal)))
     this.#jobs.push(state)
     for (const slot of this.#slots) if (!slot.ready && slot.starting === null) slot.failures = 0
     this.#pump()
@@ -85,7 +85,7 @@ export class Pool {
       const outcome = await state.outcome
       return { ...outcome, fallbacks: [...outcome.fallbacks, ...this.#missingLanes()] }
     } finally {
-      job.signal?.removeEventListener('abort', onAbort)
+      stopListening()
       this.#jobs.splice(this.#jobs.indexOf(state), 1)
       for (const slot of this.#slots) if (!slot.runs(state)) slot.releaseJob(state)
     }

@@ -1,4 +1,4 @@
-import { releaseProxy, transfer, wrap, type Remote } from 'comlink'
+import { releaseProxy, transfer, wrap, type Endpoint, type Remote } from 'comlink'
 import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
 import { Loss } from '../core/loss.ts'
 import { isSharedBuffer } from '../core/shared-memory.ts'
@@ -14,6 +14,9 @@ import { spawnWorker, type WorkerHandle, type WorkerSource } from './spawn-worke
 /** A worker that has not answered by then counts as failed to start. */
 const START_TIMEOUT_MS = 20_000
 
+/** A worker that has not ended by then is not waited for. */
+const STOP_TIMEOUT_MS = 2_000
+
 /** A lane in a worker. Every call is raced against the worker's death, because Comlink's own promise would hang. */
 export class WorkerLane implements Lane {
   readonly lost: Promise<Error>
@@ -22,6 +25,7 @@ export class WorkerLane implements Lane {
   readonly #death = new Loss<LaneLost>()
   #markLost: (reason: Error) => void = () => undefined
   #stopped: Promise<void> | null = null
+  #isMute = false
 
   /** @throws {BackendUnavailableError} when no worker can be made */
   constructor(source: WorkerSource) {
@@ -29,7 +33,7 @@ export class WorkerLane implements Lane {
     this.#worker = spawnWorker(source)
     this.lost = new Promise((resolve) => (this.#markLost = resolve))
     this.#worker.onLost((reason) => this.#lose(reason))
-    this.#remote = wrap<LaneApi>(this.#worker.endpoint)
+    this.#remote = wrap<LaneApi>(this.#endpoint())
   }
 
   async start(config: LaneConfig): Promise<LaneHello> {
@@ -76,16 +80,33 @@ export class WorkerLane implements Lane {
     this.#worker.keepAlive(alive)
   }
 
-  /** A second call waits for the first. */
-  stop(): Promise<void> {
-    this.#stopped ??= this.#stop()
+  stop(reason = new Error('the lane was stopped')): Promise<void> {
+    this.#stopped ??= this.#stop(reason)
     return this.#stopped
   }
 
-  async #stop(): Promise<void> {
-    this.#lose(new Error('the lane was stopped'))
+  async #stop(reason: Error): Promise<void> {
+    this.#isMute = true
+    this.#lose(reason)
     this.#remote[releaseProxy]()
-    await this.#worker.terminate()
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, STOP_TIMEOUT_MS)))
+    // A worker of a caller's own making may throw here, or never settle: it is let go of all the same.
+    await Promise.race([this.#worker.terminate().catch(() => undefined), late])
+    clearTimeout(timer)
+  }
+
+  /** The worker's, until it is stopped: then Comlink's last message is not sent, which a worker may refuse. */
+  #endpoint(): Endpoint {
+    const { endpoint } = this.#worker
+    return {
+      postMessage: (message: unknown, transfers?: Transferable[]) => {
+        if (!this.#isMute) endpoint.postMessage(message, transfers)
+      },
+      addEventListener: (type, listener, options) => endpoint.addEventListener(type, listener, options),
+      removeEventListener: (type, listener, options) => endpoint.removeEventListener(type, listener, options),
+      start: () => endpoint.start?.(),
+    }
   }
 
   /** The pool hears of the loss before its calls fail: it must not send their tasks here again. */
