@@ -12,8 +12,8 @@ import type {
   AttentionBackwardInputs, AttentionBackwardResult, AttentionTransposedInputs, AttentionTransposedResult, SegmentReport,
 } from './backward-options.ts'
 import { backwardRequest, transposedRequest } from './backward-request.ts'
-import { Operands, SharedCopies } from './operands.ts'
-import type { ScratchMemory } from './scratch-memory.ts'
+import { Operands, SharedCopies } from '../scheduler/operands.ts'
+import type { ScratchMemory } from '../scheduler/scratch-memory.ts'
 import { SegmentJob } from './segment-job.ts'
 import { transposedTasks } from './transposed-tasks.ts'
 

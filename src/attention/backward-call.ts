@@ -1,10 +1,10 @@
 import { checkBoolean, checkNames, expected } from '../core/check.ts'
 import { ShapeError } from '../core/errors.ts'
 import { checkedProduct } from '../core/integers.ts'
-import { formatShape, type Tensor } from '../core/tensor.ts'
+import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
 import type { AttentionBackwardInputs, AttentionBackwardOptions, AttentionTransposedInputs, AttentionTransposedOptions } from './backward-options.ts'
 import { resolveLayout, type InputShapes, type Layout, type Strides } from './layout.ts'
-import { checkTensor, resolveOptions, type ResolvedOptions } from './resolve-options.ts'
+import { resolveOptions, type ResolvedOptions } from './resolve-options.ts'
 
 /** A call over key segments after all checks. */
 export interface SegmentCall {

@@ -7,7 +7,7 @@ import type { BackwardCall, SegmentCall, TransposedCall } from './backward-call.
 import type { BackwardArrays } from './backward-tasks.ts'
 import { biasGradientKind, biasSumBytes } from './bias-gradient.ts'
 import { isSliced } from './gradient-slots.ts'
-import { sameMemory } from './operands.ts'
+import { sameMemory } from '../scheduler/operands.ts'
 import { writesInPlace } from './segment-results.ts'
 
 /** What the plan of a backward call needs to know. Arrays that are not known count as plain ones, each its own. */

@@ -1,11 +1,11 @@
 import type { ArrayClass, Ledger } from '../core/ledger.ts'
 import type { PlannedResult, Transport } from '../plan/attention-plan.ts'
-import type { ArrayId, AttentionTaskResult, Destination, TaskArray } from '../protocol/task.ts'
+import type { ArrayId, AttentionTaskResult, Destination, ReturnedName, TaskArray } from '../protocol/task.ts'
 import type { Layout, Strides } from './layout.ts'
 import type { ResolvedOptions } from './resolve-options.ts'
 
 /** The results that a task may have, by the names that tasks use. */
-export type ResultName = Exclude<keyof AttentionTaskResult, 'elapsedMs' | 'tiles' | 'skippedTiles'>
+export type ResultName = ReturnedName
 
 const PURPOSES: Readonly<Record<ResultName, string>> = {
   output: 'output',

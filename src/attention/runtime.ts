@@ -1,4 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
+import { throwIfAborted } from '../core/abort.ts'
 import { RuntimeClosedError } from '../core/errors.ts'
 import { allocate, Ledger } from '../core/ledger.ts'
 import { checkedProduct } from '../core/integers.ts'
@@ -72,7 +73,7 @@ export class Runtime {
     const startMs = performance.now()
     this.#checkOpen()
     const call = checkCall(inputs, options)
-    call.options.signal?.throwIfAborted()
+    throwIfAborted(call.options.signal)
     if (this.#isInline(call)) await this.#caller?.open()
     const pool = this.#poolFor(call)
     const request = planRequest(call, inputs, this.#planContext(pool))

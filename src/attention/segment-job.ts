@@ -5,7 +5,7 @@ import type { TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray, Slice } from '../protocol/task.ts'
 import type { Job, JobTask } from '../scheduler/job.ts'
 import type { ResolvedOptions } from './resolve-options.ts'
-import type { Operands } from './operands.ts'
+import type { Operands } from '../scheduler/operands.ts'
 import { ProgressMeter } from './progress.ts'
 
 type SegmentTask = AttentionBackwardTask | AttentionTransposedTask

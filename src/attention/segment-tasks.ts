@@ -4,7 +4,7 @@ import type { KeySegmentTask, ScoredHead } from '../protocol/backward-task.ts'
 import type { Slice, TaskArray } from '../protocol/task.ts'
 import type { SegmentCall } from './backward-call.ts'
 import type { Strides } from './layout.ts'
-import type { Operands } from './operands.ts'
+import type { Operands } from '../scheduler/operands.ts'
 
 /** Rows between two turns of a lane's event loop where the call does not say. */
 const DEFAULT_STEP_ROWS = 256

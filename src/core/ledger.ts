@@ -1,4 +1,5 @@
 import { MemoryBudgetError } from './errors.ts'
+import { countSharedBytes } from './shared-pressure.ts'
 
 /** Bytes by what they are for, as plans and reports list them. */
 export type BytesByPurpose = Readonly<Record<string, number>>
@@ -69,7 +70,9 @@ export function allocate(purpose: string, bytes: number, shared: boolean): Array
     if (!Number.isSafeInteger(bytes) || bytes < 0) throw new RangeError(`${bytes} is no number of bytes`)
     // An engine asked for more than any host has would first collect garbage, for tens of milliseconds.
     if (bytes > LARGEST_BYTES) throw new RangeError(`${bytes} bytes are more than any host has`)
-    return shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)
+    if (!shared) return new ArrayBuffer(bytes)
+    countSharedBytes(bytes)
+    return new SharedArrayBuffer(bytes)
   } catch (cause) {
     throw new MemoryBudgetError(`${purpose}: expected room for ${bytes} bytes, but the engine refused the allocation`, {
       cause,

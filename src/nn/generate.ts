@@ -1,3 +1,4 @@
+import { throwIfAborted } from '../core/abort.ts'
 import { checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import { formatShape, type Tensor } from '../core/tensor.ts'
@@ -48,7 +49,7 @@ export async function generateTokens(model: DecoderModel, prompt: Tensor<Int32Ar
   const running = new Set(Array.from({ length: batch }, (_, b) => b))
   let next: Tensor<Int32Array> = { data: prompt.data, shape: [batch, rows] }
   for (let position = rows; position < capacity && running.size > 0; position++) {
-    options.signal?.throwIfAborted()
+    throwIfAborted(options.signal)
     const logits = await lastLogits(model, next, caches, forward)
     const chosen = new Int32Array(batch)
     for (const b of [...running]) {

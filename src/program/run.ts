@@ -1,3 +1,4 @@
+import { throwIfAborted } from '../core/abort.ts'
 import { Ledger, type ArraySource, type BytesByPurpose } from '../core/ledger.ts'
 import { isShared } from '../core/shared-memory.ts'
 import type { Transport } from '../plan/attention-plan.ts'
@@ -45,7 +46,7 @@ export interface ProgramResult {
 /** Runs a program stage by stage. @throws as `runtime.attention` does */
 export async function runProgram(program: Program, runtime: ProgramRuntime, options: RunOptions): Promise<ProgramResult> {
   const startMs = performance.now()
-  options.signal?.throwIfAborted()
+  throwIfAborted(options.signal)
   const tiny = isTiny(program, options.chunkSize)
   if (tiny) await runtime.openCallerLane()
   const host = runtime.stageHost(tiny)

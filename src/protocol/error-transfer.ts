@@ -1,4 +1,4 @@
-import { transferHandlers } from 'comlink'
+import { transferHandlers, type TransferHandler } from 'comlink'
 import { HeddleError, errorOfCode, isErrorCode, type ErrorDetails } from '../core/errors.ts'
 
 /**
@@ -27,17 +27,45 @@ interface WireValue {
 
 const THROWN = 'throw'
 
-/** Installs the handler in this thread; further calls change nothing. */
+/** Marks a handler as Heddle's, in every copy of Heddle that uses the same Comlink. */
+const BRAND = Symbol.for('heddle.error-transfer')
+
+type Handler = TransferHandler<unknown, unknown>
+
+/** This copy's handler, made once: one made anew at each start of a lane would wrap the last one, without end. */
+let handler: Handler | undefined
+
+/** Installs the handler in this thread, unless this or another copy of Heddle has done so. */
 export function installErrorTransfer(): void {
-  const original = transferHandlers.get(THROWN)
-  if (original === undefined) throw new Error('comlink has no "throw" transfer handler: its version is not supported')
-  transferHandlers.set(THROWN, {
+  const installed = transferHandlers.get(THROWN)
+  if (installed === undefined) throw new Error('comlink has no "throw" transfer handler: its version is not supported')
+  if (BRAND in installed) return
+  handler ??= makeHandler(installed)
+  transferHandlers.set(THROWN, handler)
+}
+
+function makeHandler(original: Handler): Handler & { readonly [BRAND]: true } {
+  return {
+    [BRAND]: true,
     canHandle: (value): value is unknown => original.canHandle(value),
     serialize: (thrown: unknown) => [toWire((thrown as { value: unknown }).value), []],
     deserialize: (wire: unknown) => {
       throw fromWire(wire as WireError | WireValue)
     },
-  })
+  }
+}
+
+/** The error as one of this copy's classes, where it is a HeddleError of another copy, whose handler took it in. */
+export function ownError(error: unknown): unknown {
+  if (error instanceof HeddleError || !isForeign(error)) return error
+  const { message, cause, details, stack } = error
+  const own = errorOfCode(error.code, message, { cause, details })
+  if (stack !== undefined) own.stack = stack
+  return own
+}
+
+function isForeign(error: unknown): error is HeddleError {
+  return error instanceof Error && isErrorCode((error as Partial<HeddleError>).code) && error.name === (error as Partial<HeddleError>).code
 }
 
 /** A thrown value as plain data; a value that cannot be cloned becomes its text. */
@@ -48,7 +76,7 @@ export function toWire(thrown: unknown): WireError | WireValue {
     name,
     message,
     ...(stack === undefined ? {} : { stack }),
-    ...(thrown instanceof HeddleError ? { code: thrown.code, details: thrown.details } : {}),
+    ...(thrown instanceof HeddleError || isForeign(thrown) ? { code: thrown.code, details: thrown.details } : {}),
     ...(cause === undefined ? {} : { wireCause: toWire(cause) }),
   }
   return { isError: true, value }

@@ -147,6 +147,15 @@ function returnedArrays({ results, heads, chosen }: AttentionTemplate, chunk: Ch
   })
 }
 
+/** The arrays that go back with a chunk: those of attention's results, then one per step that returns rows. */
+export function returnedRows({ attention, steps, registers }: StageTemplate, chunk: Chunk): RowStageAttention['returned'] {
+  const stored = steps.filter((step) => (step.op === 'store' || step.op === 'store-heads') && step.to === 'returned')
+  return [
+    ...(attention === null ? [] : returnedArrays(attention, chunk)),
+    ...stored.map((step) => ({ length: chunk.rows * ('from' in step && typeof step.from === 'number' ? (registers[step.from] ?? 0) : 0), integers: false })),
+  ]
+}
+
 function placeStep(step: RowStep<MovingSlice, MovingHeads>, chunk: Chunk, crosses: boolean): RowStep {
   switch (step.op) {
     case 'load':

@@ -98,6 +98,19 @@ export interface AttentionTask {
   readonly device?: GpuAllowance & { readonly rows: number }
 }
 
+/** Every array that a task of attention can return, by its class; rows of Dv elements (output), N (weights) or one. */
+export const RETURNED_ARRAYS = {
+  output: 'Float32Array',
+  logSumExp: 'Float32Array',
+  entropy: 'Float32Array',
+  maxWeight: 'Float32Array',
+  maxIndex: 'Int32Array',
+  meanDistance: 'Float32Array',
+  weights: 'Float32Array',
+} as const
+
+export type ReturnedName = keyof typeof RETURNED_ARRAYS
+
 /** The dense arrays of the destinations that were `true`, and what the lane measured. */
 export interface AttentionTaskResult {
   readonly output?: Float32Array

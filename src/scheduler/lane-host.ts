@@ -2,6 +2,7 @@ import { transfer } from 'comlink'
 import { ableTo, type Backend, type TaskContext } from '../backends/backend.ts'
 import { ProtocolError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
+import { countSharedBytes } from '../core/shared-pressure.ts'
 import { unpackLarge } from '../protocol/large-array.ts'
 import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type Task, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
 import { stageTask } from '../protocol/stage-template.ts'
@@ -42,8 +43,11 @@ export class LaneHost implements LaneApi {
   }
 
   release(ids: readonly ArrayId[]): void {
+    const sharedBytes = ids.reduce((sum, id) => sum + sharedBytesOf(this.#arrays.get(id)), 0)
     for (const id of ids) this.#arrays.delete(id)
     this.#backend?.release?.(ids)
+    // Later: now the caller may still hold them.
+    if (sharedBytes > 0) setTimeout(() => countSharedBytes(sharedBytes), 0)
   }
 
   cancel(jobId: number): void {
@@ -151,6 +155,10 @@ export class LaneHost implements LaneApi {
       this.#cancelled.delete(jobId)
     }
   }
+}
+
+function sharedBytesOf(array: TaskArray | undefined): number {
+  return array !== undefined && isShared(array) ? array.byteLength : 0
 }
 
 /** The results' own buffers: they are handed over, not copied. */

@@ -12,7 +12,8 @@ export interface Lane {
   cancel(jobId: number): void
   /** Whether a process must stay alive for this lane. */
   keepAlive(alive: boolean): void
-  stop(): Promise<void>
+  /** Ends the lane; never rejects. A second call waits for the first. @param reason why its pending calls fail */
+  stop(reason?: Error): Promise<void>
 }
 
 /** The lane died while a call was pending. The pool retries the task; callers never see this. */

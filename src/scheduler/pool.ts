@@ -1,4 +1,5 @@
-import { BackendUnavailableError, RuntimeClosedError, WorkerLostError } from '../core/errors.ts'
+import { abortReason, onAbort, throwIfAborted } from '../core/abort.ts'
+import { BackendUnavailableError, ProtocolError, RuntimeClosedError, WorkerLostError } from '../core/errors.ts'
 import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback, LaneConfig, TaskResponse } from '../protocol/messages.ts'
 import type { Job, JobOutcome, JobTask } from './job.ts'
@@ -73,11 +74,10 @@ export class Pool {
   /** Runs a job to its end. @throws the signal's reason, a task's error, WorkerLostError, or RuntimeClosedError */
   async run(job: Job): Promise<JobOutcome> {
     if (this.#closed) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
-    job.signal?.throwIfAborted()
+    throwIfAborted(job.signal)
     const state = new JobState(this.#nextJobId++, job)
     if (job.tasks.length === 0) state.finish()
-    const onAbort = (): void => this.#abandon(state, job.signal?.reason)
-    job.signal?.addEventListener('abort', onAbort, { once: true })
+    const stopListening = onAbort(job.signal, () => this.#abandon(state, job.signal === undefined ? undefined : abortReason(job.signal)))
     this.#jobs.push(state)
     for (const slot of this.#slots) if (!slot.ready && slot.starting === null) slot.failures = 0
     this.#pump()
@@ -85,7 +85,7 @@ export class Pool {
       const outcome = await state.outcome
       return { ...outcome, fallbacks: [...outcome.fallbacks, ...this.#missingLanes()] }
     } finally {
-      job.signal?.removeEventListener('abort', onAbort)
+      stopListening()
       this.#jobs.splice(this.#jobs.indexOf(state), 1)
       for (const slot of this.#slots) if (!slot.runs(state)) slot.releaseJob(state)
     }
@@ -155,54 +155,51 @@ export class Pool {
 
   #dispatch(slot: Slot, state: JobState, task: JobTask): void {
     slot.inFlight.set(task, state)
-    let response: Promise<TaskResponse>
-    try {
-      state.job.dispatched?.(task)
-      response = slot.run(slot.request(state, task))
-    } catch (error) {
-      response = Promise.reject(error instanceof Error ? error : new Error(String(error)))
-    }
-    response.then(
-      (value) => this.#done(slot, state, task, value),
-      (error: unknown) => this.#failed(slot, state, task, error),
+    this.#send(slot, state, task).then(
+      (response) => this.#settle(slot, state, task, () => this.#done(slot, state, task, response)),
+      (error: unknown) => this.#settle(slot, state, task, () => this.#failed(state, task, error)),
     )
+  }
+
+  async #send(slot: Slot, state: JobState, task: JobTask): Promise<TaskResponse> {
+    state.job.dispatched?.(task)
+    return await slot.run(slot.request(state, task))
+  }
+
+  /** Takes in how a task ended. What is thrown meanwhile, by a job or by a caller's own function, ends the job: nothing is lost. */
+  #settle(slot: Slot, state: JobState, task: JobTask, takeIn: () => void): void {
+    slot.inFlight.delete(task)
+    try {
+      takeIn()
+    } catch (error) {
+      this.#abandon(state, error)
+    }
+    this.#rest(slot, state)
   }
 
   #done(slot: Slot, state: JobState, task: JobTask, response: TaskResponse): void {
     const { results, residentBytes, fallbacks } = response
-    slot.inFlight.delete(task)
     slot.failures = 0
     slot.answered(response)
-    if (state.settled) {
-      state.drop()
-    } else {
-      try {
-        for (const fallback of fallbacks) state.noteFallback(fallback)
-        state.job.completed(task, results)
-        const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
-        const [first] = results
-        const tasks = first !== undefined && 'tasks' in first ? first.tasks : 1
-        state.complete(task, slot.index, { tasks, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
-      } catch (error) {
-        this.#abandon(state, error)
-      }
-    }
-    this.#rest(slot, state)
+    if (state.settled) return state.drop()
+    for (const fallback of fallbacks) state.noteFallback(fallback)
+    state.job.completed(task, results)
+    const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
+    const [first] = results
+    const tasks = first !== undefined && 'tasks' in first ? first.tasks : 1
+    state.complete(task, slot.index, { tasks, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
   }
 
-  #failed(slot: Slot, state: JobState, task: JobTask, error: unknown): void {
-    slot.inFlight.delete(task)
+  #failed(state: JobState, task: JobTask, error: unknown): void {
     if (error instanceof LaneLost) {
       state.job.undone?.(task)
-      if (!state.giveBack(task)) {
-        const message = `worker: expected a task to end within ${MAX_TRIES} tries, but its worker was lost each time`
-        this.#abandon(state, new WorkerLostError(message, { cause: error.cause, details: { tries: MAX_TRIES } }))
-      }
-    } else {
-      state.drop()
-      if (!isCancelled(error)) this.#abandon(state, error)
+      if (state.giveBack(task)) return
+      const message = `worker: expected a task to end within ${MAX_TRIES} tries, but its worker was lost each time`
+      return this.#abandon(state, new WorkerLostError(message, { cause: error.cause, details: { tries: MAX_TRIES } }))
     }
-    this.#rest(slot, state)
+    state.drop()
+    if (!(error instanceof TaskCancelled)) this.#abandon(state, error)
+    else if (!state.settled) this.#abandon(state, new ProtocolError('worker: expected a result, got word that the task was cancelled, which it was not'))
   }
 
   /** After each task: the lane lets go of a job that is over, lets the process end if nothing is left, and takes the next. */
@@ -247,8 +244,4 @@ export class Pool {
 /** Of a pool of which no lane ever started. */
 function startError({ cause, message }: LaneLost): BackendUnavailableError {
   return new BackendUnavailableError(`worker: expected it to start, but ${cause instanceof Error ? cause.message : message}`, { cause })
-}
-
-function isCancelled(error: unknown): boolean {
-  return error instanceof TaskCancelled || (error instanceof Error && error.name === 'TaskCancelled')
 }

@@ -120,10 +120,9 @@ function webHandle(worker: Worker): WorkerHandle {
       })
       worker.addEventListener('messageerror', () => listener(new Error('the worker sent a message that cannot be read')))
     },
-    terminate: () => {
-      worker.terminate()
-      return Promise.resolve()
-    },
+    // Async, so that what a worker of a caller's own making throws rejects.
+    // eslint-disable-next-line @typescript-eslint/require-await
+    terminate: async () => worker.terminate(),
     keepAlive: () => undefined,
   }
 }

@@ -1,16 +1,21 @@
-import { releaseProxy, transfer, wrap, type Remote } from 'comlink'
+import { releaseProxy, transfer, wrap, type Endpoint, type Remote } from 'comlink'
 import { BackendUnavailableError, ProtocolError } from '../core/errors.ts'
 import { Loss } from '../core/loss.ts'
 import { isSharedBuffer } from '../core/shared-memory.ts'
+import { checkHello, checkResponse } from '../protocol/check-response.ts'
 import { installErrorTransfer } from '../protocol/error-transfer.ts'
 import { packLarge } from '../protocol/large-array.ts'
-import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type TaskRequest, type TaskResponse } from '../protocol/messages.ts'
+import type { LaneApi, LaneConfig, LaneHello, TaskRequest, TaskResponse } from '../protocol/messages.ts'
 import type { ArrayId } from '../protocol/task.ts'
+import { laneError } from './lane-error.ts'
 import { LaneLost, type Lane } from './lane.ts'
 import { spawnWorker, type WorkerHandle, type WorkerSource } from './spawn-worker.ts'
 
 /** A worker that has not answered by then counts as failed to start. */
 const START_TIMEOUT_MS = 20_000
+
+/** A worker that has not ended by then is not waited for. */
+const STOP_TIMEOUT_MS = 2_000
 
 /** A lane in a worker. Every call is raced against the worker's death, because Comlink's own promise would hang. */
 export class WorkerLane implements Lane {
@@ -20,6 +25,7 @@ export class WorkerLane implements Lane {
   readonly #death = new Loss<LaneLost>()
   #markLost: (reason: Error) => void = () => undefined
   #stopped: Promise<void> | null = null
+  #isMute = false
 
   /** @throws {BackendUnavailableError} when no worker can be made */
   constructor(source: WorkerSource) {
@@ -27,7 +33,7 @@ export class WorkerLane implements Lane {
     this.#worker = spawnWorker(source)
     this.lost = new Promise((resolve) => (this.#markLost = resolve))
     this.#worker.onLost((reason) => this.#lose(reason))
-    this.#remote = wrap<LaneApi>(this.#worker.endpoint)
+    this.#remote = wrap<LaneApi>(this.#endpoint())
   }
 
   async start(config: LaneConfig): Promise<LaneHello> {
@@ -37,17 +43,29 @@ export class WorkerLane implements Lane {
       timer = setTimeout(() => reject(new BackendUnavailableError(message)), START_TIMEOUT_MS)
     })
     try {
-      const hello = await Promise.race([this.#death.race(this.#remote.start(config)), late])
-      checkVersion(hello)
+      const hello: unknown = await Promise.race([this.#death.race(this.#remote.start(config)), late])
+      checkHello(hello)
       return hello
+    } catch (error) {
+      throw error instanceof LaneLost ? error : laneError(error)
     } finally {
       clearTimeout(timer)
     }
   }
 
-  run(request: TaskRequest): Promise<TaskResponse> {
+  /** A worker that breaks the protocol is not asked again: it counts as lost from then on. */
+  async run(request: TaskRequest): Promise<TaskResponse> {
     const attach = request.attach.map(({ id, array }) => ({ id, array: packLarge(array) }))
-    return this.#death.race(this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))))
+    try {
+      const response: unknown = await this.#death.race(this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))))
+      checkResponse(request.tasks, response)
+      return response
+    } catch (thrown) {
+      if (thrown instanceof LaneLost) throw thrown
+      const error = laneError(thrown)
+      if (error instanceof ProtocolError) this.#lose(error)
+      throw error
+    }
   }
 
   release(ids: readonly ArrayId[]): void {
@@ -62,16 +80,33 @@ export class WorkerLane implements Lane {
     this.#worker.keepAlive(alive)
   }
 
-  /** A second call waits for the first. */
-  stop(): Promise<void> {
-    this.#stopped ??= this.#stop()
+  stop(reason = new Error('the lane was stopped')): Promise<void> {
+    this.#stopped ??= this.#stop(reason)
     return this.#stopped
   }
 
-  async #stop(): Promise<void> {
-    this.#lose(new Error('the lane was stopped'))
+  async #stop(reason: Error): Promise<void> {
+    this.#isMute = true
+    this.#lose(reason)
     this.#remote[releaseProxy]()
-    await this.#worker.terminate()
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, STOP_TIMEOUT_MS)))
+    // A worker of a caller's own making may throw here, or never settle: it is let go of all the same.
+    await Promise.race([this.#worker.terminate().catch(() => undefined), late])
+    clearTimeout(timer)
+  }
+
+  /** The worker's, until it is stopped: then Comlink's last message is not sent, which a worker may refuse. */
+  #endpoint(): Endpoint {
+    const { endpoint } = this.#worker
+    return {
+      postMessage: (message: unknown, transfers?: Transferable[]) => {
+        if (!this.#isMute) endpoint.postMessage(message, transfers)
+      },
+      addEventListener: (type, listener, options) => endpoint.addEventListener(type, listener, options),
+      removeEventListener: (type, listener, options) => endpoint.removeEventListener(type, listener, options),
+      start: () => endpoint.start?.(),
+    }
   }
 
   /** The pool hears of the loss before its calls fail: it must not send their tasks here again. */
@@ -84,11 +119,6 @@ export class WorkerLane implements Lane {
   #tell(call: Promise<unknown>): void {
     call.catch(() => undefined)
   }
-}
-
-function checkVersion(hello: LaneHello): void {
-  if (hello.version === PROTOCOL_VERSION) return
-  throw new ProtocolError(`worker: expected protocol version ${PROTOCOL_VERSION}, got ${hello.version}: the worker file is of another release`)
 }
 
 function attachedBuffers(attach: TaskRequest['attach']): ArrayBuffer[] {

@@ -77,3 +77,22 @@ test('trim ends idle workers; the next call starts them again', async () => {
   await runtime.close()
   await crew.allExited()
 })
+
+test.each([
+  ['throws', () => { throw new Error('terminate failed') }],
+  ['rejects', () => Promise.reject(new Error('terminate failed'))],
+])('close settles where a custom worker’s terminate() %s', async (_, terminate) => {
+  const crew = new WorkerCrew()
+  const end: (() => Promise<number>)[] = []
+  const workerFactory = () => {
+    const worker = crew.workerFactory()
+    end.push(worker.terminate.bind(worker))
+    worker.terminate = terminate
+    return worker
+  }
+  const runtime = await createRuntime({ workers: 2, workerFactory })
+  const pending = runtime.attention(largeCall).catch((error: unknown) => error)
+  await expect(runtime.close()).resolves.toBeUndefined()
+  expect(await pending).toBeInstanceOf(RuntimeClosedError)
+  await Promise.all(end.map((terminateReally) => terminateReally()))
+})
