@@ -1,6 +1,6 @@
 export { attendTile } from './attend-tile'
 export { backwardTile, transposedTile } from './backward-tile'
-export { finaliseGroups, hasExtremes, packKeys, packLanes, packPanels, packValues, resetGroups } from './pack'
+export { finaliseGroups, hasExtremes, packKeys, packLanes, packValues, resetGroups } from './pack'
 export { dotRows, scaleFloats } from './row-dots'
 export { activateRows } from './row-activation'
 export { activateBackwardRows } from './row-activation-backward'

@@ -79,24 +79,6 @@ export function packValues(from: usize, to: usize, keys: i32, valueSize: i32): v
   }
 }
 
-/** to[⌊c/8⌋][j][c mod 8] = from[j][c] for a block of keys [keys][width]; columns that fill the last eight up become 0. */
-export function packPanels(from: usize, to: usize, keys: i32, width: i32, panel: usize): void {
-  for (; keys > 0; keys--, to += 32) {
-    let at = to
-    let columns = width
-    for (; columns >= 8; columns -= 8, at += panel, from += 32) {
-      v128.store(at, v128.load(from))
-      v128.store(at, v128.load(from, 16), 16)
-    }
-    if (columns > 0) {
-      v128.store(at, i32x4.splat(0))
-      v128.store(at, i32x4.splat(0), 16)
-      memory.copy(at, from, <usize>columns << 2)
-      from += <usize>columns << 2
-    }
-  }
-}
-
 /** Lanes 4 … 7 of a group without such rows. */
 function clearUpper(to: usize, width: i32): void {
   for (const end = to + (<usize>width << 5); to < end; to += 32) v128.store(to, i32x4.splat(0), 16)

@@ -181,10 +181,10 @@ export class Runtime {
   }
 
   /** @internal The pool and its limits, for the stages of layers. */
-  stageHost(onCaller = false): PlanContext & { readonly pool: Pool; readonly scratch: ScratchMemory } {
+  stageHost(onCaller = false): PlanContext & { readonly pool: Pool; readonly scratch: ScratchMemory; readonly budgetIsGiven: boolean } {
     this.#checkOpen()
     const pool = onCaller && this.#caller !== null && this.#caller.usable ? this.#caller.pool : this.#pool
-    return { ...this.#planContext(pool), pool, scratch: this.#scratch }
+    return { ...this.#planContext(pool), pool, scratch: this.#scratch, budgetIsGiven: this.#options.memoryBudgetBytes !== undefined }
   }
 
   /** @internal Starts the calling thread's own lane, for stages smaller than a message. Never rejects. */

@@ -3,6 +3,7 @@ import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { AttentionBackwardResult, AttentionBackwardTask, AttentionTransposedResult, AttentionTransposedTask } from '../protocol/backward-task.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
+import type { SumResult, SumWork } from '../protocol/sums.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../protocol/task.ts'
 
 export type BackendKind = 'wasm' | 'webgpu'
@@ -39,6 +40,8 @@ export interface Backend {
   attentionTransposed?(task: AttentionTransposedTask, context: TaskContext): Promise<AttentionTransposedResult>
   /** Runs a stage over its chunk of rows. Absent: this backend has no row-wise kernels. */
   rows?(task: RowStageTask, context: TaskContext): Promise<RowStageResult>
+  /** Sums over rows, for gradients of parameters. Absent: this backend has no kernels for them. */
+  sums?(work: SumWork, context: TaskContext): Promise<SumResult>
   /** Forgets what it cached of these arrays. */
   release?(ids: readonly ArrayId[]): void
   /** What ran otherwise than asked for since the last call of this. */
@@ -47,7 +50,7 @@ export interface Backend {
 }
 
 /** What not every backend has. @throws {BackendUnavailableError} where this one lacks it */
-export function ableTo<Name extends 'attentionBackward' | 'attentionTransposed' | 'rows'>(backend: Backend, name: Name): NonNullable<Backend[Name]> {
+export function ableTo<Name extends 'attentionBackward' | 'attentionTransposed' | 'rows' | 'sums'>(backend: Backend, name: Name): NonNullable<Backend[Name]> {
   const method = backend[name]
   if (method === undefined) throw new BackendUnavailableError(`lane: expected a backend with kernels for ${name}, got ${backend.kind}`)
   return method.bind(backend) as NonNullable<Backend[Name]>

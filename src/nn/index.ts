@@ -6,6 +6,7 @@ export { readSafetensors, readStateDict, writeSafetensors, type SafetensorsConte
 export type { ByteSource } from './state/byte-reader.ts'
 export type { Seed } from '../core/seed.ts'
 export type { ForwardOptions, LayerResult, TraceEvent } from './forward-options.ts'
+export type { BackwardOptions, BackwardResult } from './run-backward.ts'
 export { NORM_RATIO_LIMIT, type NormEvent } from './norm-monitor.ts'
 export type { LayerPlan } from '../program/plan.ts'
 export type { LayerReport } from '../program/run.ts'

@@ -8,6 +8,7 @@ import type { Parameter } from '../program/parameter.ts'
 import type { LayerPlan } from '../program/plan.ts'
 import type { LayerReport } from '../program/run.ts'
 import { checkForward, checkRows, dropoutSeed, rowsOfShape, type ForwardOptions, type LayerResult } from './forward-options.ts'
+import { runBackward, wantedParameters, type BackwardOptions, type BackwardResult, type BackwardRun, type BuiltForward } from './run-backward.ts'
 import { planForward, runForward } from './run-forward.ts'
 import { assignState, type LoadOptions, type LoadReport } from './state/state-dict.ts'
 
@@ -62,6 +63,22 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   async forward(input: Tensor<Input>, options?: Options): Promise<LayerResult> {
     const { output, report } = await this.run(input, options)
     return { output, report }
+  }
+
+  /**
+   * The vector–Jacobian product of `forward`: the gradients of Σ dOutput ∘ output with respect to the input and to every
+   * parameter. The forward pass is computed again on the way; memory is linear in the number of rows.
+   *
+   * @param input as for `forward`
+   * @param dOutput of the output's shape
+   * @param options those of the forward pass; in training mode the same seed
+   * @returns dInput of the input's shape (none for tokens), gradients by the names of `namedParameters()`; all the caller's
+   * @throws {ShapeError} {OptionError} before anything is allocated
+   * @throws {MemoryBudgetError} when nothing fits the budget; says which one would do
+   */
+  async backward(input: Tensor<Input>, dOutput: Tensor, options: Options & BackwardOptions = {} as Options): Promise<BackwardResult> {
+    const { inputs: [dInput], gradients, report } = await this.runBackward(input, dOutput, options)
+    return { ...(dInput === undefined ? {} : { dInput }), gradients, report }
   }
 
   /** What `forward` would do and hold for an input of this shape. @throws {MemoryBudgetError} when nothing fits the budget */
@@ -167,6 +184,21 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   /** The first row's position in its sequence. */
   protected positionOf(_options: Options): number {
     return 0
+  }
+
+  /** @internal Gradients, also of the inputs that `build` brings in under these names. */
+  protected async runBackward(input: Tensor<Input>, dOutput: Tensor, options: Options & BackwardOptions, names: readonly string[] = []): Promise<BackwardRun> {
+    const { only, ...forward } = options
+    checkForward(this.label, forward, this.optionNames)
+    this.checkInput(`${this.label}: input`, input)
+    const seed = dropoutSeed(this.label, this.drops, options.seed)
+    const build = (): BuiltForward => {
+      const graph = new Graph({ scope: this.scope, seed, position: this.positionOf(options), forGradients: true })
+      const value = this.valueOf(graph, 'input', input.shape, input.data)
+      return { graph, input: value, output: this.build(graph, value, forward as unknown as Options) }
+    }
+    const runtime = options.runtime ?? (await defaultRuntime())
+    return runBackward({ label: this.label, build, input, dOutput, names, parameters: wantedParameters(this.label, this.namedParameters(), only) }, runtime, options)
   }
 
   /** @internal A forward pass, with the values that `build` exposed. */

@@ -22,7 +22,7 @@ export function runForward(graph: Graph, output: Value, runtime: Runtime, option
 export function planForward(graph: Graph, output: Value, runtime: Runtime): LayerPlan {
   const program = partition(graph, [output, ...graph.exposed.values()])
   const host = runtime.stageHost(isTiny(program, undefined))
-  return planProgram(program, runtime, { chunkSize: undefined, plainOutput: host.transport === 'shared' })
+  return planProgram(program, runtime, { chunkSize: undefined, plainResults: host.transport === 'shared' ? 1 : 0 })
 }
 
 /** Tells of each tensor, and of each layer, when the stage that made it is done. */

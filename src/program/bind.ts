@@ -1,5 +1,5 @@
 import type { ScoreStrides } from '../attention/broadcast.ts'
-import type { ResidentWeight } from '../protocol/stage.ts'
+import type { HeadSlice, ResidentWeight, SlabSlice } from '../protocol/stage.ts'
 import { STILL, type AttentionResultTemplate, type AttentionTemplate, type Chunk, type MovingHeads, type MovingScores, type MovingSlice, type StageTemplate } from '../protocol/stage-template.ts'
 import type { ArrayId, Slice, TaskArray } from '../protocol/task.ts'
 import type { Operands } from '../scheduler/operands.ts'
@@ -7,45 +7,53 @@ import type { Operation, Value, WeightView } from './operation.ts'
 import { chosenWeights } from './operations/attend.ts'
 import { ruleOf } from './operations/rules.ts'
 import type { Parameter } from './parameter.ts'
-import type { Stage, StageItem, StoredValue } from './partition.ts'
 import type { StageStep } from './rule.ts'
+import type { RowStage, StageItem, StoredValue } from './stage.ts'
 
 /** What a lane sets aside for stages, as planned for the whole run. */
-export type LaneLimits = Pick<StageTemplate, 'registerBytes' | 'residentLimitBytes'>
+export type LaneLimits = Pick<StageTemplate, 'registerBytes' | 'residentLimitBytes' | 'withoutGpu' | 'firstBatch'>
 
-/** The data of a value that must be in memory by now. */
-export type DataOf = (value: Value) => TaskArray
+/** These alone: they go to the lanes. */
+export function laneLimits({ registerBytes, residentLimitBytes, withoutGpu, firstBatch }: LaneLimits): LaneLimits {
+  return { registerBytes, residentLimitBytes, ...(withoutGpu === undefined ? {} : { withoutGpu }), ...(firstBatch === undefined ? {} : { firstBatch }) }
+}
+
+/** Where the values of a program are. */
+export interface ValuePlaces {
+  /** the data of a value that must be in memory by now */
+  dataOf(value: Value): TaskArray
+  /** the array under which lanes see a value as a whole */
+  idOf(value: Value): ArrayId
+}
 
 /**
- * Turns a stage into a template of plain data, and notes which arrays it needs. Over shared memory its slices are of whole
- * tensors and serve every chunk; without it they are copies of the parts that one chunk needs.
+ * Turns a stage into a template of plain data, and notes which arrays it needs. Where lanes see whole tensors its slices serve
+ * every chunk; else they are copies of the parts that one chunk needs.
  */
 export class StageBinder {
   readonly needs = new Set<ArrayId>()
 
-  /** @param chunk null over shared memory: the slices serve every chunk */
+  /** @param chunk null where lanes see whole tensors */
   constructor(
     private readonly chunk: Chunk | null,
     private readonly operands: Operands,
-    private readonly dataOf: DataOf,
+    private readonly places: ValuePlaces,
   ) {}
 
-  bind(stage: Stage, limits: LaneLimits): StageTemplate {
+  bind(stage: RowStage, limits: LaneLimits): StageTemplate {
     const { registers, rows, attend } = stage
-    const { registerBytes, residentLimitBytes } = limits
     return {
       sequence: rows,
       registers,
-      registerBytes,
-      residentLimitBytes,
-      attention: attend === null ? null : this.#attention(attend),
+      ...limits,
+      attention: attend === null ? null : this.#attention(stage, attend),
       steps: stage.items.flatMap((item) => this.#steps(stage, item)),
     }
   }
 
-  #steps(stage: Stage, item: StageItem): readonly StageStep[] {
+  #steps(stage: RowStage, item: StageItem): readonly StageStep[] {
     const at = (value: Value): number => stage.registerOf.get(value) ?? 0
-    if (item.kind === 'load') return [{ op: 'load', to: at(item.value), from: this.#loaded(stage, item.value) }]
+    if (item.kind === 'load') return [this.#load(stage, item.value, at(item.value))]
     if (item.kind === 'store') return [this.#store(item.stored, at(item.stored.from))]
     const { operation } = item
     const rule = ruleOf(operation)
@@ -62,42 +70,43 @@ export class StageBinder {
     return [...copies, ...rule.lower(operation, lowering)]
   }
 
-  #loaded(stage: Stage, value: Value): MovingSlice {
-    if (value.producer !== null && value.producer === stage.attend) return { array: 0, offset: 0, rowStride: value.width, ...STILL }
-    return this.#rows(value, 0)
+  #load(stage: RowStage, value: Value, to: number): StageStep {
+    if (value.producer !== null && value.producer === stage.attend) return { op: 'load', to, from: { array: 0, offset: 0, rowStride: value.width, ...STILL } }
+    if (value.layout !== 'heads') return { op: 'load', to, from: this.#rows(value, 0) }
+    const slotStride = value.batch * value.capacity * value.width
+    return { op: 'load-heads', to, heads: value.heads, from: this.#heads(value, null), slots: value.slots, slotStride }
   }
 
   /** The chunk's rows; `shift` moves them, as in a table by position. */
   #rows(value: Value, shift: number): MovingSlice {
     const { width, layout, rows } = value
     const motion = { batchStride: layout === 'positions' ? 0 : rows * width, startStride: width }
-    return this.#moving({ array: this.dataOf(value), offset: shift * width, rows: this.#chunkRows, rowStride: width, columns: width }, motion)
+    if (this.chunk === null) return { array: this.whole(value), offset: shift * width, rowStride: width, columnStride: 1, ...motion }
+    return this.#copied({ array: this.places.dataOf(value), offset: shift * width, rows: this.chunk.rows, rowStride: width, columns: width }, motion)
   }
 
-  #moving(part: { array: TaskArray; offset: number; rows: number; rowStride: number; columns: number }, motion: { batchStride: number; startStride: number }, key?: string): MovingSlice {
-    const { chunk } = this
-    const offset = chunk === null ? part.offset : part.offset + chunk.batch * motion.batchStride + chunk.rowStart * motion.startStride
-    const slice = this.operands.slice({ columnStride: 1, ...part, offset }, key)
+  /** A copy of what one chunk needs. */
+  #copied(part: { array: TaskArray; offset: number; rows: number; rowStride: number; columns: number }, motion: { batchStride: number; startStride: number }, key?: string): MovingSlice {
+    const { batch, rowStart } = this.chunk as Chunk
+    const slice = this.operands.slice({ columnStride: 1, ...part, offset: part.offset + batch * motion.batchStride + rowStart * motion.startStride }, key)
     this.needs.add(slice.array)
-    return chunk === null ? { ...slice, ...motion } : { ...slice, ...STILL }
+    return { ...slice, ...STILL }
   }
 
   /** Rows of each head: those of the chunk, or the first `count` of all. */
   #heads(value: Value, count: number | null): MovingHeads {
     const { chunk } = this
-    const size = value.width / value.heads
-    const headStride = value.capacity * size
-    const batchStride = value.heads * headStride
-    const start = chunk === null ? 0 : chunk.batch * batchStride + (count === null ? chunk.rowStart * size : 0)
-    const part = { array: this.dataOf(value), offset: start, blocks: value.heads, blockStride: headStride, rows: count ?? this.#chunkRows, rowStride: size, columns: size, columnStride: 1 }
-    const slice = this.operands.slice(part, count === null || chunk === null ? undefined : `${value.id}:${chunk.batch}`)
+    if (chunk === null) return { ...wholeHeads(value, this.whole(value)), startStride: count === null ? value.width / value.heads : 0 }
+    const { batchStride, headStride, rowStride } = wholeHeads(value, 0)
+    const offset = chunk.batch * batchStride + (count === null ? chunk.rowStart * rowStride : 0)
+    const part = { array: this.places.dataOf(value), offset, blocks: value.heads, blockStride: headStride, rows: count ?? chunk.rows, rowStride, columns: rowStride, columnStride: 1 }
+    const slice = this.operands.slice(part, count === null ? undefined : `${value.id}:${chunk.batch}`)
     this.needs.add(slice.array)
-    const { array, offset, blockStride, rowStride } = slice
-    if (chunk !== null) return { array, offset, headStride: blockStride, rowStride, ...STILL }
-    return { array, offset, batchStride, headStride, rowStride, startStride: count === null ? size : 0 }
+    return { array: slice.array, offset: slice.offset, headStride: slice.blockStride, rowStride: slice.rowStride, ...STILL }
   }
 
-  #attention(operation: Operation<'attend'>): AttentionTemplate {
+  #attention(stage: RowStage, operation: Operation<'attend'>): AttentionTemplate {
+    const results = operation.attributes.results.map((name, index) => ({ name, value: operation.outputs[index + 1] as Value }))
     const [query, key, value] = operation.inputs as [Value, Value, Value]
     const { options, heads, keyHeads, keys, valueSize } = operation.attributes
     const { settings, queryOffset, keyLength, alibiSlopes, segments, mask, bias } = options
@@ -117,7 +126,7 @@ export class StageBinder {
       value: this.#heads(value, keys),
       mask: mask === null ? null : this.#scores(mask, heads, keys),
       bias: bias === null ? null : this.#scores(bias, heads, keys),
-      results: operation.attributes.results.map((name, index) => this.#result(name, operation.outputs[index + 1] as Value)),
+      results: results.filter(({ value }) => stage.writes.some(({ to }) => to === value)).map(({ name, value }) => this.#result(name, value)),
       chosen: chosenWeights(options),
     }
   }
@@ -130,19 +139,20 @@ export class StageBinder {
 
   /** The chunk's rows of one number each, or all rows of the batch: segment numbers. */
   #numbers(array: TaskArray, perBatch: number, ofChunk: boolean): MovingSlice {
-    const part = { array, offset: 0, rows: ofChunk ? this.#chunkRows : perBatch, rowStride: 1, columns: 1 }
-    return this.#moving(part, { batchStride: perBatch, startStride: ofChunk ? 1 : 0 }, ofChunk ? undefined : `segments:${this.chunk?.batch}`)
+    const motion = { batchStride: perBatch, startStride: ofChunk ? 1 : 0 }
+    if (this.chunk === null) return { array: this.option(array), offset: 0, rowStride: 1, columnStride: 1, ...motion }
+    return this.#copied({ array, offset: 0, rows: ofChunk ? this.chunk.rows : perBatch, rowStride: 1, columns: 1 }, motion, ofChunk ? undefined : `segments:${this.chunk.batch}`)
   }
 
   /** Rows of the scores' shape, such as a mask's, for each head. */
   #scores({ data, strides }: { readonly data: TaskArray; readonly strides: ScoreStrides }, heads: number, keys: number): MovingScores {
     const { chunk } = this
-    const offset = chunk === null ? 0 : chunk.batch * strides.batch + chunk.rowStart * strides.row
-    const slice = this.operands.slice({ array: data, offset, blocks: heads, blockStride: strides.head, rows: this.#chunkRows, rowStride: strides.row, columns: keys, columnStride: strides.column })
+    const { batch, head, row, column } = strides
+    if (chunk === null) return { array: this.option(data), offset: 0, batchStride: batch, headStride: head, rowStride: row, columnStride: column, startStride: row }
+    const part = { array: data, offset: chunk.batch * batch + chunk.rowStart * row, blocks: heads, blockStride: head, rows: chunk.rows, rowStride: row, columns: keys, columnStride: column }
+    const slice = this.operands.slice(part)
     this.needs.add(slice.array)
-    const { array, rowStride, columnStride = 1, blockStride } = slice
-    const motion = chunk === null ? { batchStride: strides.batch, startStride: strides.row } : STILL
-    return { array, offset: slice.offset, headStride: blockStride, rowStride, columnStride, ...motion }
+    return { array: slice.array, offset: slice.offset, headStride: slice.blockStride, rowStride: slice.rowStride, columnStride: slice.columnStride ?? 1, ...STILL }
   }
 
   #weight({ parameter, rowStart, outSize, inSize, transposed }: WeightView): ResidentWeight {
@@ -156,21 +166,30 @@ export class StageBinder {
   }
 
   #store({ to, shift }: StoredValue, from: number): StageStep {
+    if (to.layout === 'tiles') return { op: 'sum-columns', from, to: this.slab(to) }
+    if (to.layout === 'panels' || to.layout === 'quads') return { op: 'store-slab', from, to: this.slab(to), columns: to.layout === 'panels' ? 8 : 4 }
     const heads = to.layout === 'heads'
     if (this.chunk !== null) return heads ? { op: 'store-heads', from, heads: to.heads, to: 'returned' } : { op: 'store', from, to: 'returned' }
     if (heads) return { op: 'store-heads', from, heads: to.heads, to: this.#headDestination(to, shift) }
-    return { op: 'store', from, to: { array: this.#written(to), offset: 0, rowStride: to.width, batchStride: to.rows * to.width, startStride: to.width } }
+    return { op: 'store', from, to: { array: this.whole(to), offset: 0, rowStride: to.width, batchStride: to.rows * to.width, startStride: to.width } }
   }
 
   /** @param shift rows of the value before the chunk's first */
   #headDestination(to: Value, shift: number): MovingHeads {
-    const size = to.width / to.heads
-    const headStride = to.capacity * size
-    return { array: this.#written(to), offset: shift * size, batchStride: to.heads * headStride, headStride, rowStride: size, startStride: size }
+    const whole = wholeHeads(to, this.whole(to))
+    return { ...whole, offset: shift * whole.rowStride, startStride: whole.rowStride }
   }
 
-  get #chunkRows(): number {
-    return this.chunk?.rows ?? 0
+  /** A value of a slab's rows. */
+  slab(value: Value): SlabSlice {
+    return { array: this.whole(value), offset: 0, stride: value.rows }
+  }
+
+  /** Rows of heads of a value that lanes see as a whole; of rows [M, heads·size], heads stand beside each other. */
+  headsOf(value: Value, heads: number): HeadSlice & { readonly batchStride: number } {
+    const id = this.whole(value)
+    if (value.layout === 'heads') return wholeHeads(value, id)
+    return { array: id, offset: 0, batchStride: value.rows * value.width, headStride: value.width / heads, rowStride: value.width }
   }
 
   #lasting({ data, version }: Parameter): ArrayId {
@@ -179,9 +198,23 @@ export class StageBinder {
     return id
   }
 
-  #written(value: Value): ArrayId {
-    const id = this.operands.whole(this.dataOf(value))
+  /** The array under which lanes see a value as a whole. */
+  whole(value: Value): ArrayId {
+    const id = this.places.idOf(value)
     this.needs.add(id)
     return id
   }
+
+  /** An option of attention that lanes see as a whole. */
+  option(array: TaskArray): ArrayId {
+    const id = this.operands.whole(array)
+    this.needs.add(id)
+    return id
+  }
+}
+
+/** Every head of every batch of a value in the layout 'heads'. */
+function wholeHeads({ width, heads, capacity }: Value, array: ArrayId): HeadSlice & { readonly batchStride: number } {
+  const size = width / heads
+  return { array, offset: 0, batchStride: capacity * width, headStride: capacity * size, rowStride: size }
 }

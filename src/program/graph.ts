@@ -22,7 +22,7 @@ export interface WatchedLayer {
 }
 
 type Sizes = Pick<Value, 'batch' | 'rows' | 'width'>
-type Storage = Partial<Pick<Value, 'layout' | 'heads' | 'capacity' | 'integers'>>
+type Storage = Partial<Pick<Value, 'layout' | 'heads' | 'capacity' | 'integers' | 'slots'>>
 
 /** Where a layer's dropouts get their numbers from. */
 interface SeedScope {
@@ -36,6 +36,8 @@ export interface GraphOptions {
   /** of dropout; null where none is active */
   readonly seed?: SeedWords | null
   readonly position?: number
+  readonly forGradients?: boolean
+  readonly firstBatch?: number
 }
 
 /**
@@ -56,10 +58,18 @@ export class Graph {
   #scope: string
   #seed: SeedScope
 
+  /** Whether gradients will be taken: attention then keeps its log-sum-exp. */
+  readonly forGradients: boolean
+  /** blocks whose first operations may share the stage before them */
+  readonly joining = new Set<number>()
+  /** What the first sequence counts as for dropout, where the graph is over a part of a batch. */
+  readonly firstBatch: number
   /** Position of every sequence's first row: what caches hold already. */
   readonly position: number
 
-  constructor({ scope = '', seed = null, position = 0 }: GraphOptions = {}) {
+  constructor({ scope = '', seed = null, position = 0, forGradients = false, firstBatch = 0 }: GraphOptions = {}) {
+    this.forGradients = forGradients
+    this.firstBatch = firstBatch
     this.#scope = scope
     this.#seed = { seed, site: 0 }
     this.position = position
@@ -92,10 +102,16 @@ export class Graph {
   /** Builds a block of a model: what gradients compute again as a whole. Its operations share no stage with what came before. */
   block<T>(build: () => T): T {
     const before = this.#region
-    this.#region = ++this.#regions
+    this.startBlock()
     const built = build()
     this.#region = before
     return built
+  }
+
+  /** From here on operations belong to a new block. @param joins whether its first ones may share the stage before them */
+  startBlock(joins = false): void {
+    this.#region = ++this.#regions
+    if (joins) this.joining.add(this.#region)
   }
 
   /** Builds part `index` of a layer: it draws numbers of its own. */
@@ -146,7 +162,7 @@ export class Graph {
   }
 
   #value(name: string, { batch, rows, width }: Sizes, producer: Operation | null, storage: Storage): Value {
-    return { id: this.#values++, name, batch, rows, width, producer, layout: 'rows', heads: 1, capacity: rows, integers: false, ...storage }
+    return { id: this.#values++, name, batch, rows, width, producer, layout: 'rows', heads: 1, capacity: rows, integers: false, slots: 1, ...storage }
   }
 }
 

@@ -8,6 +8,8 @@ export interface ProgramHost {
   readonly scratch: ScratchMemory
   readonly transport: Transport
   readonly budgetBytes: number | undefined
+  /** whether the caller set the budget; else it is what the machine has */
+  readonly budgetIsGiven?: boolean
   /** where the budget comes from, for messages */
   readonly budgetSource: string
 }

@@ -1,6 +1,9 @@
 import type { ResolvedOptions } from '../attention/resolve-options.ts'
+import { ceilDivide, roundUp } from '../core/integers.ts'
 import type { SeedWords } from '../core/philox.ts'
-import type { Activation } from '../protocol/stage.ts'
+import { STAGE_TILE_ROWS } from '../plan/stage-arena.ts'
+import type { KeySegment } from '../plan/key-segments.ts'
+import type { Activation, CrossEntropyRule } from '../protocol/stage.ts'
 import type { RowResultName } from '../protocol/task.ts'
 import type { Parameter } from './parameter.ts'
 
@@ -21,13 +24,17 @@ export interface Value {
   /**
    * 'rows': [batch, rows, width]. 'heads': [batch, heads, rows, width / heads], where the rows of a head follow each other.
    * 'positions': [rows, width], a table by position that serves every sequence. 'tokens': Int32 [batch, rows].
+   * 'parameter': the gradient of a parameter, as the parameter itself. Of a slab's rows: 'panels' and 'quads', in panels of
+   * 8 and 4 columns, and 'tiles', one row per tile of 64.
    */
-  readonly layout: 'rows' | 'heads' | 'positions' | 'tokens'
+  readonly layout: 'rows' | 'heads' | 'positions' | 'tokens' | 'parameter' | 'panels' | 'quads' | 'tiles'
   /** of the layout 'heads'; else 1 */
   readonly heads: number
   /** rows that there is room for: a cache has more than are used */
   readonly capacity: number
   readonly integers: boolean
+  /** how many tensors of this shape it is the sum of, one after the other in memory */
+  readonly slots: number
 }
 
 /** A part of a parameter: `outSize` rows of `inSize` from row `rowStart`; a vector has inSize 1. */
@@ -54,18 +61,42 @@ export interface OperationTypes {
   activate: { readonly activation: Activation }
   /** [x] → x where kept, times 1/(1 − p), else 0 */
   drop: { readonly probability: number; readonly seed: SeedWords; readonly site: number }
-  /** [x, table] → every head turned by the angles of its position */
-  rotate: { readonly headSize: number; readonly position: number }
+  /** [x, table] → every head turned by the angles of its position, or back */
+  rotate: { readonly headSize: number; readonly position: number; readonly back: boolean }
   /** [tokens] → scale · table[token] */
   embed: { readonly table: Parameter; readonly scale: number }
-  /** [table] → the table's rows from `position` on, for every sequence */
-  positions: { readonly position: number }
+  /** [table] → the table's rows from `position` on, for every sequence; `parameter` where the table is learned */
+  positions: { readonly position: number; readonly parameter: Parameter | null }
   /** [x, cache] → the cache with the rows of x behind its first `past` ones */
   append: { readonly past: number }
   /** [x] → x, head by head in memory */
   split: Record<never, never>
   /** [query, key, value] → softmax(scale·QKᵀ + …)·V, then the results beside it */
   attend: AttendAttributes
+  /** [query, key, value, context, logSumExp, dContext] → dQuery, dKey, dValue */
+  'attend-backward': AttendAttributes & { readonly segments: readonly (readonly KeySegment[])[] }
+  /** [logits, targets] → the loss of each row, its log-sum-exp; `factor` is a row's weight in the whole loss */
+  'cross-entropy': { readonly rule: CrossEntropyRule; readonly factor: number }
+  /** [logits, targets, logSumExp] → dLogits */
+  'cross-entropy-backward': { readonly rule: CrossEntropyRule; readonly factor: number }
+  /** [x, y] → Σ_c (x_c − y_c)² of each row; `factor` is a row's weight in the whole loss */
+  'squared-error': { readonly factor: number }
+  /** [a, b] → a − b */
+  subtract: Record<never, never>
+  /** [x] → factor·x */
+  scale: { readonly factor: number }
+  /** [x] → (x − mean)/√(variance + epsilon) */
+  normalise: { readonly epsilon: number }
+  /** [x, dy] → dx of `norm` */
+  'norm-backward': { readonly weight: WeightView; readonly epsilon: number }
+  /** [x, dy] → dy ∘ f′(x) */
+  'activate-backward': { readonly activation: Activation }
+  /** [dy, x]: adds Σ dyᵀ·x over all rows to the gradient of the weight */
+  'sum-outer': { readonly weight: WeightView; readonly gradient: Value }
+  /** [dy]: adds the sum of all rows to the gradient of the vector */
+  'sum-rows': { readonly weight: WeightView; readonly gradient: Value }
+  /** [dy, tokens], or [dy] by position: adds scale·dy to the rows of the table that were looked up */
+  'sum-table': { readonly table: Parameter; readonly gradient: Value; readonly scale: number; readonly position: number }
 }
 
 export interface AttendAttributes {
@@ -110,7 +141,23 @@ export function distinctWeights(views: readonly WeightView[]): WeightView[] {
 }
 
 /** Elements that there is room for. */
-export function elementsOf({ layout, batch, capacity, width }: Value): number {
-  if (layout === 'positions') return capacity * width
-  return batch * capacity * width
+export function elementsOf({ layout, batch, capacity, width, slots }: Value): number {
+  switch (layout) {
+    case 'positions':
+    case 'parameter':
+      return capacity * width
+    case 'panels':
+      return capacity * roundUp(width, 8)
+    case 'quads':
+      return capacity * roundUp(width, 4)
+    case 'tiles':
+      return ceilDivide(capacity, STAGE_TILE_ROWS) * width
+    default:
+      return slots * batch * capacity * width
+  }
+}
+
+/** Whether the value holds rows of a slab: the program makes it, without an operation. */
+export function isSlab({ layout }: Value): boolean {
+  return layout === 'panels' || layout === 'quads' || layout === 'tiles'
 }

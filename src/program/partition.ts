@@ -1,44 +1,8 @@
 import type { Graph } from './graph.ts'
-import { isKind, type Operation, type Value, type WeightView } from './operation.ts'
+import type { Kept } from './kept.ts'
+import { isKind, type Operation, type Value } from './operation.ts'
 import { ruleOf } from './operations/rules.ts'
-import type { Parameter } from './parameter.ts'
-import { assignRegisters, type RegisterUse } from './registers.ts'
-
-/** A value that a stage writes to memory. */
-export interface StoredValue {
-  /** what stands in a register */
-  readonly from: Value
-  /** where it goes: itself, or a cache that it is added to */
-  readonly to: Value
-  /** rows of `to` before those of `from`: what a cache holds already */
-  readonly shift: number
-}
-
-/** What a stage does to a tile of rows, one after the other. */
-export type StageItem =
-  | { readonly kind: 'load'; readonly value: Value }
-  | { readonly kind: 'operation'; readonly operation: Operation }
-  | { readonly kind: 'store'; readonly stored: StoredValue }
-
-/**
- * Row-wise operations over the same rows, and attention of these rows before them: what a lane does to a chunk without
- * going back to the scheduler.
- */
-export interface Stage extends RegisterUse {
-  /** B and M: the rows that it is cut into */
-  readonly batch: number
-  readonly rows: number
-  readonly attend: Operation<'attend'> | null
-  readonly items: readonly StageItem[]
-  /** values in memory that it reads: by rows, or whole as attention does */
-  readonly reads: readonly Value[]
-  readonly writes: readonly StoredValue[]
-  readonly weights: readonly WeightView[]
-  /** parameters whose rows are looked up */
-  readonly tables: readonly Parameter[]
-  /** multiply-adds count as two; attention is not in it */
-  readonly flopsPerRow: number
-}
+import { isSum, RowStageBuilder, type PlacedOperations, type Stage } from './stage.ts'
 
 /** A graph cut into stages, which run in order. */
 export interface Program {
@@ -46,15 +10,19 @@ export interface Program {
   readonly stages: readonly Stage[]
   /** the values that are handed to the caller */
   readonly results: readonly Value[]
-  /** the stage that is the last to write a value which it needs, by value: what a trace waits for */
+  /** of a program with gradients: what is kept of its forward pass */
+  readonly keeps?: Kept
+  /** the stage that makes a value */
   readonly stageOf: ReadonlyMap<Value, number>
 }
 
+/** A stage while operations are placed: of rows, or one operation that is a stage of its own. */
 interface OpenStage {
   readonly batch: number
   readonly rows: number
   attend: Operation<'attend'> | null
   readonly operations: Operation[]
+  readonly alone: Operation | null
 }
 
 /**
@@ -62,106 +30,104 @@ interface OpenStage {
  * only where an operation must see all rows: attention reads its query, key and value from memory, which an earlier stage
  * has written.
  *
- * @param results values that must be in memory at the end, or when their stage is done
+ * @param results values that must be in memory at the end
+ * @param watched values that must be in memory when their stage is done
  */
-export function partition(graph: Graph, results: readonly Value[], kept: readonly Value[] = []): Program {
-  const stages: OpenStage[] = []
-  const stageOf = new Map<Value, number>()
-  const firstOf = new Map([[0, 0]]) // the first stage that a block may use
-  for (const operation of graph.operations) {
-    const first = firstOf.get(operation.region) ?? stages.length
-    firstOf.set(operation.region, first)
-    const index = placeOf(operation, stages, stageOf, first)
-    const stage = (stages[index] ??= { batch: domainOf(operation).batch, rows: domainOf(operation).rows, attend: null, operations: [] })
-    if (isKind(operation, 'attend')) stage.attend = operation
-    else stage.operations.push(operation)
-    for (const output of operation.outputs) stageOf.set(output, index)
+export function partition(graph: Graph, results: readonly Value[], watched: readonly Value[] = []): Program {
+  const placement = new Placement(graph)
+  for (const operation of withoutUnused(graph.operations, [...results, ...watched])) placement.place(operation)
+  const { stageOf } = placement
+  const stored = placement.storedValues([...results, ...watched])
+  const stages = placement.stages.map((stage, index) => finish(stage, (value) => stageOf.get(value) === index, (value) => stored.has(value)))
+  return { graph, results, stageOf, stages }
+}
+
+/** The operations that a result depends on. Sums are results by themselves, and so is what is added to a cache. */
+function withoutUnused(operations: readonly Operation[], results: readonly Value[]): Operation[] {
+  const needed = new Set(results)
+  const kept: Operation[] = []
+  for (const operation of operations.toReversed()) {
+    const used = operation.outputs.length === 0 || operation.kind === 'append' || operation.outputs.some((output) => needed.has(output))
+    if (!used) continue
+    for (const input of operation.inputs) needed.add(input)
+    kept.push(operation)
   }
-  const stored = storedValues(graph, stageOf, [...results, ...kept])
-  return { graph, results, stageOf, stages: stages.map((stage, index) => finish(stage, index, stageOf, stored)) }
+  return kept.reverse()
+}
+
+/** Which operation goes into which stage. */
+class Placement {
+  readonly stages: OpenStage[] = []
+  readonly stageOf = new Map<Value, number>()
+  readonly #placed: { readonly operation: Operation; readonly index: number }[] = []
+  /** the first stage that a block may use */
+  readonly #firstOf = new Map([[0, 0]])
+
+  constructor(private readonly graph: Graph) {}
+
+  place(operation: Operation): void {
+    const first = this.#firstOf.get(operation.region) ?? (this.graph.joining.has(operation.region) ? Math.max(0, this.stages.length - 1) : this.stages.length)
+    this.#firstOf.set(operation.region, first)
+    const index = this.#placeOf(operation, first)
+    const { batch, rows } = domainOf(operation)
+    const alone = isAlone(operation) ? operation : null
+    const stage = (this.stages[index] ??= { batch, rows, attend: null, operations: [], alone })
+    if (isKind(operation, 'attend')) stage.attend = operation
+    else if (alone === null) stage.operations.push(operation)
+    for (const output of operation.outputs) this.stageOf.set(output, index)
+    this.#placed.push({ operation, index })
+  }
+
+  /** The values that must be written to memory: results, and what a later stage reads, or reads whole. */
+  storedValues(results: readonly Value[]): Set<Value> {
+    const stored = new Set(results.filter(({ producer }) => producer !== null))
+    for (const { operation, index } of this.#placed) {
+      for (const input of operation.inputs) if (this.stageOf.has(input) && this.stageOf.get(input) !== index) stored.add(input)
+    }
+    return stored
+  }
+
+  /** The first stage that an operation can be in; one past the last where it needs a new one. */
+  #placeOf(operation: Operation, blockStart: number): number {
+    const { batch, rows } = domainOf(operation)
+    const attends = operation.kind === 'attend'
+    let first = blockStart
+    for (const input of operation.inputs) {
+      const made = this.stageOf.get(input)
+      if (made !== undefined) first = Math.max(first, inRegister(input, operation) && this.stages[made]?.alone === null ? made : made + 1)
+    }
+    if (isAlone(operation)) return this.stages.length
+    const place = this.stages.findIndex((stage, index) => index >= first && stage.alone === null && stage.batch === batch && stage.rows === rows && (!attends || stage.attend === null))
+    return place < 0 ? this.stages.length : place
+  }
 }
 
 /** B and M of the rows that an operation works on. */
 function domainOf({ inputs, outputs, kind }: Operation): Value {
-  return (kind === 'append' ? inputs[0] : outputs[0]) as Value
+  return (kind === 'append' || outputs.length === 0 ? inputs[0] : outputs[0]) as Value
 }
 
-/** The first stage that an operation can be in; one past the last where it needs a new one. */
-function placeOf(operation: Operation, stages: readonly OpenStage[], stageOf: ReadonlyMap<Value, number>, blockStart: number): number {
-  const { batch, rows } = domainOf(operation)
-  const attends = operation.kind === 'attend'
-  let first = blockStart
-  for (const input of operation.inputs) {
-    const made = stageOf.get(input)
-    if (made !== undefined) first = Math.max(first, attends || !inRegister(input, operation) ? made + 1 : made)
-  }
-  const place = stages.findIndex((stage, index) => index >= first && stage.batch === batch && stage.rows === rows && (!attends || stage.attend === null))
-  return place < 0 ? stages.length : place
+/** Whether an operation is a stage of its own. */
+function isAlone({ kind }: Operation): boolean {
+  return kind === 'attend-backward' || kind === 'sum-table'
 }
 
 /** Whether an operation can read a value in the stage that makes it. */
 function inRegister(value: Value, operation: Operation): boolean {
+  if (operation.kind === 'attend' || isAlone(operation)) return false
   if (isKind(value.producer, 'attend')) return value === value.producer.outputs[0]
+  if (isSum(operation)) return true
   const { inRegisters } = ruleOf(operation)
   return inRegisters === undefined || inRegisters.includes(operation.inputs.indexOf(value))
 }
 
-/** The values that must be written to memory: results, and what a later stage reads. */
-function storedValues(graph: Graph, stageOf: ReadonlyMap<Value, number>, results: readonly Value[]): Set<Value> {
-  const stored = new Set(results.filter(({ producer }) => producer !== null))
-  for (const operation of graph.operations) {
-    const index = stageOf.get(operation.outputs[0] as Value) ?? 0
-    for (const input of operation.inputs) if (stageOf.has(input) && stageOf.get(input) !== index) stored.add(input)
+function finish(stage: OpenStage, made: (value: Value) => boolean, stored: (value: Value) => boolean): Stage {
+  const { alone, batch, rows } = stage
+  if (alone === null) return new RowStageBuilder(stage satisfies PlacedOperations, made, stored).build()
+  const writes = alone.outputs.map((output) => ({ from: output, to: output, shift: 0 }))
+  if (isKind(alone, 'sum-table')) {
+    const { gradient } = alone.attributes
+    return { kind: 'table', batch, rows, reads: alone.inputs, writes: [{ from: gradient, to: gradient, shift: 0 }], operation: alone }
   }
-  return stored
-}
-
-function finish({ batch, rows, attend, operations }: OpenStage, index: number, stageOf: ReadonlyMap<Value, number>, stored: ReadonlySet<Value>): Stage {
-  const items: StageItem[] = []
-  const reads = new Set<Value>(attend?.inputs ?? [])
-  const loaded = new Set<Value>()
-  const writes: StoredValue[] = []
-  const store = (each: StoredValue): void => {
-    items.push({ kind: 'store', stored: each })
-    writes.push(each)
-  }
-  const need = (value: Value): void => {
-    if (loaded.has(value) || (stageOf.get(value) === index && value.producer !== attend)) return
-    loaded.add(value)
-    items.push({ kind: 'load', value })
-    if (value.producer !== attend || attend === null) reads.add(value)
-  }
-  for (const result of attend?.outputs.slice(1) ?? []) writes.push({ from: result, to: result, shift: 0 })
-  const context = attend?.outputs[0]
-  if (context !== undefined && stored.has(context)) {
-    need(context)
-    store({ from: context, to: context, shift: 0 })
-  }
-  for (const operation of operations) {
-    const inRegisters = ruleOf(operation).inRegisters
-    operation.inputs.forEach((input, place) => {
-      if (inRegisters === undefined || inRegisters.includes(place)) need(input)
-      else if (!isKind(operation, 'append')) reads.add(input)
-    })
-    const [output] = operation.outputs as [Value]
-    if (isKind(operation, 'append')) {
-      store({ from: operation.inputs[0] as Value, to: output, shift: operation.attributes.past })
-      continue
-    }
-    items.push({ kind: 'operation', operation })
-    if (stored.has(output)) store({ from: output, to: output, shift: 0 })
-  }
-  const rules = operations.map((operation) => ({ operation, rule: ruleOf(operation) }))
-  return {
-    batch,
-    rows,
-    attend,
-    items,
-    reads: [...reads],
-    writes,
-    weights: rules.flatMap(({ operation, rule }) => rule.weights?.(operation) ?? []),
-    tables: rules.flatMap(({ operation, rule }) => rule.tables?.(operation) ?? []),
-    flopsPerRow: rules.reduce((sum, { operation, rule }) => sum + (rule.flopsPerRow?.(operation) ?? 0), 0),
-    ...assignRegisters(items),
-  }
+  return { kind: 'attention-backward', batch, rows, reads: alone.inputs, writes, operation: alone as Operation<'attend-backward'> }
 }

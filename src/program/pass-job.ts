@@ -1,10 +1,13 @@
+import { roundUp } from '../core/integers.ts'
 import type { Ledger } from '../core/ledger.ts'
-import { chunkAt, chunkCount, freeClaims, type PassStage, type StagePass } from '../protocol/stage-pass.ts'
+import { STAGE_TILE_ROWS } from '../plan/stage-arena.ts'
+import { chunkAt, freeClaims, passSteps, type PassStage, type RowsPass, type StagePass } from '../protocol/stage-pass.ts'
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
 import type { Job, JobTask } from '../scheduler/job.ts'
 import { Operands, type SharedCopies } from '../scheduler/operands.ts'
-import { StageBinder, type DataOf } from './bind.ts'
-import type { Stage } from './partition.ts'
+import { laneLimits, StageBinder, type ValuePlaces } from './bind.ts'
+import { backwardTemplate, slabPass, tablePass } from './bind-gradients.ts'
+import type { RowStage, Stage } from './stage.ts'
 import type { StageJobOptions } from './stage-job.ts'
 import { chunkFlops } from './stage-sizes.ts'
 
@@ -17,28 +20,32 @@ export class PassJob implements Job {
   readonly maxLanes: number
   readonly signal: AbortSignal | undefined
   readonly lastingLimitBytes: number
+  /** sums are added in place: what a lost lane had begun cannot be done again, but the whole pass can */
+  readonly retries: boolean
   readonly #operands: Operands
   readonly #claims: Int32Array
 
   constructor(
     stages: readonly Stage[],
-    private readonly options: StageJobOptions,
-    dataOf: DataOf,
+    options: StageJobOptions,
+    memory: { places(operands: Operands): ValuePlaces },
     private readonly ledger: Ledger,
     copies: SharedCopies,
   ) {
     this.maxLanes = options.lanes
     this.signal = options.signal
     this.lastingLimitBytes = options.lastingLimitBytes
+    this.retries = !stages.some(isSumming)
     this.#operands = new Operands(options.transport, copies)
-    const binder = new StageBinder(null, this.#operands, dataOf)
-    const cut = stages.map((stage) => this.#cut(stage, binder))
-    this.#claims = ledger.array('claims', Int32Array, claimCount(stages, options.chunkRows), options.transport === 'shared')
+    const binder = new StageBinder(null, this.#operands, memory.places(this.#operands))
+    const passes = passStages(stages, binder, options)
+    const steps = [...passSteps(passes)]
+    this.#claims = ledger.array('claims', Int32Array, steps.reduce((sum, { chunks }) => sum + chunks, 0), options.transport === 'shared')
     const needs = [...binder.needs]
     // More lanes than chunks would be woken for nothing.
-    const shares = Math.min(options.lanes, Math.max(...cut.map(chunkCount)))
+    const shares = Math.min(options.lanes, steps.reduce((most, { chunks }) => Math.max(most, chunks), 0))
     this.tasks = Array.from({ length: shares }, (_, index): JobTask => {
-      const pass: StagePass = { kind: 'pass', stages: cut, claims: this.#claims, share: index + 1 }
+      const pass: StagePass = { kind: 'pass', stages: passes, claims: this.#claims, share: index + 1 }
       return { tasks: [pass], needs, group: 0, cost: 0 }
     })
   }
@@ -63,17 +70,34 @@ export class PassJob implements Job {
   completed(): void {
     // Lanes wrote in place.
   }
-
-  #cut(stage: Stage, binder: StageBinder): PassStage {
-    const { batch, rows } = stage
-    const cut = { batch, rows, chunkRows: this.options.chunkRows }
-    const count = chunkCount(cut)
-    const lastFirst = count > 1 && chunkFlops(stage, chunkAt(cut, count - 1)) > chunkFlops(stage, chunkAt(cut, 0))
-    return { ...cut, stage: binder.bind(stage, this.options), lastFirst }
-  }
 }
 
-/** Chunks of these stages, each with its place in a pass's claims. */
-export function claimCount(stages: readonly Stage[], chunkRows: number): number {
-  return stages.reduce((sum, { batch, rows }) => sum + chunkCount({ batch, rows, chunkRows }), 0)
+/** Whether a stage adds to what stands in memory. */
+export function isSumming(stage: Stage): boolean {
+  return stage.kind !== 'rows' || stage.slab !== null
+}
+
+/** Stages as lanes run them. */
+export function passStages(stages: readonly Stage[], binder: StageBinder, options: StageJobOptions): PassStage[] {
+  return stages.map((stage) => {
+    if (stage.kind === 'attention-backward') return { kind: 'attention-backward', template: backwardTemplate(stage, binder, options.firstBatch ?? 0) }
+    if (stage.kind === 'table') return tablePass(stage, binder, options.registerBytes)
+    const rows = rowsPass(stage, binder, options)
+    return stage.slab === null ? rows : slabPass({ ...stage, slab: stage.slab }, rows, binder, options.registerBytes)
+  })
+}
+
+function rowsPass(stage: RowStage, binder: StageBinder, options: StageJobOptions): RowsPass {
+  const { batch, rows } = stage
+  const total = batch * rows
+  const range = { start: 0, rows: total }
+  const cut = { batch, rows, chunkRows: stageChunkRowsOf(stage, options.chunkRows) }
+  const last = Math.ceil(total / cut.chunkRows) - 1
+  const lastFirst = last > 0 && chunkFlops(stage, chunkAt(cut, range, last)) > chunkFlops(stage, chunkAt(cut, range, 0))
+  return { kind: 'rows', ...cut, stage: binder.bind(stage, laneLimits(options)), lastFirst }
+}
+
+/** Chunks of a stage with sums are whole tiles. */
+export function stageChunkRowsOf({ slab }: RowStage, chunkRows: number): number {
+  return slab === null ? chunkRows : roundUp(chunkRows, STAGE_TILE_ROWS)
 }

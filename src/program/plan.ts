@@ -9,11 +9,15 @@ import { stageArenaBytes } from '../plan/stage-arena.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import { memoryKey } from '../scheduler/operands.ts'
 import type { ProgramHost, ProgramRuntime } from './host.ts'
-import { elementsOf, type Value } from './operation.ts'
+import { elementsOf } from './operation.ts'
 import { optionArrays } from './operations/attend.ts'
-import type { Program, Stage } from './partition.ts'
-import { claimCount } from './pass-job.ts'
-import { assignSlots, externalValues } from './slots.ts'
+import type { Kept } from './kept.ts'
+import type { Program } from './partition.ts'
+import { isSumming, stageChunkRowsOf } from './pass-job.ts'
+import { sumScratchBytes } from './bind-gradients.ts'
+import { claimCount } from './claims.ts'
+import { isRowStage, type RowStage } from './stage.ts'
+import { assignSlots, externalValues, handedSlots } from './slots.ts'
 import { keyCopyBytes, packedWeightBytes, rawWeightBytes, rowBufferBytes, stageFlops, stageLaneBytes, transferredRowBytes } from './stage-sizes.ts'
 
 /** What a run of layers will do and hold, computed by arithmetic alone before anything runs. */
@@ -38,19 +42,26 @@ export interface LayerPlan {
   readonly residentLimitBytes: number
   /** row buffers, attention's output of a chunk and scratch of the stage that needs most, in each lane */
   readonly registerBytes: number
+  /** what gradients keep of the forward pass beside each block's input and attention's output; the rest is computed again */
+  readonly keeps?: Kept
   /** The plan as lines for a terminal. */
   explain(): string
 }
 
 export interface PlanOptions {
   readonly chunkSize: number | undefined
-  /** whether the result is copied out of shared memory at the end */
-  readonly plainOutput: boolean
+  /** how many results, from the first, are copied out of shared memory at the end */
+  readonly plainResults: number
 }
 
-/** Whether lanes divide the chunks of all stages among themselves: over memory that all of them see, and no device keeps copies. */
-export function runsAsPass({ transport, pool }: ProgramHost): boolean {
-  return transport !== 'transfer' && pool.lanes().every(({ kind }) => kind === 'wasm')
+/**
+ * How a program runs. 'pass': lanes divide the chunks of all stages among themselves, over memory that all of them see, and no
+ * device keeps copies. 'tasks': the scheduler places every chunk. 'alone': one lane does it all, as gradients without shared
+ * memory.
+ */
+export function wayOf({ stages }: Program, { transport, pool }: ProgramHost): 'pass' | 'tasks' | 'alone' {
+  if (stages.some(isSumming)) return transport === 'transfer' ? 'alone' : 'pass'
+  return transport !== 'transfer' && pool.lanes().every(({ kind }) => kind === 'wasm') ? 'pass' : 'tasks'
 }
 
 /** The calling thread has done a stage below that sooner than a message reaches a worker. */
@@ -64,7 +75,7 @@ export function isTiny({ stages }: Program, chunkSize: number | undefined): bool
 /** @throws {MemoryBudgetError} when nothing fits the budget; says which one would do */
 export function planProgram(program: Program, runtime: ProgramRuntime, options: PlanOptions): LayerPlan {
   const host = runtime.stageHost(isTiny(program, options.chunkSize))
-  const keptBytes = matchKept(scratchBytes(program, host.transport, options.plainOutput), host.scratch.sizes).leftBytes
+  const keptBytes = matchKept(scratchBytes(program, host.transport, options.plainResults), host.scratch.sizes).leftBytes
   let smallest: Candidate | undefined
   for (const candidate of candidates(program, host, options)) {
     const affordable = affordableKept(candidate, keptBytes, host.budgetBytes)
@@ -83,10 +94,11 @@ type WeightLimits = Pick<LayerPlan, 'residentLimitBytes' | 'lastingLimitBytes'>
 /** From the fastest to the smallest: first fewer weights that stay, then fewer rows per chunk, then fewer lanes. */
 function* candidates(program: Program, host: ProgramHost, options: PlanOptions): Generator<Candidate> {
   const { stages } = program
+  const way = wayOf(program, host)
   const all = { residentLimitBytes: packedWeightBytes(stages), lastingLimitBytes: rawWeightBytes(stages) }
   let fewest: WeightLimits | undefined // asked for only where `all` is too much
-  for (let lanes = host.pool.lanes().length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
-    const automatic = chunkRowsOf(stages, options.chunkSize, lanes, host)
+  for (let lanes = way === 'alone' ? 1 : host.pool.lanes().length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
+    const automatic = chunkRowsOf(program, options.chunkSize, lanes, host)
     for (let chunkRows = automatic; ; chunkRows = Math.max(8, Math.floor(chunkRows / 2))) {
       yield planOf(program, host, options, { lanes, chunkRows, ...all })
       fewest ??= {
@@ -100,10 +112,10 @@ function* candidates(program: Program, host: ProgramHost, options: PlanOptions):
 }
 
 /** Rows of a chunk: of the flat rows where lanes see all memory, else of each sequence. */
-function chunkRowsOf(stages: readonly Stage[], chunkSize: number | undefined, lanes: number, host: ProgramHost): number {
+function chunkRowsOf(program: Program, chunkSize: number | undefined, lanes: number, host: ProgramHost): number {
   if (chunkSize !== undefined) return chunkSize
-  const flat = runsAsPass(host)
-  return stages.reduce((largest, stage) => {
+  const flat = wayOf(program, host) !== 'tasks'
+  return program.stages.filter(isRowStage).reduce((largest, stage) => {
     const all = stage.batch * stage.rows
     const flopsPerRow = stageFlops(stage) / Math.max(1, all)
     const rows = flat ? stageChunkRows(1, all, flopsPerRow, lanes, true) : stageChunkRows(stage.batch, stage.rows, flopsPerRow, lanes, host.transport !== 'transfer')
@@ -111,26 +123,21 @@ function chunkRowsOf(stages: readonly Stage[], chunkSize: number | undefined, la
   }, 1)
 }
 
-function planOf(program: Program, host: ProgramHost, options: PlanOptions, choice: WeightLimits & { readonly lanes: number; readonly chunkRows: number }): Candidate {
-  const { stages, results } = program
+interface Choice extends WeightLimits {
+  readonly lanes: number
+  readonly chunkRows: number
+}
+
+function planOf(program: Program, host: ProgramHost, options: PlanOptions, choice: Choice): Candidate {
+  const { stages } = program
   const { lanes, chunkRows, residentLimitBytes, lastingLimitBytes } = choice
   const { transport } = host
-  const largestRegisters = stages.reduce((largest, stage) => Math.max(largest, rowBufferBytes(stage, chunkRows)), 0)
-  const [output, ...details] = results.map((value) => elementsOf(value) * 4)
-  const inFlight = (stage: Stage): number => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage)
-  const bytes = {
-    output: output ?? 0,
-    details: details.reduce((sum, count) => sum + count, 0),
-    activations: activationBytes(program, options),
-    'input copies': transport === 'shared' ? inputCopies(program).reduce((total, count) => total + count, 0) : 0,
-    'lane arenas': stageLaneBytes(stages, host.pool.lanes(), chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
-    'lane copies': transport === 'transfer' ? lanes * Math.max(0, ...stages.map(keyCopyBytes)) + lastingBytes(host, lastingLimitBytes) : lastingBytes(host, 0),
-    'in flight': transport === 'transfer' ? Math.max(0, ...stages.map(inFlight)) : 0,
-    claims: runsAsPass(host) ? claimCount(stages, chunkRows) * 4 : 0,
-  }
+  const way = wayOf(program, host)
+  const largestRegisters = stages.reduce((largest, stage) => (isRowStage(stage) ? Math.max(largest, rowBufferBytes(stage, stageChunkRowsOf(stage, chunkRows)), sumScratchBytes(stage)) : largest), 0)
+  const bytes = bytesOf(program, host, options, choice, largestRegisters)
   return {
     stages: stages.length,
-    chunkRows: Math.min(chunkRows, Math.max(1, ...stages.map(({ batch, rows }) => (runsAsPass(host) ? batch * rows : rows)))),
+    chunkRows: Math.min(chunkRows, Math.max(1, ...stages.map(({ batch, rows }) => (way === 'tasks' ? rows : batch * rows)))),
     lanes,
     transport,
     flops: stages.reduce((sum, stage) => sum + stageFlops(stage), 0),
@@ -140,6 +147,29 @@ function planOf(program: Program, host: ProgramHost, options: PlanOptions, choic
     residentLimitBytes,
     lastingLimitBytes,
     registerBytes: largestRegisters,
+    ...(program.keeps === undefined ? {} : { keeps: program.keeps }),
+  }
+}
+
+function bytesOf(program: Program, host: ProgramHost, options: PlanOptions, choice: Choice, largestRegisters: number) {
+  const { stages, results } = program
+  const { lanes, chunkRows, residentLimitBytes, lastingLimitBytes } = choice
+  const { transport } = host
+  const way = wayOf(program, host)
+  const rowStages = stages.filter(isRowStage)
+  const [output, ...details] = results.map((value) => elementsOf(value) * 4)
+  const copies = inputCopies(program).reduce((total, count) => total + count, 0)
+  const inFlight = (stage: RowStage): number => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage)
+  const laneCopies = { tasks: lanes * Math.max(0, ...rowStages.map(keyCopyBytes)), alone: copies, pass: 0 }[way]
+  return {
+    output: output ?? 0,
+    details: details.reduce((sum, count) => sum + count, 0),
+    activations: activationBytes(program, options, way === 'alone'),
+    'input copies': transport === 'shared' ? copies : 0,
+    'lane arenas': stageLaneBytes(stages, host.pool.lanes(), chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
+    'lane copies': transport === 'transfer' ? laneCopies + lastingBytes(host, lastingLimitBytes) : lastingBytes(host, 0),
+    'in flight': way === 'tasks' && transport === 'transfer' ? Math.max(0, ...rowStages.map(inFlight)) : 0,
+    claims: way === 'pass' ? claimCount(stages, chunkRows) * 4 : 0,
   }
 }
 
@@ -150,25 +180,19 @@ function finishPlan(candidate: Candidate): LayerPlan {
 }
 
 /** Slots between the stages; the results' own slots count as results, unless the output is copied out at the end. */
-function activationBytes(program: Program, { plainOutput }: PlanOptions): number {
+function activationBytes(program: Program, { plainResults }: PlanOptions, alone: boolean): number {
   const { slots, slotOf } = assignSlots(program)
   const all = slots.reduce((sum, slot) => sum + slot.elements * 4, 0)
-  const owned = program.results.filter((value, index) => slotOf.has(value) && !(plainOutput && index === 0))
+  const owned = program.results.filter((value, index) => slotOf.has(value) && (alone || index >= plainResults))
   return owned.reduce((sum, value) => sum - elementsOf(value) * 4, all)
 }
 
 /** Bytes of each array of shared memory that a run makes for itself: all but what is handed on. */
-export function scratchBytes(program: Program, transport: Transport, plainOutput: boolean): number[] {
+export function scratchBytes(program: Program, transport: Transport, plainResults: number): number[] {
   if (transport !== 'shared') return []
   const { slots } = assignSlots(program)
-  const handed = handedSlots(program, plainOutput)
+  const handed = handedSlots(program, plainResults)
   return [...inputCopies(program), ...slots.filter((_, slot) => !handed.has(slot)).map(({ elements }) => elements * 4)]
-}
-
-/** Slots whose memory the caller gets. */
-export function handedSlots(program: Program, plainOutput: boolean): Set<number> {
-  const { slotOf } = assignSlots(program)
-  return new Set(program.results.filter((_, index) => !(plainOutput && index === 0)).flatMap((value: Value) => slotOf.get(value) ?? []))
 }
 
 /** Bytes of each input that is not in shared memory yet: what the caller or a layer brings, and attention's options. */
@@ -177,7 +201,7 @@ function inputCopies(program: Program): number[] {
   const external = externalValues(program)
   const unknown = external.filter((value) => !bindings.has(value)).map((value) => elementsOf(value) * 4)
   const arrays: TaskArray[] = external.flatMap((value) => bindings.get(value) ?? [])
-  const options = program.stages.flatMap(({ attend }) => (attend === null ? [] : optionArrays(attend)))
+  const options = program.stages.filter(isRowStage).flatMap(({ attend }) => (attend === null ? [] : optionArrays(attend)))
   const plain = new Map([...arrays, ...options].filter((array) => !isShared(array)).map((array) => [memoryKey(array), array.byteLength]))
   return [...unknown, ...plain.values()]
 }

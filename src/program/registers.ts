@@ -1,7 +1,7 @@
 import type { Register } from '../protocol/stage.ts'
 import type { Operation, Value } from './operation.ts'
 import { ruleOf } from './operations/rules.ts'
-import type { StageItem } from './partition.ts'
+import type { StageItem } from './stage.ts'
 
 /** Which register each value of a stage stands in. */
 export interface RegisterUse {
@@ -33,11 +33,13 @@ export function assignRegisters(items: readonly StageItem[]): RegisterUse {
     const dying = used.filter((value) => lastUse.get(value) === index)
     let taken: Value | undefined
     if (item.kind === 'operation') {
-      const [output] = item.operation.outputs as [Value]
+      const { outputs } = item.operation
+      const [output, ...others] = outputs as [Value, ...Value[]]
       const { inPlace = [] } = ruleOf(item.operation)
       taken = inPlace.map((place) => item.operation.inputs[place] as Value).find((value) => dying.includes(value))
       if (taken !== undefined) reused.set(item.operation, taken)
       registerOf.set(output, taken === undefined ? take(output.width) : (registerOf.get(taken) as Register))
+      for (const other of others) registerOf.set(other, take(other.width))
     }
     for (const value of new Set(dying)) if (value !== taken) free.push(registerOf.get(value) as Register)
   })

@@ -1,18 +1,19 @@
 import { throwIfAborted } from '../core/abort.ts'
-import { Ledger, type ArraySource, type BytesByPurpose } from '../core/ledger.ts'
-import { isShared } from '../core/shared-memory.ts'
-import type { Transport } from '../plan/attention-plan.ts'
+import { WorkerLostError } from '../core/errors.ts'
+import { Ledger, type BytesByPurpose } from '../core/ledger.ts'
 import { KEPT_PURPOSE } from '../plan/kept-buffers.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import type { Job, LaneShare } from '../scheduler/job.ts'
 import { SharedCopies } from '../scheduler/operands.ts'
 import type { ProgramHost, ProgramRuntime } from './host.ts'
-import { elementsOf, type Value } from './operation.ts'
-import type { Program, Stage } from './partition.ts'
-import { PassJob } from './pass-job.ts'
-import { handedSlots, isTiny, planProgram, runsAsPass, scratchBytes, type LayerPlan } from './plan.ts'
-import { assignSlots, rootOf, type Slot } from './slots.ts'
+import { AloneJob } from './alone-job.ts'
+import { ProgramMemory } from './memory.ts'
+import type { Value } from './operation.ts'
+import type { Program } from './partition.ts'
+import { isSumming, PassJob } from './pass-job.ts'
+import { isTiny, planProgram, scratchBytes, wayOf, type LayerPlan } from './plan.ts'
+import { isRowStage, type RowStage, type Stage } from './stage.ts'
 import { StageJob } from './stage-job.ts'
 
 /** How a program was run. */
@@ -31,10 +32,12 @@ export interface LayerReport {
 export interface RunOptions {
   readonly signal: AbortSignal | undefined
   readonly chunkSize: number | undefined
-  /** whether the result belongs in shared memory, as the inputs are */
+  /** whether results belong in shared memory, as the inputs are */
   readonly sharedOutput: boolean
+  /** how many results, from the first, are copied out of shared memory otherwise. @default 1 */
+  readonly plainResults?: number
   /** hears of each stage when it is done, and may look at the data of its values */
-  readonly onStage: ((index: number, dataOf: (value: Value) => TaskArray) => void) | undefined
+  readonly onStage?: ((index: number, dataOf: (value: Value) => TaskArray) => void) | undefined
 }
 
 export interface ProgramResult {
@@ -43,31 +46,55 @@ export interface ProgramResult {
   readonly report: LayerReport
 }
 
+/** A run that cannot be taken up in the middle begins again so often when a worker was lost. */
+const MAX_ATTEMPTS = 3
+
 /** Runs a program stage by stage. @throws as `runtime.attention` does */
 export async function runProgram(program: Program, runtime: ProgramRuntime, options: RunOptions): Promise<ProgramResult> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await attemptProgram(program, runtime, options, attempt - 1)
+    } catch (error) {
+      // Chunks of other stages are tried again one by one. Sums are not: what a lost lane added cannot be told.
+      if (!(error instanceof WorkerLostError) || attempt === MAX_ATTEMPTS || !program.stages.some(isSumming)) throw error
+    }
+  }
+}
+
+/** With memory of its own: a lane that was given up may still write to that of an earlier attempt. */
+async function attemptProgram(program: Program, runtime: ProgramRuntime, options: RunOptions, retries: number): Promise<ProgramResult> {
   const startMs = performance.now()
   throwIfAborted(options.signal)
   const tiny = isTiny(program, options.chunkSize)
   if (tiny) await runtime.openCallerLane()
   const host = runtime.stageHost(tiny)
-  const plainOutput = host.transport === 'shared' && !options.sharedOutput
-  const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, plainOutput })
+  const plainResults = host.transport === 'shared' && !options.sharedOutput ? (options.plainResults ?? 1) : 0
+  const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, plainResults })
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
   ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
-  const scratch = host.scratch.open(scratchBytes(program, host.transport, plainOutput), plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
-  const memory = new ProgramMemory(program, { transport: host.transport, sharedOutput: options.sharedOutput, plainOutput }, ledger, scratch)
-  const run = new StagesRun(host, plan, memory, new SharedCopies(scratch), ledger, options)
+  const scratch = host.scratch.open(scratchBytes(program, host.transport, plainResults), plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
+  const memory = new ProgramMemory(program, { transport: host.transport, sharedOutput: options.sharedOutput, plainResults }, ledger, scratch)
+  const run = new StagesRun(program, host, { plan, memory, copies: new SharedCopies(scratch), ledger, options })
   try {
-    await run.all(program.stages)
+    await run.all()
     const data = program.results.map((value, index) => memory.result(value, index))
-    const { lanes, retries, fallbacks } = run
+    const { lanes, fallbacks } = run
     const { peakBytes, peakByPurpose } = ledger
-    const report = { plan, elapsedMs: performance.now() - startMs, lanes, retries, fallbacks, memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose } }
+    const report = { plan, elapsedMs: performance.now() - startMs, lanes, retries: retries + run.retries, fallbacks, memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose } }
     return { data, report }
   } finally {
     scratch.release(run.clean)
   }
+}
+
+/** What one run has. */
+interface RunParts {
+  readonly plan: LayerPlan
+  readonly memory: ProgramMemory
+  readonly copies: SharedCopies
+  readonly ledger: Ledger
+  readonly options: RunOptions
 }
 
 /** The stages of one run, one after the other, and what is to be reported of them. */
@@ -77,43 +104,47 @@ class StagesRun {
   retries = 0
   /** whether all is done, and no lane that was given up may still write */
   clean = false
-  readonly #asPass: boolean
+  readonly #way: ReturnType<typeof wayOf>
 
   constructor(
+    private readonly program: Program,
     private readonly host: ProgramHost,
-    private readonly plan: LayerPlan,
-    private readonly memory: ProgramMemory,
-    private readonly copies: SharedCopies,
-    private readonly ledger: Ledger,
-    private readonly options: RunOptions,
+    private readonly parts: RunParts,
   ) {
-    this.#asPass = runsAsPass(host)
+    this.#way = wayOf(program, host)
+    if (this.#way === 'alone' && host.pool.lanes().length > 1) {
+      this.fallbacks.push({ what: 'one lane in place of all', reason: 'without shared memory one lane computes the gradients of a sequence' })
+    }
   }
 
-  async all(stages: readonly Stage[]): Promise<void> {
-    const links = this.#linksOf(stages)
+  async all(): Promise<void> {
+    const links = this.#links()
     let job = this.#jobOf(links[0])
     for (let index = 0; job !== undefined; index++) {
       job = await this.#runJob(job, () => this.#jobOf(links[index + 1]))
-      this.options.onStage?.(index, (value) => this.memory.dataOf(value))
+      this.parts.options.onStage?.(index, (value) => this.parts.memory.dataOf(value))
     }
     this.clean = this.retries === 0
   }
 
   /** Stages that the lanes do in one go: all, unless someone looks at their values, or the scheduler must place their chunks. */
-  #linksOf(stages: readonly Stage[]): (readonly Stage[])[] {
-    const alone = this.options.onStage !== undefined || !this.#asPass
-    return alone || stages.length === 0 ? stages.map((stage) => [stage]) : [stages]
+  #links(): (readonly Stage[])[] {
+    const { stages } = this.program
+    const apart = this.#way === 'tasks' || (this.#way === 'pass' && this.parts.options.onStage !== undefined)
+    return apart || stages.length === 0 ? stages.map((stage) => [stage]) : [stages]
   }
 
   #jobOf(stages: readonly Stage[] = []): Job | undefined {
     const [first] = stages
     if (first === undefined) return undefined
-    for (const stage of stages) this.memory.prepare(stage)
-    const options = { ...this.plan, signal: this.options.signal }
-    const dataOf = (value: Value): TaskArray => this.memory.dataOf(value)
-    if (this.#asPass) return new PassJob(stages, options, dataOf, this.ledger, this.copies)
-    return new StageJob(first, options, dataOf, this.ledger, this.copies)
+    const { plan, memory, copies, ledger, options } = this.parts
+    const summing = this.program.stages.some(isSumming)
+    const { firstBatch } = this.program.graph
+    const stageOptions = { ...plan, signal: options.signal, ...(summing ? { withoutGpu: true as const } : {}), ...(firstBatch === 0 ? {} : { firstBatch }) }
+    if (this.#way === 'alone') return new AloneJob(this.program, stageOptions, memory, ledger, copies)
+    for (const stage of stages) memory.prepare(stage)
+    if (this.#way === 'pass') return new PassJob(stages, stageOptions, memory, ledger, copies)
+    return isRowStage(first) ? new StageJob(first satisfies RowStage, stageOptions, memory, ledger, copies) : undefined
   }
 
   /** Prepares what comes next while the lanes work. Where that fails, they end first: they may still write. */
@@ -130,69 +161,5 @@ class StagesRun {
       await running.catch(() => undefined)
       throw error
     }
-  }
-}
-
-/** The data of a program's values. */
-class ProgramMemory {
-  readonly #slotOf: ReadonlyMap<Value, number>
-  readonly #slots: readonly Slot[]
-  readonly #arrays: (TaskArray | null)[]
-  readonly #handed: ReadonlySet<number>
-  readonly #outputSlot: number | undefined
-
-  constructor(
-    private readonly program: Program,
-    private readonly output: { readonly transport: Transport; readonly sharedOutput: boolean; readonly plainOutput: boolean },
-    private readonly ledger: Ledger,
-    private readonly scratch: ArraySource,
-  ) {
-    const { slots, slotOf } = assignSlots(program)
-    this.#slots = slots
-    this.#slotOf = slotOf
-    this.#arrays = slots.map(() => null)
-    this.#handed = handedSlots(program, output.plainOutput)
-    const [first] = program.results
-    this.#outputSlot = first === undefined ? undefined : slotOf.get(first)
-  }
-
-  /** Gives what the stage writes its memory: a slot whose last reader is a stage before it, or a fresh one. */
-  prepare({ writes }: Stage): void {
-    for (const { to } of writes) {
-      const slot = this.#slotOf.get(to)
-      if (slot !== undefined) this.#arrays[slot] ??= this.#arrayOf(slot)
-    }
-  }
-
-  dataOf(value: Value): TaskArray {
-    const slot = this.#slotOf.get(value)
-    const data = slot === undefined ? this.program.graph.bindings.get(rootOf(value)) : this.#arrays[slot]
-    if (data === undefined || data === null) throw new Error(`program: ${value.name} was used before it was made`)
-    return data
-  }
-
-  #arrayOf(slot: number): TaskArray {
-    const { elements, integers } = this.#slots[slot] as Slot
-    const { transport, sharedOutput } = this.output
-    const Class = integers ? Int32Array : Float32Array
-    if (!this.#handed.has(slot)) return this.scratch.array<TaskArray>('activations', Class, elements, transport === 'shared')
-    const output = slot === this.#outputSlot
-    return this.ledger.array<TaskArray>(output ? 'output' : 'details', Class, elements, transport === 'shared' || (output && sharedOutput))
-  }
-
-  /** The caller's: the output is copied where it must not stay in shared memory. */
-  result(value: Value, index: number): TaskArray {
-    const data = this.#slotOf.has(value) ? this.dataOf(value) : this.#passedThrough(value)
-    if (index > 0 || !this.output.plainOutput || !isShared(data)) return data
-    const copy = this.ledger.array('output', Float32Array, data.length, false)
-    copy.set(data)
-    return copy
-  }
-
-  /** A result that no operation made, as of a layer that does nothing: a copy of the input. */
-  #passedThrough(value: Value): TaskArray {
-    const copy = this.ledger.array('output', Float32Array, elementsOf(value), this.output.sharedOutput)
-    copy.set(this.dataOf(value))
-    return copy
   }
 }

@@ -1,5 +1,6 @@
-import { elementsOf, type Value } from './operation.ts'
+import { elementsOf, isSlab, type Value } from './operation.ts'
 import type { Program } from './partition.ts'
+import { isRowStage, type Stage } from './stage.ts'
 
 export interface Slot {
   readonly elements: number
@@ -37,11 +38,11 @@ function makeAssignment(program: Program): SlotAssignment {
   return { slots, slotOf }
 }
 
-/** Values that the caller or a layer brings, and caches that rows are added to, are not among them. */
+/** Values that the caller or a layer brings and caches that rows are added to, are not among them. */
 function lifetimesOf({ stages, results }: Program): Map<Value, { first: number; last: number }> {
   const lifetimes = new Map<Value, { first: number; last: number }>()
   stages.forEach((stage, index) => {
-    for (const { to } of stage.writes) if (to.producer?.kind !== 'append' && !lifetimes.has(to)) lifetimes.set(to, { first: index, last: index })
+    for (const to of madeBy(stage)) if (to.producer?.kind !== 'append' && !lifetimes.has(to)) lifetimes.set(to, { first: index, last: index })
     for (const value of stage.reads) {
       const lifetime = lifetimes.get(value)
       if (lifetime !== undefined) lifetime.last = index
@@ -54,6 +55,11 @@ function lifetimesOf({ stages, results }: Program): Map<Value, { first: number; 
   return lifetimes
 }
 
+/** What a stage writes: its values, and the gradients that its sums are added to. */
+export function madeBy(stage: Stage): Value[] {
+  return [...stage.writes.map(({ to }) => to), ...(isRowStage(stage) ? (stage.slab?.sums ?? []).map(({ gradient }) => gradient) : [])]
+}
+
 /** Where a value's data come from: a cache that rows were added to is the cache itself. */
 export function rootOf(value: Value): Value {
   return value.producer?.kind === 'append' ? rootOf(value.producer.inputs[1] as Value) : value
@@ -62,5 +68,11 @@ export function rootOf(value: Value): Value {
 /** The values that the caller or a layer brings, each once. */
 export function externalValues({ stages }: Program): Value[] {
   const touched = stages.flatMap(({ reads, writes }) => [...reads, ...writes.map(({ to }) => to)])
-  return [...new Set(touched.map(rootOf))].filter(({ producer }) => producer === null)
+  return [...new Set(touched.map(rootOf))].filter((value) => value.producer === null && !isSlab(value) && value.layout !== 'parameter')
+}
+
+/** Slots whose memory the caller gets. @param plainResults how many results, from the first, are copied instead */
+export function handedSlots(program: Program, plainResults: number): Set<number> {
+  const { slotOf } = assignSlots(program)
+  return new Set(program.results.slice(plainResults).flatMap((value) => slotOf.get(value) ?? []))
 }

@@ -7,10 +7,10 @@ import type { RowStageResult } from '../protocol/stage.ts'
 import type { ArrayId, AttachedArray, TaskArray } from '../protocol/task.ts'
 import type { Job, JobTask } from '../scheduler/job.ts'
 import { Operands, type SharedCopies } from '../scheduler/operands.ts'
-import { StageBinder, type DataOf, type LaneLimits } from './bind.ts'
+import { laneLimits, StageBinder, type LaneLimits, type ValuePlaces } from './bind.ts'
 import { isKind, type Value } from './operation.ts'
 import { chosenWeights } from './operations/attend.ts'
-import type { Stage, StoredValue } from './partition.ts'
+import type { RowStage, StoredValue } from './stage.ts'
 import { chunkFlops, transferredRowBytes } from './stage-sizes.ts'
 
 /** What a job of stages takes from the plan. */
@@ -35,9 +35,9 @@ export class StageJob implements Job {
   readonly #rowBytes: number
 
   constructor(
-    private readonly stage: Stage,
+    private readonly stage: RowStage,
     private readonly options: StageJobOptions,
-    private readonly dataOf: DataOf,
+    private readonly memory: { dataOf(value: Value): TaskArray; places(operands: Operands): ValuePlaces },
     private readonly ledger: Ledger,
     copies: SharedCopies,
   ) {
@@ -96,8 +96,8 @@ export class StageJob implements Job {
   }
 
   #bind(chunk: Chunk | null): BoundStage {
-    const binder = new StageBinder(chunk, this.#operands, this.dataOf)
-    return { stage: binder.bind(this.stage, this.options), needs: [...binder.needs] }
+    const binder = new StageBinder(chunk, this.#operands, this.memory.places(this.#operands))
+    return { stage: binder.bind(this.stage, laneLimits(this.options)), needs: [...binder.needs] }
   }
 
   #task(chunk: Chunk, { stage, needs }: BoundStage): JobTask {
@@ -110,7 +110,7 @@ export class StageJob implements Job {
   #place(returned: StoredValue | undefined, chunk: Chunk, rows: TaskArray): void {
     if (returned === undefined) return
     const { to, shift } = returned
-    const data = this.dataOf(to)
+    const data = this.memory.dataOf(to)
     const chosen = weightRows(to)
     if (chosen !== null) {
       const { first, rows: inside } = chosenOf(chosen, { row: chunk.rowStart, rows: chunk.rows })

@@ -1,29 +1,33 @@
 import { roundUp } from '../core/integers.ts'
 import { attentionArenaBytes } from '../plan/arena.ts'
+import { backwardArenaBytes } from '../plan/backward-arena.ts'
 import { ASSUMED_GPU, GPU_OVERLAP, gpuAttentionBytes, gpuBufferBytes, gpuCacheBytes, gpuRowBytes, type GpuFacts } from '../plan/gpu-memory.ts'
 import type { PlannedLane } from '../plan/lane-bytes.ts'
-import { linearScratchBytes, registerBytes, residentWeightBytes } from '../plan/stage-arena.ts'
+import { registerBytes, residentWeightBytes, STAGE_TILE_ROWS } from '../plan/stage-arena.ts'
 import type { Chunk } from '../protocol/stage-template.ts'
-import { distinctWeights, type Operation, type Value } from './operation.ts'
+import { distinctWeights, type Operation, type Value, type WeightView } from './operation.ts'
 import { attendFlops } from './operations/attend.ts'
-import type { Stage } from './partition.ts'
+import { attendBackwardFlops } from './operations/attend-backward.ts'
+import { isRowStage, type RowStage, type Stage } from './stage.ts'
 
 /** Work and bytes of stages, by arithmetic alone. */
 
-/** Work of one chunk; multiply-adds count as two. */
-export function chunkFlops({ flopsPerRow, attend }: Stage, chunk: Chunk): number {
+/** Work of one chunk, without sums; multiply-adds count as two. */
+export function chunkFlops({ flopsPerRow, attend }: RowStage, chunk: Chunk): number {
   return flopsPerRow * chunk.rows + (attend === null ? 0 : attendFlops(attend, chunk))
 }
 
 /** Work of a whole stage. */
 export function stageFlops(stage: Stage): number {
-  let flops = 0
-  for (let batch = 0; batch < stage.batch; batch++) flops += chunkFlops(stage, { batch, rowStart: 0, rows: stage.rows })
-  return flops
+  if (stage.kind === 'attention-backward') return attendBackwardFlops(stage.operation)
+  const total = stage.batch * stage.rows
+  if (stage.kind === 'table') return 2 * total * (stage.reads[0] as Value).width
+  const sums = (stage.slab?.sums ?? []).reduce((sum, { kind, weight }) => sum + (kind === 'outer' ? 2 * weight.outSize * weight.inSize : 0), 0)
+  return chunkFlops(stage, { batch: 0, rowStart: 0, rows: total }) + sums * total
 }
 
 /** Bytes that travel for each row of a chunk, to the lane and back, where memory is not shared. */
-export function transferredRowBytes(stage: Stage): number {
+export function transferredRowBytes(stage: RowStage): number {
   const [, key, value] = stage.attend?.inputs ?? []
   const rowsIn = stage.reads.filter((each) => each !== key && each !== value)
   return [...rowsIn, ...stage.writes.map(({ to }) => to)].reduce((sum, { width }) => sum + width * 4, stage.attend === null ? 0 : optionRowBytes(stage.attend))
@@ -39,26 +43,33 @@ function optionRowBytes({ attributes: { options: { mask, bias, segments }, heads
 }
 
 /** Bytes of one lane's copies of keys, values and their segments, where memory is not shared. */
-export function keyCopyBytes({ attend }: Stage): number {
+export function keyCopyBytes({ attend }: RowStage): number {
   if (attend === null) return 0
   const { options, keyHeads, keys, headSize, valueSize } = attend.attributes
   return keyHeads * keys * (headSize + valueSize) * 4 + (options.segments === null ? 0 : keys * 4)
 }
 
-/** Registers of a tile, attention's output of a chunk, and what linear layers need beside them. */
-export function rowBufferBytes({ registers, attend, batch, rows, weights }: Stage, chunkRows: number): number {
+/** Registers of a tile, attention's output of a chunk, and what steps need beside them. */
+export function rowBufferBytes({ registers, attend, batch, rows, scratchPerRow }: RowStage, chunkRows: number): number {
   const context = attend === null ? 0 : registerBytes([(attend.outputs[0] as Value).width], Math.min(chunkRows, batch * rows))
-  return registerBytes(registers) + context + weights.reduce((most, { inSize }) => Math.max(most, linearScratchBytes(inSize)), 0)
+  return registerBytes(registers) + context + roundUp(STAGE_TILE_ROWS * scratchPerRow * 4, 16) + SCRATCH_END_BYTES
 }
+
+/** Behind the products of a linear layer stand their maxima. */
+const SCRATCH_END_BYTES = 32
 
 /** Distinct weights of these stages, packed. */
 export function packedWeightBytes(stages: readonly Stage[]): number {
-  return distinctWeights(stages.flatMap((stage) => stage.weights)).reduce((sum, view) => sum + residentWeightBytes(view), 0)
+  return weightsOf(stages).reduce((sum, { outSize, inSize, transposed }) => sum + residentWeightBytes(transposed === true ? { outSize: inSize, inSize: outSize } : { outSize, inSize }), 0)
+}
+
+function weightsOf(stages: readonly Stage[]): WeightView[] {
+  return distinctWeights(stages.filter(isRowStage).flatMap((stage) => stage.weights))
 }
 
 /** Parameters of these stages, each once. */
 export function rawWeightBytes(stages: readonly Stage[]): number {
-  const parameters = new Set(stages.flatMap(({ weights, tables }) => [...weights.map(({ parameter }) => parameter), ...tables]))
+  const parameters = new Set(stages.filter(isRowStage).flatMap(({ weights, tables }) => [...weights.map(({ parameter }) => parameter), ...tables]))
   return [...parameters].reduce((total, parameter) => total + parameter.data.byteLength, 0)
 }
 
@@ -69,20 +80,27 @@ export function rawWeightBytes(stages: readonly Stage[]): number {
  * @param stageBytes a wasm lane's registers and weights
  */
 export function stageLaneBytes(stages: readonly Stage[], lanes: readonly PlannedLane[], chunkRows: number, stageBytes: number): number {
-  const attention = stages.reduce((largest, { attend }) => (attend === null ? largest : Math.max(largest, attentionArenaBytes(attend.attributes.headSize, attend.attributes.valueSize))), 0)
+  const attention = stages.reduce((largest, stage) => Math.max(largest, attentionBytes(stage)), 0)
   return lanes.reduce((sum, { kind, residentBytes, facts = ASSUMED_GPU }) => {
     if (kind === 'wasm') return sum + Math.max(attention + stageBytes, residentBytes)
-    return sum + residentBytes + deviceWeightBytes(stages) + Math.max(0, ...stages.map((stage) => deviceBytes(stage, facts, chunkRows)))
+    return sum + residentBytes + deviceWeightBytes(stages) + Math.max(0, ...stages.filter(isRowStage).map((stage) => deviceBytes(stage, facts, chunkRows)))
   }, 0)
+}
+
+/** The memory that attention has for itself. */
+function attentionBytes(stage: Stage): number {
+  if (stage.kind === 'attention-backward') return backwardArenaBytes(stage.operation.attributes.headSize, stage.operation.attributes.valueSize)
+  if (stage.kind === 'table' || stage.attend === null) return 0
+  return attentionArenaBytes(stage.attend.attributes.headSize, stage.attend.attributes.valueSize)
 }
 
 /** Distinct weights as a device keeps them: rows padded to vectors of four. */
 function deviceWeightBytes(stages: readonly Stage[]): number {
-  return distinctWeights(stages.flatMap((stage) => stage.weights)).reduce((sum, { outSize, inSize }) => sum + gpuBufferBytes(inSize === 1 ? gpuRowBytes(outSize) : outSize * gpuRowBytes(inSize)), 0)
+  return weightsOf(stages).reduce((sum, { outSize, inSize }) => sum + gpuBufferBytes(inSize === 1 ? gpuRowBytes(outSize) : outSize * gpuRowBytes(inSize)), 0)
 }
 
 /** Registers, each step's output and what is read back of a chunk's rows; its attention. */
-function deviceBytes(stage: Stage, facts: GpuFacts, chunkRows: number): number {
+function deviceBytes(stage: RowStage, facts: GpuFacts, chunkRows: number): number {
   const rows = Math.min(chunkRows, stage.rows)
   const written = stage.writes.map(({ to }) => to.width)
   const outputs = stage.weights.map(({ outSize }) => outSize)

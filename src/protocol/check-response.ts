@@ -42,8 +42,17 @@ const CHECKS: { readonly [Kind in Task['kind']]: (task: Extract<Task, { kind: Ki
     checkLength('result.stored', returned.length, stored)
     returned.forEach(({ length, integers }, index) => checkArray(`result.stored[${index}]`, integers ? 'Int32Array' : 'Float32Array', length, stored[index]))
   },
-  pass({ claims }, result) {
+  pass({ claims, alone }, result) {
     checkCount('result.tasks', result['tasks'])
+    if (alone !== undefined) {
+      const returned = fields('result.returned', result['returned'])
+      checkLength('result.returned', alone.returned.length, returned)
+      alone.returned.forEach((id, index) => {
+        const made = alone.made.find((each) => each.id === id)
+        checkArray(`result.returned[${index}]`, made?.integers === true ? 'Int32Array' : 'Float32Array', made?.length ?? 0, returned[index])
+      })
+      return
+    }
     if (claims.some((claim) => claim !== CHUNK_DONE)) throw wrong('a share of a pass', 'to end when every chunk is done', 'chunks that are not')
   },
 }

@@ -25,7 +25,7 @@ export interface ResidentWeight {
   readonly transposed?: true
 }
 
-export type Activation = 'relu' | 'gelu' | 'gelu-tanh'
+export type Activation = 'relu' | 'gelu' | 'gelu-tanh' | 'silu'
 
 /** Dropout by counter: element c of a row is kept when word c mod 4 of the counter (⌊c/4⌋, row, batch, site) is ≥ threshold. */
 export interface RowDropout {
@@ -35,6 +35,12 @@ export interface RowDropout {
   readonly seedHigh: number
   /** tells the dropouts of one seed apart; 0 is attention's own */
   readonly site: number
+}
+
+/** Targets equal to `ignoreIndex` count for nothing; `smoothing` is spread evenly over all classes. */
+export interface CrossEntropyRule {
+  readonly ignoreIndex: number
+  readonly smoothing: number
 }
 
 /** Rows of several heads: row r of head h of batch b stands at `offset + b·batchStride + h·headStride + r·rowStride`. */
@@ -47,6 +53,13 @@ export interface HeadSlice {
   readonly rowStride: number
 }
 
+/** Values of a slab, which the sums over its rows read: `stride` rows per panel of columns (8 or 4), zero-filled. */
+export interface SlabSlice {
+  readonly array: ArrayId
+  readonly offset: number
+  readonly stride: number
+}
+
 export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   /** the chunk's rows, [rows, width of `to`]; `byPosition`: rows of a table, the same for every sequence */
   | { readonly op: 'load'; readonly to: Register; readonly from: S; readonly byPosition?: true }
@@ -54,22 +67,43 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   | { readonly op: 'embed'; readonly to: Register; readonly tokens: S; readonly table: Slice; readonly scale: number }
   /** to = from · Wᵀ + b */
   | { readonly op: 'linear'; readonly from: Register; readonly to: Register; readonly weight: ResidentWeight; readonly bias: ResidentWeight | null }
+  /** the chunk's rows of every head, the `slots` of each added in their order */
+  | { readonly op: 'load-heads'; readonly to: Register; readonly heads: number; readonly from: H; readonly slots: number; readonly slotStride: number }
   /** to = (from − mean)/√(variance + epsilon)·w + b over each row */
   | { readonly op: 'norm'; readonly from: Register; readonly to: Register; readonly weight: ResidentWeight; readonly bias: ResidentWeight; readonly epsilon: number }
+  /** to = (from − mean)/√(variance + epsilon) */
+  | { readonly op: 'normalise'; readonly from: Register; readonly to: Register; readonly epsilon: number }
+  /** to = ∂/∂x of the norm's output times dy; `to` may be `dy` */
+  | { readonly op: 'norm-backward'; readonly x: Register; readonly dy: Register; readonly to: Register; readonly weight: ResidentWeight; readonly epsilon: number }
   /** to = from */
   | { readonly op: 'copy'; readonly from: Register; readonly to: Register }
   /** to += from */
   | { readonly op: 'add'; readonly from: Register; readonly to: Register }
   /** to = to ∘ from */
   | { readonly op: 'multiply'; readonly from: Register; readonly to: Register }
+  /** to −= from */
+  | { readonly op: 'subtract'; readonly from: Register; readonly to: Register }
+  | { readonly op: 'scale'; readonly register: Register; readonly factor: number }
   | { readonly op: 'activate'; readonly register: Register; readonly activation: Activation }
+  /** dy = dy ∘ f′(x) in place */
+  | { readonly op: 'activate-backward'; readonly x: Register; readonly dy: Register; readonly activation: Activation }
   | { readonly op: 'drop'; readonly register: Register; readonly dropout: RowDropout }
-  /** rotates the pairs (c, c + D/2) of every head by the angle of the row's position: `table` holds cos and sin, [rows, D] */
-  | { readonly op: 'rotate'; readonly register: Register; readonly headSize: number; readonly table: S; readonly byPosition?: true }
+  /** rotates the pairs (c, c + D/2) of every head by the angle of the row's position, or back: `table` holds cos and sin, [rows, D] */
+  | { readonly op: 'rotate'; readonly register: Register; readonly headSize: number; readonly table: S; readonly byPosition?: true; readonly back?: true }
   /** the chunk's rows go to their place (shared memory), or back with the result */
   | { readonly op: 'store'; readonly from: Register; readonly to: S | 'returned' }
   /** stores [rows, heads·D] head by head, so that a head's rows follow each other: [heads, rows, D] where returned */
   | { readonly op: 'store-heads'; readonly from: Register; readonly heads: number; readonly to: H | 'returned' }
+  /** the rows in panels of `columns` columns, to their place in the slab */
+  | { readonly op: 'store-slab'; readonly from: Register; readonly to: SlabSlice; readonly columns: 4 | 8 }
+  /** the sum of the tile's rows, to the tile's row of [tiles, width] */
+  | { readonly op: 'sum-columns'; readonly from: Register; readonly to: SlabSlice }
+  /** the loss of each row against its target, and its log-sum-exp; 0 where the target is to be ignored */
+  | { readonly op: 'cross-entropy'; readonly logits: Register; readonly targets: S; readonly loss: Register; readonly logSumExp: Register; readonly rule: CrossEntropyRule }
+  /** logits = factor·∂loss/∂logits in place */
+  | { readonly op: 'cross-entropy-backward'; readonly logits: Register; readonly targets: S; readonly logSumExp: Register; readonly factor: number; readonly rule: CrossEntropyRule }
+  /** to = Σ_c (x_c − y_c)² of each row */
+  | { readonly op: 'squared-error'; readonly x: Register; readonly y: Register; readonly to: Register }
 
 /** The array of a task's own attention output, for `load`: [rows, width]. Ids of attached arrays start at 1. */
 export const CONTEXT_ARRAY: ArrayId = 0
@@ -95,6 +129,12 @@ export interface RowStageTask {
    * batch + ⌊(rowStart + r) / M⌋. Slices by position and of heads are then those of position 0 and of batch 0.
    */
   readonly sequence?: number
+  /** what batch 0 counts as for dropout; 0 where absent */
+  readonly firstBatch?: number
+  /** the first row's index in its slab; 0 where there is none */
+  readonly slabRow?: number
+  /** whether it must not run on a GPU, which has no kernels for gradients */
+  readonly withoutGpu?: true
   /** elements a row, for each register */
   readonly registers: readonly number[]
   /** what a lane sets aside for registers, attention's output and scratch: as much as any stage of the pass needs, so that it does so once */

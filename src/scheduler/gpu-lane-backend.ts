@@ -4,6 +4,7 @@ import { adapterName } from '../backends/webgpu/probe.ts'
 import { GPU_OVERLAP, type GpuFacts } from '../plan/gpu-memory.ts'
 import type { AttentionBackwardResult, AttentionBackwardTask, AttentionTransposedResult, AttentionTransposedTask } from '../protocol/backward-task.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
+import type { SumResult, SumWork } from '../protocol/sums.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult } from '../protocol/task.ts'
 import type { Fallback, WebGpuConfig } from '../protocol/messages.ts'
 
@@ -63,6 +64,7 @@ export class GpuLaneBackend implements Backend {
   }
 
   rows(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
+    if (task.withoutGpu === true) return this.#runWithoutGpu('gradients', (wasm) => ableTo(wasm, 'rows')(task, context))
     return this.#run((backend) => ableTo(backend, 'rows')(task, context))
   }
 
@@ -72,6 +74,10 @@ export class GpuLaneBackend implements Backend {
 
   attentionTransposed(task: AttentionTransposedTask, context: TaskContext): Promise<AttentionTransposedResult> {
     return this.#runWithoutGpu('Pᵀ·X', (wasm) => ableTo(wasm, 'attentionTransposed')(task, context))
+  }
+
+  sums(work: SumWork, context: TaskContext): Promise<SumResult> {
+    return this.#runWithoutGpu('gradients', (wasm) => ableTo(wasm, 'sums')(work, context))
   }
 
   /** What has no kernels for the device. */

@@ -76,7 +76,7 @@ export class JobState {
   /** The lane died under the task. Returns whether the task may be tried again. */
   giveBack(task: JobTask): boolean {
     this.#running--
-    if ((this.#tries.get(task) ?? 0) >= MAX_TRIES) return false
+    if (this.job.retries === false || (this.#tries.get(task) ?? 0) >= MAX_TRIES) return false
     this.#retries++
     this.#waiting.unshift(task)
     return true

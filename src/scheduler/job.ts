@@ -24,6 +24,8 @@ export interface Job {
   /** messages of tasks at one lane at once: a second one waits there, so that the lane need not idle while a result travels */
   readonly depth: number
   readonly signal: AbortSignal | undefined
+  /** Whether a task whose lane was lost can be done again; else the job fails with a WorkerLostError at once. @default true */
+  readonly retries?: boolean
   /** The array to attach to one lane: the shared one, or a fresh copy that is then transferred. */
   provide(id: ArrayId): AttachedArray['array']
   /** A lane let go of an array that `provide` made for it. */

@@ -7,7 +7,7 @@ import { unpackLarge } from '../protocol/large-array.ts'
 import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type Task, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
 import { stageTask } from '../protocol/stage-template.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
-import type { StagePass } from '../protocol/stage-pass.ts'
+import type { PassWork, StagePass } from '../protocol/stage-pass.ts'
 import type { ArrayId, TaskArray } from '../protocol/task.ts'
 import { createBackend } from './create-backend.ts'
 import { Pacer, takeTurn, TaskCancelled } from './pacer.ts'
@@ -77,20 +77,34 @@ export class LaneHost implements LaneApi {
 
   async #runPass(request: TaskRequest, pass: StagePass): Promise<TaskResponse> {
     const { jobId } = request
+    const { made = [], returned = [] } = pass.alone ?? {}
     await this.#inLine(() => this.#takeArrays(request))
+    for (const { id, length, integers } of made) this.#arrays.set(id, integers ? new Int32Array(length) : new Float32Array(length))
     const run = new PassRun(pass, {
       run: (next) =>
         this.#inLine(async () => {
           this.#checkCancelled(jobId)
-          const task = next()
-          return task === null ? null : this.#runRows(task, jobId)
+          const work = next()
+          return work === null ? null : this.#runWork(work, jobId)
         }),
       takeTurn: async () => {
         await takeTurn()
         this.#checkCancelled(jobId)
       },
     })
-    return this.#respond([await run.run()])
+    try {
+      const result = await run.run()
+      return this.#respond([pass.alone === undefined ? result : { ...result, returned: returned.map((id) => this.#array(id)) }])
+    } finally {
+      this.release(made.map(({ id }) => id))
+    }
+  }
+
+  #runWork(work: PassWork, jobId: number): Promise<{ readonly elapsedMs: number }> {
+    const backend = this.#started()
+    if (work.kind === 'rows') return this.#runRows(work, jobId)
+    if (work.kind === 'sums') return ableTo(backend, 'sums')(work, this.#context(jobId))
+    return ableTo(backend, 'attentionBackward')(work, this.#context(jobId))
   }
 
   /** Arrays come and go in the order of the requests, also of those that were cancelled: the pool counts on what it sent. */

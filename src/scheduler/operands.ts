@@ -101,8 +101,17 @@ export class Operands {
     return part === undefined ? 0 : (part.blocks ?? 1) * part.rows * part.columns * part.array.BYTES_PER_ELEMENT
   }
 
-  /** An array that lanes see as a whole, to read it or to write into it; not by transfer. */
+  /** An id for an array that a lane makes itself. */
+  fresh(): ArrayId {
+    return nextArrayId++
+  }
+
+  /** An array that lanes see as a whole, to read it or to write into it; by transfer a copy, to read it. */
   whole(array: TaskArray): ArrayId {
+    if (this.transport === 'transfer') {
+      const part = { array, offset: 0, rows: 1, rowStride: array.length, columns: array.length, columnStride: 1 }
+      return this.slice(part, memoryKey(array)).array
+    }
     // The same memory given twice, as in self-attention, is one array.
     const key = memoryKey(array)
     const known = this.#whole.get(key)

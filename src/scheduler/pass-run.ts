@@ -1,7 +1,5 @@
 import { isShared } from '../core/shared-memory.ts'
-import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
-import { CHUNK_DONE, CHUNK_FREE, chunkAt, chunkCount, type PassStage, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
-import { stageTask } from '../protocol/stage-template.ts'
+import { CHUNK_DONE, CHUNK_FREE, passSteps, workOf, type PassStep, type PassWork, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
 
 /** A lane that waits for others gives its event loop a turn so often. */
 const LONGEST_WAIT_MS = 2
@@ -9,7 +7,7 @@ const LONGEST_WAIT_MS = 2
 /** What a pass asks of the lane that it runs on. Both reject when the pass was cancelled. */
 export interface PassHost {
   /** When the lane has time for it, asks which task is next, and runs it; null when there is none. */
-  run(next: () => RowStageTask | null): Promise<RowStageResult | null>
+  run(next: () => PassWork | null): Promise<{ readonly elapsedMs: number } | null>
   takeTurn(): Promise<void>
 }
 
@@ -26,25 +24,23 @@ export class PassRun {
 
   async run(): Promise<StagePassResult> {
     let first = 0
-    for (const stage of this.pass.stages) {
-      const count = chunkCount(stage)
-      do await this.#work(stage, first, count)
-      while (!(await this.#othersDone(first, count)))
-      first += count
+    for (const step of passSteps(this.pass.stages)) {
+      do await this.#work(step, first)
+      while (!(await this.#othersDone(first, step.chunks)))
+      first += step.chunks
     }
     return { tasks: this.#mine.size, elapsedMs: this.#elapsedMs }
   }
 
-  /** Claims chunks of a stage and runs them until none is free: each when the lane turns to it, so that none waits claimed. */
-  async #work(stage: PassStage, first: number, count: number): Promise<void> {
+  /** Claims chunks of a step and runs them until none is free: each when the lane turns to it, so that none waits claimed. */
+  async #work(step: PassStep, first: number): Promise<void> {
     const { claims } = this.pass
-    for (let tried = 0; tried < count; ) {
+    for (let tried = 0; tried < step.chunks; ) {
       let place = 0
       const result = await this.host.run(() => {
-        while (tried < count) {
-          place = stage.lastFirst ? count - 1 - tried : tried
-          tried++
-          if (this.#claim(first + place)) return stageTask(stage.stage, chunkAt(stage, place))
+        while (tried < step.chunks) {
+          place = tried++
+          if (this.#claim(first + place)) return workOf(step, place)
         }
         return null
       })

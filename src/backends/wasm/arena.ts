@@ -10,7 +10,7 @@ export interface Kernels {
   packKeys(from: number, to: number, keys: number, headSize: number): void
   packValues(from: number, to: number, keys: number, valueSize: number): void
   hasExtremes(from: number, count: number): number
-  packPanels(from: number, to: number, keys: number, width: number, panel: number): void
+  packPanels(from: number, rows: number, width: number, to: number, stride: number): void
   scaleFloats(at: number, count: number, factor: number): void
   dotRows(a: number, strideA: number, b: number, strideB: number, rows: number, width: number, to: number): void
   backwardTile(): number

@@ -65,6 +65,10 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
       stages ??= new RowStages(module, attention)
       return stages.run(task, context)
     },
+    sums(work, context) {
+      stages ??= new RowStages(module, attention)
+      return Promise.resolve(stages.sum(work, context))
+    },
     dispose: () => {
       arena = undefined
       stages = undefined

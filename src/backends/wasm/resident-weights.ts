@@ -28,7 +28,7 @@ export class ResidentWeights {
     this.#makeRoom(weights, limits.weightBytes)
     const place = (weight: ResidentWeight): number => this.#address(weight, sourceOf(weight), scratch)
     const fits = weights.every((weight) => {
-      const bytes = residentWeightBytes(weight)
+      const bytes = packedBytes(weight)
       const growth = this.#entries.has(keyOf(weight)) || this.memory.hasRoom(bytes) ? 0 : this.memory.bytesGrownFor(bytes)
       if (growth > limits.memoryBytes) return false
       place(weight)
@@ -48,7 +48,7 @@ export class ResidentWeights {
       const weight = wanted.get(key)
       if (weight !== undefined && weight.version !== entry.version) this.#drop(key, entry)
     }
-    const missing = [...wanted].filter(([key]) => !this.#entries.has(key)).reduce((sum, [, weight]) => sum + residentWeightBytes(weight), 0)
+    const missing = [...wanted].filter(([key]) => !this.#entries.has(key)).reduce((sum, [, weight]) => sum + packedBytes(weight), 0)
     for (const [key, entry] of this.#entries) {
       if (this.#bytes + missing <= limitBytes) return
       if (!wanted.has(key)) this.#drop(key, entry)
@@ -63,11 +63,12 @@ export class ResidentWeights {
       this.#entries.set(key, known)
       return known.address
     }
-    const bytes = residentWeightBytes(weight)
+    const bytes = packedBytes(weight)
     const address = this.memory.allocate(bytes)
     this.#entries.set(key, { version: weight.version, address, bytes })
     this.#bytes += bytes
     if (weight.inSize === 1) this.#copyVector(weight, source as Float32Array, address)
+    else if (weight.transposed === true) this.#packTransposed(weight, source as Float32Array, address, scratch)
     else this.#packMatrix(weight, source as Float32Array, address, scratch)
     return address
   }
@@ -87,6 +88,15 @@ export class ResidentWeights {
     }
   }
 
+  /** The same of Wᵀ: a few raw rows become a few rows of every panel. */
+  #packTransposed({ offset, outSize, inSize }: ResidentWeight, source: Float32Array, address: number, raw: number): void {
+    for (let row = 0; row < outSize; row += PACKED_COLUMNS) {
+      const rows = Math.min(PACKED_COLUMNS, outSize - row)
+      this.memory.floats.set(source.subarray(offset + row * inSize, offset + (row + rows) * inSize), raw >> 2)
+      this.memory.kernels.packPanels(raw, rows, inSize, address + row * PACKED_COLUMNS * 4, outSize)
+    }
+  }
+
   #drop(key: string, entry: Entry): void {
     this.#entries.delete(key)
     this.#bytes -= entry.bytes
@@ -94,6 +104,10 @@ export class ResidentWeights {
   }
 }
 
-function keyOf({ parameter, offset, outSize, inSize }: ResidentWeight): string {
-  return `${parameter}:${offset}:${outSize}:${inSize}`
+function keyOf({ parameter, offset, outSize, inSize, transposed }: ResidentWeight): string {
+  return `${parameter}:${offset}:${outSize}:${inSize}:${transposed === true}`
+}
+
+function packedBytes({ outSize, inSize, transposed }: ResidentWeight): number {
+  return residentWeightBytes(transposed === true ? { outSize: inSize, inSize: outSize } : { outSize, inSize })
 }

@@ -67,7 +67,7 @@ export class SegmentGradients implements SegmentWork {
     kernels.packKeys(layout.raw, layout.key, keys, headSize)
     // The products with these panels are dQ: they bring the scale in.
     kernels.scaleFloats(layout.raw, keys * headSize, scale)
-    kernels.packPanels(layout.raw, layout.keyPanels, keys, headSize, layout.blockRows * 32)
+    kernels.packPanels(layout.raw, keys, headSize, layout.keyPanels, layout.blockRows)
     return extremeKeys || extremeValues
   }
 

@@ -1,18 +1,17 @@
-import { ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_RELU } from '../../../assembly/abi.ts'
 import { roundUp } from '../../core/integers.ts'
 import { registerBytes, STAGE_TILE_ROWS, stageArenaBytes, stageArenaStart } from '../../plan/stage-arena.ts'
 import { CONTEXT_ARRAY, type ResidentWeight, type RowStageResult, type RowStageTask, type RowStep } from '../../protocol/stage.ts'
+import type { SumResult, SumWork } from '../../protocol/sums.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
-import { dropRows } from './row-dropout.ts'
 import { ResidentWeights } from './resident-weights.ts'
-import { embedTile, loadTile, multiplyTile, rotateTile, storeHeadsTile, storeTile, tileOf, type Tile } from './stage-tiles.ts'
+import { runStep } from './row-steps.ts'
+import { sumOuter, sumTable, sumTiles } from './slab-sums.ts'
 import { StageMemory } from './stage-memory.ts'
+import { tileOf } from './stage-tiles.ts'
 
 /** The lane's own attention, for the first part of a stage. */
 export type AttendTask = (task: AttentionTask, context: TaskContext) => Promise<AttentionTaskResult>
-
-const ACTIVATIONS = { relu: ACTIVATION_RELU, gelu: ACTIVATION_GELU, 'gelu-tanh': ACTIVATION_GELU_TANH } as const
 
 /** Where a stage's parts stand in the lane's memory. */
 interface LaidOut {
@@ -21,7 +20,7 @@ interface LaidOut {
   /** [rows, width] of attention's output */
   readonly attended: Float32Array
   readonly addresses: ReadonlyMap<ResidentWeight, number>
-  /** byte address of what `linearRows` needs beside registers */
+  /** byte address of what steps need beside registers */
   readonly scratch: number
 }
 
@@ -55,12 +54,24 @@ export class RowStages {
     const stored = returnedArrays(task)
     for (let start = 0; start < task.rows; start += STAGE_TILE_ROWS) {
       const rows = Math.min(STAGE_TILE_ROWS, task.rows - start)
-      const tile = tileOf({ task, start, rows, floats: this.#memory.floats, registers, arrays, stored })
-      for (const step of task.steps) this.#runStep(step, tile, addresses, scratch)
+      const { kernels, floats } = this.#memory
+      const addressOf = (weight: ResidentWeight): number => addresses.get(weight) ?? 0
+      const tile = tileOf({ task, start, rows, kernels, floats, registers, scratch, addressOf, arrays, stored })
+      for (const step of task.steps) runStep(step, tile)
       const turn = context.pace()
       if (turn !== undefined) await turn
     }
     return { stored: [...returned, ...stored.values()], elapsedMs: performance.now() - startMs }
+  }
+
+  /** One task's sums over the rows of a slab. */
+  sum({ task, rows, scratchBytes }: SumWork, context: TaskContext): SumResult {
+    const startMs = performance.now()
+    const arrayOf = (id: ArrayId): TaskArray => context.array(id)
+    if (task.op === 'outer') sumOuter(this.#memory, this.#scratchFor(scratchBytes), task, rows, arrayOf)
+    else if (task.op === 'columns') sumTiles(task, rows, arrayOf)
+    else sumTable(task, rows, arrayOf)
+    return { elapsedMs: performance.now() - startMs }
   }
 
   /** Room for the stage. What the memory has already may hold weights of other models beyond the limit: it never shrinks. */
@@ -78,8 +89,14 @@ export class RowStages {
     return { registers: registers.starts, attended, scratch, addresses: new Map(weights.map((weight, index) => [weight, addresses[index] ?? 0])) }
   }
 
+  /** The address of the registers' room, which sums use between two stages. */
+  #scratchFor(bytes: number): number {
+    this.#layOutRegisters({ registers: [], registerBytes: bytes }, Infinity)
+    return this.#registers.address
+  }
+
   /** Addresses of the registers, one behind the other; behind them stand attention's output and scratch. */
-  #layOutRegisters({ registers: widths, registerBytes: bytes }: RowStageTask, limitBytes: number): { starts: number[]; end: number } {
+  #layOutRegisters({ registers: widths, registerBytes: bytes }: Pick<RowStageTask, 'registers' | 'registerBytes'>, limitBytes: number): { starts: number[]; end: number } {
     if (bytes !== this.#registers.bytes) {
       this.#memory.free(this.#registers.address)
       if (!this.#memory.hasRoom(bytes) && this.#memory.bytesGrownFor(bytes) > limitBytes) this.#weights.clear()
@@ -93,44 +110,11 @@ export class RowStages {
     })
     return { starts, end: address }
   }
-
-  #runStep(step: RowStep, tile: Tile, weights: ReadonlyMap<ResidentWeight, number>, scratch: number): void {
-    const { kernels } = this.#memory
-    const { rows, registers } = tile
-    const at = (register: number): number => registers[register] ?? 0
-    const elements = (register: number): number => rows * (tile.task.registers[register] ?? 0)
-    const weightAt = (weight: ResidentWeight | null): number => (weight === null ? 0 : (weights.get(weight) ?? 0))
-    switch (step.op) {
-      case 'load':
-        return loadTile(step, tile)
-      case 'embed':
-        return embedTile(step, tile)
-      case 'linear':
-        return kernels.linearRows(at(step.from), rows, step.weight.inSize, weightAt(step.weight), weightAt(step.bias), at(step.to), step.weight.outSize, scratch)
-      case 'norm':
-        return kernels.normRows(at(step.from), rows, step.weight.outSize, weightAt(step.weight), weightAt(step.bias), step.epsilon, at(step.to))
-      case 'copy':
-        return this.#memory.floats.copyWithin(at(step.to) >> 2, at(step.from) >> 2, (at(step.from) >> 2) + elements(step.from)), undefined
-      case 'multiply':
-        return multiplyTile(step, tile)
-      case 'add':
-        return kernels.addRows(at(step.from), elements(step.from), at(step.to))
-      case 'activate':
-        return kernels.activateRows(at(step.register), elements(step.register), ACTIVATIONS[step.activation])
-      case 'drop':
-        return dropRows(step, tile)
-      case 'rotate':
-        return rotateTile(step, tile)
-      case 'store':
-        return storeTile(step, tile)
-      case 'store-heads':
-        return storeHeadsTile(step, tile)
-    }
-  }
 }
 
 function weightsOf(steps: readonly RowStep[]): ResidentWeight[] {
   return steps.flatMap((step) => {
+    if (step.op === 'norm-backward') return [step.weight]
     if (step.op !== 'linear' && step.op !== 'norm') return []
     return step.bias === null ? [step.weight] : [step.weight, step.bias]
   })

@@ -10,7 +10,7 @@ import type { Kernel } from './kernels/kernel.ts'
 import { layerNormKernel, layerNormParams } from './kernels/layer-norm.wgsl.ts'
 import { linearKernel, linearParams } from './kernels/linear.wgsl.ts'
 import { rotaryKernel } from './kernels/rotary.wgsl.ts'
-import { rowAddKernel } from './kernels/row-add.wgsl.ts'
+import { rowAddKernel, rowMultiplyKernel } from './kernels/row-add.wgsl.ts'
 import { rowDropoutKernel, rowDropoutParams } from './kernels/row-dropout.wgsl.ts'
 import { packRows } from './pack-rows.ts'
 import type { ResidentWeights } from './resident-weights.ts'
@@ -52,7 +52,8 @@ export class RowSteps {
     else if (step.op === 'activate') await this.#activate(step)
     else if (step.op === 'drop') await this.#drop(step)
     else if (step.op === 'rotate') await this.#rotate(step)
-    else return this.#copyOut(step.from)
+    else if (step.op === 'store' || step.op === 'store-heads') return this.#copyOut(step.from)
+    else await this.#elementwiseStep(step)
     return undefined
   }
 
@@ -108,6 +109,19 @@ export class RowSteps {
 
   async #add({ from, to }: StepOf<'add'>): Promise<void> {
     await this.#dispatch(rowAddKernel(this.#quads(to)), { 1: this.#held(to), 2: this.#held(from) }, this.#elementwise(to))
+  }
+
+  /** What layers use beside the steps above; gradients never run here. */
+  async #elementwiseStep(step: RowStep): Promise<void> {
+    if (step.op === 'copy') this.#copy(step)
+    else if (step.op === 'multiply') await this.#dispatch(rowMultiplyKernel(this.#quads(step.to)), { 1: this.#held(step.to), 2: this.#held(step.from) }, this.#elementwise(step.to))
+    else throw new RangeError(`stage: expected a step with a WebGPU kernel, got ${step.op}`)
+  }
+
+  #copy({ from, to }: StepOf<'copy'>): void {
+    const output = this.#fresh(to)
+    this.#encoder.copyBufferToBuffer(this.#held(from), 0, output, 0, this.#rows * this.#quads(from) * 16)
+    this.#set(to, output)
   }
 
   async #activate({ register, activation }: StepOf<'activate'>): Promise<void> {

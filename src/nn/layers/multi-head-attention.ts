@@ -8,6 +8,7 @@ import { append } from '../../program/operations/append.ts'
 import { attend } from '../../program/operations/attend.ts'
 import { checkRows, rowsOfShape, type ForwardOptions, type LayerResult } from '../forward-options.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
+import type { BackwardOptions, BackwardResult } from '../run-backward.ts'
 import { AttentionProjections } from './attention-projections.ts'
 import { LAYER_ATTENTION_NAMES, resolveLayerAttention, toAttentionOptions, type LayerAttentionOptions, type LayerAttentionSizes } from './layer-attention-options.ts'
 import { averageOverHeads, inCallerOrder } from './returned-weights.ts'
@@ -37,6 +38,12 @@ export interface MultiHeadAttentionResult extends LayerResult {
   /** [B, H, M] */
   readonly logSumExp?: Tensor
   readonly statistics?: AttentionStatistics
+}
+
+export interface MultiHeadAttentionBackwardResult extends BackwardResult {
+  /** where a key of its own was given; the gradient of its values too, where they are the key's */
+  readonly dKey?: Tensor
+  readonly dValue?: Tensor
 }
 
 /** What attention reads: rows [B, M, E] for the queries, [B, N, E] for keys and values. */
@@ -71,6 +78,29 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     const { output, exposed, report } = await this.run(query, key === query ? withoutKey : options, others)
     cache?.grow(query.shape.at(-2) ?? 0)
     return { output, report, ...this.#details(query, options, exposed) }
+  }
+
+  /**
+   * As for every layer, and dKey and dValue where a key or value of its own was given.
+   *
+   * @param dOutput [B, M, E] or [M, E], as the query
+   */
+  override async backward(query: Tensor, dOutput: Tensor, options: MultiHeadAttentionForward & BackwardOptions = {}): Promise<MultiHeadAttentionBackwardResult> {
+    if (options.cache !== undefined) throw new OptionError('MultiHeadAttention: expected no option cache in backward, got one')
+    const { key, ...withoutKey } = options
+    const call: MultiHeadAttentionForward & BackwardOptions = key === query ? withoutKey : options
+    const names = [...(call.key === undefined ? [] : ['key']), ...(call.value === undefined || call.value === call.key ? [] : ['value'])]
+    const { inputs: [dInput, ...others], gradients, report } = await this.runBackward(query, dOutput, call, names)
+    const shapeOf = (gradient: Tensor, like: Tensor | undefined): Tensor => ({ data: gradient.data, shape: [...(like?.shape ?? gradient.shape)] })
+    const found = new Map(names.map((name, index) => [name, others[index]]))
+    const [dKey, dValue] = [found.get('key'), found.get('value')]
+    return {
+      ...(dInput === undefined ? {} : { dInput }),
+      ...(dKey === undefined ? {} : { dKey: shapeOf(dKey, key) }),
+      ...(dValue === undefined ? {} : { dValue: shapeOf(dValue, options.value) }),
+      gradients,
+      report,
+    }
   }
 
   override build(graph: Graph, input: Value, options: MultiHeadAttentionForward = {}): Value {

@@ -95,7 +95,7 @@ export class PositionalEncoding extends Module {
   override build(graph: Graph, input: Value): Value {
     const { data, shape } = this.table(graph.position + input.rows)
     const table = graph.input('positions', { batch: 1, rows: shape[0] ?? 0, width: this.inputDim }, data, { layout: 'positions' })
-    const output = add(graph, input, positions(graph, table, input, graph.position))
+    const output = add(graph, input, positions(graph, table, input, this.weight))
     graph.trace('positions added', output)
     return this.dropout.build(graph, output)
   }

@@ -22,7 +22,7 @@ export class RotaryTable {
   build(graph: Graph, from: Value): Value {
     const { data, rows } = this.#upTo(graph.position + from.rows)
     const table = graph.input('rotary table', { batch: 1, rows, width: this.headSize }, data, { layout: 'positions' })
-    return rotate(graph, from, table, graph.position)
+    return rotate(graph, from, table)
   }
 
   /** A table of at least `rows` positions; it grows by doubling. */

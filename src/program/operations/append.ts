@@ -1,5 +1,6 @@
 import type { Graph } from '../graph.ts'
 import type { Value } from '../operation.ts'
+import { OptionError } from '../../core/errors.ts'
 import type { OperationRule } from '../rule.ts'
 
 /**
@@ -16,4 +17,7 @@ export function append(graph: Graph, from: Value, cache: Value, past: number): V
 export const appendRule: OperationRule<'append'> = {
   inRegisters: [0],
   lower: () => [],
+  adjoint: ({ scope }) => {
+    throw new OptionError(`${scope}: expected no cache where gradients are wanted, got one`)
+  },
 }

@@ -24,7 +24,7 @@ export function attend(graph: Graph, query: Value, key: Value, value: Value, { h
   const inputs = [split(graph, query, heads), split(graph, key, keyHeads), split(graph, value, keyHeads)]
   const keys = key.rows
   const [headSize, valueSize] = [query.width / heads, value.width / keyHeads]
-  const results = wantedResults(options)
+  const results = wantedResults(options, graph.forGradients)
   const attributes: AttendAttributes = { options, heads, keyHeads, keys, headSize, valueSize, results }
   const outputs = graph.addWith('attend', inputs, attributes, [
     { name: 'context', sizes: { batch, rows, width: heads * valueSize } },
@@ -34,8 +34,9 @@ export function attend(graph: Graph, query: Value, key: Value, value: Value, { h
   return { context: context as Value, results: new Map(results.map((name, index) => [name, outputs[index + 1] as Value])) }
 }
 
-function wantedResults({ logSumExp, statistics, weights }: ResolvedOptions): (RowResultName | 'weights')[] {
-  const rowResults = ROW_RESULTS.filter((name) => (name === 'logSumExp' ? logSumExp : statistics))
+/** Gradients need the log-sum-exp. */
+function wantedResults({ logSumExp, statistics, weights }: ResolvedOptions, forGradients: boolean): (RowResultName | 'weights')[] {
+  const rowResults = ROW_RESULTS.filter((name) => (name === 'logSumExp' ? logSumExp || forGradients : statistics))
   return weights === 'none' ? rowResults : [...rowResults, 'weights']
 }
 

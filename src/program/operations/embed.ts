@@ -2,6 +2,7 @@ import type { Graph } from '../graph.ts'
 import type { Value } from '../operation.ts'
 import type { Parameter } from '../parameter.ts'
 import type { OperationRule } from '../rule.ts'
+import { sumTable } from '../tape.ts'
 
 /** scale · table[token] for each row. */
 export function embed(graph: Graph, tokens: Value, table: Parameter, scale: number): Value {
@@ -14,4 +15,8 @@ export const embedRule: OperationRule<'embed'> = {
   lower: ({ inputs: [tokens], outputs: [to], attributes: { table, scale } }, { at, rows, table: place }) => [
     { op: 'embed', to: at(to as Value), tokens: rows(tokens as Value), table: place(table), scale },
   ],
+  adjoint: ({ inputs: [tokens], attributes: { table, scale } }, dOutput, tape) => {
+    sumTable(tape, dOutput, table, { tokens: tokens as Value, scale })
+    return [null]
+  },
 }

@@ -1,10 +1,12 @@
 import type { Graph } from '../graph.ts'
 import type { Value } from '../operation.ts'
+import type { Parameter } from '../parameter.ts'
 import type { OperationRule } from '../rule.ts'
+import { sumTable } from '../tape.ts'
 
-/** Rows [position, position + rows) of a table by position, for every sequence of `like`. */
-export function positions(graph: Graph, table: Value, like: Value, position: number): Value {
-  return graph.add('positions', [table], { position }, 'positions', { batch: like.batch, rows: like.rows, width: table.width })
+/** Rows [position, position + rows) of a table by position, for every sequence of `like`. @param parameter where the table is learned */
+export function positions(graph: Graph, table: Value, like: Value, parameter: Parameter | null): Value {
+  return graph.add('positions', [table], { position: graph.position, parameter }, 'positions', { batch: like.batch, rows: like.rows, width: table.width })
 }
 
 export const positionsRule: OperationRule<'positions'> = {
@@ -12,22 +14,31 @@ export const positionsRule: OperationRule<'positions'> = {
   lower: ({ inputs: [table], outputs: [to], attributes: { position } }, { at, rows }) => [
     { op: 'load', to: at(to as Value), from: rows(table as Value, position), byPosition: true },
   ],
+  learned: ({ attributes: { parameter } }) => (parameter === null ? [] : [parameter]),
+  adjoint: ({ attributes: { parameter, position } }, dOutput, tape) => {
+    if (parameter !== null) sumTable(tape, dOutput, parameter, { position })
+    return [null]
+  },
 }
 
 /**
  * Rotary positions (Su et al. 2021): the pair (x_c, x_{c + D/2}) of every head turns by the angle of its row's position.
  *
  * @param table by position: cosines [0, D/2) and sines [D/2, D)
- * @param position of the first row of every sequence
  */
-export function rotate(graph: Graph, from: Value, table: Value, position: number): Value {
-  return graph.add('rotate', [from, table], { headSize: table.width, position }, from.name, from)
+export function rotate(graph: Graph, from: Value, table: Value): Value {
+  return graph.add('rotate', [from, table], { headSize: table.width, position: graph.position, back: false }, from.name, from)
 }
 
 export const rotateRule: OperationRule<'rotate'> = {
   inRegisters: [0],
   inPlace: [0],
-  lower: ({ inputs: [, table], outputs: [to], attributes: { headSize, position } }, { at, rows }) => [
-    { op: 'rotate', register: at(to as Value), headSize, table: rows(table as Value, position), byPosition: true },
+  lower: ({ inputs: [, table], outputs: [to], attributes: { headSize, position, back } }, { at, rows }) => [
+    { op: 'rotate', register: at(to as Value), headSize, table: rows(table as Value, position), byPosition: true, ...(back ? { back } : {}) },
+  ],
+  scratchPerRow: ({ attributes: { headSize } }) => headSize,
+  adjoint: ({ inputs: [, table], attributes }, dOutput, { graph }) => [
+    graph.add('rotate', [dOutput, table as Value], { ...attributes, back: !attributes.back }, 'activations', dOutput),
+    null,
   ],
 }

@@ -1,22 +1,26 @@
 import type { Operation, OperationKind } from '../operation.ts'
 import type { OperationRule } from '../rule.ts'
 import { appendRule } from './append.ts'
-import { activateRule, addRule, dropRule, multiplyRule } from './elementwise.ts'
+import { activateBackwardRule, activateRule, addRule, dropRule, multiplyRule, scaleRule, subtractRule } from './elementwise.ts'
 import { embedRule } from './embed.ts'
 import { linearRule } from './linear.ts'
-import { normRule } from './norm.ts'
-import { splitRule } from './split.ts'
+import { crossEntropyBackwardRule, crossEntropyRule, squaredErrorRule } from './loss.ts'
+import { normBackwardRule, normaliseRule, normRule } from './norm.ts'
 import { positionsRule, rotateRule } from './positions.ts'
+import { splitRule } from './split.ts'
 
-/** Row-wise kinds: attention alone needs all rows of its keys. */
-export type RowKind = Exclude<OperationKind, 'attend'>
+/** Kinds that need all rows of something: attention, its gradient, and sums. Everything else is row-wise. */
+export type WholeKind = 'attend' | 'attend-backward' | 'sum-outer' | 'sum-rows' | 'sum-table'
+export type RowKind = Exclude<OperationKind, WholeKind>
 
 /** Every row-wise operation's rule: a kind without one does not compile. */
 const RULES = {
   linear: linearRule,
   norm: normRule,
   add: addRule,
+  subtract: subtractRule,
   multiply: multiplyRule,
+  scale: scaleRule,
   activate: activateRule,
   drop: dropRule,
   rotate: rotateRule,
@@ -24,7 +28,17 @@ const RULES = {
   positions: positionsRule,
   append: appendRule,
   split: splitRule,
+  'cross-entropy': crossEntropyRule,
+  'squared-error': squaredErrorRule,
+  normalise: normaliseRule,
+  'norm-backward': normBackwardRule,
+  'activate-backward': activateBackwardRule,
+  'cross-entropy-backward': crossEntropyBackwardRule,
 } satisfies { [K in RowKind]: OperationRule<K> }
+
+export function isRowWise(operation: Operation): boolean {
+  return Object.hasOwn(RULES, operation.kind)
+}
 
 export function ruleOf(operation: Operation): OperationRule<OperationKind> {
   return RULES[operation.kind as RowKind] as unknown as OperationRule<OperationKind>

@@ -12,4 +12,5 @@ export function split(graph: Graph, from: Value, heads: number): Value {
 export const splitRule: OperationRule<'split'> = {
   inPlace: [0],
   lower: () => [],
+  adjoint: (_, dOutput) => [dOutput],
 }

@@ -18,6 +18,8 @@ const BODIES: Readonly<Record<Activation, { readonly functions: string; readonly
     functions: normalSource,
     value: 'x * select(0.5 * complement(abs(x) * 0.70710678), 1.0 - 0.5 * complement(abs(x) * 0.70710678), x > vec4f(0))',
   },
+  // Half a sigmoid by the tanh, which neither overflows.
+  silu: { functions: tanhSource, value: '0.5 * x * (1.0 + tanhOf(0.5 * x))' },
   'gelu-tanh': { functions: tanhSource, value: '0.5 * x * (1.0 + tanhOf(0.7978845608 * (x + 0.044715 * x * x * x)))' },
 }
 

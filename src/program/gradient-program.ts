@@ -1,0 +1,63 @@
+import { MemoryBudgetError } from '../core/errors.ts'
+import { differentiate } from './differentiate.ts'
+import type { Graph } from './graph.ts'
+import type { ProgramRuntime } from './host.ts'
+import { KEPT_CHOICES, keepsValue, type Kept } from './kept.ts'
+import type { Value } from './operation.ts'
+import type { Parameter } from './parameter.ts'
+import { partition, type Program } from './partition.ts'
+import { isTiny, planProgram } from './plan.ts'
+
+/** A forward pass in a graph, and what gradients are wanted of it. */
+export interface ForwardGraph {
+  readonly graph: Graph
+  /** gradients of outputs, by output */
+  readonly seeds: ReadonlyMap<Value, Value>
+  /** losses: gradients start there by themselves */
+  readonly losses: readonly Value[]
+  readonly inputs: readonly Value[]
+  readonly parameters: ReadonlySet<Parameter>
+}
+
+/** A program that computes gradients. Its results: the losses, the gradients of the inputs, then those of the parameters. */
+export interface GradientProgram {
+  readonly program: Program
+  /** null where nothing depends on the input */
+  readonly inputs: readonly (Value | null)[]
+  readonly parameters: ReadonlyMap<Parameter, Value>
+}
+
+/** Without a memory budget, no more than that is kept only to save work. */
+const MOST_KEPT_BYTES = 2 ** 30
+
+/**
+ * The gradients of a forward pass as a program, which keeps as much of each block as memory allows.
+ *
+ * @param build makes the forward pass anew
+ * @throws {MemoryBudgetError} when nothing fits the budget
+ */
+export function gradientProgram(build: () => ForwardGraph, runtime: ProgramRuntime, chunkSize: number | undefined): GradientProgram {
+  let last: GradientProgram | undefined
+  for (const kept of KEPT_CHOICES) {
+    last = programWith(build(), kept)
+    if (last.program.stages.length === 0 || fits(last.program, runtime, chunkSize)) return last
+  }
+  return last as GradientProgram
+}
+
+function programWith({ graph, ...wanted }: ForwardGraph, keeps: Kept): GradientProgram {
+  const gradients = differentiate(graph, { ...wanted, keeps: (value) => keepsValue(keeps, value) })
+  const inputs = wanted.inputs.map((input) => gradients.inputs.get(input) ?? null)
+  const results = [...wanted.losses, ...inputs.filter((value) => value !== null), ...gradients.parameters.values()]
+  return { program: { ...partition(graph, results), keeps }, inputs, parameters: gradients.parameters }
+}
+
+function fits(program: Program, runtime: ProgramRuntime, chunkSize: number | undefined): boolean {
+  try {
+    const { budgetedBytes, budgetBytes } = planProgram(program, runtime, { chunkSize, plainResults: 0 })
+    return runtime.stageHost(isTiny(program, chunkSize)).budgetIsGiven === true ? budgetedBytes <= (budgetBytes ?? Infinity) : budgetedBytes <= MOST_KEPT_BYTES
+  } catch (error) {
+    if (error instanceof MemoryBudgetError) return false
+    throw error
+  }
+}
