@@ -1,5 +1,5 @@
 import { checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
-import { OptionError, ShapeError } from '../core/errors.ts'
+import { NumericError, OptionError, ShapeError } from '../core/errors.ts'
 import { formatShape, type Tensor } from '../core/tensor.ts'
 import { checkForward, FORWARD_NAMES, runForward, type ForwardOptions } from './forward-options.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
@@ -7,6 +7,7 @@ import type { CausalLanguageModel } from './layers/causal-language-model.ts'
 import { sampleToken, type SamplingRule } from './sampling.ts'
 import { seedWords } from './seed.ts'
 import { RowBuffer } from './stage/buffers.ts'
+import type { ProgramResult } from './stage/run-program.ts'
 import { StageBuilder } from './stage/stage-builder.ts'
 
 export interface GenerateOptions extends Omit<ForwardOptions, 'chunkSize' | 'monitorNorms'> {
@@ -23,7 +24,11 @@ export interface GenerateOptions extends Omit<ForwardOptions, 'chunkSize' | 'mon
 
 const NAMES = ['maxNewTokens', 'temperature', 'topK', 'stopToken', 'onToken']
 
-/** Prefill with the prompt, then one row a step. */
+/**
+ * Prefill with the prompt, then one row a step.
+ *
+ * @throws {NumericError} where a logit is NaN or +∞: a model that holds NaN, or whose activations overflow
+ */
 export async function generateTokens(model: CausalLanguageModel, prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
   const rule = checkOptions(model, options)
   const { batch, rows } = model.embedding.tokenRows('generate: prompt', prompt)
@@ -40,7 +45,9 @@ export async function generateTokens(model: CausalLanguageModel, prompt: Tensor<
     const logits = await lastLogits(model, next, caches, forward)
     const chosen = new Int32Array(batch)
     for (const b of [...running]) {
-      const token = sampleToken(logits.subarray(b * model.vocabulary, (b + 1) * model.vocabulary), rule, position, b)
+      const row = logits.subarray(b * model.vocabulary, (b + 1) * model.vocabulary)
+      checkLogits(row, b, position)
+      const token = sampleToken(row, rule, position, b)
       chosen[b] = token
       tokens[b * capacity + position] = token
       options.onToken?.({ batch: b, position, token })
@@ -54,8 +61,11 @@ export async function generateTokens(model: CausalLanguageModel, prompt: Tensor<
 /** Runs the tokens behind what the caches hold; the logits of each batch's last row. */
 async function lastLogits(model: CausalLanguageModel, tokens: Tensor<Int32Array>, caches: readonly KeyValueCache[], options: ForwardOptions): Promise<Float32Array> {
   const [batch = 0, rows = 0] = tokens.shape
-  const { data: hidden } = await runForward(model.build(tokens, caches, null, false), options, [])
-  for (const cache of caches) cache.grow(rows)
+  const run = caches.reduceRight<() => Promise<ProgramResult>>(
+    (inner, cache) => () => cache.append(rows, options.signal, inner),
+    () => runForward(model.build(tokens, caches, null, false), options, []),
+  )
+  const { data: hidden } = await run()
   const last = new Float32Array(batch * model.modelDim)
   for (let b = 0; b < batch; b++) {
     const start = (b * rows + rows - 1) * model.modelDim
@@ -65,6 +75,15 @@ async function lastLogits(model: CausalLanguageModel, tokens: Tensor<Int32Array>
   const output = new RowBuffer('logits', batch, 1, model.vocabulary)
   builder.store(model.applyHead(builder, builder.load(new RowBuffer('last rows', batch, 1, model.modelDim, last))), output)
   return (await runForward({ parts: [builder.finish()], output }, options, [])).data
+}
+
+/** @throws {NumericError} where no token is the likeliest. −∞ is a token that never comes, but one of them must. */
+function checkLogits(logits: Float32Array, batch: number, position: number): void {
+  let wrong = logits.findIndex((logit) => !(logit < Infinity))
+  if (wrong < 0 && logits.every((logit) => logit === -Infinity)) wrong = 0
+  if (wrong < 0) return
+  const where = `token ${wrong} at position ${position} of batch ${batch}`
+  throw new NumericError(`generate: expected finite logits, got ${logits[wrong]} for ${where}`, { details: { batch, position, token: wrong } })
 }
 
 function checkOptions(model: CausalLanguageModel, options: GenerateOptions): SamplingRule {

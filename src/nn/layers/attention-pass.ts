@@ -4,7 +4,7 @@ import { attentionFlops } from '../../plan/attention-sizes.ts'
 import { KEPT_PURPOSE } from '../../plan/kept-buffers.ts'
 import type { SeedWords } from '../../core/philox.ts'
 import type { Register } from '../../protocol/stage.ts'
-import type { KeyValueCache } from '../key-value-cache.ts'
+import type { CachedRows } from '../key-value-cache.ts'
 import { dataOf, HeadBuffer, RowBuffer, type StageBuffer } from '../stage/buffers.ts'
 import type { AttentionCall, ProgramPart } from '../stage/program.ts'
 import { StageAttention } from '../stage/stage-attention.ts'
@@ -35,7 +35,7 @@ export interface AttentionPassOptions {
   readonly value?: SourceRows
   readonly options: LayerAttentionOptions
   readonly details: AttentionDetails
-  readonly cache: KeyValueCache | null
+  readonly cache: CachedRows | null
   readonly seed: SeedWords | null
 }
 
@@ -75,7 +75,7 @@ export function attentionPass(projections: AttentionProjections, pass: Attention
   }
 }
 
-function headBuffers({ batch, heads, keyValueHeads, queries, keys, headSize }: LayerAttentionSizes, cache: KeyValueCache | null): Record<Projection, HeadBuffer> {
+function headBuffers({ batch, heads, keyValueHeads, queries, keys, headSize }: LayerAttentionSizes, cache: CachedRows | null): Record<Projection, HeadBuffer> {
   return {
     query: new HeadBuffer('queries', batch, heads, queries, headSize),
     key: cache?.key ?? new HeadBuffer('keys', batch, keyValueHeads, keys, headSize),

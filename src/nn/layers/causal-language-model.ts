@@ -93,6 +93,7 @@ export class CausalLanguageModel extends Module {
    *
    * @param prompt Int32 [B, M] or [M], at least one token each
    * @returns [B, M + new] or [M + new], the caller's
+   * @throws {NumericError} that names the place of a logit which is NaN or +∞
    */
   generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
     this.embedding.tokenRows('generate: prompt', prompt)

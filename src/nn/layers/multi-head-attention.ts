@@ -4,10 +4,11 @@ import { OptionError, ShapeError } from '../../core/errors.ts'
 import type { Runtime } from '../../attention/runtime.ts'
 import type { Tensor } from '../../core/tensor.ts'
 import { checkForward, checkRows, dropoutSeed, planForward, rowsOfShape, runForward, type ForwardOptions, type LayerResult } from '../forward-options.ts'
-import type { KeyValueCache } from '../key-value-cache.ts'
+import type { CachedRows, KeyValueCache } from '../key-value-cache.ts'
 import { RowBuffer } from '../stage/buffers.ts'
 import type { LayerPlan } from '../stage/program-plan.ts'
 import type { StageProgram } from '../stage/program.ts'
+import type { ProgramResult } from '../stage/run-program.ts'
 import { StageBuilder } from '../stage/stage-builder.ts'
 import { attentionPass, type AttentionDetails, type SourceRows } from './attention-pass.ts'
 import { AttentionProjections } from './attention-projections.ts'
@@ -35,6 +36,16 @@ export interface MultiHeadAttentionResult extends LayerResult {
 
 const NAMES: readonly string[] = [...LAYER_ATTENTION_NAMES, 'key', 'value', 'averageWeights', 'cache', 'returnWeights', 'returnLogSumExp', 'returnStatistics']
 
+/** The rows of a call. */
+interface Sources {
+  readonly query: RowBuffer
+  /** null: the query */
+  readonly key: RowBuffer | null
+  /** null: the key */
+  readonly value: RowBuffer | null
+  readonly cache: CachedRows | null
+}
+
 /**
  * Concat(head₁ … head_H)·W_Oᵀ + b_O, head_h = softmax(Q_h·K_hᵀ/√D + …)·V_h (Vaswani et al. 2017, §3.2.2), with
  * Q = x·W_Qᵀ + b_Q and so on. Memory beyond input and output: queries, keys and values, O(n·E); never n².
@@ -47,10 +58,8 @@ export class MultiHeadAttention extends AttentionProjections {
    */
   async forward(query: Tensor, options: MultiHeadAttentionForward = {}): Promise<MultiHeadAttentionResult> {
     checkForward('MultiHeadAttention', options, NAMES)
-    const program = this.#program(query, options)
-    const inputs = [query, ...(options.key === undefined ? [] : [options.key]), ...(options.value === undefined ? [] : [options.value])]
-    const { data, attention, report } = await runForward(program, options, inputs)
-    options.cache?.grow(program.output.rows)
+    if (options.cache !== undefined) this.#checkCache(query, options)
+    const { data, attention, report } = await this.#run({ data: query.data, shape: [...query.shape] }, { ...options })
     const [details] = attention
     const weights = details?.weights
     return {
@@ -65,13 +74,22 @@ export class MultiHeadAttention extends AttentionProjections {
   /** What `forward` would do and hold for a query of this shape, self-attention. @throws {MemoryBudgetError} when nothing fits */
   plan(runtime: Runtime, shape: readonly number[], options: LayerAttentionOptions & AttentionDetails = {}): LayerPlan {
     const { batch, rows } = rowsOfShape('MultiHeadAttention: query', shape, this.modelDim)
-    return planForward(this.#build(new RowBuffer('input', batch, rows, this.modelDim, null, true), null, null, options, null), runtime)
+    return planForward(this.#build({ query: new RowBuffer('input', batch, rows, this.modelDim, null, true), key: null, value: null, cache: null }, options, null), runtime)
   }
 
-  #program(query: Tensor, options: MultiHeadAttentionForward): StageProgram {
-    const { key, value, cache, averageWeights } = options
+  /** Behind earlier calls on the cache, if there is one: the program is made at once, and again only if one of them failed. */
+  #run(query: Tensor, options: MultiHeadAttentionForward): Promise<ProgramResult> {
+    const { key, value, cache, signal } = options
+    const inputs = [query, ...(key === undefined ? [] : [key]), ...(value === undefined ? [] : [value])]
+    const cached = cache?.upcoming() ?? null
+    const program = this.#program(query, options, cached)
+    if (cache === undefined) return runForward(program, options, inputs)
+    return cache.append(program.output.rows, signal, (length) => runForward(length === cached?.length ? program : this.#program(query, options, cache), options, inputs))
+  }
+
+  #program(query: Tensor, options: MultiHeadAttentionForward, cache: CachedRows | null): StageProgram {
+    const { key, value, averageWeights } = options
     if (averageWeights !== undefined) checkBoolean('MultiHeadAttention: option averageWeights', averageWeights)
-    if (cache !== undefined) this.#checkCache(query, options)
     const seed = dropoutSeed('MultiHeadAttention', this.drops, options.seed)
     const source = (name: string, tensor: Tensor): RowBuffer => {
       const { batch, rows } = checkRows(`MultiHeadAttention: ${name}`, tensor, this.modelDim)
@@ -81,10 +99,10 @@ export class MultiHeadAttention extends AttentionProjections {
     const keys = key === undefined || key === query ? null : source('key', key)
     const values = value === undefined || value === key ? null : source('value', value)
     this.#checkSources(rows, keys, values)
-    return this.#build(rows, keys, values, options, seed)
+    return this.#build({ query: rows, key: keys, value: values, cache }, options, seed)
   }
 
-  #build(query: RowBuffer, key: RowBuffer | null, value: RowBuffer | null, options: MultiHeadAttentionForward, seed: ReturnType<typeof dropoutSeed>): StageProgram {
+  #build({ query, key, value, cache }: Sources, options: MultiHeadAttentionForward, seed: ReturnType<typeof dropoutSeed>): StageProgram {
     const name = 'MultiHeadAttention'
     const source = (buffer: RowBuffer): SourceRows => ({ buffer, prepare: (_builder, loaded) => loaded })
     const { returnWeights, returnLogSumExp, returnStatistics } = options
@@ -100,7 +118,7 @@ export class MultiHeadAttention extends AttentionProjections {
       ...(value === null ? {} : { value: source(value) }),
       options,
       details,
-      cache: options.cache ?? null,
+      cache,
       seed,
     })
     const output = new RowBuffer('output', query.batch, query.rows, this.modelDim)
