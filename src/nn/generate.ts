@@ -1,9 +1,9 @@
 import { throwIfAborted } from '../core/abort.ts'
 import { checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
-import { OptionError, ShapeError } from '../core/errors.ts'
+import { NumericError, OptionError, ShapeError } from '../core/errors.ts'
 import { formatShape, type Tensor } from '../core/tensor.ts'
 import { checkForward, FORWARD_NAMES, type ForwardOptions } from './forward-options.ts'
-import type { KeyValueCache } from './key-value-cache.ts'
+import { appendRows, type KeyValueCache } from './key-value-cache.ts'
 import { sampleToken, type SamplingRule } from './sampling.ts'
 import { seedWords } from '../core/seed.ts'
 import { defaultRuntime } from '../attention/default-runtime.ts'
@@ -35,7 +35,11 @@ export interface DecoderModel {
 
 const NAMES = ['maxNewTokens', 'temperature', 'topK', 'stopToken', 'onToken']
 
-/** Prefill with the prompt, then one row a step. */
+/**
+ * Prefill with the prompt, then one row per step.
+ *
+ * @throws {NumericError} where a logit is NaN or +∞: a model that holds NaN, or whose activations overflow
+ */
 export async function generateTokens(model: DecoderModel, prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
   const rule = checkOptions(model, options)
   checkTokens('generate: prompt', prompt, model.vocabulary)
@@ -53,7 +57,9 @@ export async function generateTokens(model: DecoderModel, prompt: Tensor<Int32Ar
     const logits = await lastLogits(model, next, caches, forward)
     const chosen = new Int32Array(batch)
     for (const b of [...running]) {
-      const token = sampleToken(logits.subarray(b * model.vocabulary, (b + 1) * model.vocabulary), rule, position, b)
+      const row = logits.subarray(b * model.vocabulary, (b + 1) * model.vocabulary)
+      checkLogits(row, b, position)
+      const token = sampleToken(row, rule, position, b)
       chosen[b] = token
       tokens[b * capacity + position] = token
       options.onToken?.({ batch: b, position, token })
@@ -68,10 +74,11 @@ export async function generateTokens(model: DecoderModel, prompt: Tensor<Int32Ar
 async function lastLogits(model: DecoderModel, tokens: Tensor<Int32Array>, caches: readonly KeyValueCache[], options: ForwardOptions): Promise<Float32Array> {
   const [batch = 0, rows = 0] = tokens.shape
   const runtime = options.runtime ?? (await defaultRuntime())
-  const graph = new Graph({ position: caches[0]?.length ?? 0 })
-  const output = model.buildHidden(graph, tokensOf(graph, 'generate', tokens.shape, tokens.data), { caches })
-  const { data } = await runForward(graph, output, runtime, options, [])
-  for (const cache of caches) cache.grow(rows)
+  const { data } = await appendRows(caches, rows, options.signal, () => {
+    const graph = new Graph({ position: caches[0]?.length ?? 0 })
+    const output = model.buildHidden(graph, tokensOf(graph, 'generate', tokens.shape, tokens.data), { caches })
+    return runForward(graph, output, runtime, options, [])
+  })
   const hidden = data[0] as Float32Array
   const last = new Float32Array(batch * model.modelDim)
   for (let b = 0; b < batch; b++) {
@@ -81,6 +88,15 @@ async function lastLogits(model: DecoderModel, tokens: Tensor<Int32Array>, cache
   const head = new Graph()
   const logits = model.buildHead(head, head.input('last rows', { batch, rows: 1, width: model.modelDim }, last))
   return (await runForward(head, logits, runtime, options, [])).data[0] as Float32Array
+}
+
+/** @throws {NumericError} where no token is the likeliest. −∞ is a token that never comes, but one of them must. */
+function checkLogits(logits: Float32Array, batch: number, position: number): void {
+  let wrong = logits.findIndex((logit) => !(logit < Infinity))
+  if (wrong < 0 && logits.every((logit) => logit === -Infinity)) wrong = 0
+  if (wrong < 0) return
+  const where = `token ${wrong} at position ${position} of batch ${batch}`
+  throw new NumericError(`generate: expected finite logits, got ${logits[wrong]} for ${where}`, { details: { batch, position, token: wrong } })
 }
 
 function checkOptions(model: DecoderModel, options: GenerateOptions): SamplingRule {

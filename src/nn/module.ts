@@ -2,18 +2,26 @@ import { defaultRuntime } from '../attention/default-runtime.ts'
 import type { Runtime } from '../attention/runtime.ts'
 import { OptionError } from '../core/errors.ts'
 import { checkShape, type Tensor, type TensorData } from '../core/tensor.ts'
-import { Graph } from '../program/graph.ts'
+import { Graph, type GraphOptions } from '../program/graph.ts'
 import type { Value } from '../program/operation.ts'
 import type { Parameter } from '../program/parameter.ts'
 import type { LayerPlan } from '../program/plan.ts'
 import type { LayerReport } from '../program/run.ts'
 import { checkForward, checkRows, dropoutSeed, rowsOfShape, type ForwardOptions, type LayerResult } from './forward-options.ts'
+import { appendRows, type KeyValueCache } from './key-value-cache.ts'
 import { runBackward, wantedParameters, type BackwardOptions, type BackwardResult, type BackwardRun, type BuiltForward } from './run-backward.ts'
 import { planForward, runForward } from './run-forward.ts'
 import { assignState, type LoadOptions, type LoadReport } from './state/state-dict.ts'
 
 /** Parameters by their PyTorch names. */
 export type StateDict = Record<string, Tensor>
+
+/** A cache that a call writes to, and the sizes of the layer that it belongs to. */
+export interface CacheUse {
+  readonly cache: KeyValueCache
+  readonly keyValueHeads: number
+  readonly headSize: number
+}
 
 /** What a forward pass gave. */
 export interface ForwardRun {
@@ -181,9 +189,9 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     checkRows(what, input, this.inputDim)
   }
 
-  /** The first row's position in its sequence. */
-  protected positionOf(_options: Options): number {
-    return 0
+  /** The caches that a call writes to. */
+  protected cachesOf(_options: Options): readonly CacheUse[] {
+    return []
   }
 
   /** @internal Gradients, also of the inputs that `build` brings in under these names. */
@@ -192,11 +200,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     checkForward(this.label, forward, this.optionNames)
     this.checkInput(`${this.label}: input`, input)
     const seed = dropoutSeed(this.label, this.drops, options.seed)
-    const build = (): BuiltForward => {
-      const graph = new Graph({ scope: this.scope, seed, position: this.positionOf(options), forGradients: true })
-      const value = this.valueOf(graph, 'input', input.shape, input.data)
-      return { graph, input: value, output: this.build(graph, value, forward as unknown as Options) }
-    }
+    const build = (): BuiltForward => this.#build(input, forward as unknown as Options, { seed, forGradients: true })
     const runtime = options.runtime ?? (await defaultRuntime())
     return runBackward({ label: this.label, build, input, dOutput, names, parameters: wantedParameters(this.label, this.namedParameters(), only) }, runtime, options)
   }
@@ -205,16 +209,31 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   async run(input: Tensor<Input>, options: Options = {} as Options, others: readonly Tensor<TensorData>[] = []): Promise<ForwardRun> {
     checkForward(this.label, options, this.optionNames)
     this.checkInput(`${this.label}: input`, input)
-    const graph = new Graph({ scope: this.scope, seed: dropoutSeed(this.label, this.drops, options.seed), position: this.positionOf(options) })
+    const seed = dropoutSeed(this.label, this.drops, options.seed)
+    const uses = this.cachesOf(options)
+    const caches = uses.map(({ cache }) => cache)
+    const built = this.#build(input, options, { seed, position: caches[0]?.upcomingLength ?? 0, forGradients: false })
+    const { batch, rows } = built.input
+    for (const { cache, keyValueHeads, headSize } of uses) cache.checkRoom(this.label, batch, keyValueHeads, headSize, rows)
+    const run = async (): Promise<ForwardRun> => {
+      const position = caches[0]?.length ?? 0
+      // An earlier call on the cache failed: this one stands further ahead than was thought.
+      const { graph, output } = position === built.graph.position ? built : this.#build(input, options, { seed, position, forGradients: false })
+      const { data, report } = await runForward(graph, output, options.runtime ?? (await defaultRuntime()), options, [input, ...others])
+      const [first, ...exposed] = data
+      const names = [...graph.exposed.keys()]
+      const lead = built.input.integers ? input.shape : input.shape.slice(0, -1)
+      return { output: { data: first as Float32Array, shape: [...lead, output.width] }, exposed: new Map(exposed.map((array, index) => [names[index] ?? '', array])), report }
+    }
+    return caches.length === 0 ? run() : appendRows(caches, rows, options.signal, run)
+  }
+
+  #build(input: Tensor<Input>, options: Options, graphOptions: GraphOptions): BuiltForward {
+    const graph = new Graph({ scope: this.scope, ...graphOptions })
     const value = this.valueOf(graph, 'input', input.shape, input.data)
     const output = this.build(graph, value, options)
-    if (graph.watched.length === 0 && value.layout === 'rows') graph.watch(this.label, value, output)
-    const runtime = options.runtime ?? (await defaultRuntime())
-    const { data, report } = await runForward(graph, output, runtime, options, [input, ...others])
-    const [rows, ...exposed] = data
-    const lead = value.layout === 'rows' ? input.shape.slice(0, -1) : input.shape
-    const names = [...graph.exposed.keys()]
-    return { output: { data: rows as Float32Array, shape: [...lead, output.width] }, exposed: new Map(exposed.map((array, index) => [names[index] ?? '', array])), report }
+    if (graph.watched.length === 0 && !value.integers) graph.watch(this.label, value, output)
+    return { graph, input: value, output }
   }
 }
 

@@ -33,7 +33,7 @@ const fakeBackend = {
 function passRequest(jobId: number, rows: number): TaskRequest & { readonly claims: Int32Array } {
   const claims = new Int32Array(new SharedArrayBuffer(rows * 4))
   const stage = { sequence: rows, registers: [], registerBytes: 0, residentLimitBytes: 0, attention: null, steps: [] }
-  const pass: StagePass = { kind: 'pass', stages: [{ stage, batch: 1, rows, chunkRows: 1, lastFirst: false }], claims, share: 1 }
+  const pass: StagePass = { kind: 'pass', stages: [{ kind: 'rows', stage, batch: 1, rows, chunkRows: 1, lastFirst: false }], claims, share: 1 }
   return { jobId, attach: [], release: [], tasks: [pass], claims }
 }
 

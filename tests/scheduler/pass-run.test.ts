@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { CHUNK_DONE, CHUNK_FREE, freeClaims, type PassStage, type StagePass } from '../../src/protocol/stage-pass.ts'
+import { CHUNK_DONE, CHUNK_FREE, freeClaims, type RowsPass, type StagePass } from '../../src/protocol/stage-pass.ts'
 import type { RowStageTask } from '../../src/protocol/stage.ts'
 import { PassRun, type PassHost } from '../../src/scheduler/pass-run.ts'
 
 /** A stage of `rows` one-row chunks; its number stands in `registerBytes`. */
-function stage(number: number, rows: number, lastFirst = false): PassStage {
+function stage(number: number, rows: number, lastFirst = false): RowsPass {
   const template = { sequence: rows, registers: [], registerBytes: number, residentLimitBytes: 0, attention: null, steps: [] }
-  return { stage: template, batch: 1, rows, chunkRows: 1, lastFirst }
+  return { kind: 'rows', stage: template, batch: 1, rows, chunkRows: 1, lastFirst }
 }
 
 interface Done {
@@ -15,7 +15,7 @@ interface Done {
   readonly row: number
 }
 
-function passOf(stages: readonly PassStage[], shared = true): StagePass {
+function passOf(stages: readonly RowsPass[], shared = true): StagePass {
   const length = stages.reduce((sum, { rows }) => sum + rows, 0)
   const claims = new Int32Array(shared ? new SharedArrayBuffer(length * 4) : new ArrayBuffer(length * 4))
   return { kind: 'pass', stages, claims, share: 1 }
@@ -26,7 +26,7 @@ function runShare(pass: StagePass, share: number, done: Done[], work: (task: Row
   const host: PassHost = {
     run: async (next) => {
       const task = next()
-      if (task === null) return null
+      if (task?.kind !== 'rows') return null
       await work(task)
       done.push({ share, stage: task.registerBytes, row: task.rowStart })
       return { stored: [], elapsedMs: 2 }

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createWebGpuBackend, type WebGpuBackend } from '../../src/backends/webgpu/engine.ts'
 import { NonFiniteInput } from '../../src/backends/webgpu/signals.ts'
-import { CONTEXT_ARRAY, type Activation, type ResidentWeight, type RowStageTask, type RowStep } from '../../src/protocol/stage.ts'
+import { CONTEXT_ARRAY, type ResidentWeight, type RowStageTask, type RowStep } from '../../src/protocol/stage.ts'
 import type { TaskArray } from '../../src/protocol/task.ts'
+import { exactActivations, finiteRange } from '../support/activations.ts'
 import { webgpuTolerance } from '../support/closeness.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { normalise } from '../support/problem.ts'
@@ -46,17 +47,41 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
     await expectReference(stage.task([stage.load(0), stage.norm(0, 1), stage.store(1)]), stage.arrays)
   })
 
-  test.each(['relu', 'gelu', 'gelu-tanh'] as Activation[])('%s, from −9 to 9', async (activation) => {
-    const stage = new StageOf(7, [37])
-    ;(stage.arrays.get(INPUT) as Float32Array).forEach((_, at, all) => (all[at] = -9 + (18 * at) / (7 * 37)))
-    await expectReference(stage.task([stage.load(0), { op: 'activate', register: 0, activation }, stage.store(0)]), stage.arrays)
+  describe.each(['relu', 'gelu', 'gelu-tanh'] as const)('%s', (activation) => {
+    const activated = async (inputs: Float32Array) => {
+      const stage = new StageOf(1, [inputs.length])
+      ;(stage.arrays.get(INPUT) as Float32Array).set(inputs)
+      return run(stage.task([stage.load(0), { op: 'activate', register: 0, activation }, stage.store(0)]), stage.arrays)
+    }
+
+    test('over the whole range of float32', async () => {
+      const inputs = finiteRange(8, 4001)
+      const [values] = (await activated(inputs)).stored
+      let worst = { x: 0, share: 0, is: 0, should: 0 }
+      ;(values as Float32Array).forEach((is, at) => {
+        const x = inputs[at] as number
+        const should = exactActivations[activation](x)
+        // WGSL's exp may err by 3 + 2·|argument| units in the last place, up to 177 here, and h² has two of them. A device may
+        // take numbers that are not normal for 0.
+        const share = Math.abs(is - should) / (4e-5 * Math.abs(should) + 2 ** -126)
+        if (!(share <= worst.share)) worst = { x, share, is, should }
+        if (Math.abs(x) > 20) expect(is - Math.fround(should)).toBe(0)
+        if (activation === 'relu') expect(Math.abs(is - should)).toBeLessThanOrEqual(2 ** -126)
+      })
+      expect(worst.share, JSON.stringify(worst)).toBeLessThanOrEqual(1)
+    })
+
+    test.each([NaN, Infinity])('hands %f back for wasm to compute', async (value) => {
+      await expect(activated(Float32Array.of(1, value, -1))).rejects.toThrow(NonFiniteInput)
+    })
   })
 
   test('dropout keeps what the counter says, whatever the chunk', async () => {
     const dropout = { threshold: Math.floor(0.4 * 2 ** 32), keepScale: 1 / 0.6, seedLow: 99, seedHigh: 3, site: 2 }
     const stage = new StageOf(10, [22])
     await expectReference({ ...stage.task([stage.load(0), { op: 'drop', register: 0, dropout }, stage.store(0)]), batch: 3, rowStart: 1000 }, stage.arrays)
-    const all = { ...dropout, threshold: 2 ** 32, keepScale: 0 }
+    // 1/(1 − 1): whatever the scale, nothing is kept.
+    const all = { ...dropout, threshold: 2 ** 32, keepScale: Infinity }
     await expectReference(stage.task([stage.load(0), { op: 'drop', register: 0, dropout: all }, stage.store(0)]), stage.arrays)
   })
 

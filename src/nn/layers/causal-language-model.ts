@@ -5,10 +5,10 @@ import type { Tensor } from '../../core/tensor.ts'
 import type { Graph } from '../../program/graph.ts'
 import { wholeWeight, type Value } from '../../program/operation.ts'
 import { linear } from '../../program/operations/linear.ts'
-import type { ForwardOptions, LayerResult } from '../forward-options.ts'
+import type { ForwardOptions } from '../forward-options.ts'
 import { generateTokens, type GenerateOptions } from '../generate.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
-import { Module } from '../module.ts'
+import { Module, type CacheUse } from '../module.ts'
 import { Dropout } from './dropout.ts'
 import { checkTokens, Embedding, tokensOf } from './embedding.ts'
 import { Linear } from './linear.ts'
@@ -80,20 +80,11 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   }
 
   /**
-   * @param tokens Int32 [B, M] or [M]
-   * @returns logits [B, M, vocabulary] or [M, vocabulary]: row i is over the token that follows token i
-   */
-  override async forward(tokens: Tensor<Int32Array>, options: LanguageModelForward = {}): Promise<LayerResult> {
-    const result = await super.forward(tokens, options)
-    for (const cache of options.caches ?? []) cache.grow(tokens.shape.at(-1) ?? 0)
-    return result
-  }
-
-  /**
    * Continues token sequences one token at a time, with the keys and values of earlier tokens kept.
    *
    * @param prompt Int32 [B, M] or [M], at least one token each
    * @returns [B, M + new] or [M + new], the caller's
+   * @throws {NumericError} that names the place of a logit which is NaN or +∞
    */
   generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
     checkTokens('generate: prompt', prompt, this.vocabulary)
@@ -138,8 +129,8 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return ['caches']
   }
 
-  protected override positionOf({ caches }: LanguageModelForward): number {
-    return caches?.[0]?.length ?? 0
+  protected override cachesOf({ caches }: LanguageModelForward): readonly CacheUse[] {
+    return this.encoder.cacheUses(caches)
   }
 
   protected override valueOf(graph: Graph, name: string, shape: readonly number[], data: Int32Array | null): Value {

@@ -8,6 +8,7 @@ import { append } from '../../program/operations/append.ts'
 import { attend } from '../../program/operations/attend.ts'
 import { checkRows, rowsOfShape, type ForwardOptions, type LayerResult } from '../forward-options.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
+import type { CacheUse } from '../module.ts'
 import type { BackwardOptions, BackwardResult } from '../run-backward.ts'
 import { AttentionProjections } from './attention-projections.ts'
 import { LAYER_ATTENTION_NAMES, resolveLayerAttention, toAttentionOptions, type LayerAttentionOptions, type LayerAttentionSizes } from './layer-attention-options.ts'
@@ -71,12 +72,11 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
    * @throws {ShapeError} {OptionError} before anything is allocated; else as `runtime.attention`
    */
   override async forward(query: Tensor, options: MultiHeadAttentionForward = {}): Promise<MultiHeadAttentionResult> {
-    const { averageWeights = false, cache } = options
+    const { averageWeights = false } = options
     checkBoolean('MultiHeadAttention: option averageWeights', averageWeights)
     const { key, ...withoutKey } = options
     const others = [key, options.value].filter((each) => each !== undefined && each !== query) as Tensor[]
     const { output, exposed, report } = await this.run(query, key === query ? withoutKey : options, others)
-    cache?.grow(query.shape.at(-2) ?? 0)
     return { output, report, ...this.#details(query, options, exposed) }
   }
 
@@ -119,7 +119,7 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     const key = this.project(graph, 'key', sources.key)
     const value = this.project(graph, 'value', sources.value)
     if (cache === undefined) return { query, key, value }
-    const cached = cache.values(graph)
+    const cached = cache.values(graph, graph.position)
     return { query, key: append(graph, key, cached.key, graph.position), value: append(graph, value, cached.value, graph.position) }
   }
 
@@ -141,13 +141,13 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     return NAMES
   }
 
-  protected override positionOf({ cache }: MultiHeadAttentionForward): number {
-    return cache?.length ?? 0
+  protected override cachesOf({ cache }: MultiHeadAttentionForward): readonly CacheUse[] {
+    return cache === undefined ? [] : [{ cache, keyValueHeads: this.keyValueHeads, headSize: this.headSize }]
   }
 
   #sources(graph: Graph, query: Value, options: MultiHeadAttentionForward): AttentionSources {
     const { key, value, cache } = options
-    if (cache !== undefined) this.#checkCache(query, options)
+    if (cache !== undefined) this.#checkCache(options)
     const source = (name: 'key' | 'value', tensor: Tensor): Value => {
       checkRows(`MultiHeadAttention: ${name}`, tensor, this.modelDim)
       return graph.input(name, { ...rowsOfShape(`MultiHeadAttention: ${name}`, tensor.shape, this.modelDim), width: this.modelDim }, tensor.data)
@@ -161,12 +161,11 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     return { query, key: keys, value: values }
   }
 
-  #checkCache(query: Value, { key, value, cache, returnWeights, returnLogSumExp, returnStatistics }: MultiHeadAttentionForward): void {
+  #checkCache({ key, value, returnWeights, returnLogSumExp, returnStatistics }: MultiHeadAttentionForward): void {
     if (key !== undefined || value !== undefined) throw new OptionError('MultiHeadAttention: expected option cache with self-attention, got a key or value beside it')
     if (Boolean(returnWeights) || returnLogSumExp === true || returnStatistics === true) {
       throw new OptionError('MultiHeadAttention: expected no weights, log-sum-exp or statistics with option cache; a full forward pass returns them')
     }
-    cache?.checkRoom('MultiHeadAttention', query.batch, this.keyValueHeads, this.headSize, query.rows)
   }
 
   #details(query: Tensor, options: MultiHeadAttentionForward, exposed: ReadonlyMap<string, TensorData>): Omit<MultiHeadAttentionResult, keyof LayerResult> {

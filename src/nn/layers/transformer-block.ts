@@ -4,11 +4,10 @@ import type { Graph } from '../../program/graph.ts'
 import type { Value } from '../../program/operation.ts'
 import { add } from '../../program/operations/elementwise.ts'
 import type { Activation } from '../../protocol/stage.ts'
-import type { Tensor } from '../../core/tensor.ts'
-import type { ForwardOptions, LayerResult } from '../forward-options.ts'
+import type { ForwardOptions } from '../forward-options.ts'
 import type { WeightInitialisation } from '../initialisers.ts'
 import { KeyValueCache } from '../key-value-cache.ts'
-import { Module } from '../module.ts'
+import { Module, type CacheUse } from '../module.ts'
 import { Dropout } from './dropout.ts'
 import { FeedForward } from './feed-forward.ts'
 import { LayerNorm } from './layer-norm.ts'
@@ -91,12 +90,6 @@ export class TransformerBlock extends Module<Float32Array, BlockForward> {
     return new KeyValueCache({ batch, keyValueHeads, capacity, headSize })
   }
 
-  override async forward(input: Tensor, options: BlockForward = {}): Promise<LayerResult> {
-    const result = await super.forward(input, options)
-    options.cache?.grow(input.shape.at(-2) ?? 0)
-    return result
-  }
-
   override build(graph: Graph, input: Value, options: BlockForward = {}): Value {
     const output = graph.block(() => this.#build(graph, input, options))
     graph.watch(graph.scope, input, output)
@@ -107,7 +100,6 @@ export class TransformerBlock extends Module<Float32Array, BlockForward> {
     const { selfAttention } = this
     const source = this.norm === 'pre' ? graph.within('self_attn', () => this.norm1.build(graph, input)) : input
     const sources = { query: source, key: source, value: source }
-    options.cache?.checkRoom(this.label, input.batch, selfAttention.keyValueHeads, selfAttention.headSize, input.rows)
     const projected = graph.within('self_attn', () => selfAttention.projectAll(graph, sources, options.cache))
     const context = graph.seeded(0, () => selfAttention.attendProjected(graph, projected, options))
     return graph.seeded(1, () => this.#afterAttention(graph, input, context))
@@ -126,7 +118,13 @@ export class TransformerBlock extends Module<Float32Array, BlockForward> {
     return [...LAYER_ATTENTION_NAMES, 'cache']
   }
 
-  protected override positionOf({ cache }: BlockForward): number {
-    return cache?.length ?? 0
+  protected override cachesOf({ cache }: BlockForward): readonly CacheUse[] {
+    return cache === undefined ? [] : this.cacheUses(cache)
+  }
+
+  /** @internal A cache of this block's attention. */
+  cacheUses(cache: KeyValueCache): readonly CacheUse[] {
+    const { keyValueHeads, headSize } = this.selfAttention
+    return [{ cache, keyValueHeads, headSize }]
   }
 }

@@ -1,11 +1,10 @@
 import { checkBoolean, checkInteger, checkNames, expected } from '../../core/check.ts'
 import { deriveSeed, seedValue, seedWords } from '../../core/seed.ts'
-import type { Tensor } from '../../core/tensor.ts'
 import type { Graph } from '../../program/graph.ts'
 import type { Value } from '../../program/operation.ts'
-import type { ForwardOptions, LayerResult } from '../forward-options.ts'
+import type { ForwardOptions } from '../forward-options.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
-import { Module } from '../module.ts'
+import { Module, type CacheUse } from '../module.ts'
 import { LAYER_ATTENTION_NAMES, type LayerAttentionOptions } from './layer-attention-options.ts'
 import { LayerNorm } from './layer-norm.ts'
 import { BLOCK_NAMES, TransformerBlock, type TransformerBlockOptions } from './transformer-block.ts'
@@ -58,14 +57,7 @@ export class TransformerEncoder extends Module<Float32Array, StackForward> {
     return this.blocks.map((block) => block.createCache(batch, capacity))
   }
 
-  override async forward(input: Tensor, options: StackForward = {}): Promise<LayerResult> {
-    const result = await super.forward(input, options)
-    for (const cache of options.caches ?? []) cache.grow(input.shape.at(-2) ?? 0)
-    return result
-  }
-
   override build(graph: Graph, input: Value, { caches, ...options }: StackForward = {}): Value {
-    if (caches !== undefined && caches.length !== this.blocks.length) throw expected(`${this.label}: option caches`, `${this.blocks.length} caches, one per block`, caches)
     let row = input
     this.blocks.forEach((block, index) => {
       const cache = caches?.[index]
@@ -84,7 +76,14 @@ export class TransformerEncoder extends Module<Float32Array, StackForward> {
     return [...LAYER_ATTENTION_NAMES, 'caches']
   }
 
-  protected override positionOf({ caches }: StackForward): number {
-    return caches?.[0]?.length ?? 0
+  protected override cachesOf({ caches }: StackForward): readonly CacheUse[] {
+    return this.cacheUses(caches)
+  }
+
+  /** @internal One cache per block. @throws {OptionError} unless there are as many */
+  cacheUses(caches: readonly KeyValueCache[] | undefined): readonly CacheUse[] {
+    if (caches === undefined) return []
+    if (caches.length !== this.blocks.length) throw expected(`${this.label}: option caches`, `${this.blocks.length} caches, one per block`, caches)
+    return this.blocks.flatMap((block, index) => block.cacheUses(caches[index] as KeyValueCache))
   }
 }

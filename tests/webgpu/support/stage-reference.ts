@@ -1,5 +1,6 @@
 import type { RowStageTask, RowStep } from '../../../src/protocol/stage.ts'
 import type { TaskArray } from '../../../src/protocol/task.ts'
+import { exactActivations } from '../../support/activations.ts'
 import { philox } from '../../support/philox.ts'
 
 type Rows = number[][]
@@ -36,25 +37,9 @@ function apply(step: RowStep, task: RowStageTask, registers: Rows[], arrays: Arr
     registers[step.to] = rowsOf(step.from).map((x) => normalised(x, step.epsilon).map((value, c) => value * (w[c] as number) + (b[c] as number)))
   }
   if (step.op === 'add') registers[step.to] = rowsOf(step.to).map((x, r) => x.map((value, c) => value + ((rowsOf(step.from)[r] as number[])[c] as number)))
-  if (step.op === 'activate') registers[step.register] = rowsOf(step.register).map((x) => x.map(activations[step.activation]))
+  if (step.op === 'activate') registers[step.register] = rowsOf(step.register).map((x) => x.map(exactActivations[step.activation]))
   if (step.op === 'drop') registers[step.register] = rowsOf(step.register).map((x, r) => dropped(x, task.rowStart + r, task.batch, step.dropout))
   if (step.op === 'rotate') registers[step.register] = rowsOf(step.register).map((x, r) => rotated(x, step.headSize, row(arrays(step.table.array), step.table.offset + r * step.table.rowStride, step.headSize)))
-}
-
-const activations = {
-  relu: (x: number) => Math.max(x, 0),
-  gelu: (x: number) => 0.5 * x * complementaryError(-x / Math.SQRT2),
-  'gelu-tanh': (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
-}
-
-/** erfc by Simpson's rule: 2/√π · ∫ from x to x + 8 of e^(−t²), in 4000 steps; below 0 by symmetry. */
-function complementaryError(x: number): number {
-  if (x < 0) return 2 - complementaryError(-x)
-  const steps = 4000
-  const width = 8 / steps
-  let sum = 0
-  for (let i = 0; i <= steps; i++) sum += Math.exp(-((x + i * width) ** 2)) * (i === 0 || i === steps ? 1 : i % 2 === 1 ? 4 : 2)
-  return ((2 / Math.sqrt(Math.PI)) * sum * width) / 3
 }
 
 function normalised(x: readonly number[], epsilon: number): number[] {

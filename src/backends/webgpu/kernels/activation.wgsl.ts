@@ -3,24 +3,32 @@ import type { Kernel } from './kernel.ts'
 import { tanhSource } from './tanh.wgsl.ts'
 
 /**
- * erf by Abramowitz and Stegun 7.1.26 (|error| ≤ 1.5e-7): 1 − (a₁t + … + a₅t⁵)·e^(−x²), t = 1 / (1 + 0.3275911·x). GELU
- * takes its complement, so that a large negative x keeps its digits.
+ * x·Φ(x) = max(x, 0) − w(|x|), w(z) = z·½erfc(z/√2) = z·(P(z)/Q(z))·e^(−z²/2), as in assembly/row-activation.ts, which says
+ * where P and Q come from. Past 13.19 w is below the smallest normal number. z² is taken apart so that the last bits of z²/2
+ * are not lost, which would be the first ones of its power.
  */
-const normalSource = `fn complement(x: vec4f) -> vec4f {
-  let t = 1.0 / (1.0 + 0.3275911 * x);
-  let series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-  return series * exp(-min(x * x, vec4f(87.0)));
+const geluSource = `fn geluOf(x: vec4f) -> vec4f {
+  let z = min(abs(x), vec4f(13.19));
+  let high = bitcast<vec4f>(bitcast<vec4u>(z) & vec4u(0xfffff000u));
+  let p = 0.5 + z * (0.43545327 + z * (0.18113504 + z * (0.039926521 + z * 0.0040116874)));
+  let q = 1.0 + z * (1.6687914 + z * (1.1937689 + z * (0.46392715 + z * (0.10008842 + z * 0.010055664))));
+  let w = z * (p / q) * exp(-0.5 * high * high) * exp(-0.5 * (z - high) * (z + high));
+  return max(x, vec4f(0)) - select(vec4f(0), w, z < vec4f(13.19));
+}`
+
+/** ½·x·(1 + tanh y) = max(x, 0) − |x|·h²/(1 + h²), h = e^(−|y|), y = √(2/π)·(x + 0.044715·x³); past 11 that is max(x, 0). */
+const geluTanhSource = `fn geluTanhOf(x: vec4f) -> vec4f {
+  let z = min(abs(x), vec4f(11));
+  let h = exp(-0.7978845608 * (z + 0.044715 * z * z * z));
+  return max(x, vec4f(0)) - z * h * h / (1.0 + h * h);
 }`
 
 const BODIES: Readonly<Record<Activation, { readonly functions: string; readonly value: string }>> = {
   relu: { functions: '', value: 'max(x, vec4f(0))' },
-  gelu: {
-    functions: normalSource,
-    value: 'x * select(0.5 * complement(abs(x) * 0.70710678), 1.0 - 0.5 * complement(abs(x) * 0.70710678), x > vec4f(0))',
-  },
-  // Half a sigmoid by the tanh, which neither overflows.
+  gelu: { functions: geluSource, value: 'geluOf(x)' },
+  'gelu-tanh': { functions: geluTanhSource, value: 'geluTanhOf(x)' },
+  // Half a sigmoid by the tanh, which does not overflow.
   silu: { functions: tanhSource, value: '0.5 * x * (1.0 + tanhOf(0.5 * x))' },
-  'gelu-tanh': { functions: tanhSource, value: '0.5 * x * (1.0 + tanhOf(0.7978845608 * (x + 0.044715 * x * x * x)))' },
 }
 
 /** ReLU, GELU (x·Φ(x)) or its tanh form (Hendrycks, Gimpel, 2016), in place. Dispatch: ⌈quads / 64⌉ × rows workgroups of 64. */
