@@ -1,5 +1,6 @@
 export { attendTile } from './attend-tile'
 export { finaliseGroups, hasExtremes, packKeys, packLanes, packValues, resetGroups } from './pack'
+export { adamUpdate, sgdUpdate } from './parameter-update'
 export { activateRows } from './row-activation'
 export { activateBackwardRows } from './row-activation-backward'
 export { dropRows } from './row-dropout'
