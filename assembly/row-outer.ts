@@ -2,6 +2,8 @@ import { scoreGroup } from './score-group'
 
 /** Columns of a panel and of a quad. */
 const PANEL_COLUMNS: i32 = 8
+/** Rows that are packed together: a panel's cache lines are filled before others, at strides of powers of two, push them out. */
+const BLOCK_ROWS: i32 = 16
 /** Outputs whose quads stay in the cache while all panels pass by. */
 const BLOCK_OUTPUTS: i32 = 64
 
@@ -16,20 +18,31 @@ const BLOCK_OUTPUTS: i32 = 64
  * @param stride rows of a panel
  */
 export function packPanels(from: usize, rows: i32, width: i32, to: usize, stride: i32): void {
+  const rowBytes = <usize>width << 2
   const panel = <usize>stride << 5
-  for (; rows > 0; rows--, to += 32) {
-    let at = to
-    let left = width
-    for (; left >= PANEL_COLUMNS; left -= PANEL_COLUMNS, at += panel, from += 32) {
-      v128.store(at, v128.load(from))
-      v128.store(at, v128.load(from, 16), 16)
+  const left = width & 7
+  for (; rows > 0; rows -= BLOCK_ROWS) {
+    const tall = <usize>min(rows, BLOCK_ROWS)
+    const rowEnd = to + (tall << 5)
+    let target = to
+    for (const whole = from + (rowBytes & ~31); from < whole; from += 32, target += panel) {
+      let source = from
+      for (let at = target, end = target + (tall << 5); at < end; at += 32, source += rowBytes) {
+        v128.store(at, v128.load(source))
+        v128.store(at, v128.load(source, 16), 16)
+      }
     }
     if (left > 0) {
       const fours = left >= 4
-      v128.store(at, fours ? v128.load(from) : first(from, left))
-      v128.store(at, fours ? first(from + 16, left - 4) : i32x4.splat(0), 16)
+      let source = from
+      for (let at = target, end = target + (tall << 5); at < end; at += 32, source += rowBytes) {
+        v128.store(at, fours ? v128.load(source) : first(source, left))
+        v128.store(at, fours ? first(source + 16, left - 4) : i32x4.splat(0), 16)
+      }
       from += <usize>left << 2
     }
+    from += (tall - 1) * rowBytes
+    to = rowEnd
   }
 }
 
@@ -40,15 +53,24 @@ export function packPanels(from: usize, rows: i32, width: i32, to: usize, stride
  * @param to [⌈width / 4⌉][stride][4]
  */
 export function packQuads(from: usize, rows: i32, width: i32, to: usize, stride: i32): void {
+  const rowBytes = <usize>width << 2
   const quad = <usize>stride << 4
-  for (; rows > 0; rows--, to += 16) {
-    let at = to
-    let left = width
-    for (; left >= 4; left -= 4, at += quad, from += 16) v128.store(at, v128.load(from))
+  const left = width & 3
+  for (; rows > 0; rows -= BLOCK_ROWS) {
+    const tall = <usize>min(rows, BLOCK_ROWS)
+    const rowEnd = to + (tall << 4)
+    let target = to
+    for (const whole = from + (rowBytes & ~15); from < whole; from += 16, target += quad) {
+      let source = from
+      for (let at = target, end = target + (tall << 4); at < end; at += 16, source += rowBytes) v128.store(at, v128.load(source))
+    }
     if (left > 0) {
-      v128.store(at, first(from, left))
+      let source = from
+      for (let at = target, end = target + (tall << 4); at < end; at += 16, source += rowBytes) v128.store(at, first(source, left))
       from += <usize>left << 2
     }
+    from += (tall - 1) * rowBytes
+    to = rowEnd
   }
 }
 

@@ -71,7 +71,7 @@ export class KeyValueCache {
     this.#length = length
   }
 
-  /** @internal Its memory: [B, Hkv, capacity, D] each. */
+  /** Its memory, [B, Hkv, capacity, D] each, of which the first `length` rows of every head count; it can move between calls. */
   get memory(): { readonly key: Float32Array; readonly value: Float32Array } {
     return { key: this.#key, value: this.#value }
   }

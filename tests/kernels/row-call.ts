@@ -145,6 +145,9 @@ export function rowOf(data: Float32Array, row: number, width: number): Float32Ar
   return data.subarray(row * width, (row + 1) * width)
 }
 
+/** A NaN with bits that would become part of an exponent. */
+export const PAYLOAD_NAN = new Float32Array(Int32Array.of(0x7fc0_1234).buffer)[0] as number
+
 /** Every remainder of 4 and 8, and what layers have. */
 export const WIDTHS = [...Array.from({ length: 19 }, (_, index) => index + 1), 64, 130]
 export const ROWS = [1, 2, 3, 63, 64, 65]

@@ -50,6 +50,13 @@ describe.each(binaries)('%s', (binary) => {
     })
   })
 
+  test('a word that equals the threshold is kept', () => {
+    const words = new Uint32Array(4)
+    philoxWords(words, half, 1, half.row, half.batch, half.site)
+    const is = drop(new Float32Array(8).fill(1), 8, { ...half, threshold: words[2] as number })
+    expect(is[6]).toBe(2)
+  })
+
   test('float64 products, whatever the element', () => {
     const x = Float32Array.from({ length: 4 * 256 }, (_, index) => (1 + (index % 97) / 97) * 2 ** ((index % 256) - 148) * (index % 2 === 0 ? 1 : -1))
     for (const keepScale of [1 / 0.9, 1 / 0.7, 1.0000000001, 1e300]) {

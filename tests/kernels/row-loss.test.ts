@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
 import { normalTensor } from '../support/tensors.ts'
 import { binaries } from './kernel-lane.ts'
-import { callRows, expectBits, input, output, reference, ROWS, rowOf, updated, WIDTHS, worstError } from './row-call.ts'
+import { callRows, expectBits, input, output, reference, PAYLOAD_NAN, ROWS, rowOf, updated, WIDTHS, worstError } from './row-call.ts'
 
 const IGNORED = -100
 
@@ -123,6 +123,7 @@ describe.each(binaries)('%s', (binary) => {
     expect(rowOf(dz, 5, size)).toEqual(new Float32Array(size).fill(NaN))
     expect(dz[3 * size + 8]).toBe(-1)
     expect(rowOf(backward(new Float32Array(2 * size), Int32Array.of(0, 0), 0, Float32Array.of(1, 1), Float32Array.of(NaN, 0)), 0, size)).toEqual(new Float32Array(size).fill(NaN))
+    expect(backward(Float32Array.of(0, 1, PAYLOAD_NAN, 2, PAYLOAD_NAN), Int32Array.of(0), 0, Float32Array.of(2), Float32Array.of(1)).map((value) => (Number.isNaN(value) ? 1 : 0))).toEqual(Float32Array.of(0, 0, 1, 0, 1))
     // −∞ under smoothing costs ∞, as in PyTorch
     expect(forward(Float32Array.of(0, -Infinity, 1), Int32Array.of(0), 0.1).loss[0]).toBe(Infinity)
   })

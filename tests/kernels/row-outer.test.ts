@@ -20,7 +20,7 @@ describe.each(binaries)('%s', (binary) => {
 
   describe.each([['packPanels', 8], ['packQuads', 4]] as const)('%s', (name, columns) => {
     test.each(WIDTHS)('%i columns, at once and tile by tile', (width) => {
-      for (const rows of [1, 3, 65]) {
+      for (const rows of [1, 3, 15, 16, 17, 65]) {
         const x = normals(rows, width)
         const should = inPanels(x, rows, width, columns)
         const { to } = callRows(binary, { x: input(x), to: output(should.length) }, (kernels, at) => kernels[name](at.x, rows, width, at.to, rows))
