@@ -1,5 +1,5 @@
 export { attendTile } from './attend-tile'
-export { backwardTile, transposedTile } from './backward-tile'
+export { backwardTile, scoreGradientTile, transposedTile } from './backward-tile'
 export { finaliseGroups, hasExtremes, packKeys, packLanes, packPanels, packValues, resetGroups } from './pack'
 export { dotRows, scaleFloats } from './row-dots'
 export { activateRows } from './row-activation'

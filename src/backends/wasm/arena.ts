@@ -14,6 +14,7 @@ export interface Kernels {
   scaleFloats(at: number, count: number, factor: number): void
   dotRows(a: number, strideA: number, b: number, strideB: number, rows: number, width: number, to: number): void
   backwardTile(): number
+  scoreGradientTile(): number
   transposedTile(): number
 }
 
