@@ -1,7 +1,7 @@
 export { attendTile } from './attend-tile'
 export { backwardTile, scoreGradientTile, transposedTile } from './backward-tile'
 export { finaliseGroups, hasExtremes, packKeys, packLanes, packPanels, packValues, resetGroups } from './pack'
-export { dotRows, scaleFloats } from './row-dots'
+export { dotRows, scaleFloats, scaleRows } from './row-dots'
 export { activateRows } from './row-activation'
 export { linearRows } from './row-linear'
 export { addRows, normRows } from './row-norm'

@@ -2,7 +2,7 @@ import { allowedKeys, attentionOracle, type Reference } from './oracle.ts'
 import { keepMask } from './philox.ts'
 import { broadcastIndex, inLayout, normalise, type AttentionInputs, type MathOptions, type Problem } from './problem.ts'
 import type { Tensor } from '../../src/core/tensor.ts'
-import { dotOf, exactly, inSingle, offsetOf, type Round } from './score.ts'
+import { dotOf, exactly, inSingle, offsetOf, scoreOf, type Round } from './score.ts'
 
 /** Gradients in the layouts of what they belong to. */
 export interface BackwardReference {
@@ -45,7 +45,7 @@ export function backwardReference(inputs: AttentionInputs, dOutput: Tensor, opti
 
 function gradients(problem: Problem, dOutput: Float32Array, round: Round): Gradients {
   const { B, H, M, N, query, key, value, options } = problem
-  const { weights } = attentionOracle(problem, round)
+  const weights = probabilities(problem, round)
   const into: Gradients = {
     dQuery: new Float64Array(query.length),
     dKey: new Float64Array(key.length),
@@ -62,7 +62,48 @@ function gradients(problem: Problem, dOutput: Float32Array, round: Round): Gradi
   return into
 }
 
+/**
+ * P = exp(S − L) over the allowed keys, as every backward pass in linear memory makes it (Dao 2023): where L is float32, its
+ * rounding is a part of the plain algorithm's error. In float64 these are the softmax's weights.
+ */
+function probabilities(problem: Problem, round: Round): Float64Array {
+  const { B, H, M, N } = problem
+  const { weights, logSumExp } = attentionOracle(problem, round)
+  if (round === exactly) return weights
+  for (let row = 0; row < B * H * M; row++) {
+    const [b, h, i] = [Math.floor(row / (H * M)), Math.floor(row / M) % H, row % M]
+    for (const j of allowedKeys(problem, b, h, i)) {
+      weights[row * N + j] = round(Math.exp(round(scoreOf(problem, b, h, i, j, round) - logSumExp[row]!)))
+    }
+  }
+  return weights
+}
+
 type Row = readonly [b: number, h: number, i: number]
+
+/** Pᵀ·X per query head, with the weights before dropout: X [B, H, M, C] in the query's layout, or ones where it is absent. */
+export function transposedReference(inputs: AttentionInputs, rows: Tensor | undefined, options: MathOptions = {}): Reference {
+  const { dropout: _, ...withoutDropout } = options
+  const problem = normalise(inputs, withoutDropout)
+  const { B, H, M, N } = problem
+  const x = rows === undefined ? undefined : normalise({ ...inputs, query: rows }, withoutDropout)
+  const width = x?.D ?? 1
+  const [exact, plain] = [exactly, inSingle].map((round) => {
+    const weights = probabilities(problem, round)
+    const sums = new Float64Array(B * H * N * width)
+    for (let row = 0; row < B * H * M; row++) {
+      for (let at = 0; at < N * width; at++) {
+        const [j, c] = [Math.floor(at / width), at % width]
+        const to = Math.floor(row / M) * N * width + at
+        const weight = weights[row * N + j]!
+        // A fully masked row adds nothing, whatever X holds.
+        if (weight !== 0) sums[to] = round(sums[to]! + round(weight * (x === undefined ? 1 : x.query[row * width + c]!)))
+      }
+    }
+    return inLayout(problem, sums, H, N, width)
+  }) as [ReturnType<typeof inLayout>, ReturnType<typeof inLayout>]
+  return { exact: exact.data, plain: plain.data, shape: exact.shape }
+}
 
 /** dV += dropout(P)ᵀ·dO; returns dP = dropout(dO·Vᵀ), at the allowed keys. */
 function throughValues(
@@ -81,7 +122,8 @@ function throughValues(
       dWeight = round(dWeight + round(dRow[c]! * value[at]!))
       into.dValue[at] = round(into.dValue[at]! + round(round(weights[j]! * factor) * dRow[c]!))
     }
-    dWeights.set(j, round(dWeight * factor))
+    // A dropped weight takes no part, not even where its value is NaN.
+    dWeights.set(j, factor === 0 ? 0 : round(dWeight * factor))
   }
   return dWeights
 }

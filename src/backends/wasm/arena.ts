@@ -12,6 +12,7 @@ export interface Kernels {
   hasExtremes(from: number, count: number): number
   packPanels(from: number, to: number, keys: number, width: number, panel: number): void
   scaleFloats(at: number, count: number, factor: number): void
+  scaleRows(x: number, stride: number, rows: number, factors: number): void
   dotRows(a: number, strideA: number, b: number, strideB: number, rows: number, width: number, to: number): void
   backwardTile(): number
   scoreGradientTile(): number

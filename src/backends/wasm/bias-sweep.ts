@@ -6,7 +6,7 @@ import type { Arena } from './arena.ts'
 import { copyOut } from './copy-rows.ts'
 import { GradientOperands } from './gradient-operands.ts'
 import { sinkOf, type FloatSink } from './segment-sinks.ts'
-import { SegmentSweep, type SegmentBlock, type SegmentTile, type SegmentWork } from './segment-sweep.ts'
+import { SegmentSweep, type RowFacts, type SegmentBlock, type SegmentTile, type SegmentWork } from './segment-sweep.ts'
 
 /** Σ dS of the heads that share a matrix of biases: tile by tile, head by head, so that each element is written once. */
 export class BiasSweep {
@@ -91,9 +91,9 @@ class PartGradients implements SegmentWork {
     return this.#operands.loadKeys(block)
   }
 
-  loadTile(tile: SegmentTile, without: readonly number[]): void {
+  loadTile(tile: SegmentTile, facts: RowFacts): void {
     const { arena: { floats }, layout: { transfer, blockRows } } = this
-    this.#operands.loadTile(tile, without)
+    this.#operands.loadTile(tile, facts)
     floats.fill(0, transfer >> 2, (transfer >> 2) + tile.rows * blockRows)
   }
 

@@ -6,7 +6,7 @@ import type { Slice } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
 import type { Arena } from './arena.ts'
 import { copyIn } from './copy-rows.ts'
-import { floatsOf, type SegmentBlock, type SegmentTile } from './segment-sweep.ts'
+import { floatsOf, type RowFacts, type SegmentBlock, type SegmentTile } from './segment-sweep.ts'
 import { keepScaleOf } from './task-parameters.ts'
 
 /** What the gradients of scores are made from. */
@@ -68,8 +68,8 @@ export class GradientOperands {
     return extremeKeys || extremeValues
   }
 
-  /** Queries, dO and δ of a tile; dO comes multiplied by dropout's factor. */
-  loadTile(tile: SegmentTile, without: readonly number[]): void {
+  /** Queries, dO and δ of a tile; dO comes multiplied by dropout's factor, and both by what P lacks: so dS and dV have it. */
+  loadTile(tile: SegmentTile, { without, scaled }: RowFacts): void {
     const { arena: { floats, kernels }, layout, context, task } = this
     const { settings: { headSize, valueSize, scale } } = task
     const { query, dOutput } = task.heads[tile.head] as OutputHead
@@ -80,10 +80,12 @@ export class GradientOperands {
     loadRows(floats, { at: layout.dOutputRows, stride: layout.valueColumns, width: valueSize }, floatsOf(context, dOutput.array), dOutput, place)
     const keepScale = keepScaleOf(task)
     if (keepScale !== 1) kernels.scaleFloats(layout.dOutputRows, rows * layout.valueColumns, keepScale)
+    if (scaled) kernels.scaleRows(layout.dOutputRows, layout.valueColumns, rows, layout.rowFactors)
     kernels.packLanes(layout.dOutputRows, layout.valueColumns, layout.dOutput, rows, valueSize, valueSize, 1)
     const delta = layout.delta >> 2
     const from = tile.head * task.rows + tile.row
     floats.set(this.#delta.subarray(from, from + rows), delta)
+    if (scaled) for (let r = 0; r < rows; r++) (floats[delta + r] as number) *= floats[(layout.rowFactors >> 2) + r] as number
     floats.fill(0, delta + rows, delta + roundUp(rows, 8))
     for (const row of without) floats[delta + row] = 0
   }

@@ -8,7 +8,7 @@ import type { Arena } from './arena.ts'
 import { copyIn, copyOut } from './copy-rows.ts'
 import { GradientOperands } from './gradient-operands.ts'
 import { sinksOf, type Sinks } from './segment-sinks.ts'
-import type { SegmentBlock, SegmentTile, SegmentWork } from './segment-sweep.ts'
+import type { RowFacts, SegmentBlock, SegmentTile, SegmentWork } from './segment-sweep.ts'
 
 const BIAS_FLAGS: Readonly<Record<BiasGradient, number>> = { matrix: FLAG_BIAS_MATRIX, columns: FLAG_BIAS_COLUMNS, rows: FLAG_BIAS_ROWS }
 
@@ -51,8 +51,8 @@ export class SegmentGradients implements SegmentWork {
     return this.#operands.loadKeys(block)
   }
 
-  loadTile(tile: SegmentTile, without: readonly number[]): void {
-    this.#operands.loadTile(tile, without)
+  loadTile(tile: SegmentTile, facts: RowFacts): void {
+    this.#operands.loadTile(tile, facts)
     this.#loadQueryGradients(tile)
     this.#clearSums(tile.rows)
   }

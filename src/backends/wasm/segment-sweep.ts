@@ -31,6 +31,14 @@ export interface SegmentTile {
   readonly segments: SegmentRange | undefined
 }
 
+/** What a tile's log-sum-exps say of its rows. */
+export interface RowFacts {
+  /** rows that take no part: their operands must be zeros */
+  readonly without: readonly number[]
+  /** whether P must be multiplied by the row's factor (`layout.rowFactors`): what rounding took from L in units of score */
+  readonly scaled: boolean
+}
+
 /** What is made of the probabilities: gradients, or Pᵀ·X. */
 export interface SegmentWork {
   readonly heads: readonly ScoredHead[]
@@ -44,8 +52,8 @@ export interface SegmentWork {
   openBlock?(block: SegmentBlock): void
   /** Brings the block's keys in, once some tile sees it. Returns whether an operand is extreme. */
   loadKeys(block: SegmentBlock): boolean
-  /** Brings the tile's rows in. @param without rows of the tile that take no part: they must be zeros */
-  loadTile(tile: SegmentTile, without: readonly number[]): void
+  /** Brings the tile's rows in. */
+  loadTile(tile: SegmentTile, rows: RowFacts): void
   /** Calls the kernel; returns how many groups saw a key. */
   run(): number
   storeTile(tile: SegmentTile, block: SegmentBlock): void
@@ -133,8 +141,7 @@ export class SegmentSweep {
   #runTile(tile: SegmentTile, block: SegmentBlock, extremeKeys: boolean): boolean {
     const { arena, layout, work } = this
     const scored = this.#scored(tile.head)
-    const without = this.#loadLogSumExp(tile)
-    work.loadTile(tile, without)
+    work.loadTile(tile, this.#loadLogSumExp(tile))
     const extreme = extremeKeys || tile.extreme ? FLAG_EXTREME_SCORES | FLAG_EXTREME_VALUES : 0
     arena.setInteger(P_FLAGS, scoreFlags(scored) | work.flags | extreme | (this.#isScaled(scored) ? FLAG_SCALED : 0))
     arena.setInteger(P_ROWS, tile.rows)
@@ -217,20 +224,25 @@ export class SegmentSweep {
     return arena.kernels.hasExtremes(layout.raw, rows * headSize) !== 0
   }
 
-  /** The tile's log-sum-exps in units of score; returns the rows that take no part. */
-  #loadLogSumExp({ head, row, rows }: SegmentTile): number[] {
+  /** The tile's log-sum-exps in units of score, rounded, and by row the factor exp(−unit·rest) of what that left: 1 − unit·rest. */
+  #loadLogSumExp({ head, row, rows }: SegmentTile): RowFacts {
     const { arena: { floats }, layout } = this
     const { logSumExp } = this.work.heads[head] as ScoredHead
     const values = floatsOf(this.context, logSumExp.array)
     const without: number[] = []
-    const at = layout.logSumExp >> 2
+    const [at, factors] = [layout.logSumExp >> 2, layout.rowFactors >> 2]
+    let scaled = false
     for (let r = 0; r < rows; r++) {
       const value = values[logSumExp.offset + (row + r) * logSumExp.rowStride] as number
+      const quotient = value / this.#unit
       if (value === -Infinity) without.push(r)
-      floats[at + r] = value === -Infinity ? FAR_LOG_SUM_EXP : value < Infinity ? value / this.#unit : NaN
+      floats[at + r] = value === -Infinity ? FAR_LOG_SUM_EXP : value < Infinity ? quotient : NaN
+      const rest = quotient - (floats[at + r] as number)
+      floats[factors + r] = Math.abs(value) < Infinity ? 1 - this.#unit * rest : 1
+      scaled ||= rest !== 0
     }
     floats.fill(0, at + rows, at + roundUp(rows, 8))
-    return without
+    return { without, scaled }
   }
 
   #loadSegments(row: number, rows: number): SegmentRange {

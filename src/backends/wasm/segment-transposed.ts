@@ -7,7 +7,7 @@ import type { Arena } from './arena.ts'
 import { copyIn, copyOut } from './copy-rows.ts'
 import { clearPadding, loadRows } from './gradient-operands.ts'
 import { sinkOf, type FloatSink } from './segment-sinks.ts'
-import { floatsOf, type SegmentBlock, type SegmentTile, type SegmentWork } from './segment-sweep.ts'
+import { floatsOf, type RowFacts, type SegmentBlock, type SegmentTile, type SegmentWork } from './segment-sweep.ts'
 
 /** Pᵀ·X of one task: what its sweep loads, and where its result goes. X stands where dO does in the backward pass. */
 export class SegmentTransposed implements SegmentWork {
@@ -58,18 +58,15 @@ export class SegmentTransposed implements SegmentWork {
     return kernels.hasExtremes(layout.raw, keys * headSize) !== 0
   }
 
-  loadTile({ row, rows }: SegmentTile, without: readonly number[]): void {
+  loadTile({ row, rows }: SegmentTile, { without, scaled }: RowFacts): void {
     const { arena: { floats, kernels }, layout, context, task: { head: { query }, columns, settings: { headSize, valueSize, scale } } } = this
     const stride = layout.valueColumns
     const place = { row, rows, without }
     loadRows(floats, { at: layout.queryRows, stride: layout.headColumns, width: headSize }, floatsOf(context, query.array), query, place)
     kernels.packLanes(layout.queryRows, layout.headColumns, layout.query, rows, headSize, headSize, Math.sign(scale))
-    if (columns !== null) {
-      loadRows(floats, { at: layout.dOutputRows, stride, width: valueSize }, floatsOf(context, columns.array), columns, place)
-      return
-    }
-    const first = layout.dOutputRows >> 2
-    for (let r = 0; r < roundUp(rows, 8); r++) floats[first + r * stride] = r < rows && !without.includes(r) ? 1 : 0
+    if (columns === null) loadOnes(floats, layout.dOutputRows >> 2, stride, place)
+    else loadRows(floats, { at: layout.dOutputRows, stride, width: valueSize }, floatsOf(context, columns.array), columns, place)
+    if (scaled) kernels.scaleRows(layout.dOutputRows, stride, rows, layout.rowFactors)
   }
 
   run(): number {
@@ -90,4 +87,9 @@ export class SegmentTransposed implements SegmentWork {
   finish(): Partial<AttentionTransposedResult> {
     return this.#dense
   }
+}
+
+/** Ones in place of X: C = 1. Zeros up to the next group of 8, and where a row takes no part. */
+function loadOnes(floats: Float32Array, first: number, stride: number, { rows, without }: { readonly rows: number; readonly without: readonly number[] }): void {
+  for (let r = 0; r < roundUp(rows, 8); r++) floats[first + r * stride] = r < rows && !without.includes(r) ? 1 : 0
 }
