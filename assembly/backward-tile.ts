@@ -6,7 +6,7 @@ import {
 } from './abi'
 import { high, low, NONE } from './allow-group'
 import { dropoutGroup } from './dropout-group'
-import { keepGroup, multiplyGroup, scoreGradientGroup, sumGroupColumns, sumGroupDistances, sumGroupRows } from './gradient-group'
+import { keepGroup, multiplyGroup, positiveZeros, scoreGradientGroup, sumGroupColumns, sumGroupDistances, sumGroupRows } from './gradient-group'
 import { outerKeyExtreme, outerKeys } from './outer-keys'
 import { outerRows, outerRowsExtreme } from './outer-rows'
 import { unpackLanes } from './pack'
@@ -116,6 +116,7 @@ function sumScoreGradients(group: i32, d: usize, flags: i32): void {
   const rows = <usize>group << 5
   if (flags & FLAG_BIAS_MATRIX) {
     const stride = load<i32>(PARAMETERS, P_ROWS_STRIDE)
+    positiveZeros(d, keys)
     unpackLanes(d, load<usize>(PARAMETERS, P_ROWS_OUT) + (<usize>(group * stride) << 5) + (<usize>low << 2), stride, keys)
   }
   if (flags & FLAG_BIAS_COLUMNS) sumGroupColumns(d, keys, load<usize>(PARAMETERS, P_BIAS_COLUMNS) + (<usize>low << 2))

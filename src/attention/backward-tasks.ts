@@ -1,4 +1,5 @@
 import type { Ledger } from '../core/ledger.ts'
+import { isShared } from '../core/shared-memory.ts'
 import { visiblePairs } from '../plan/attention-sizes.ts'
 import { keySegments, type KeySegment } from '../plan/key-segments.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
@@ -44,7 +45,7 @@ export class BackwardTasks {
   ) {
     const { layout: { sizes: { queries, headSize, valueSize }, query, key, value } } = call
     const inPlace = writesInPlace(plan.transport, Object.values(arrays))
-    const shared = inPlace && plan.transport === 'shared'
+    const shared = Object.values(arrays).every((array) => isShared(array))
     const whole = inPlace ? (array: Float32Array): number => operands.whole(array) : null
     ledger.add('gradient slots', plan.bytes['gradient slots'] ?? 0)
     this.#tasks = new SegmentTasks(call, operands, arrays)
