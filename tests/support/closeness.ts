@@ -23,6 +23,11 @@ export function gradientTolerance(logSumExp: ArrayLike<number>): Tolerance {
   return { plainFactor: 2, floor: 1e-6 + 2 ** -23 * largest }
 }
 
+/** Of elements that sum so many dS, of which little or nothing may be left: each is rounded by some 1e-7, and by as much of L, and they add up as a random walk. */
+export function summedTolerance({ plainFactor, floor }: Tolerance, terms: number): Tolerance {
+  return { plainFactor, floor: floor + 0.1 * floor * Math.sqrt(terms) }
+}
+
 /** |error| ≤ 1e-5 + 1e-5·|x|, per element. */
 export const webgpuTolerance: Tolerance = { plainFactor: 0, floor: 1e-5, perElement: true }
 
