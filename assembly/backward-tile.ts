@@ -6,7 +6,7 @@ import {
 } from './abi'
 import { high, low, NONE } from './allow-group'
 import { dropoutGroup } from './dropout-group'
-import { keepGroup, multiplyGroup, scoreGradientGroup, sumGroupColumns, sumGroupDistances, sumGroupRows } from './gradient-group'
+import { keepGroup, multiplyGroup, positiveZeros, scoreGradientGroup, sumGroupColumns, sumGroupDistances, sumGroupRows } from './gradient-group'
 import { outerKeyExtreme, outerKeys } from './outer-keys'
 import { outerRows, outerRowsExtreme } from './outer-rows'
 import { unpackLanes } from './pack'
@@ -30,7 +30,7 @@ let tileHigh: i32 = 0
  * @returns the number of groups that saw a key; the others cost nothing
  */
 export function backwardTile(): i32 {
-  const active = probabilities(true)
+  const active = probabilities(GRADIENTS)
   if (active == 0) return 0
   accumulate(load<usize>(PARAMETERS, P_PROBABILITIES), load<usize>(PARAMETERS, P_D_OUTPUT_ROWS), load<i32>(PARAMETERS, P_VALUE_SIZE), load<usize>(PARAMETERS, P_D_VALUE))
   accumulate(load<usize>(PARAMETERS, P_D_SCORES), load<usize>(PARAMETERS, P_QUERY_ROWS), load<i32>(PARAMETERS, P_HEAD_SIZE), load<usize>(PARAMETERS, P_D_KEY))
@@ -39,14 +39,24 @@ export function backwardTile(): i32 {
 
 /** One tile of Pᵀ·X, the same way: Y += Pᵀ·X, without dropout. X stands where dO does, Y where dV does. */
 export function transposedTile(): i32 {
-  const active = probabilities(false)
+  const active = probabilities(PROBABILITIES)
   if (active == 0) return 0
   accumulate(load<usize>(PARAMETERS, P_PROBABILITIES), load<usize>(PARAMETERS, P_D_OUTPUT_ROWS), load<i32>(PARAMETERS, P_VALUE_SIZE), load<usize>(PARAMETERS, P_D_VALUE))
   return active
 }
 
-/** P of every group, and with `gradients` dS and dQ. Each group keeps its own allow bytes and range of keys. */
-function probabilities(gradients: bool): i32 {
+/** dS of one tile, for what P_FLAGS asks of it alone: a bias that several heads share. Neither dQ nor dK nor dV. */
+export function scoreGradientTile(): i32 {
+  return probabilities(SCORE_GRADIENTS)
+}
+
+/** How far `probabilities` goes: P; dS too; dQ too. */
+const PROBABILITIES = 0
+const SCORE_GRADIENTS = 1
+const GRADIENTS = 2
+
+/** P of every group, and more, as `depth` says. Each group keeps its own allow bytes and range of keys. */
+function probabilities(depth: i32): i32 {
   const rows = load<i32>(PARAMETERS, P_ROWS)
   const blockRows = load<i32>(PARAMETERS, P_BLOCK_ROWS)
   const ranges = load<usize>(PARAMETERS, P_RANGES)
@@ -64,14 +74,14 @@ function probabilities(gradients: bool): i32 {
     active++
     tileLow = min(tileLow, low)
     tileHigh = max(tileHigh, high)
-    probabilitiesOf(group, visible, gradients)
+    probabilitiesOf(group, visible, depth)
   }
   store<usize>(PARAMETERS, allow, P_ALLOW)
   return active
 }
 
-/** P of keys [low, high) for one group, and with `gradients` dS and dQ. */
-function probabilitiesOf(group: i32, visible: i32, gradients: bool): void {
+/** The same of keys [low, high) for one group. */
+function probabilitiesOf(group: i32, visible: i32, depth: i32): void {
   const flags = load<i32>(PARAMETERS, P_FLAGS)
   const place = (<usize>group * <usize>load<i32>(PARAMETERS, P_BLOCK_ROWS) + <usize>low) << 5
   const p = load<usize>(PARAMETERS, P_PROBABILITIES) + place
@@ -80,7 +90,7 @@ function probabilitiesOf(group: i32, visible: i32, gradients: bool): void {
   const limited = scoreKeys(group, allow, p, slopes)
   // The biases in lanes have done their part: their room is free.
   probabilityGroup(p, high - low, load<usize>(PARAMETERS, P_LOG_SUM_EXP) + (<usize>group << 5), load<usize>(PARAMETERS, P_BIAS_LANES), limited)
-  if (!gradients) return
+  if (depth == PROBABILITIES) return
   const d = load<usize>(PARAMETERS, P_D_SCORES) + place
   const valueSize = load<i32>(PARAMETERS, P_VALUE_SIZE)
   const dOutput = load<usize>(PARAMETERS, P_D_OUTPUT) + <usize>group * (<usize>valueSize << 5)
@@ -95,6 +105,7 @@ function probabilitiesOf(group: i32, visible: i32, gradients: bool): void {
   scoreGradientGroup(p, d, high - low, delta, flags & FLAG_EXTREME_VALUES ? allow + <usize>low : 0)
   if (flags & FLAG_DROPOUT) keepGroup(p, high - low, kept + <usize>low)
   sumScoreGradients(group, d, flags)
+  if (depth == SCORE_GRADIENTS) return
   if (flags & FLAG_SOFTCAP) multiplyGroup(d, slopes, high - low)
   queryGradients(group, d, flags, allow)
 }
@@ -105,6 +116,7 @@ function sumScoreGradients(group: i32, d: usize, flags: i32): void {
   const rows = <usize>group << 5
   if (flags & FLAG_BIAS_MATRIX) {
     const stride = load<i32>(PARAMETERS, P_ROWS_STRIDE)
+    positiveZeros(d, keys)
     unpackLanes(d, load<usize>(PARAMETERS, P_ROWS_OUT) + (<usize>(group * stride) << 5) + (<usize>low << 2), stride, keys)
   }
   if (flags & FLAG_BIAS_COLUMNS) sumGroupColumns(d, keys, load<usize>(PARAMETERS, P_BIAS_COLUMNS) + (<usize>low << 2))

@@ -43,6 +43,12 @@ export function multiplyGroup(d: usize, slopes: usize, keys: i32): void {
   }
 }
 
+/** −0 becomes 0: which of the two a masked pair has depends on whether its group met anything extreme. */
+export function positiveZeros(d: usize, keys: i32): void {
+  const zero = i32x4.splat(0)
+  for (const end = d + (<usize>keys << 5); d < end; d += 16) v128.store(d, f32x4.add(v128.load(d), zero))
+}
+
 /** sums[j] += Σ_r d[j][r], as ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)). @param sums f32 [keys] */
 export function sumGroupColumns(d: usize, keys: i32, sums: usize): void {
   for (const end = d + (<usize>keys << 5); d < end; d += 32, sums += 4) {

@@ -20,6 +20,14 @@ export function dotRows(a: usize, strideA: i32, b: usize, strideB: i32, rows: i3
   }
 }
 
+/** x[r][c] = factors[r]·x[r][c] for rows of whole fours. @param stride in elements, a multiple of 4 @param factors f32 [rows] */
+export function scaleEachRow(x: usize, stride: i32, rows: i32, factors: usize): void {
+  for (; rows > 0; rows--, factors += 4) {
+    const factor = v128.load32_splat(factors)
+    for (const end = x + (<usize>stride << 2); x < end; x += 16) v128.store(x, f32x4.mul(v128.load(x), factor))
+  }
+}
+
 /** Multiplies `count` floats by `factor`, in place. @param at a multiple of 4 */
 export function scaleFloats(at: usize, count: i32, factor: f32): void {
   const factors = f32x4.splat(factor)

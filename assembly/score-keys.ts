@@ -26,12 +26,13 @@ export function visibleKeys(group: i32, whole: bool): i32 {
   return allowGroup(group, whole)
 }
 
-/** The allow bytes where the group needs them, else 0. */
+/** The allow bytes where the group needs them, else 0. With extreme values rows past the tile's last have no bit. */
 export function allowBytes(visible: i32, flags: i32): usize {
   const allow = load<usize>(PARAMETERS, P_ALLOW)
-  if (visible == SOME) return allow
-  if (!(flags & FLAG_EXTREME_VALUES)) return 0
-  memory.fill(allow + <usize>low, <u8>seen, <usize>(high - low))
+  if (!(flags & FLAG_EXTREME_VALUES)) return visible == SOME ? allow : 0
+  // Where all see all, `seen` has the bits of all; where not, a row that sees no key has no bit in any byte.
+  if (visible != SOME) memory.fill(allow + <usize>low, 0xff, <usize>(high - low))
+  for (let j = low; j < high; j++) store<u8>(allow + <usize>j, load<u8>(allow + <usize>j) & <u8>seen)
   return allow
 }
 

@@ -1,11 +1,13 @@
 import { isShared } from '../core/shared-memory.ts'
-import type { SegmentInput, SegmentPlanRequest } from '../plan/segment-call.ts'
+import type { Transport } from '../plan/attention-plan.ts'
+import type { SegmentInput, SegmentPlanRequest, SharedBias } from '../plan/segment-call.ts'
 import { keySegmentCount } from '../plan/key-segments.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import type { PlanContext } from './attention-call.ts'
 import type { BackwardCall, SegmentCall, TransposedCall } from './backward-call.ts'
 import type { BackwardArrays } from './backward-tasks.ts'
-import { biasGradientKind, biasSumBytes } from './bias-gradient.ts'
+import { biasGradientKind, biasSumBytes, isSharedMatrix } from './bias-gradient.ts'
+import type { ScoreStrides } from './broadcast.ts'
 import { isSliced } from './gradient-slots.ts'
 import { sameMemory } from '../scheduler/operands.ts'
 import { writesInPlace } from './segment-results.ts'
@@ -27,6 +29,7 @@ export function backwardRequest(call: BackwardCall, arrays: Partial<BackwardArra
   inputs.addScoreInputs(call, group)
   const inPlace = isInPlace(context, [arrays.query, arrays.key, arrays.value, arrays.output, arrays.dOutput, arrays.logSumExp])
   const kind = call.biasGradient && bias !== null ? biasGradientKind(bias.strides) : null
+  const sharedBias = kind === 'matrix' && bias !== null && isSharedMatrix(bias.strides, sizes) ? sharedBiasOf(call, bias.strides, inPlace, context.transport) : null
   const slotElements = group * queries * headSize
   return {
     ...context,
@@ -41,14 +44,33 @@ export function backwardRequest(call: BackwardCall, arrays: Partial<BackwardArra
       'key gradient': batch * keyValueHeads * keys * headSize * 4,
       'value gradient': batch * keyValueHeads * keys * valueSize * 4,
     },
-    returnedKeyBytes: inPlace ? 0 : (headSize + valueSize) * 4 + (kind === 'matrix' ? groupBytes : 0),
+    returnedKeyBytes: inPlace ? 0 : (headSize + valueSize) * 4 + (kind === 'matrix' && sharedBias === null ? groupBytes : 0),
     // Beside a slot a lane holds δ of its rows.
     slotBytes: (slotElements + group * queries) * 4,
     slicedSlots: isSliced(slotElements),
+    sharedBias,
     fixedBytes: kind === null || bias === null ? {} : {
       'bias gradient': bias.data.byteLength,
       'bias sums': biasSumBytes(kind, sizes, keySegmentCount({ keys, taskHeads: batch * keyValueHeads })),
     },
+  }
+}
+
+/** Tasks of a matrix that several heads share: each needs all of them. */
+function sharedBiasOf({ layout: { sizes }, options: { mask, segments } }: BackwardCall, strides: ScoreStrides, inPlace: boolean, transport: Transport): SharedBias {
+  const { batch, heads, queries, keys, headSize, valueSize } = sizes
+  const taskHeads = (strides.batch === 0 ? 1 : batch) * (strides.head === 0 ? 1 : heads)
+  const parts = (batch * heads) / Math.max(1, taskHeads)
+  const maskRows = mask === null ? 0 : mask.strides.row === 0 ? 1 : queries
+  const travels = transport === 'transfer'
+  const segmentBytes = segments === null ? 0 : (queries + keys) * 4
+  return {
+    taskHeads,
+    parts,
+    flopsPerPair: 2 * (headSize + valueSize),
+    keyBytes: (inPlace ? 0 : queries * 4) + (travels ? parts * ((headSize + valueSize + queries) * 4 + maskRows) : 0),
+    // δ of every part's rows, which a lane holds.
+    taskBytes: parts * queries * 4 + (travels ? parts * (queries * (headSize + 2 * valueSize + 1) * 4 + segmentBytes) : 0),
   }
 }
 
@@ -75,6 +97,7 @@ export function transposedRequest(call: TransposedCall, arrays: Partial<Record<'
     returnedKeyBytes: inPlace ? 0 : valueSize * 4,
     slotBytes: 0,
     slicedSlots: false,
+    sharedBias: null,
     fixedBytes: {},
   }
 }

@@ -1,4 +1,5 @@
 import type { Ledger } from '../core/ledger.ts'
+import { isShared } from '../core/shared-memory.ts'
 import { visiblePairs } from '../plan/attention-sizes.ts'
 import { keySegments, type KeySegment } from '../plan/key-segments.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
@@ -11,6 +12,7 @@ import type { Operands } from '../scheduler/operands.ts'
 import type { PlacedTask } from './segment-job.ts'
 import { KeyRowResult, writesInPlace } from './segment-results.ts'
 import { SegmentTasks } from './segment-tasks.ts'
+import { sharedBiasTasks } from './shared-bias-tasks.ts'
 
 export type BackwardArrays = Readonly<Record<'query' | 'key' | 'value' | 'output' | 'logSumExp' | 'dOutput', Float32Array>>
 
@@ -43,7 +45,7 @@ export class BackwardTasks {
   ) {
     const { layout: { sizes: { queries, headSize, valueSize }, query, key, value } } = call
     const inPlace = writesInPlace(plan.transport, Object.values(arrays))
-    const shared = inPlace && plan.transport === 'shared'
+    const shared = Object.values(arrays).every((array) => isShared(array))
     const whole = inPlace ? (array: Float32Array): number => operands.whole(array) : null
     ledger.add('gradient slots', plan.bytes['gradient slots'] ?? 0)
     this.#tasks = new SegmentTasks(call, operands, arrays)
@@ -52,7 +54,7 @@ export class BackwardTasks {
     this.#dValue = new KeyRowResult(ledger.array('value gradient', Float32Array, arrays.value.length, shared), value, valueSize, whole)
     this.#dBias = this.#biasResult(ledger, shared, whole)
     this.#slots = new GradientSlots({ array: this.#dQuery, strides: query, rows: queries, columns: headSize })
-    this.placed = this.#cut()
+    this.placed = [...this.#cut(), ...this.#sharedBiasTasks(operands)]
   }
 
   /** The gradients, when all tasks are done. */
@@ -81,6 +83,16 @@ export class BackwardTasks {
     return new BiasResult(biasGradientKind(bias.strides), bias.strides, queries, bias.data.length, memory, whole)
   }
 
+  #sharedBiasTasks(operands: Operands): PlacedTask[] {
+    const { sharedBias, biasTasks } = this.plan
+    return this.#dBias === null || sharedBias === null || biasTasks === 0 ? [] : sharedBiasTasks(this.call, this.arrays, operands, this.#dBias, sharedBias)
+  }
+
+  /** The bias's gradient as heads' own tasks give it: not where they share it. */
+  get #ownBias(): BiasResult | null {
+    return this.plan.sharedBias === null ? this.#dBias : null
+  }
+
   /** Head after head, its segments in key order. */
   #cut(): PlacedTask[] {
     const { layout: { sizes }, options: { settings, queryOffset, keyLength } } = this.call
@@ -102,7 +114,7 @@ export class BackwardTasks {
     const { keyValueHeads } = this.call.layout.sizes
     const task = this.#task(place)
     const heads = this.#headsOf(keyHead)
-    const bias = heads.map((head) => this.#dBias?.expect({ batch, head, segment }))
+    const bias = heads.map((head) => this.#ownBias?.expect({ batch, head, segment }))
     const slopes = task.slopeGradient ? heads.map((head) => ({ head: batch * this.call.layout.sizes.heads + head, sum: 0 })) : []
     this.#slopes.push(...slopes)
     return {
@@ -131,7 +143,7 @@ export class BackwardTasks {
       heads: this.#headsOf(keyHead).map((head) => this.#head(batch, head, segment)),
       dKey: this.#dKey.destination(batch, keyHead, segment),
       dValue: this.#dValue.destination(batch, keyHead, segment),
-      ...(this.#dBias === null ? {} : { biasGradient: this.#dBias.kind }),
+      ...(this.#ownBias === null ? {} : { biasGradient: this.#ownBias.kind }),
       slopeGradient: alibiSlopes !== null,
     }
   }
@@ -143,7 +155,7 @@ export class BackwardTasks {
       output: this.#tasks.headRows('output', { array: this.arrays.output, strides: output, columns: valueSize }, batch, head),
       dOutput: this.#tasks.headRows('dOutput', { array: this.arrays.dOutput, strides: output, columns: valueSize }, batch, head),
       dQuery: true,
-      ...(this.#dBias === null ? {} : { dBias: this.#dBias.destination({ batch, head, segment }) }),
+      ...(this.#ownBias === null ? {} : { dBias: this.#ownBias.destination({ batch, head, segment }) }),
     }
   }
 

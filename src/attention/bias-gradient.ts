@@ -11,9 +11,17 @@ export function biasGradientKind({ row, column }: ScoreStrides): BiasGradient {
   return row === 0 ? 'columns' : 'matrix'
 }
 
-/** Whether several heads or batches share a matrix, so that no task alone can give a part of its gradient. */
+/** Whether several heads or batches share a matrix, so that no head's task alone can give a part of its gradient. */
 export function isSharedMatrix(strides: ScoreStrides, { batch, heads }: Pick<AttentionSizes, 'batch' | 'heads'>): boolean {
   return biasGradientKind(strides) === 'matrix' && ((batch > 1 && strides.batch === 0) || (heads > 1 && strides.head === 0))
+}
+
+/** Batches and heads of each matrix of a shared one, in the order in which they are added. */
+export function sharersOf(strides: ScoreStrides, { batch, heads }: Pick<AttentionSizes, 'batch' | 'heads'>): { readonly batch: number; readonly head: number }[][] {
+  const indices = (size: number): number[] => Array.from({ length: size }, (_, index) => index)
+  const batches = strides.batch === 0 ? [indices(batch)] : indices(batch).map((b) => [b])
+  const ofHeads = strides.head === 0 ? [indices(heads)] : indices(heads).map((h) => [h])
+  return batches.flatMap((group) => ofHeads.map((each) => group.flatMap((b) => each.map((h) => ({ batch: b, head: h })))))
 }
 
 /** Bytes of the sums that tasks return, which wait until all are there. */

@@ -1,6 +1,8 @@
 import type { Ledger } from '../core/ledger.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
-import type { AttentionBackwardResult, AttentionBackwardTask, AttentionTransposedResult, AttentionTransposedTask, BackwardHead } from '../protocol/backward-task.ts'
+import type {
+  AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, AttentionTransposedResult, AttentionTransposedTask,
+} from '../protocol/backward-task.ts'
 import type { TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray, Slice } from '../protocol/task.ts'
 import type { Job, JobTask } from '../scheduler/job.ts'
@@ -8,8 +10,8 @@ import type { ResolvedOptions } from './resolve-options.ts'
 import type { Operands } from '../scheduler/operands.ts'
 import { ProgressMeter } from './progress.ts'
 
-type SegmentTask = AttentionBackwardTask | AttentionTransposedTask
-type SegmentResult = AttentionBackwardResult | AttentionTransposedResult
+type SegmentTask = AttentionBackwardTask | AttentionBiasTask | AttentionTransposedTask
+type SegmentResult = AttentionBackwardResult | AttentionBiasResult | AttentionTransposedResult
 
 /** A task, and what becomes of its result. */
 export interface PlacedTask {
@@ -105,10 +107,12 @@ export class SegmentJob implements Job {
   }
 }
 
-/** Every array that a task or one of its heads reads or writes. */
-function arraysOf(task: SegmentTask): ArrayId[] {
-  const heads: readonly (BackwardHead | AttentionTransposedTask['head'])[] = task.kind === 'attention-backward' ? task.heads : [task.head]
-  return [task, ...heads].flatMap((part) => Object.values(part).flatMap((value: unknown) => (isSlice(value) ? [value.array] : [])))
+/** Every array that a task or a part of it reads or writes. */
+function arraysOf(part: object): ArrayId[] {
+  return Object.values(part).flatMap((value: unknown): ArrayId[] => {
+    if (isSlice(value)) return [value.array]
+    return typeof value === 'object' && value !== null ? arraysOf(value) : []
+  })
 }
 
 function isSlice(value: unknown): value is Slice {

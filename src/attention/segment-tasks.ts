@@ -22,6 +22,8 @@ export class SegmentTasks {
     private readonly call: SegmentCall,
     private readonly operands: Operands,
     private readonly inputs: { readonly query: Float32Array; readonly key: Float32Array; readonly logSumExp: Float32Array },
+    /** whether, by transfer, query rows stay with a lane from task to task; else they travel with each */
+    private readonly resident = true,
   ) {}
 
   /** What all heads of a task share. */
@@ -38,8 +40,8 @@ export class SegmentTasks {
       ...(segments === null
         ? {}
         : {
-            querySegments: this.operands.slice({ array: segments.query, offset: batch * queries, rows: queries, rowStride: 1, columns: 1, columnStride: 1 }, `query segments:${batch}`),
-            keySegments: this.operands.slice({ array: segments.key, offset: batch * keys, rows: keys, rowStride: 1, columns: 1, columnStride: 1 }, `key segments:${batch}`),
+            querySegments: this.operands.slice({ array: segments.query, offset: batch * queries, rows: queries, rowStride: 1, columns: 1, columnStride: 1 }, this.#residentKey(`query segments:${batch}`)),
+            keySegments: this.operands.slice({ array: segments.key, offset: batch * keys, rows: keys, rowStride: 1, columns: 1, columnStride: 1 }, this.#residentKey(`key segments:${batch}`)),
           }),
     }
   }
@@ -62,7 +64,7 @@ export class SegmentTasks {
   headRows(name: string, { array, strides, columns }: RowsOf, batch: number, head: number): Slice {
     const offset = batch * strides.batch + head * strides.head
     const part = { array, offset, rows: this.call.layout.sizes.queries, rowStride: strides.row, columns, columnStride: 1 }
-    return this.operands.slice(part, `${name}:${batch}:${head}`)
+    return this.operands.slice(part, this.#residentKey(`${name}:${batch}:${head}`))
   }
 
   /** The segment's rows of a key head, addressed from key 0. */
@@ -70,6 +72,10 @@ export class SegmentTasks {
     const offset = batch * strides.batch + keyHead * strides.head + keyStart * strides.row
     const slice = this.operands.slice({ array, offset, rows: keyEnd - keyStart, rowStride: strides.row, columns, columnStride: 1 })
     return { ...slice, offset: slice.offset - keyStart * slice.rowStride }
+  }
+
+  #residentKey(name: string): string | undefined {
+    return this.resident ? name : undefined
   }
 
   /** The segment's columns of a mask or a bias, addressed from key 0. */

@@ -1,4 +1,5 @@
 import type { Ledger } from '../core/ledger.ts'
+import { isShared } from '../core/shared-memory.ts'
 import { visiblePairs } from '../plan/attention-sizes.ts'
 import { keySegments } from '../plan/key-segments.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
@@ -23,8 +24,9 @@ export function transposedTasks(
 ): { readonly placed: PlacedTask[]; readonly output: Float32Array } {
   const { layout: { sizes, value }, options, outputStrides } = call
   const { batch, heads, keyValueHeads, queries, keys, valueSize } = sizes
-  const inPlace = writesInPlace(plan.transport, Object.values(arrays) as Float32Array[])
-  const output = ledger.array('output', Float32Array, batch * heads * keys * valueSize, inPlace && plan.transport === 'shared')
+  const inputs = Object.values(arrays) as Float32Array[]
+  const inPlace = writesInPlace(plan.transport, inputs)
+  const output = ledger.array('output', Float32Array, batch * heads * keys * valueSize, inputs.every((array) => isShared(array)))
   const result = new KeyRowResult(output, outputStrides, valueSize, inPlace ? (array) => operands.whole(array) : null)
   const tasks = new SegmentTasks(call, operands, arrays)
   const see = { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength }

@@ -1,7 +1,9 @@
 import { BackendUnavailableError } from '../core/errors.ts'
 import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
-import type { AttentionBackwardResult, AttentionBackwardTask, AttentionTransposedResult, AttentionTransposedTask } from '../protocol/backward-task.ts'
+import type {
+  AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, AttentionTransposedResult, AttentionTransposedTask,
+} from '../protocol/backward-task.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { SumResult, SumWork } from '../protocol/sums.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../protocol/task.ts'
@@ -38,6 +40,8 @@ export interface Backend {
   attentionBackward?(task: AttentionBackwardTask, context: TaskContext): Promise<AttentionBackwardResult>
   /** Pᵀ·X over one key segment. Absent as `attentionBackward` is. */
   attentionTransposed?(task: AttentionTransposedTask, context: TaskContext): Promise<AttentionTransposedResult>
+  /** The gradient of a bias that heads share, over one key segment. Absent as `attentionBackward` is. */
+  attentionBias?(task: AttentionBiasTask, context: TaskContext): Promise<AttentionBiasResult>
   /** Runs a stage over its chunk of rows. Absent: this backend has no row-wise kernels. */
   rows?(task: RowStageTask, context: TaskContext): Promise<RowStageResult>
   /** Sums over rows, for gradients of parameters. Absent: this backend has no kernels for them. */
@@ -50,7 +54,7 @@ export interface Backend {
 }
 
 /** What not every backend has. @throws {BackendUnavailableError} where this one lacks it */
-export function ableTo<Name extends 'attentionBackward' | 'attentionTransposed' | 'rows' | 'sums'>(backend: Backend, name: Name): NonNullable<Backend[Name]> {
+export function ableTo<Name extends 'attentionBackward' | 'attentionBias' | 'attentionTransposed' | 'rows' | 'sums'>(backend: Backend, name: Name): NonNullable<Backend[Name]> {
   const method = backend[name]
   if (method === undefined) throw new BackendUnavailableError(`lane: expected a backend with kernels for ${name}, got ${backend.kind}`)
   return method.bind(backend) as NonNullable<Backend[Name]>

@@ -37,6 +37,7 @@ export interface BackwardArena {
   /** [TILE_ROWS] each */
   readonly logSumExp: number
   readonly delta: number
+  readonly rowFactors: number
   readonly biasRows: number
   readonly slopeRows: number
   /** [blockRows] */
@@ -93,6 +94,7 @@ export function backwardArena(headSize: number, valueSize: number): BackwardAren
     querySegments: take(TILE_ROWS * 4),
     logSumExp: take(TILE_ROWS * 4),
     delta: take(TILE_ROWS * 4),
+    rowFactors: take(TILE_ROWS * 4),
     biasRows: take(TILE_ROWS * 4),
     slopeRows: take(TILE_ROWS * 4),
     biasColumns: take(blockRows * 4),

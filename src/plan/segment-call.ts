@@ -13,6 +13,18 @@ export interface SegmentInput {
   readonly keyBytes: number
 }
 
+/** Tasks beside those of the gradients: of a bias matrix that several heads or batches share. */
+export interface SharedBias {
+  /** matrices: heads and batches that do not share one */
+  readonly taskHeads: number
+  /** heads that share one */
+  readonly parts: number
+  readonly flopsPerPair: number
+  /** bytes that a task, its data and its answer take, for each key of its segment and besides */
+  readonly keyBytes: number
+  readonly taskBytes: number
+}
+
 /** Attention backward, or Pᵀ·X, as a plan sees it. */
 export interface SegmentPlanRequest {
   readonly call: 'attentionBackward' | 'attentionTransposed'
@@ -33,6 +45,7 @@ export interface SegmentPlanRequest {
   readonly slotBytes: number
   /** whether one addition of a slot is so long that it is cut, and the slot lives on meanwhile */
   readonly slicedSlots: boolean
+  readonly sharedBias: SharedBias | null
   /** what does not depend on lanes, by purpose */
   readonly fixedBytes: BytesByPurpose
   readonly budgetBytes: number | undefined
@@ -47,8 +60,11 @@ export interface SegmentPlan {
   readonly transport: Transport
   /** tasks that one head's keys are cut into, by the shape and the position options alone */
   readonly keySegments: number
-  /** tasks in all: one for each batch, head and key segment */
+  /** tasks in all: one for each batch, head and key segment, and those of a shared bias */
   readonly tasks: number
+  /** how many of them belong to a bias matrix that several heads share */
+  readonly biasTasks: number
+  readonly sharedBias: SharedBias | null
   readonly tasksPerMessage: number
   readonly depth: number
   /** lanes that take part; one head uses at most eight */

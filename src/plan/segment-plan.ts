@@ -36,33 +36,60 @@ export function segmentScratchNeeds({ transport, inputs }: Pick<SegmentPlanReque
 }
 
 /** Multiply-adds of the visible pairs, each counted as two operations. */
-export function segmentFlops({ sizes, visibility, flopsPerPair }: Pick<SegmentPlanRequest, 'sizes' | 'visibility' | 'flopsPerPair'>): number {
+function segmentFlops({ sizes, visibility, flopsPerPair, sharedBias }: SegmentPlanRequest): number {
   const alike = isAlike(visibility)
   let pairs = 0
   for (let b = 0; b < (alike ? Math.min(1, sizes.batch) : sizes.batch); b++) pairs += visiblePairs(0, sizes.queries, b, visibility) * sizes.heads
-  return pairs * (alike ? sizes.batch : 1) * flopsPerPair
+  return pairs * (alike ? sizes.batch : 1) * (flopsPerPair + (sharedBias?.flopsPerPair ?? 0))
 }
 
 interface TaskFacts {
   readonly segments: number
+  /** of the gradients; those of a shared bias are `biasTasks` */
   readonly tasks: number
+  readonly biasTasks: number
   readonly flops: number
-  /** keys of each segment, longest first, with how many tasks have so many */
-  readonly lengths: readonly { readonly keys: number; readonly tasks: number }[]
+  readonly keyBytes: number
+  /** bytes of the tasks' messages, largest first */
+  readonly kinds: readonly TaskKind[]
+}
+
+/** Tasks whose messages have so many bytes. */
+interface TaskKind {
+  readonly bytes: number
+  readonly tasks: number
 }
 
 function taskFacts(request: SegmentPlanRequest): TaskFacts {
-  const { sizes, visibility, taskHeads } = request
-  const { batch, keys, queries } = sizes
-  const cut = { ...sizes, taskHeads: batch * taskHeads }
-  const segments = Math.min(keySegmentCount(cut), Math.max(1, keys))
+  const { sizes, taskHeads, sharedBias, transport, inputs } = request
+  const segments = Math.min(keySegmentCount({ keys: sizes.keys, taskHeads: sizes.batch * taskHeads }), Math.max(1, sizes.keys))
+  const keyBytes = request.returnedKeyBytes + (transport === 'transfer' ? inputs.reduce((sum, input) => sum + input.keyBytes, 0) : 0)
+  const gradients = taskKinds(request, taskHeads, sizes.batch, (keys) => keys * keyBytes)
+  const bias = sharedBias === null ? [] : taskKinds(request, sharedBias.taskHeads, 1, (keys) => keys * sharedBias.keyBytes + sharedBias.taskBytes)
+  return {
+    segments,
+    tasks: countOf(gradients),
+    biasTasks: countOf(bias),
+    flops: segmentFlops(request),
+    keyBytes,
+    kinds: [...gradients, ...bias].sort((a, b) => b.bytes - a.bytes),
+  }
+}
+
+/** Tasks of `heads` heads of each of `batch` batches, by the keys of their segments. */
+function taskKinds({ sizes, visibility }: SegmentPlanRequest, heads: number, batch: number, bytesOf: (keys: number) => number): TaskKind[] {
   const alike = isAlike(visibility)
-  const empty = batch * taskHeads === 0 || keys === 0 || queries === 0
-  const lengths = Array.from({ length: empty ? 0 : alike ? 1 : batch }, (_, b) =>
-    keySegments(cut, visibility, b).map(({ keyStart, keyEnd }) => ({ keys: keyEnd - keyStart, tasks: taskHeads * (alike ? batch : 1) })),
+  const empty = sizes.batch * sizes.heads * heads === 0 || sizes.keys === 0 || sizes.queries === 0
+  return Array.from({ length: empty ? 0 : alike ? 1 : batch }, (_, b) =>
+    keySegments({ ...sizes, taskHeads: batch * heads }, visibility, b).map(({ keyStart, keyEnd }) => ({
+      bytes: bytesOf(keyEnd - keyStart),
+      tasks: heads * (alike ? batch : 1),
+    })),
   ).flat()
-  const tasks = lengths.reduce((sum, each) => sum + each.tasks, 0)
-  return { segments, tasks, flops: segmentFlops(request), lengths: lengths.sort((a, b) => b.keys - a.keys) }
+}
+
+function countOf(kinds: readonly TaskKind[]): number {
+  return kinds.reduce((sum, { tasks }) => sum + tasks, 0)
 }
 
 function isAlike({ queryOffset, keyLength }: Visibility): boolean {
@@ -79,23 +106,22 @@ function* candidates(request: SegmentPlanRequest, facts: TaskFacts): Generator<C
 }
 
 /** Whole heads, so that no slot waits for another message. */
-function tasksPerMessage({ transport }: SegmentPlanRequest, { tasks, segments, flops }: TaskFacts, lanes: number): number {
-  const taskFlops = Math.max(1, flops / Math.max(1, tasks))
-  if (transport === 'transfer' || tasks === 0) return 1
-  const most = Math.max(Math.floor(SMALLEST_TASK_FLOPS / taskFlops), Math.floor(tasks / (MESSAGES_PER_LANE * lanes)))
+function tasksPerMessage({ transport }: SegmentPlanRequest, { tasks, biasTasks, segments, flops }: TaskFacts, lanes: number): number {
+  const all = tasks + biasTasks
+  if (transport === 'transfer' || all === 0) return 1
+  const taskFlops = Math.max(1, flops / all)
+  const most = Math.max(Math.floor(SMALLEST_TASK_FLOPS / taskFlops), Math.floor(all / (MESSAGES_PER_LANE * lanes)))
   const wanted = Math.min(most, Math.ceil(MESSAGE_FLOPS / taskFlops))
-  return wanted <= 1 ? 1 : Math.min(tasks, roundUp(wanted, segments))
+  return wanted <= 1 ? 1 : Math.min(all, roundUp(wanted, segments))
 }
 
 function candidateOf(request: SegmentPlanRequest, facts: TaskFacts, lanes: number, together: number): Candidate {
-  const { sizes, transport, slotBytes } = request
-  const atWork = Math.min(facts.tasks, lanes * together)
-  const waiting = together > 1 ? 0 : (Math.min(lanes, facts.tasks) - 1) * (facts.segments - 1)
-  const slots = slotBytes === 0 ? 0 : Math.min(facts.tasks, atWork + Math.max(0, waiting)) + (request.slicedSlots && facts.tasks > 0 ? 1 : 0)
+  const { sizes, transport, slotBytes, inputs } = request
+  const all = facts.tasks + facts.biasTasks
+  const atWork = Math.min(all, lanes * together)
+  const slots = slotBytes === 0 ? 0 : slotCount(request, facts, lanes, together)
   const arena = backwardArenaBytes(sizes.headSize, sizes.valueSize)
-  const keyBytes = request.returnedKeyBytes + (transport === 'transfer' ? request.inputs.reduce((sum, input) => sum + input.keyBytes, 0) : 0)
-  const headBytes = request.inputs.reduce((sum, input) => sum + input.headBytes, 0)
-  const copied = request.inputs.filter((input) => transport === 'shared' && !input.shared)
+  const copied = inputs.filter((input) => transport === 'shared' && !input.shared)
   const bytes: Record<string, number> = {
     ...request.results,
     ...request.fixedBytes,
@@ -104,25 +130,33 @@ function candidateOf(request: SegmentPlanRequest, facts: TaskFacts, lanes: numbe
     // A GPU lane makes an arena beside its device for these tasks.
     'lane arenas': request.lanes.reduce((sum, lane) => sum + (lane.kind === 'wasm' ? Math.max(lane.residentBytes, arena) : lane.residentBytes + arena), 0),
     'lane copies': request.lanes.reduce((sum, lane) => sum + (lane.lastingBytes ?? 0), 0),
-    'in flight': longestKeys(facts, atWork) * keyBytes,
-    'head copies': transport === 'transfer' ? Math.min(lanes, facts.tasks) * headBytes : 0,
+    'in flight': largestBytes(facts.kinds, atWork),
+    'head copies': transport === 'transfer' ? Math.min(lanes, facts.tasks) * inputs.reduce((sum, input) => sum + input.headBytes, 0) : 0,
   }
-  return { tasksPerMessage: together, lanes, slots, keyBytes, bytes, budgetedBytes: sumOfBytes(bytes) - sumOfBytes(request.results) }
+  return { tasksPerMessage: together, lanes, slots, keyBytes: facts.keyBytes, bytes, budgetedBytes: sumOfBytes(bytes) - sumOfBytes(request.results) }
 }
 
-/** Keys of the `count` longest segments together. */
-function longestKeys({ lengths }: TaskFacts, count: number): number {
+/** Slots of tasks at work, of those that wait for an earlier segment of their head, and of one that is being added. */
+function slotCount({ slicedSlots }: SegmentPlanRequest, { tasks, segments }: TaskFacts, lanes: number, together: number): number {
+  if (tasks === 0) return 0
+  const atWork = Math.min(tasks, lanes * together)
+  const waiting = together > 1 ? 0 : (Math.min(lanes, tasks) - 1) * (segments - 1)
+  return Math.min(tasks, atWork + waiting) + (slicedSlots ? 1 : 0)
+}
+
+/** Bytes of the `count` largest messages' tasks together. */
+function largestBytes(kinds: readonly TaskKind[], count: number): number {
   let left = count
   let total = 0
-  for (const { keys, tasks } of lengths) {
+  for (const { bytes, tasks } of kinds) {
     const taken = Math.min(left, tasks)
-    total += taken * keys
+    total += taken * bytes
     left -= taken
   }
   return total
 }
 
-function finishPlan(request: SegmentPlanRequest, { segments, tasks, flops }: TaskFacts, candidate: Candidate & Pick<SegmentPlan, 'bytes'>): SegmentPlan {
+function finishPlan(request: SegmentPlanRequest, { segments, tasks, biasTasks, flops }: TaskFacts, candidate: Candidate): SegmentPlan {
   const bytes = Object.fromEntries(Object.entries(candidate.bytes).filter(([, count]) => count > 0))
   const plan = {
     ...candidate,
@@ -130,7 +164,9 @@ function finishPlan(request: SegmentPlanRequest, { segments, tasks, flops }: Tas
     sizes: request.sizes,
     transport: request.transport,
     keySegments: segments,
-    tasks,
+    tasks: tasks + biasTasks,
+    biasTasks,
+    sharedBias: request.sharedBias,
     depth: 1,
     laneKinds: request.lanes.slice(0, candidate.lanes).map((lane) => lane.kind),
     flops,

@@ -51,10 +51,14 @@ export interface ScoredHead {
  */
 export type BiasGradient = 'matrix' | 'columns' | 'rows'
 
-export interface BackwardHead extends ScoredHead {
+/** What dS of a head is made from. */
+export interface OutputHead extends ScoredHead {
   /** [M, Dv] each */
   readonly output: Slice
   readonly dOutput: Slice
+}
+
+export interface BackwardHead extends OutputHead {
   /** [M, D]: this task's slot of dQ, over its keys alone. The task adds to it as it goes: a slice must be another one for each try */
   readonly dQuery: Destination
   /** as the task's `biasGradient` says; absent where that is absent. A slice of `rows` must be another one for each try */
@@ -88,6 +92,29 @@ export interface AttentionBackwardResult {
   readonly dAlibiSlopes?: Float64Array
   readonly elapsedMs: number
   /** (query, key) tiles computed and skipped, for the report */
+  readonly tiles: number
+  readonly skippedTiles: number
+}
+
+/** One query head with the keys that it reads: a part of a bias that several heads share. */
+export interface BiasPart extends KeySegmentTask {
+  /** [N, Dv] */
+  readonly value: Slice
+  readonly head: OutputHead
+}
+
+/** Σ dS over the heads and batches that share a matrix of biases, over one key segment. */
+export interface AttentionBiasTask {
+  readonly kind: 'attention-bias'
+  /** in the order in which they are added; of the same rows, settings and segment */
+  readonly parts: readonly BiasPart[]
+  /** [M, keyEnd − keyStart] */
+  readonly dBias: Destination
+}
+
+export interface AttentionBiasResult {
+  readonly dBias?: Float32Array
+  readonly elapsedMs: number
   readonly tiles: number
   readonly skippedTiles: number
 }

@@ -32,6 +32,11 @@ const CHECKS: { readonly [Kind in Task['kind']]: (task: Extract<Task, { kind: Ki
     if (task.slopeGradient) checkArray('result.dAlibiSlopes', 'Float64Array', heads.length, result['dAlibiSlopes'])
     checkTiles(result)
   },
+  'attention-bias'({ parts: [first], dBias }, result) {
+    const elements = first === undefined ? 0 : first.rows * (first.keyEnd - first.keyStart)
+    if (dBias === true) checkArray('result.dBias', 'Float32Array', elements, result['dBias'])
+    checkTiles(result)
+  },
   'attention-transposed'({ output, keyStart, keyEnd, settings: { valueSize } }, result) {
     if (output === true) checkArray('result.output', 'Float32Array', (keyEnd - keyStart) * valueSize, result['output'])
     checkTiles(result)

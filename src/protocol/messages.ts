@@ -1,5 +1,7 @@
 import type { GpuFacts } from '../plan/gpu-memory.ts'
-import type { AttentionBackwardResult, AttentionBackwardTask, AttentionTransposedResult, AttentionTransposedTask } from './backward-task.ts'
+import type {
+  AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, AttentionTransposedResult, AttentionTransposedTask,
+} from './backward-task.ts'
 import type { PackedArray } from './large-array.ts'
 import type { RowStageResult } from './stage.ts'
 import type { StagePass, StagePassResult, StageTask } from './stage-pass.ts'
@@ -47,8 +49,8 @@ export interface TaskRequest {
   readonly tasks: readonly Task[]
 }
 
-export type Task = AttentionTask | AttentionBackwardTask | AttentionTransposedTask | StageTask | StagePass
-export type TaskResult = AttentionTaskResult | AttentionBackwardResult | AttentionTransposedResult | RowStageResult | StagePassResult
+export type Task = AttentionTask | AttentionBackwardTask | AttentionBiasTask | AttentionTransposedTask | StageTask | StagePass
+export type TaskResult = AttentionTaskResult | AttentionBackwardResult | AttentionBiasResult | AttentionTransposedResult | RowStageResult | StagePassResult
 
 /** Something ran in another way than asked for. */
 export interface Fallback {

@@ -2,7 +2,9 @@ import { ableTo, type Backend, type TaskContext } from '../backends/backend.ts'
 import { createWebGpuBackend, type WebGpuBackend } from '../backends/webgpu/engine.ts'
 import { adapterName } from '../backends/webgpu/probe.ts'
 import { GPU_OVERLAP, type GpuFacts } from '../plan/gpu-memory.ts'
-import type { AttentionBackwardResult, AttentionBackwardTask, AttentionTransposedResult, AttentionTransposedTask } from '../protocol/backward-task.ts'
+import type {
+  AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, AttentionTransposedResult, AttentionTransposedTask,
+} from '../protocol/backward-task.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { SumResult, SumWork } from '../protocol/sums.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult } from '../protocol/task.ts'
@@ -70,6 +72,10 @@ export class GpuLaneBackend implements Backend {
 
   attentionBackward(task: AttentionBackwardTask, context: TaskContext): Promise<AttentionBackwardResult> {
     return this.#runWithoutGpu('attention backward', (wasm) => ableTo(wasm, 'attentionBackward')(task, context))
+  }
+
+  attentionBias(task: AttentionBiasTask, context: TaskContext): Promise<AttentionBiasResult> {
+    return this.#runWithoutGpu('attention backward', (wasm) => ableTo(wasm, 'attentionBias')(task, context))
   }
 
   attentionTransposed(task: AttentionTransposedTask, context: TaskContext): Promise<AttentionTransposedResult> {

@@ -119,6 +119,8 @@ export class LaneHost implements LaneApi {
         return this.#started().attention(task, this.#context(jobId))
       case 'attention-backward':
         return ableTo(this.#started(), 'attentionBackward')(task, this.#context(jobId))
+      case 'attention-bias':
+        return ableTo(this.#started(), 'attentionBias')(task, this.#context(jobId))
       case 'attention-transposed':
         return ableTo(this.#started(), 'attentionTransposed')(task, this.#context(jobId))
       case 'stage':

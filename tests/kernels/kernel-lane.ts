@@ -27,7 +27,7 @@ export function backendOf(binary: Binary): Backend {
 
 /** A bit pattern that no kernel writes: a NaN with a payload of its own. */
 const POISON = 0x7fc0dead
-const GUARD = 67
+export const GUARD = 67
 
 /** An array of `length` in the middle of a poisoned one. */
 export class Guarded {
@@ -122,7 +122,7 @@ export async function runLane({ query, key, value }: AttentionInputs, options: M
   return { ...(result as unknown as Omit<LaneResult, 'tiles'>), tiles }
 }
 
-function mathOf(options: MathOptions, rowStart: number, sizes: { M: number; N: number; headSize: number; valueSize: number }, standard: boolean) {
+export function mathOf(options: MathOptions, rowStart: number, sizes: { M: number; N: number; headSize: number; valueSize: number }, standard: boolean) {
   const { N, headSize, valueSize } = sizes
   const { dropout, window, mask, bias, segments } = options
   const spread = (shape: readonly number[], array: number) => {

@@ -2,7 +2,7 @@ import { allowedKeys, attentionOracle, type Reference } from './oracle.ts'
 import { keepMask } from './philox.ts'
 import { broadcastIndex, inLayout, normalise, type AttentionInputs, type MathOptions, type Problem } from './problem.ts'
 import type { Tensor } from '../../src/core/tensor.ts'
-import { dotOf, exactly, inSingle, offsetOf, type Round } from './score.ts'
+import { dotOf, exactly, inSingle, offsetOf, scoreOf, type Round } from './score.ts'
 
 /** Gradients in the layouts of what they belong to. */
 export interface BackwardReference {
@@ -45,7 +45,7 @@ export function backwardReference(inputs: AttentionInputs, dOutput: Tensor, opti
 
 function gradients(problem: Problem, dOutput: Float32Array, round: Round): Gradients {
   const { B, H, M, N, query, key, value, options } = problem
-  const { weights } = attentionOracle(problem, round)
+  const { weights, deltas } = probabilities(problem, dOutput, round)
   const into: Gradients = {
     dQuery: new Float64Array(query.length),
     dKey: new Float64Array(key.length),
@@ -57,12 +57,66 @@ function gradients(problem: Problem, dOutput: Float32Array, round: Round): Gradi
     const [b, h, i] = [Math.floor(row / (H * M)), Math.floor(row / M) % H, row % M]
     const allowed = allowedKeys(problem, b, h, i)
     const dWeights = throughValues(problem, [b, h, i], allowed, weights.subarray(row * N, (row + 1) * N), dOutput, into, round)
-    throughScores(problem, [b, h, i], allowed, weights.subarray(row * N, (row + 1) * N), dWeights, into, round)
+    throughScores(problem, [b, h, i], { allowed, weights: weights.subarray(row * N, (row + 1) * N), delta: deltas?.[row] }, dWeights, into, round)
   }
   return into
 }
 
+/**
+ * P = exp(S − L) over the allowed keys and δ = Σ dO·O of each row, as every backward pass in linear memory makes them (Dao 2023):
+ * where L and O are float32, their rounding is a part of the plain algorithm's error. In float64 P are the softmax's weights,
+ * and δ, which is Σ P·dP, is left to them.
+ */
+function probabilities(problem: Problem, dOutput: Float32Array | null, round: Round): { weights: Float64Array; deltas: Float64Array | undefined } {
+  const { B, H, M, N, Dv } = problem
+  const { weights, logSumExp, output } = attentionOracle(problem, round)
+  if (round === exactly) return { weights, deltas: undefined }
+  const dense = headsOf(output, problem)
+  const deltas = new Float64Array(B * H * M)
+  for (let row = 0; row < B * H * M; row++) {
+    const [b, h, i] = [Math.floor(row / (H * M)), Math.floor(row / M) % H, row % M]
+    for (const j of allowedKeys(problem, b, h, i)) {
+      weights[row * N + j] = round(Math.exp(round(scoreOf(problem, b, h, i, j, round) - logSumExp[row]!)))
+    }
+    for (let c = 0; dOutput !== null && c < Dv; c++) deltas[row] = round(deltas[row]! + round(dOutput[row * Dv + c]! * dense[row * Dv + c]!))
+  }
+  return { weights, deltas }
+}
+
+/** An output in the call's layout as dense [B, H, M, Dv]. */
+function headsOf(output: Float64Array, { layout, B, H, M, Dv }: Problem): Float64Array {
+  if (layout !== '[B, N, E]') return output
+  return Float64Array.from(output, (_, at) => {
+    const [b, h, i, c] = [Math.floor(at / (H * M * Dv)), Math.floor(at / (M * Dv)) % H, Math.floor(at / Dv) % M, at % Dv]
+    return output[((b * M + i) * H + h) * Dv + c]!
+  }).subarray(0, B * H * M * Dv)
+}
+
 type Row = readonly [b: number, h: number, i: number]
+
+/** Pᵀ·X per query head, with the weights before dropout: X [B, H, M, C] in the query's layout, or ones where it is absent. */
+export function transposedReference(inputs: AttentionInputs, rows: Tensor | undefined, options: MathOptions = {}): Reference {
+  const withoutDropout = Object.fromEntries(Object.entries(options).filter(([name]) => name !== 'dropout')) as MathOptions
+  const problem = normalise(inputs, withoutDropout)
+  const { B, H, M, N } = problem
+  const x = rows === undefined ? undefined : normalise({ ...inputs, query: rows }, withoutDropout)
+  const width = x?.D ?? 1
+  const [exact, plain] = [exactly, inSingle].map((round) => {
+    const { weights } = probabilities(problem, null, round)
+    const sums = new Float64Array(B * H * N * width)
+    for (let row = 0; row < B * H * M; row++) {
+      for (let at = 0; at < N * width; at++) {
+        const [j, c] = [Math.floor(at / width), at % width]
+        const to = Math.floor(row / M) * N * width + at
+        const weight = weights[row * N + j]!
+        // A fully masked row adds nothing, whatever X holds.
+        if (weight !== 0) sums[to] = round(sums[to]! + round(weight * (x === undefined ? 1 : x.query[row * width + c]!)))
+      }
+    }
+    return inLayout(problem, sums, H, N, width)
+  }) as [ReturnType<typeof inLayout>, ReturnType<typeof inLayout>]
+  return { exact: exact.data, plain: plain.data, shape: exact.shape }
+}
 
 /** dV += dropout(P)ᵀ·dO; returns dP = dropout(dO·Vᵀ), at the allowed keys. */
 function throughValues(
@@ -81,18 +135,21 @@ function throughValues(
       dWeight = round(dWeight + round(dRow[c]! * value[at]!))
       into.dValue[at] = round(into.dValue[at]! + round(round(weights[j]! * factor) * dRow[c]!))
     }
-    dWeights.set(j, round(dWeight * factor))
+    // A dropped weight takes no part, not even where its value is NaN.
+    dWeights.set(j, factor === 0 ? 0 : round(dWeight * factor))
   }
   return dWeights
 }
 
-/** dS = P·(dP − Σ P·dP), then back through ALiBi, bias, softcap and scale into dQ and dK. */
+/** dS = P·(dP − δ), δ = Σ P·dP, then back through ALiBi, bias, softcap and scale into dQ and dK. */
 function throughScores(
-  problem: Problem, [b, h, i]: Row, allowed: readonly number[], weights: Float64Array, dWeights: Map<number, number>, into: Gradients, round: Round,
+  problem: Problem, [b, h, i]: Row, row: { readonly allowed: readonly number[]; readonly weights: Float64Array; readonly delta: number | undefined },
+  dWeights: Map<number, number>, into: Gradients, round: Round,
 ): void {
+  const { allowed, weights } = row
   const { H, Hkv, M, N, D, query, key, options: { bias, alibiSlopes, softcap = 0, scale = 1 / Math.sqrt(D) } } = problem
   const queryStart = ((b * H + h) * M + i) * D
-  const mean = allowed.reduce((sum, j) => round(sum + round(weights[j]! * dWeights.get(j)!)), 0)
+  const mean = row.delta ?? allowed.reduce((sum, j) => round(sum + round(weights[j]! * dWeights.get(j)!)), 0)
   for (const j of allowed) {
     let dScore = round(weights[j]! * round(dWeights.get(j)! - mean))
     if (alibiSlopes) {

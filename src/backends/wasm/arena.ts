@@ -12,8 +12,10 @@ export interface Kernels {
   hasExtremes(from: number, count: number): number
   packPanels(from: number, rows: number, width: number, to: number, stride: number): void
   scaleFloats(at: number, count: number, factor: number): void
+  scaleEachRow(x: number, stride: number, rows: number, factors: number): void
   dotRows(a: number, strideA: number, b: number, strideB: number, rows: number, width: number, to: number): void
   backwardTile(): number
+  scoreGradientTile(): number
   transposedTile(): number
 }
 

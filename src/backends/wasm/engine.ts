@@ -1,12 +1,13 @@
 import { attentionArena, attentionArenaBytes } from '../../plan/arena.ts'
 import { backwardArena, type BackwardArena } from '../../plan/backward-arena.ts'
-import type { KeySegmentTask } from '../../protocol/backward-task.ts'
+import type { BiasPart, KeySegmentTask } from '../../protocol/backward-task.ts'
 import type { AttentionTask, AttentionTaskResult } from '../../protocol/task.ts'
 import type { Backend, TaskContext } from '../backend.ts'
 import { Arena } from './arena.ts'
 import { AttentionRun } from './attention-run.ts'
+import { BiasSweep } from './bias-sweep.ts'
 import { SegmentGradients } from './segment-gradients.ts'
-import { SegmentSweep, type SegmentWork } from './segment-sweep.ts'
+import { SegmentSweep } from './segment-sweep.ts'
 import { SegmentTransposed } from './segment-transposed.ts'
 import { RowStages } from './stages.ts'
 
@@ -16,6 +17,7 @@ export interface WasmBackend extends Backend {
   attentionNow(task: AttentionTask, context: TaskContext): AttentionTaskResult
   readonly attentionBackward: NonNullable<Backend['attentionBackward']>
   readonly attentionTransposed: NonNullable<Backend['attentionTransposed']>
+  readonly attentionBias: NonNullable<Backend['attentionBias']>
 }
 
 /**
@@ -55,11 +57,18 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
     attentionNow: (task, context) => runOf(task, context).runNow(),
     async attentionBackward(task, context) {
       const { arena, layout } = segmentArena(task)
-      return sweep(arena, layout, task, context, new SegmentGradients(arena, layout, task, context))
+      const work = new SegmentGradients(arena, layout, task, context)
+      return sweep(new SegmentSweep(arena, layout, task, context, work), work)
     },
     async attentionTransposed(task, context) {
       const { arena, layout } = segmentArena(task)
-      return sweep(arena, layout, task, context, new SegmentTransposed(arena, layout, task, context))
+      const work = new SegmentTransposed(arena, layout, task, context)
+      return sweep(new SegmentSweep(arena, layout, task, context, work), work)
+    },
+    async attentionBias(task, context) {
+      const { arena, layout } = segmentArena(task.parts[0] as BiasPart)
+      const bias = new BiasSweep(arena, layout, task, context)
+      return sweep(bias, bias)
     },
     async rows(task, context) {
       stages ??= new RowStages(module, attention)
@@ -76,19 +85,17 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
   }
 }
 
-/** Sweeps a task's keys and takes a turn of the event loop whenever its context asks for one. */
-async function sweep<Result extends object>(
-  arena: Arena, layout: BackwardArena, task: KeySegmentTask, context: TaskContext, work: SegmentWork & { finish(): Result },
-): Promise<Result & SweepFigures> {
-  const startedMs = performance.now()
-  const run = new SegmentSweep(arena, layout, task, context, work)
-  for (const turn of run.steps()) await turn
-  return { ...work.finish(), elapsedMs: performance.now() - startedMs, tiles: run.tiles, skippedTiles: run.skippedTiles }
-}
-
 /** What every task of a sweep measures. */
 interface SweepFigures {
-  readonly elapsedMs: number
   readonly tiles: number
   readonly skippedTiles: number
+}
+
+/** Runs a sweep to its end and takes a turn of the event loop whenever its context asks for one. */
+async function sweep<Result extends object>(
+  run: SweepFigures & { steps(): Iterable<Promise<void>> }, work: { finish(): Result },
+): Promise<Result & SweepFigures & { readonly elapsedMs: number }> {
+  const startedMs = performance.now()
+  for (const turn of run.steps()) await turn
+  return { ...work.finish(), elapsedMs: performance.now() - startedMs, tiles: run.tiles, skippedTiles: run.skippedTiles }
 }

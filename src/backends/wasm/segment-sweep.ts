@@ -31,27 +31,36 @@ export interface SegmentTile {
   readonly segments: SegmentRange | undefined
 }
 
+/** What a tile's log-sum-exps say of its rows. */
+export interface RowFacts {
+  /** rows that take no part: their operands must be zeros */
+  readonly without: readonly number[]
+  /** whether P must be multiplied by the row's factor (`layout.rowFactors`): what rounding took from L in units of score */
+  readonly scaled: boolean
+}
+
 /** What is made of the probabilities: gradients, or Pᵀ·X. */
 export interface SegmentWork {
   readonly heads: readonly ScoredHead[]
   /** FLAG_… of what is wanted of each tile */
   readonly flags: number
+  /** Tells the kernels where the operands stand. */
+  setPlaces(): void
   /** Looks at rows once, before the sweep. Returns whether an operand other than the query is extreme. */
   inspect(tile: Omit<SegmentTile, 'extreme'>): boolean
   /** Before a block: clears what it sums up. */
-  openBlock(block: SegmentBlock): void
+  openBlock?(block: SegmentBlock): void
   /** Brings the block's keys in, once some tile sees it. Returns whether an operand is extreme. */
   loadKeys(block: SegmentBlock): boolean
-  openHead(head: number): void
-  /** Brings the tile's rows in. @param without rows of the tile that take no part: they must be zeros */
-  loadTile(tile: SegmentTile, without: readonly number[]): void
+  /** Brings the tile's rows in. */
+  loadTile(tile: SegmentTile, rows: RowFacts): void
   /** Calls the kernel; returns how many groups saw a key. */
   run(): number
   storeTile(tile: SegmentTile, block: SegmentBlock): void
   /** In place of `storeTile` where no query of the tile sees a key of the block. */
   skipTile?(tile: SegmentTile, block: SegmentBlock): void
-  closeHead(head: number, block: SegmentBlock): void
-  closeBlock(block: SegmentBlock): void
+  closeHead?(head: number, block: SegmentBlock): void
+  closeBlock?(block: SegmentBlock): void
 }
 
 /** The lowest scale that a log-sum-exp is divided by; below it scores are multiplied instead. */
@@ -81,35 +90,58 @@ export class SegmentSweep {
   /** Yields the turns that the context asks for. */
   *steps(): Generator<Promise<void>> {
     const { task: { keyStart, keyEnd }, layout: { blockRows }, work } = this
-    this.#setPlaces()
-    yield* this.#inspect()
+    yield* this.prepare()
     for (let start = keyStart; start < keyEnd; start += blockRows) {
-      const block = this.#open(start, Math.min(blockRows, keyEnd - start))
-      work.openBlock(block)
-      let extreme: boolean | undefined
+      const block = this.open(start, Math.min(blockRows, keyEnd - start))
+      work.openBlock?.(block)
+      const load = loadOnce(() => work.loadKeys(block))
       for (const [head, tiles] of this.#tiles.entries()) {
-        let opened = false
+        const open = loadOnce(() => this.#openHead(head))
         for (const tile of tiles) {
-          if (this.#isHidden(tile, block)) {
+          if (this.isHidden(tile, block)) {
             this.#skip(tile, block)
             continue
           }
-          extreme ??= work.loadKeys(block)
-          if (!opened) this.#openHead(head)
-          opened = true
-          yield* this.#sweepTile(tile, block, extreme)
+          const extreme = load()
+          open()
+          if (this.#runTile(tile, block, extreme)) work.storeTile(tile, block)
+          else this.#skip(tile, block)
+          yield* this.#pace(tile.rows)
         }
-        work.closeHead(head, block)
+        work.closeHead?.(head, block)
       }
-      work.closeBlock(block)
+      work.closeBlock?.(block)
     }
   }
 
-  *#sweepTile(tile: SegmentTile, block: SegmentBlock, extremeKeys: boolean): Generator<Promise<void>> {
+  /** Looks at every tile of every head, before anything else. */
+  *prepare(): Generator<Promise<void>> {
+    this.#setPlaces()
+    yield* this.#inspect()
+  }
+
+  /** One tile against one block, of a task that shares its arena with others: everything is brought in for it alone. */
+  *alone(index: number, start: number, keys: number): Generator<Promise<void>> {
+    const { work } = this
+    const tile = this.#tiles[0]?.[index] as SegmentTile
+    this.#setPlaces()
+    const block = this.open(start, keys)
+    if (this.isHidden(tile, block)) {
+      this.#skip(tile, block)
+      return
+    }
+    const extreme = work.loadKeys(block)
+    this.#openHead(0)
+    if (this.#runTile(tile, block, extreme)) work.storeTile(tile, block)
+    else this.#skip(tile, block)
+    yield* this.#pace(tile.rows)
+  }
+
+  /** Returns whether any query of the tile saw a key of the block. */
+  #runTile(tile: SegmentTile, block: SegmentBlock, extremeKeys: boolean): boolean {
     const { arena, layout, work } = this
     const scored = this.#scored(tile.head)
-    const without = this.#loadLogSumExp(tile)
-    work.loadTile(tile, without)
+    work.loadTile(tile, this.#loadLogSumExp(tile))
     const extreme = extremeKeys || tile.extreme ? FLAG_EXTREME_SCORES | FLAG_EXTREME_VALUES : 0
     arena.setInteger(P_FLAGS, scoreFlags(scored) | work.flags | extreme | (this.#isScaled(scored) ? FLAG_SCALED : 0))
     arena.setInteger(P_ROWS, tile.rows)
@@ -117,13 +149,9 @@ export class SegmentSweep {
     setBand(arena, bandOf(this.task, tile.row, block.start))
     loadScoreInputs(arena, layout, scored, this.context, tile, block)
     if (tile.segments !== undefined) this.#loadSegments(tile.row, tile.rows)
-    if (work.run() === 0) {
-      this.#skip(tile, block)
-    } else {
-      this.tiles++
-      work.storeTile(tile, block)
-    }
-    yield* this.#pace(tile.rows)
+    const seen = work.run() > 0
+    if (seen) this.tiles++
+    return seen
   }
 
   #skip(tile: SegmentTile, block: SegmentBlock): void {
@@ -160,11 +188,11 @@ export class SegmentSweep {
     arena.setInteger(P_QUERY_SEGMENTS, layout.querySegments)
     arena.setInteger(P_RANGES, layout.ranges)
     arena.setInteger(P_SOFTCAP_SLOPES, layout.softcapSlopes)
+    this.work.setPlaces()
   }
 
   #openHead(head: number): void {
     setScoreParameters(this.arena, this.layout, this.#scored(head), this.#unit)
-    this.work.openHead(head)
   }
 
   /** Every tile of every head, looked at once. */
@@ -196,20 +224,25 @@ export class SegmentSweep {
     return arena.kernels.hasExtremes(layout.raw, rows * headSize) !== 0
   }
 
-  /** The tile's log-sum-exps in units of score; returns the rows that take no part. */
-  #loadLogSumExp({ head, row, rows }: SegmentTile): number[] {
+  /** The tile's log-sum-exps in units of score, rounded, and by row the factor exp(−unit·rest) of what that left: 1 − unit·rest. */
+  #loadLogSumExp({ head, row, rows }: SegmentTile): RowFacts {
     const { arena: { floats }, layout } = this
     const { logSumExp } = this.work.heads[head] as ScoredHead
     const values = floatsOf(this.context, logSumExp.array)
     const without: number[] = []
-    const at = layout.logSumExp >> 2
+    const [at, factors] = [layout.logSumExp >> 2, layout.rowFactors >> 2]
+    let scaled = false
     for (let r = 0; r < rows; r++) {
       const value = values[logSumExp.offset + (row + r) * logSumExp.rowStride] as number
+      const quotient = value / this.#unit
       if (value === -Infinity) without.push(r)
-      floats[at + r] = value === -Infinity ? FAR_LOG_SUM_EXP : value < Infinity ? value / this.#unit : NaN
+      floats[at + r] = value === -Infinity ? FAR_LOG_SUM_EXP : value < Infinity ? quotient : NaN
+      const rest = quotient - (floats[at + r] as number)
+      floats[factors + r] = Math.abs(value) < Infinity ? 1 - this.#unit * rest : 1
+      scaled ||= rest !== 0
     }
     floats.fill(0, at + rows, at + roundUp(rows, 8))
-    return without
+    return { without, scaled }
   }
 
   #loadSegments(row: number, rows: number): SegmentRange {
@@ -220,7 +253,8 @@ export class SegmentSweep {
     return segmentRange(integers, at, rows)
   }
 
-  #open(start: number, keys: number): SegmentBlock {
+  /** Brings in what the block's keys are asked for by position and segment. */
+  open(start: number, keys: number): SegmentBlock {
     const { arena, layout, context, task: { keySegments: slice } } = this
     let segments: SegmentRange | undefined
     if (slice !== undefined) {
@@ -235,7 +269,7 @@ export class SegmentSweep {
   }
 
   /** Whether no query of the tile may see a key of the block, as far as positions and segments say. */
-  #isHidden(tile: SegmentTile, block: SegmentBlock): boolean {
+  isHidden(tile: SegmentTile, block: SegmentBlock): boolean {
     if (isEmpty(bandOf(this.task, tile.row, block.start), tile.rows, block.keys)) return true
     return tile.segments !== undefined && block.segments !== undefined && areDisjoint(tile.segments, block.segments)
   }
@@ -243,4 +277,10 @@ export class SegmentSweep {
 
 export function floatsOf(context: TaskContext, id: ArrayId): Float32Array {
   return context.array(id) as Float32Array
+}
+
+/** The result of the first call, for every call. */
+function loadOnce<T>(load: () => T): () => T {
+  let loaded: { readonly value: T } | undefined
+  return () => (loaded ??= { value: load() }).value
 }

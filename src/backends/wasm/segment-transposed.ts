@@ -5,9 +5,9 @@ import type { AttentionTransposedResult, AttentionTransposedTask, ScoredHead } f
 import type { TaskContext } from '../backend.ts'
 import type { Arena } from './arena.ts'
 import { copyIn, copyOut } from './copy-rows.ts'
-import { clearPadding } from './segment-gradients.ts'
+import { clearPadding, loadRows } from './gradient-operands.ts'
 import { sinkOf, type FloatSink } from './segment-sinks.ts'
-import { floatsOf, type SegmentBlock, type SegmentTile, type SegmentWork } from './segment-sweep.ts'
+import { floatsOf, type RowFacts, type SegmentBlock, type SegmentTile, type SegmentWork } from './segment-sweep.ts'
 
 /** Pᵀ·X of one task: what its sweep loads, and where its result goes. X stands where dO does in the backward pass. */
 export class SegmentTransposed implements SegmentWork {
@@ -30,6 +30,10 @@ export class SegmentTransposed implements SegmentWork {
     } else {
       this.#sink = sinkOf(output, context)
     }
+  }
+
+  setPlaces(): void {
+    const { arena, layout, task } = this
     arena.setInteger(P_D_OUTPUT_ROWS, layout.dOutputRows)
     arena.setInteger(P_D_VALUE, layout.dValue)
     clearPadding(arena, layout, task.settings)
@@ -54,21 +58,15 @@ export class SegmentTransposed implements SegmentWork {
     return kernels.hasExtremes(layout.raw, keys * headSize) !== 0
   }
 
-  openHead(): void {
-    // One head, and nothing that is kept for it.
-  }
-
-  loadTile({ row, rows }: SegmentTile, without: readonly number[]): void {
+  loadTile({ row, rows }: SegmentTile, { without, scaled }: RowFacts): void {
     const { arena: { floats, kernels }, layout, context, task: { head: { query }, columns, settings: { headSize, valueSize, scale } } } = this
-    const width = layout.valueColumns
-    const [queries, to] = [layout.queryRows >> 2, layout.dOutputRows >> 2]
-    copyIn(floats, queries, layout.headColumns, floatsOf(context, query.array), query, row, rows, 0, headSize)
-    for (const r of without) floats.fill(0, queries + r * layout.headColumns, queries + (r + 1) * layout.headColumns)
+    const stride = layout.valueColumns
+    const place = { row, rows, without }
+    loadRows(floats, { at: layout.queryRows, stride: layout.headColumns, width: headSize }, floatsOf(context, query.array), query, place)
     kernels.packLanes(layout.queryRows, layout.headColumns, layout.query, rows, headSize, headSize, Math.sign(scale))
-    if (columns === null) for (let r = 0; r < rows; r++) floats[to + r * width] = 1
-    else copyIn(floats, to, width, floatsOf(context, columns.array), columns, row, rows, 0, valueSize)
-    floats.fill(0, to + rows * width, to + roundUp(rows, 8) * width)
-    for (const r of without) floats.fill(0, to + r * width, to + (r + 1) * width)
+    if (columns === null) loadOnes(floats, layout.dOutputRows >> 2, stride, place)
+    else loadRows(floats, { at: layout.dOutputRows, stride, width: valueSize }, floatsOf(context, columns.array), columns, place)
+    if (scaled) kernels.scaleEachRow(layout.dOutputRows, stride, rows, layout.rowFactors)
   }
 
   run(): number {
@@ -77,10 +75,6 @@ export class SegmentTransposed implements SegmentWork {
 
   storeTile(): void {
     // Everything is summed up over tiles.
-  }
-
-  closeHead(): void {
-    // As `openHead`.
   }
 
   closeBlock({ start, keys }: SegmentBlock): void {
@@ -93,4 +87,9 @@ export class SegmentTransposed implements SegmentWork {
   finish(): Partial<AttentionTransposedResult> {
     return this.#dense
   }
+}
+
+/** Ones in place of X: C = 1. Zeros up to the next group of 8, and where a row takes no part. */
+function loadOnes(floats: Float32Array, first: number, stride: number, { rows, without }: { readonly rows: number; readonly without: readonly number[] }): void {
+  for (let r = 0; r < roundUp(rows, 8); r++) floats[first + r * stride] = r < rows && !without.includes(r) ? 1 : 0
 }

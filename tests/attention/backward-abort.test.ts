@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest'
+import type { AttentionProgress } from 'heddle'
+import { forwardFor, gradientBits } from '../support/expect-backward.ts'
+import { Random } from '../support/random.ts'
+import { useRuntime, withRuntime } from '../support/runtimes.ts'
+import { filled, normalTensor } from '../support/tensors.ts'
+
+const runtimes = { 'on the calling thread': useRuntime({ workers: 0 }), 'on two workers': useRuntime({ workers: 2 }), 'by transfer': useRuntime({ workers: 2, sharedMemory: 'never' }) }
+const small = normalTensor(new Random(321), [2, 30, 8])
+const smallCall = { query: small, key: small, value: small }
+// Several seconds of work, so that an abort always comes in the middle; backward does not ask whether its inputs belong together.
+const n = 12_000
+const large = filled([1, n, 64], (at) => Math.sin(at))
+const largeCall = { query: large, key: large, value: large, output: large, dOutput: large, logSumExp: filled([1, n], () => 9) }
+
+function failureOf(call: Promise<unknown>): Promise<unknown> {
+  return call.then(() => 'no failure', (reason: unknown) => reason)
+}
+
+describe.each(Object.entries(runtimes))('%s', (_, runtime) => {
+  test('a signal that is already aborted rejects with its reason', async () => {
+    const reason = new Error('mine')
+    const call = await forwardFor(runtime(), smallCall)
+    expect(await failureOf(runtime().attentionBackward(call, { signal: AbortSignal.abort(reason) }))).toBe(reason)
+  })
+
+  test('in flight: rejects with the reason, and the lane is free for the next call', async () => {
+    const controller = new AbortController()
+    const call = await forwardFor(runtime(), smallCall)
+    const bits = gradientBits(await runtime().attentionBackward(call))
+    const failure = failureOf(runtime().attentionBackward(largeCall, { signal: controller.signal, chunkSize: 64 }))
+    // The call has begun to run: its lanes hold their first tasks.
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    const abortedMs = performance.now()
+    controller.abort(new Error('enough'))
+    expect(await failure).toMatchObject({ message: 'enough' })
+    expect(gradientBits(await runtime().attentionBackward(call, { chunkSize: 8 }))).toBe(bits)
+    // The whole call takes seconds: a lane that did not listen would still be busy.
+    expect(performance.now() - abortedMs).toBeLessThan(1000)
+  })
+
+  test('Pᵀ·X in flight', async () => {
+    const controller = new AbortController()
+    const { query, key, logSumExp } = largeCall
+    const failure = failureOf(runtime().attentionTransposed({ query, key, logSumExp, rows: large }, { signal: controller.signal }))
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    controller.abort('gone')
+    expect(await failure).toBe('gone')
+  })
+})
+
+test('progress counts tasks up to all of them', async () => {
+  const runtime = runtimes['on two workers']()
+  const inputs = { query: normalTensor(new Random(322), [4, 1500, 16]), key: normalTensor(new Random(323), [4, 1500, 16]), value: normalTensor(new Random(324), [4, 1500, 16]) }
+  const call = await forwardFor(runtime, inputs)
+  const seen: AttentionProgress[] = []
+  const { report } = await runtime.attentionBackward(call, { onProgress: (progress) => seen.push(progress) })
+  expect(report.tasks).toBe(8)
+  expect(seen.at(-1)).toMatchObject({ done: 8, total: 8, remainingMs: 0 })
+  seen.forEach(({ done }, at) => expect(done).toBeGreaterThan(at === 0 ? 0 : seen[at - 1]!.done))
+})
+
+test('close() in the middle: RuntimeClosedError', async () => {
+  await withRuntime({ workers: 2 }, async (runtime) => {
+    const failure = failureOf(runtime.attentionBackward(largeCall))
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    await runtime.close()
+    expect(await failure).toMatchObject({ code: 'RuntimeClosedError' })
+    expect(await failureOf(runtime.attentionBackward(largeCall))).toMatchObject({ code: 'RuntimeClosedError' })
+    expect(() => runtime.planBackward(largeCall)).toThrow(expect.objectContaining({ code: 'RuntimeClosedError' }) as Error)
+  })
+})
