@@ -1,11 +1,12 @@
 import type { Runtime } from '../attention/runtime.ts'
 import { defaultRuntime } from '../attention/default-runtime.ts'
-import { checkTensor } from '../attention/resolve-options.ts'
+import { checkPriority, checkTensor } from '../attention/resolve-options.ts'
 import { checkedSignal, checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { isShared } from '../core/shared-memory.ts'
 import { formatShape, type Tensor } from '../core/tensor.ts'
+import type { Priority } from '../scheduler/job.ts'
 import { seedWords, type Seed } from './seed.ts'
 import { measureNorms, type NormEvent } from './norm-monitor.ts'
 import { isTiny, planProgram, type LayerPlan } from './stage/program-plan.ts'
@@ -25,6 +26,8 @@ export interface ForwardOptions {
   /** @default the runtime that `attention` shares, made at first use */
   readonly runtime?: Runtime
   readonly signal?: AbortSignal
+  /** Which of several calls that wait goes first, as for `attention`. @default 'normal' */
+  readonly priority?: Priority
   /** Rows a task; never changes a result. @default chosen by the plan */
   readonly chunkSize?: number
   /** Needed where dropout is active: the same seed drops the same elements, on any machine. */
@@ -41,12 +44,13 @@ export interface LayerResult {
 }
 
 /** The names of `ForwardOptions`, for checks. */
-export const FORWARD_NAMES: readonly (keyof ForwardOptions)[] = ['runtime', 'signal', 'chunkSize', 'seed', 'trace', 'monitorNorms']
+export const FORWARD_NAMES: readonly (keyof ForwardOptions)[] = ['runtime', 'signal', 'priority', 'chunkSize', 'seed', 'trace', 'monitorNorms']
 
 /** @throws {OptionError} for names beyond `extra` and `ForwardOptions`, or wrong values */
 export function checkForward(what: string, options: unknown, extra: readonly string[] = []): void {
   checkNames(`${what}: options`, options, [...FORWARD_NAMES, ...extra])
-  const { chunkSize, trace, monitorNorms, runtime, signal } = options as ForwardOptions
+  const { chunkSize, trace, monitorNorms, runtime, signal, priority } = options as ForwardOptions
+  checkPriority(`${what}: option priority`, priority)
   checkedSignal(`${what}: option signal`, signal)
   if (chunkSize !== undefined) checkInteger(`${what}: option chunkSize`, chunkSize, 1)
   if (trace !== undefined) checkFunction(`${what}: option trace`, trace)
@@ -82,7 +86,7 @@ export function rowsOfShape(what: string, shape: readonly number[], width: numbe
 export async function runForward(program: StageProgram, options: ForwardOptions, inputs: readonly Tensor<Float32Array | Int32Array>[]): Promise<ProgramResult> {
   const runtime = options.runtime ?? (await defaultRuntime())
   const sharedOutput = inputs.every((input) => isShared(input.data))
-  return runProgram(program, runtime, { signal: options.signal, chunkSize: options.chunkSize, sharedOutput, onPart: observer(program, options) })
+  return runProgram(program, runtime, { signal: options.signal, priority: options.priority, chunkSize: options.chunkSize, sharedOutput, onPart: observer(program, options) })
 }
 
 /** What a program would do on a runtime, without data. */

@@ -5,7 +5,7 @@ import type { StagePass, StagePassResult, StageTask } from './stage-pass.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from './task.ts'
 
 /** Raised with every change of what crosses threads; a worker of another version is refused with a ProtocolError. */
-export const PROTOCOL_VERSION = 3
+export const PROTOCOL_VERSION = 4
 
 export type LaneKind = 'wasm' | 'webgpu'
 
@@ -44,6 +44,8 @@ export interface TaskRequest {
   readonly attach: readonly { readonly id: ArrayId; readonly array: TaskArray | PackedArray }[]
   readonly release: readonly ArrayId[]
   readonly tasks: readonly Task[]
+  /** on the lane's second bench, in turns with what runs on the first */
+  readonly beside?: boolean
 }
 
 export type Task = AttentionTask | StageTask | StagePass
@@ -62,6 +64,8 @@ export interface TaskResponse {
   readonly residentBytes: number
   /** what it will still hold once the call's arrays are released */
   readonly keptBytes: number
+  /** the part of both that is its second bench's */
+  readonly besideBytes: number
   readonly fallbacks: readonly Fallback[]
 }
 

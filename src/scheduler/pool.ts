@@ -6,7 +6,8 @@ import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
 import { LaneLost, type Lane } from './lane.ts'
 import { TaskCancelled } from './pacer.ts'
-import { Slot } from './slot.ts'
+import { goesFirst } from './job-order.ts'
+import { Slot, type BenchName } from './slot.ts'
 
 /** A slot whose lane failed so often in a row is left empty until the next call. */
 const MAX_START_FAILURES = 3
@@ -24,6 +25,10 @@ export interface LaneFacts {
   readonly kind: LaneConfig['kind']
   readonly kernels: string | null
   readonly residentBytes: number
+  /** the part of them that is its second bench's */
+  readonly besideBytes: number
+  /** whether a call that comes now may use both benches */
+  readonly mayRunBeside: boolean
   /** copies of weights that stay with it, where memory is not shared */
   readonly lastingBytes: number
   /** of a GPU lane that has started: its device */
@@ -38,8 +43,9 @@ export class Pool {
   #closed = false
 
   constructor(config: PoolConfig) {
-    const onResident = (change: number): void => {
-      for (const state of this.#jobs) state.job.laneGrew?.(change)
+    // Of what a lane came to hold for one job's task, other jobs and their plans know nothing.
+    const onResident = (change: number, cause?: JobState): void => {
+      for (const state of this.#jobs) if (cause === undefined || cause === state) state.job.laneGrew?.(change)
     }
     const onLasting = (change: number): void => {
       for (const state of this.#jobs) state.job.laneKept?.(change)
@@ -51,12 +57,19 @@ export class Pool {
     return this.#slots.length
   }
 
+  /** Whether a call is under way. */
+  get isBusy(): boolean {
+    return this.#jobs.some(({ settled }) => !settled)
+  }
+
   lanes(): LaneFacts[] {
     return this.#slots.map((slot) => ({
       lane: slot.index,
       kind: slot.config.kind,
       kernels: slot.hello?.kernels ?? null,
       residentBytes: slot.residentBytes,
+      besideBytes: slot.besideBytes,
+      mayRunBeside: slot.config.kind === 'wasm' && this.isBusy,
       lastingBytes: slot.lastingBytes,
       facts: slot.hello?.facts,
     }))
@@ -75,7 +88,8 @@ export class Pool {
   async run(job: Job): Promise<JobOutcome> {
     if (this.#closed) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
     throwIfAborted(job.signal)
-    const state = new JobState(this.#nextJobId++, job)
+    const others = this.#jobs.filter(({ settled }) => !settled).map(({ done }) => done)
+    const state = new JobState(this.#nextJobId++, job, others.length === 0 ? 0 : Math.min(...others))
     if (job.tasks.length === 0) state.finish()
     const stopListening = onAbort(job.signal, () => this.#abandon(state, job.signal === undefined ? undefined : abortReason(job.signal)))
     this.#jobs.push(state)
@@ -119,7 +133,7 @@ export class Pool {
     else this.#pump()
   }
 
-  /** Gives tasks to every lane that has room, the oldest job first, and starts lanes where tasks wait for one. */
+  /** Gives tasks to every lane that has room, and starts lanes where tasks wait for one. */
   #pump(): void {
     let given = true
     while (given) {
@@ -132,43 +146,52 @@ export class Pool {
   }
 
   #feed(slot: Slot): boolean {
+    let next: { readonly state: JobState; readonly bench: BenchName } | undefined
     for (const state of this.#jobs) {
-      if (!this.#hasRoom(slot, state)) continue
-      const task = state.take(slot.groupOf(state))
-      if (task === undefined) continue
-      this.#dispatch(slot, state, task)
-      return true
+      if (next !== undefined && !goesFirst(state, next.state)) continue
+      const bench = this.#roomFor(slot, state)
+      if (bench !== null) next = { state, bench }
     }
-    return false
+    const task = next?.state.take(slot.groupOf(next.state))
+    if (next === undefined || task === undefined) return false
+    this.#dispatch(slot, next.state, task, next.bench)
+    return true
   }
 
-  #hasRoom(slot: Slot, state: JobState): boolean {
-    if (state.waiting === 0) return false
+  /** Where the lane has room for a task of the job; null: nowhere. */
+  #roomFor(slot: Slot, state: JobState): BenchName | null {
+    if (state.waiting === 0) return null
     const lanesOfJob = this.#slots.filter((other) => other.runs(state))
-    if (lanesOfJob.length >= state.job.maxLanes && !lanesOfJob.includes(slot)) return false
-    if (state.job.isPass === true) return !slot.runs(state)
-    const inFlight = [...slot.inFlight.values()].filter(({ job }) => job.isPass !== true).length
-    if (inFlight === 0) return true
-    // Near the end a task that waits behind another would be one that an idle lane could have.
-    return inFlight < state.job.depth && state.waiting >= this.#slots.length
+    if (lanesOfJob.length >= state.job.maxLanes && !lanesOfJob.includes(slot)) return null
+    if (slot.sharesWith(state)) return slot.hasRoomBeside(state) ? 'beside' : null
+    if (state.job.isPass === true) return slot.runs(state) ? null : 'main'
+    const inFlight = slot.onMain.filter(({ job }) => job.isPass !== true).length
+    if (inFlight === 0) return 'main'
+    // A task that waits behind another would be one that an idle lane could have, or would hold up another call's.
+    return inFlight < state.job.depth && state.waiting >= this.#slots.length && this.#isAlone(state) ? 'main' : null
   }
 
-  #dispatch(slot: Slot, state: JobState, task: JobTask): void {
-    slot.inFlight.set(task, state)
-    this.#send(slot, state, task).then(
+  #isAlone(state: JobState): boolean {
+    return this.#jobs.every((other) => other === state || other.settled)
+  }
+
+  #dispatch(slot: Slot, state: JobState, task: JobTask, bench: BenchName): void {
+    slot.begin(task, state, bench)
+    this.#send(slot, state, task, bench).then(
       (response) => this.#settle(slot, state, task, () => this.#done(slot, state, task, response)),
       (error: unknown) => this.#settle(slot, state, task, () => this.#failed(state, task, error)),
     )
   }
 
-  async #send(slot: Slot, state: JobState, task: JobTask): Promise<TaskResponse> {
+  async #send(slot: Slot, state: JobState, task: JobTask, bench: BenchName): Promise<TaskResponse> {
     state.job.dispatched?.(task)
-    return await slot.run(slot.request(state, task))
+    const request = slot.request(state, task)
+    return await slot.run(bench === 'beside' ? { ...request, beside: true } : request)
   }
 
   /** Takes in how a task ended. What is thrown meanwhile, by a job or by a caller's own function, ends the job: nothing is lost. */
   #settle(slot: Slot, state: JobState, task: JobTask, takeIn: () => void): void {
-    slot.inFlight.delete(task)
+    slot.end(task)
     try {
       takeIn()
     } catch (error) {
@@ -180,8 +203,8 @@ export class Pool {
   #done(slot: Slot, state: JobState, task: JobTask, response: TaskResponse): void {
     const { results, residentBytes, fallbacks } = response
     slot.failures = 0
-    slot.answered(response)
-    if (state.settled) return state.drop()
+    slot.answered(response, state)
+    if (state.settled) return state.drop(task)
     for (const fallback of fallbacks) state.noteFallback(fallback)
     state.job.completed(task, results)
     const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
@@ -197,7 +220,7 @@ export class Pool {
       const message = `worker: expected a task to end within ${MAX_TRIES} tries, but its worker was lost each time`
       return this.#abandon(state, new WorkerLostError(message, { cause: error.cause, details: { tries: MAX_TRIES } }))
     }
-    state.drop()
+    state.drop(task)
     if (!(error instanceof TaskCancelled)) this.#abandon(state, error)
     else if (!state.settled) this.#abandon(state, new ProtocolError('worker: expected a result, got word that the task was cancelled, which it was not'))
   }

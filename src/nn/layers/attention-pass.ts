@@ -127,9 +127,9 @@ function callPass(
       const { totalBytes, bytes } = runtime.plan(shapes, full)
       return totalBytes - (bytes['lane arenas'] ?? 0) - (bytes['lane copies'] ?? 0) - (bytes[KEPT_PURPOSE] ?? 0)
     },
-    run: (runtime, signal) => {
+    run: (runtime, { signal, priority }) => {
       const inputs: AttentionInputs = { query: tensorOf(buffers.query, shapes.query), key: tensorOf(buffers.key, shapes.key), value: tensorOf(buffers.value, shapes.value) }
-      return runtime.attention(inputs, { ...full, out: tensorOf(context, shapes.query), ...(signal === undefined ? {} : { signal }) })
+      return runtime.attention(inputs, { ...full, out: tensorOf(context, shapes.query), ...(signal === undefined ? {} : { signal }), ...(priority === undefined ? {} : { priority }) })
     },
   }
   return { parts: [...parts, call], begin: (builder) => builder.load(context) }

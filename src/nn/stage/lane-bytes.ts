@@ -1,7 +1,7 @@
 import { roundUp } from '../../core/integers.ts'
 import { attentionArenaBytes } from '../../plan/arena.ts'
 import { ASSUMED_GPU, GPU_OVERLAP, gpuAttentionBytes, gpuBufferBytes, gpuCacheBytes, gpuRowBytes, type GpuFacts } from '../../plan/gpu-memory.ts'
-import type { PlannedLane } from '../../plan/lane-bytes.ts'
+import { wasmLaneBytes, type PlannedLane } from '../../plan/lane-bytes.ts'
 import { distinctWeights } from './stage-binder.ts'
 import type { Stage } from './stage-builder.ts'
 import type { StageAttention } from './stage-attention.ts'
@@ -14,8 +14,9 @@ import type { StageAttention } from './stage-attention.ts'
  */
 export function stageLaneBytes(stages: readonly Stage[], lanes: readonly PlannedLane[], chunkRows: number, stageBytes: number): number {
   const attention = stages.reduce((largest, { attention: head }) => (head === null ? largest : Math.max(largest, attentionArenaBytes(head.query.headSize, head.value.headSize))), 0)
-  return lanes.reduce((sum, { kind, residentBytes, facts = ASSUMED_GPU }) => {
-    if (kind === 'wasm') return sum + Math.max(attention + stageBytes, residentBytes)
+  return lanes.reduce((sum, lane) => {
+    const { kind, residentBytes, facts = ASSUMED_GPU } = lane
+    if (kind === 'wasm') return sum + wasmLaneBytes(lane, attention + stageBytes)
     return sum + residentBytes + deviceWeightBytes(stages) + Math.max(0, ...stages.map((stage) => deviceBytes(stage, facts, chunkRows)))
   }, 0)
 }

@@ -5,6 +5,7 @@ import { sumOfBytes, type BytesByPurpose } from '../../core/ledger.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
 import { SMALLEST_TASK_FLOPS, stageChunkRows } from '../../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../../plan/explain.ts'
+import { mayRunBeside } from '../../plan/lane-bytes.ts'
 import { affordableKept, matchKept } from '../../plan/kept-buffers.ts'
 import { linearScratchBytes, registerBytes, residentWeightBytes, stageArenaBytes } from '../../plan/stage-arena.ts'
 import { stageLaneBytes } from './lane-bytes.ts'
@@ -22,6 +23,8 @@ export interface LayerPlan {
   /** the most rows a task */
   readonly chunkRows: number
   readonly lanes: number
+  /** whether tasks may run in turns with those of calls that are under way: each lane then holds a second arena */
+  readonly mayRunBeside: boolean
   readonly transport: Transport
   /** multiply-adds count as two; pairs hidden by position are not counted */
   readonly flops: number
@@ -67,15 +70,23 @@ export function planProgram(program: StageProgram, runtime: LayerRuntime, option
   const callBytes = Math.max(0, ...program.parts.map((part) => (isStage(part) ? 0 : part.bytes(runtime))))
   const keptBytes = matchKept(scratchBytes(program, host.transport, options.plainOutput), host.scratch.sizes).leftBytes
   let smallest: Candidate | undefined
-  for (const candidate of candidates(program, host, { ...options, callBytes })) {
-    const affordable = affordableKept(candidate, keptBytes, host.budgetBytes)
-    if (affordable !== undefined) return finishPlan(affordable)
-    if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
+  for (const each of mayRunBeside(host.pool.lanes()) ? [host, onFirstBench(host)] : [host]) {
+    for (const candidate of candidates(program, each, { ...options, callBytes })) {
+      const affordable = affordableKept(candidate, keptBytes, host.budgetBytes)
+      if (affordable !== undefined) return finishPlan(affordable)
+      if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
+    }
   }
   const needed = smallest?.budgetedBytes ?? 0
   throw new MemoryBudgetError(`layer: expected ${host.budgetSource} of at least ${needed} bytes, got ${host.budgetBytes}`, {
     details: { smallestBudgetBytes: needed, budgetBytes: host.budgetBytes, bytes: smallest?.bytes },
   })
+}
+
+/** For a pass that keeps to the first bench of each lane. */
+function onFirstBench(host: StageHost): StageHost {
+  const { pool } = host
+  return { ...host, pool: { run: (job) => pool.run(job), lanes: () => pool.lanes().map((lane) => ({ ...lane, mayRunBeside: false })) } }
 }
 
 type Candidate = Omit<LayerPlan, 'totalBytes' | 'explain'>
@@ -142,6 +153,7 @@ function planOf(
     parts: program.parts.length,
     chunkRows: Math.min(chunkRows, Math.max(1, ...stages.map((stage) => stage.rows))),
     lanes,
+    mayRunBeside: mayRunBeside(host.pool.lanes()),
     transport,
     flops: program.parts.reduce((sum, part) => sum + (isStage(part) ? stageFlops(part) : part.flops), 0),
     bytes,

@@ -1,7 +1,14 @@
 import type { AttentionResult } from '../../attention/attention-options.ts'
+import type { Priority } from '../../scheduler/job.ts'
 import type { StageBuffer } from './buffers.ts'
 import type { Stage, TracedShape } from './stage-builder.ts'
 import type { LayerRuntime } from './stage-host.ts'
+
+/** How a caller steers a call that is under way or waits. */
+export interface CallControl {
+  readonly signal: AbortSignal | undefined
+  readonly priority: Priority | undefined
+}
 
 /** A part of a program that is a whole attention call, as where weights or statistics are asked for. */
 export interface AttentionCall {
@@ -12,7 +19,7 @@ export interface AttentionCall {
   /** bytes beyond its buffers and the lanes' arenas */
   bytes(runtime: LayerRuntime): number
   readonly shapes: readonly TracedShape[]
-  run(runtime: LayerRuntime, signal: AbortSignal | undefined): Promise<AttentionResult>
+  run(runtime: LayerRuntime, options: CallControl): Promise<AttentionResult>
 }
 
 export type ProgramPart = Stage | AttentionCall

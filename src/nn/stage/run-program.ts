@@ -8,7 +8,7 @@ import { KEPT_PURPOSE } from '../../plan/kept-buffers.ts'
 import type { Fallback } from '../../protocol/messages.ts'
 import type { Job, LaneShare } from '../../scheduler/job.ts'
 import { dataOf, type StageBuffer } from './buffers.ts'
-import { assignSlots, isStage, type AttentionCall, type ProgramPart, type StageProgram } from './program.ts'
+import { assignSlots, isStage, type AttentionCall, type CallControl, type ProgramPart, type StageProgram } from './program.ts'
 import { PassJob } from './pass-job.ts'
 import { isTiny, planProgram, runsAsPass, scratchBytes, type LayerPlan } from './program-plan.ts'
 import type { LayerRuntime, StageHost } from './stage-host.ts'
@@ -27,8 +27,7 @@ export interface LayerReport {
   readonly memory: { readonly plannedBytes: number; readonly peakBytes: number; readonly peakByPurpose: BytesByPurpose }
 }
 
-export interface RunOptions {
-  readonly signal: AbortSignal | undefined
+export interface RunOptions extends CallControl {
   readonly chunkSize: number | undefined
   /** whether the result belongs in shared memory, as the inputs are */
   readonly sharedOutput: boolean
@@ -127,7 +126,7 @@ class PartsRun {
     const [first] = stages
     if (first === undefined) return undefined
     for (const stage of stages) this.memory.prepare(stage)
-    const options = { ...this.plan, signal: this.options.signal }
+    const options = { ...this.plan, signal: this.options.signal, priority: this.options.priority }
     return this.#asPass ? new PassJob(stages, options, this.ledger, this.copies) : new StageJob(first, options, this.ledger, this.copies)
   }
 
@@ -151,7 +150,7 @@ class PartsRun {
     this.memory.prepare(part)
     const bytes = part.bytes(this.runtime)
     this.ledger.add('attention calls', bytes)
-    this.attention.push(await part.run(this.runtime, this.options.signal))
+    this.attention.push(await part.run(this.runtime, this.options))
     this.ledger.remove('attention calls', bytes)
   }
 }

@@ -4,7 +4,7 @@ import type { Transport } from '../../plan/attention-plan.ts'
 import type { Task, TaskResult } from '../../protocol/messages.ts'
 import type { RowStageResult } from '../../protocol/stage.ts'
 import type { ArrayId, AttachedArray } from '../../protocol/task.ts'
-import type { Job, JobTask } from '../../scheduler/job.ts'
+import type { Job, JobTask, Priority } from '../../scheduler/job.ts'
 import { chunkAt, chunkCount, type StageTask } from '../../protocol/stage-pass.ts'
 import type { Chunk, StageTemplate } from '../../protocol/stage-template.ts'
 import { dataOf, type HeadBuffer } from './buffers.ts'
@@ -17,7 +17,9 @@ export interface StageJobOptions extends LaneLimits {
   readonly chunkRows: number
   readonly lanes: number
   readonly lastingLimitBytes: number
+  readonly mayRunBeside: boolean
   readonly signal: AbortSignal | undefined
+  readonly priority: Priority | undefined
 }
 
 /** One stage as work for the pool, where the scheduler places every chunk: rows travel, or a GPU takes part. */
@@ -27,6 +29,8 @@ export class StageJob implements Job {
   readonly maxLanes: number
   readonly depth: number
   readonly signal: AbortSignal | undefined
+  readonly priority: Priority | undefined
+  readonly mayRunBeside: boolean
   readonly lastingLimitBytes: number
   readonly #operands: Operands
   readonly #chunks = new Map<Task, Chunk>()
@@ -41,6 +45,8 @@ export class StageJob implements Job {
     this.sharedMemory = options.transport !== 'transfer'
     this.maxLanes = options.lanes
     this.signal = options.signal
+    this.priority = options.priority
+    this.mayRunBeside = options.mayRunBeside
     this.lastingLimitBytes = options.lastingLimitBytes
     this.#operands = new Operands(options.transport, copies)
     const cut = { batch: stage.batch, rows: stage.rows, chunkRows: options.chunkRows }
