@@ -61,7 +61,7 @@ function checkResult<Kind extends Task['kind']>(task: Extract<Task, { kind: Kind
 export function checkHello(hello: unknown): asserts hello is LaneHello {
   const { version, kernels, residentBytes, facts } = fields('answer to start()', hello)
   if (version !== PROTOCOL_VERSION) {
-    throw new ProtocolError(`worker: expected protocol version ${PROTOCOL_VERSION}, got ${describe(version)}: the worker file is of another release`)
+    throw new ProtocolError(`worker: expected protocol version ${PROTOCOL_VERSION}, got ${String(version)}: the worker file is of another release`)
   }
   if (typeof kernels !== 'string') throw wrong('kernels', 'the name of the kernels', describe(kernels))
   checkCount('residentBytes', residentBytes)

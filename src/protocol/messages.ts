@@ -60,11 +60,11 @@ export interface Fallback {
 export interface TaskResponse {
   /** one a task, in order */
   readonly results: readonly TaskResult[]
-  /** the most that the lane held for itself while the tasks ran: its arena, or its device buffers */
+  /** the most that the lane's first bench held for itself while the tasks ran: its arena, or its device buffers */
   readonly residentBytes: number
-  /** what it will still hold once the call's arrays are released */
+  /** what that will still hold once the call's arrays are released */
   readonly keptBytes: number
-  /** the part of both that is its second bench's */
+  /** what the second bench holds */
   readonly besideBytes: number
   readonly fallbacks: readonly Fallback[]
 }
@@ -75,6 +75,8 @@ export interface LaneApi {
   run(request: TaskRequest): Promise<TaskResponse>
   /** Forgets arrays; one-way in spirit: nobody waits for it. */
   release(ids: readonly ArrayId[]): void
-  /** Tasks of this job stop at their next turn. */
+  /** A sign of life. */
+  ping(): void
+  /** Tasks of this job that wait fail at once, those that run at their next turn. */
   cancel(jobId: number): void
 }

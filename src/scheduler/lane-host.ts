@@ -29,6 +29,8 @@ export class LaneHost implements LaneApi {
   #arrays: Arrays = new Map()
   readonly #cancelled = new Set<number>()
   readonly #queuedOfJob = new Map<number, number>()
+  /** what stops work that waits in line, for each job */
+  readonly #waitingOfJob = new Map<number, Set<() => void>>()
 
   async start(config: LaneConfig): Promise<LaneHello> {
     const { backend, kernels } = await createBackend(config)
@@ -50,7 +52,7 @@ export class LaneHost implements LaneApi {
       const bench = request.beside ? await this.#besideBench() : this.#started()
       const [task] = request.tasks
       if (task?.kind === 'pass') return await this.#runPass(bench, task, arrays, jobId)
-      return await bench.inLine(() => this.#execute(bench, request, arrays))
+      return await this.#inLine(bench, jobId, () => this.#execute(bench, request, arrays))
     } finally {
       this.#countQueued(jobId, -1)
     }
@@ -63,6 +65,11 @@ export class LaneHost implements LaneApi {
 
   cancel(jobId: number): void {
     if (this.#queuedOfJob.has(jobId)) this.#cancelled.add(jobId)
+    for (const giveUp of this.#waitingOfJob.get(jobId) ?? []) giveUp()
+  }
+
+  ping(): void {
+    // The answer is all.
   }
 
   dispose(): void {
@@ -90,6 +97,28 @@ export class LaneHost implements LaneApi {
     return arrays
   }
 
+  /** Runs work when its turn has come, unless the job is cancelled before: then it fails at once, and its turn passes. */
+  #inLine<T>(bench: Bench, jobId: number, work: () => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let hasEnded = false
+      const giveUp = (): void => {
+        hasEnded = true
+        this.#waitingOfJob.get(jobId)?.delete(giveUp)
+        reject(new TaskCancelled())
+      }
+      const waiting = this.#waitingOfJob.get(jobId) ?? new Set()
+      this.#waitingOfJob.set(jobId, waiting.add(giveUp))
+      bench
+        .inLine(async () => {
+          if (hasEnded) return
+          waiting.delete(giveUp)
+          this.#checkCancelled(jobId)
+          resolve(await work())
+        })
+        .catch(reject)
+    })
+  }
+
   async #execute(bench: Bench, request: TaskRequest, arrays: Arrays): Promise<TaskResponse> {
     if (request.release.length > 0) bench.backend.release?.(request.release)
     const results: TaskResult[] = []
@@ -100,8 +129,7 @@ export class LaneHost implements LaneApi {
   async #runPass(bench: Bench, pass: StagePass, arrays: Arrays, jobId: number): Promise<TaskResponse> {
     const run = new PassRun(pass, {
       run: (next) =>
-        bench.inLine(async () => {
-          this.#checkCancelled(jobId)
+        this.#inLine(bench, jobId, async () => {
           const task = next()
           return task === null ? null : runRows(bench, task, this.#context(jobId, arrays))
         }),
@@ -151,10 +179,9 @@ export class LaneHost implements LaneApi {
 
   #respond(bench: Bench, results: readonly TaskResult[]): TaskResponse {
     const { backend } = this.#started()
-    const besideBytes = this.#besideBytes()
-    const residentBytes = (backend.takePeakBytes?.() ?? backend.residentBytes()) + besideBytes
-    const keptBytes = (backend.keptBytes?.() ?? backend.residentBytes()) + besideBytes
-    return transfer({ results, residentBytes, keptBytes, besideBytes, fallbacks: bench.backend.takeFallbacks?.() ?? [] }, buffersOf(results))
+    const residentBytes = backend.takePeakBytes?.() ?? backend.residentBytes()
+    const keptBytes = backend.keptBytes?.() ?? backend.residentBytes()
+    return transfer({ results, residentBytes, keptBytes, besideBytes: this.#besideBytes(), fallbacks: bench.backend.takeFallbacks?.() ?? [] }, buffersOf(results))
   }
 
   #countQueued(jobId: number, change: number): void {
@@ -163,6 +190,7 @@ export class LaneHost implements LaneApi {
       this.#queuedOfJob.set(jobId, queued)
     } else {
       this.#queuedOfJob.delete(jobId)
+      this.#waitingOfJob.delete(jobId)
       this.#cancelled.delete(jobId)
     }
   }

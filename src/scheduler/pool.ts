@@ -6,6 +6,7 @@ import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
 import { LaneLost, type Lane } from './lane.ts'
 import { TaskCancelled } from './pacer.ts'
+import { everySecond, type Heartbeat } from './heartbeat.ts'
 import { goesFirst } from './job-order.ts'
 import { Slot, type BenchName } from './slot.ts'
 
@@ -17,6 +18,8 @@ export interface PoolConfig {
   readonly lanes: readonly LaneConfig[]
   /** a worker for a lane, or its stand-in on the calling thread; called again when a lane must be replaced */
   readonly makeLane: () => Lane
+  /** how lanes at work are asked for signs of life; each second unless a test says otherwise */
+  readonly heartbeat?: Heartbeat
 }
 
 /** What a plan and a report say of a lane. */
@@ -39,6 +42,8 @@ export interface LaneFacts {
 export class Pool {
   readonly #slots: readonly Slot[]
   readonly #jobs: JobState[] = []
+  readonly #heartbeat: Heartbeat
+  #stopBeating: (() => void) | null = null
   #nextJobId = 1
   #closed = false
 
@@ -50,6 +55,7 @@ export class Pool {
     const onLasting = (change: number): void => {
       for (const state of this.#jobs) state.job.laneKept?.(change)
     }
+    this.#heartbeat = config.heartbeat ?? everySecond
     this.#slots = config.lanes.map((lane, index) => new Slot(index, lane, config.makeLane, onResident, onLasting))
   }
 
@@ -75,13 +81,21 @@ export class Pool {
     }))
   }
 
-  /** Starts every lane. @throws when none starts: the first one's error; nothing is left behind then */
+  /**
+   * Starts every lane and waits for the first; the others join as they come.
+   *
+   * @throws when none starts: the first one's error; nothing is left behind then
+   */
   async open(): Promise<void> {
-    const starts = await Promise.allSettled(this.#slots.map((slot) => this.#start(slot)))
-    const failed = starts.find((start) => start.status === 'rejected')
-    if (failed === undefined || starts.some((start) => start.status === 'fulfilled')) return
-    await this.close()
-    throw failed.reason instanceof LaneLost ? startError(failed.reason) : failed.reason
+    const starts = this.#slots.map((slot) => this.#start(slot))
+    for (const start of starts) start.catch(() => this.#pump())
+    try {
+      await Promise.any(starts)
+    } catch (error) {
+      await this.close()
+      const [first] = (error as AggregateError).errors as unknown[]
+      throw first instanceof LaneLost ? startError(first) : first
+    }
   }
 
   /** Runs a job to its end. @throws the signal's reason, a task's error, WorkerLostError, or RuntimeClosedError */
@@ -107,7 +121,7 @@ export class Pool {
 
   /** Ends the lanes that have nothing to do; they come back with the next call. */
   async trim(): Promise<void> {
-    await Promise.all(this.#slots.filter((slot) => slot.ready && slot.inFlight.size === 0).map((slot) => slot.stop()))
+    await Promise.all(this.#slots.filter((slot) => slot.inFlight.size === 0).map((slot) => slot.stop()))
   }
 
   /** Ends every lane; pending jobs fail with a RuntimeClosedError. */
@@ -138,7 +152,7 @@ export class Pool {
     let given = true
     while (given) {
       given = false
-      for (const slot of this.#slots) if (slot.ready && this.#feed(slot)) given = true
+      for (const slot of this.#slots) if (slot.takesWork && this.#feed(slot)) given = true
     }
     if (this.#closed || !this.#jobs.some((state) => state.waiting > 0)) return
     for (const slot of this.#slots) if (slot.lane === null && slot.starting === null && slot.failures < MAX_START_FAILURES) this.#revive(slot)
@@ -177,8 +191,9 @@ export class Pool {
 
   #dispatch(slot: Slot, state: JobState, task: JobTask, bench: BenchName): void {
     slot.begin(task, state, bench)
+    this.#stopBeating ??= this.#heartbeat(() => this.#beat())
     this.#send(slot, state, task, bench).then(
-      (response) => this.#settle(slot, state, task, () => this.#done(slot, state, task, response)),
+      (response) => this.#settle(slot, state, task, () => this.#done(slot, state, task, response, bench)),
       (error: unknown) => this.#settle(slot, state, task, () => this.#failed(state, task, error)),
     )
   }
@@ -200,17 +215,17 @@ export class Pool {
     this.#rest(slot, state)
   }
 
-  #done(slot: Slot, state: JobState, task: JobTask, response: TaskResponse): void {
-    const { results, residentBytes, fallbacks } = response
+  #done(slot: Slot, state: JobState, task: JobTask, response: TaskResponse, bench: BenchName): void {
+    const { results, fallbacks } = response
     slot.failures = 0
-    slot.answered(response, state)
+    slot.answered(response, state, bench)
     if (state.settled) return state.drop(task)
     for (const fallback of fallbacks) state.noteFallback(fallback)
     state.job.completed(task, results)
     const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
     const [first] = results
     const tasks = first !== undefined && 'tasks' in first ? first.tasks : 1
-    state.complete(task, slot.index, { tasks, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
+    state.complete(task, slot.index, { tasks, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes: slot.residentBytes })
   }
 
   #failed(state: JobState, task: JobTask, error: unknown): void {
@@ -229,6 +244,15 @@ export class Pool {
   #rest(slot: Slot, state: JobState): void {
     if (state.settled && !slot.runs(state)) slot.releaseJob(state)
     if (slot.inFlight.size === 0) slot.lane?.keepAlive(false)
+    if (this.#slots.every(({ inFlight }) => inFlight.size === 0)) {
+      this.#stopBeating?.()
+      this.#stopBeating = null
+    }
+    this.#pump()
+  }
+
+  #beat(): void {
+    for (const slot of this.#slots) slot.beat()
     this.#pump()
   }
 

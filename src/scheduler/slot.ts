@@ -2,6 +2,7 @@ import type { LaneConfig, LaneHello, TaskRequest, TaskResponse } from '../protoc
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
 import type { JobTask } from './job.ts'
 import type { JobState } from './job-state.ts'
+import { Pulse } from './heartbeat.ts'
 import { mayRunBeside } from './job-order.ts'
 import type { Lane } from './lane.ts'
 
@@ -26,6 +27,7 @@ export class Slot {
   startError: Error | undefined
   hello: LaneHello | null = null
   readonly inFlight = new Map<JobTask, JobState>()
+  #pulse: Pulse | null = null
   /** those of them that are on the lane's second bench */
   readonly #beside = new Set<JobTask>()
   /** which arrays its lane holds, and of which job */
@@ -35,9 +37,8 @@ export class Slot {
   readonly #groups = new Map<JobState, number>()
   /** arrays that its lane holds still, until the next message tells it */
   #unwanted: ArrayId[] = []
-  #residentBytes = 0
+  readonly #bytes = { main: 0, beside: 0 }
   #keptBytes = 0
-  #besideBytes = 0
 
   constructor(
     readonly index: number,
@@ -54,25 +55,41 @@ export class Slot {
 
   /** bytes that the lane holds for itself */
   get residentBytes(): number {
-    return this.#residentBytes
+    return this.#bytes.main + this.#bytes.beside
   }
 
   /** the part of them that is its second bench's */
   get besideBytes(): number {
-    return this.#besideBytes
+    return this.#bytes.beside
   }
 
-  #hold(bytes: number, cause?: JobState): void {
-    const change = bytes - this.#residentBytes
-    this.#residentBytes = bytes
+  #hold(bench: BenchName, bytes: number, cause?: JobState): void {
+    const change = bytes - this.#bytes[bench]
+    this.#bytes[bench] = bytes
     if (change !== 0) this.onResident(change, cause)
   }
 
-  /** What a task's answer says: the most that the lane held counts until the call is over, then what it keeps. */
-  answered({ residentBytes, keptBytes, besideBytes }: TaskResponse, state: JobState): void {
-    this.#hold(Math.max(this.#residentBytes, residentBytes), state)
+  /**
+   * What a task's answer says: the most that the lane held counts until the call is over, then what it keeps. Of the bench
+   * that the task was not on, its job and plan know nothing.
+   */
+  answered({ residentBytes, keptBytes, besideBytes }: TaskResponse, state: JobState, bench: BenchName): void {
+    if (bench === 'beside') this.#hold('beside', besideBytes, state)
+    else this.#hold('main', Math.max(this.#bytes.main, residentBytes), state)
+    this.#bytes.beside = besideBytes
     this.#keptBytes = keptBytes
-    this.#besideBytes = besideBytes
+    this.#pulse?.heard()
+  }
+
+  /** Whether its lane may get work: it has started, and acknowledges what was cancelled. */
+  get takesWork(): boolean {
+    return this.ready && this.#pulse?.isOverdue(this.inFlight) !== true
+  }
+
+  /** A beat: a lane that has work and gives no sign of life is ended, and so counts as lost. */
+  beat(): void {
+    const silence = this.#pulse?.beat(this.inFlight) ?? null
+    if (silence !== null) void this.lane?.stop(silence)
   }
 
   begin(task: JobTask, state: JobState, bench: BenchName): void {
@@ -122,11 +139,13 @@ export class Slot {
       if (this.lane !== lane) return // stopped meanwhile
       this.hello = hello
       this.startError = undefined
-      this.#hold(hello.residentBytes)
+      this.#pulse = new Pulse(lane)
+      this.#hold('main', hello.residentBytes)
       this.#keptBytes = hello.residentBytes
       if (this.inFlight.size === 0) lane.keepAlive(false)
     } catch (error) {
-      if (this.lane === lane) this.clear()
+      if (lane !== null && this.lane !== lane) return // stopped meanwhile
+      this.clear()
       this.failures++
       this.lastFailure = error
       this.startError = error instanceof Error ? error : new Error(String(error))
@@ -213,15 +232,16 @@ export class Slot {
     this.#groups.delete(state)
     if (ids.length > 0 && this.#unwanted.length === 0) setTimeout(() => this.#tellUnwanted(), 0)
     this.#unwanted.push(...ids)
-    if (this.#held.size === 0) this.#hold(this.#keptBytes)
+    if (this.#held.size === 0) this.#hold('main', this.#keptBytes)
   }
 
   /** The lane is gone: nothing of it counts any more. */
   clear(): void {
     this.lane = null
     this.hello = null
-    this.#hold(0)
-    this.#besideBytes = 0
+    this.#pulse = null
+    this.#hold('main', 0)
+    this.#hold('beside', 0)
     for (const id of [...this.#held.keys()]) this.#forget(id)
     for (const id of [...this.#lasting.keys()]) this.#drop(id)
     this.#groups.clear()
