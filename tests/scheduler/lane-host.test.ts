@@ -124,3 +124,20 @@ test('a job id that was cancelled is free again when its tasks have ended', asyn
   await host.run(request(1, 1, {}))
   expect(seen).toEqual([10])
 })
+
+test('a task that is cancelled while it waits in line fails at once, and never runs', async () => {
+  let open = (): void => undefined
+  gate = new Promise((resolve) => (open = resolve))
+  const long = host.run(request(1, 1, { 1: 10 }))
+  const waiting = host.run(request(2, 1, {}))
+  const pass = host.run(passRequest(3, 2))
+  host.cancel(2)
+  host.cancel(3)
+  await expect(waiting).rejects.toMatchObject({ name: 'TaskCancelled' })
+  await expect(pass).rejects.toMatchObject({ name: 'TaskCancelled' })
+  expect(seen).toEqual([])
+  open()
+  await long
+  await host.run(request(2, 1, {}))
+  expect(seen).toEqual([10, 10])
+})
