@@ -42,5 +42,5 @@ export {
 export type { AttentionMode, AttentionPlan, Transport } from './plan/attention-plan.ts'
 export type { SegmentPlan } from './plan/segment-call.ts'
 export type { Fallback } from './protocol/messages.ts'
-export type { LaneShare } from './scheduler/job.ts'
+export type { LaneShare, Priority } from './scheduler/job.ts'
 export type { AnyWorker, NodeWorker } from './scheduler/spawn-worker.ts'

@@ -3,7 +3,7 @@ import { stagingRowBytes, type AttentionPlan, type PlanRequest } from '../plan/a
 import { ofBatch, visiblePairs, type Visibility } from '../plan/attention-sizes.ts'
 import type { TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult, Slice, TaskArray } from '../protocol/task.ts'
-import type { Job, JobTask } from '../scheduler/job.ts'
+import type { Job, JobTask, Priority } from '../scheduler/job.ts'
 import { callSplits } from './attention-call.ts'
 import type { Layout, Strides } from './layout.ts'
 import { Operands, SharedCopies } from '../scheduler/operands.ts'
@@ -36,6 +36,8 @@ export class AttentionJob implements Job {
   readonly maxLanes: number
   readonly depth: number
   readonly signal: AbortSignal | undefined
+  readonly priority: Priority | undefined
+  readonly mayRunBeside: boolean
   readonly results: Results
   readonly selection: WeightSelectionResult | null
   tiles = 0
@@ -62,6 +64,8 @@ export class AttentionJob implements Job {
     this.maxLanes = plan.lanes
     this.depth = plan.depth
     this.signal = options.signal
+    this.priority = options.priority
+    this.mayRunBeside = plan.mayRunBeside
     this.#stagingRowBytes = stagingRowBytes(request)
     this.#operands = new Operands(plan.transport, new SharedCopies(memory))
     const { batch, heads, queries, valueSize } = layout.sizes

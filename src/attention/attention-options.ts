@@ -1,6 +1,6 @@
 import type { AttentionMode, AttentionPlan, Transport } from '../plan/attention-plan.ts'
 import type { Fallback } from '../protocol/messages.ts'
-import type { LaneShare } from '../scheduler/job.ts'
+import type { LaneShare, Priority } from '../scheduler/job.ts'
 import type { BytesByPurpose } from '../core/ledger.ts'
 import type { Tensor } from '../core/tensor.ts'
 
@@ -88,6 +88,8 @@ export interface AttentionOptions {
   readonly out?: Tensor
   /** An abort rejects with the signal's reason; nothing visible is written after it. */
   readonly signal?: AbortSignal
+  /** Which of several calls that wait goes first: lanes turn to those of a lower priority when no other waits. @default 'normal' */
+  readonly priority?: Priority
   /** Called at most 20 times a second, and at the end. */
   readonly onProgress?: (progress: AttentionProgress) => void
   /** Called with each chunk, in the order in which they end. */

@@ -5,6 +5,7 @@ import { checkTensor, formatShape, type Tensor, type TensorData } from '../core/
 import type { AttentionMode } from '../plan/attention-plan.ts'
 import type { AttentionSizes } from '../plan/attention-sizes.ts'
 import type { AttentionSettings } from '../protocol/task.ts'
+import { PRIORITIES, type Priority } from '../scheduler/job.ts'
 import type { AttentionOptions, WeightSelection } from './attention-options.ts'
 import { broadcastToScores, type ScoreStrides } from './broadcast.ts'
 import type { Layout } from './layout.ts'
@@ -27,13 +28,14 @@ export interface ResolvedOptions {
   readonly chunkSize: number | undefined
   readonly out: Float32Array | null
   readonly signal: AbortSignal | undefined
+  readonly priority: Priority | undefined
   readonly onProgress: AttentionOptions['onProgress']
   readonly onChunk: AttentionOptions['onChunk']
 }
 
 const NAMES: readonly (keyof AttentionOptions)[] = [
   'causal', 'queryOffset', 'window', 'mask', 'bias', 'alibiSlopes', 'softcap', 'scale', 'segments', 'keyLengths', 'dropout', 'mode',
-  'chunkSize', 'heads', 'keyValueHeads', 'returnWeights', 'returnLogSumExp', 'returnStatistics', 'out', 'signal', 'onProgress', 'onChunk',
+  'chunkSize', 'heads', 'keyValueHeads', 'returnWeights', 'returnLogSumExp', 'returnStatistics', 'out', 'signal', 'priority', 'onProgress', 'onChunk',
 ]
 
 /** @throws {OptionError} for an unknown name; the values are checked by `resolveOptions` */
@@ -63,12 +65,18 @@ export function resolveOptions(options: AttentionOptions, layout: Layout): Resol
     chunkSize: optional('chunkSize', options.chunkSize, (what, value) => checkInteger(what, value, 1)),
     out: resolveOut(options.out, layout),
     signal: checkedSignal(named('signal'), options.signal),
+    priority: checkPriority(named('priority'), options.priority),
     onProgress: optional('onProgress', options.onProgress, checkFunction),
     onChunk: optional('onChunk', options.onChunk, checkFunction),
   }
 }
 
 const named = (name: string): string => `attention: option ${name}`
+
+export function checkPriority(what: string, priority: unknown): Priority | undefined {
+  if (priority !== undefined) checkOneOf(what, priority, PRIORITIES)
+  return priority
+}
 
 function optional<T>(name: string, value: T | undefined, check: (what: string, value: unknown) => void): T | undefined {
   if (value !== undefined) check(named(name), value)

@@ -1,10 +1,12 @@
 import type { Runtime } from '../attention/runtime.ts'
+import { checkPriority } from '../attention/resolve-options.ts'
 import { checkedSignal, checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
 import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
 import type { LayerReport } from '../program/run.ts'
+import type { Priority } from '../scheduler/job.ts'
 import type { NormEvent } from './norm-monitor.ts'
 
 /** A tensor that a forward pass made. */
@@ -20,6 +22,8 @@ export interface ForwardOptions {
   /** @default the runtime that `attention` shares, made at first use */
   readonly runtime?: Runtime
   readonly signal?: AbortSignal
+  /** Which of several calls that wait goes first, as for `attention`. @default 'normal' */
+  readonly priority?: Priority
   /** Rows per task; never changes a result. @default chosen by the plan */
   readonly chunkSize?: number
   /** Needed where dropout is active: the same seed drops the same elements, on any machine. */
@@ -36,12 +40,13 @@ export interface LayerResult {
 }
 
 /** The names of `ForwardOptions`, for checks. */
-export const FORWARD_NAMES: readonly (keyof ForwardOptions)[] = ['runtime', 'signal', 'chunkSize', 'seed', 'trace', 'monitorNorms']
+export const FORWARD_NAMES: readonly (keyof ForwardOptions)[] = ['runtime', 'signal', 'priority', 'chunkSize', 'seed', 'trace', 'monitorNorms']
 
 /** @throws {OptionError} for names beyond `extra` and `ForwardOptions`, or wrong values */
 export function checkForward(what: string, options: unknown, extra: readonly string[] = []): void {
   checkNames(`${what}: options`, options, [...FORWARD_NAMES, ...extra])
-  const { chunkSize, trace, monitorNorms, runtime, signal } = options as ForwardOptions
+  const { chunkSize, trace, monitorNorms, runtime, signal, priority } = options as ForwardOptions
+  checkPriority(`${what}: option priority`, priority)
   checkedSignal(`${what}: option signal`, signal)
   if (chunkSize !== undefined) checkInteger(`${what}: option chunkSize`, chunkSize, 1)
   if (trace !== undefined) checkFunction(`${what}: option trace`, trace)

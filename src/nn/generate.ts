@@ -101,8 +101,8 @@ function checkLogits(logits: Float32Array, batch: number, position: number): voi
 
 function checkOptions(model: DecoderModel, options: GenerateOptions): SamplingRule {
   checkNames('generate: options', options, [...FORWARD_NAMES, ...NAMES])
-  const { maxNewTokens, temperature = 0, topK = 0, stopToken, onToken, seed, runtime, signal, trace } = options
-  checkForward('generate', { ...(runtime === undefined ? {} : { runtime }), ...(signal === undefined ? {} : { signal }), ...(trace === undefined ? {} : { trace }) })
+  const { maxNewTokens, temperature = 0, topK = 0, stopToken, onToken, seed, runtime, signal, priority, trace } = options
+  checkForward('generate', { ...(runtime === undefined ? {} : { runtime }), ...(signal === undefined ? {} : { signal }), ...(priority === undefined ? {} : { priority }), ...(trace === undefined ? {} : { trace }) })
   checkInteger('generate: option maxNewTokens', maxNewTokens, 1)
   if (typeof temperature !== 'number' || !(temperature >= 0 && temperature < Infinity)) throw expected('generate: option temperature', 'a number ≥ 0', temperature)
   checkInteger('generate: option topK', topK, 0)

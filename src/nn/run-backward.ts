@@ -70,7 +70,7 @@ export async function runBackward(call: BackwardCall, runtime: Runtime, options:
   const { program, inputs, parameters: gradients } = gradientProgram(build, runtime, options.chunkSize)
   const plainResults = inputs.filter((input) => input !== null).length
   const sharedOutput = isShared(dOutput.data) && isShared(call.input.data)
-  const { data, report } = await runProgram(program, runtime, { signal: options.signal, chunkSize: options.chunkSize, sharedOutput, plainResults })
+  const { data, report } = await runProgram(program, runtime, { signal: options.signal, priority: options.priority, chunkSize: options.chunkSize, sharedOutput, plainResults })
   const dataOf = (value: Value): Float32Array => data[program.results.indexOf(value)] as Float32Array
   const shapes = [call.input.shape, ...call.names.map(() => undefined)]
   return {

@@ -15,7 +15,7 @@ export function runForward(graph: Graph, output: Value, runtime: Runtime, option
   const watched = options.monitorNorms === undefined ? [] : graph.watched.flatMap((layer) => [layer.input, layer.output])
   const program = partition(graph, [output, ...graph.exposed.values()], watched)
   const sharedOutput = inputs.every((input) => isShared(input.data))
-  return runProgram(program, runtime, { signal: options.signal, chunkSize: options.chunkSize, sharedOutput, onStage: observer(program, options) })
+  return runProgram(program, runtime, { signal: options.signal, priority: options.priority, chunkSize: options.chunkSize, sharedOutput, onStage: observer(program, options) })
 }
 
 /** What that would do on a runtime, without data. */

@@ -7,7 +7,7 @@ import { defaultChunkRows, gpuChunkRows, SMALLEST_TASK_FLOPS } from './chunk-row
 import { explainPlan } from './explain.ts'
 import { affordableKept, matchKept } from './kept-buffers.ts'
 import { ASSUMED_GPU, GPU_OVERLAP, gpuBlockSizes, type GpuAllowance } from './gpu-memory.ts'
-import { gpuAllowance, laneBytes, type PlannedLane, type ScoreInputs } from './lane-bytes.ts'
+import { gpuAllowance, laneBytes, mayRunBeside, withoutBeside, type PlannedLane, type ScoreInputs } from './lane-bytes.ts'
 
 export type AttentionMode = 'standard' | 'chunked'
 
@@ -87,6 +87,8 @@ export interface AttentionPlan {
   readonly depth: number
   /** lanes that take part */
   readonly lanes: number
+  /** whether tasks may run in turns with those of calls that are under way: each lane then holds a second arena */
+  readonly mayRunBeside: boolean
   readonly laneKinds: readonly ('wasm' | 'webgpu')[]
   /** what each GPU lane may take of its device; null without one */
   readonly device: GpuAllowance | null
@@ -115,6 +117,7 @@ export function planAttention(request: PlanRequest): AttentionPlan {
     if (affordable !== undefined) return finishPlan(request, affordable, standardBytes)
     if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
   }
+  if (mayRunBeside(request.lanes)) return planAttention({ ...request, lanes: withoutBeside(request.lanes) })
   throw overBudget(request, smallest)
 }
 
@@ -234,6 +237,7 @@ function finishPlan(request: PlanRequest, candidate: Candidate, standardBytes: n
     mode: request.mode,
     sizes: request.sizes,
     transport: request.transport,
+    mayRunBeside: mayRunBeside(request.lanes),
     laneKinds: request.lanes.slice(0, candidate.lanes).map((lane) => lane.kind),
     flops: attentionFlops(request.sizes, request.visibility),
     bytes,

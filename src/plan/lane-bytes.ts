@@ -7,6 +7,10 @@ export interface PlannedLane {
   readonly kind: 'wasm' | 'webgpu'
   /** what it holds before the call */
   readonly residentBytes: number
+  /** the part of it that is its second bench's, where tasks run in turns with those of other calls. @default 0 */
+  readonly besideBytes?: number
+  /** whether the call may use both benches. @default false */
+  readonly mayRunBeside?: boolean
   /** copies of weights that stay with it, where memory is not shared */
   readonly lastingBytes?: number
   /** of a GPU lane that has started: its device */
@@ -36,6 +40,20 @@ export function gpuAllowance(lanes: readonly PlannedLane[], { sizes, chunkRows, 
   return { cacheBytes, lean }
 }
 
+/** What a wasm lane holds for itself during a call that needs `bytes` of it. */
+export function wasmLaneBytes({ residentBytes, besideBytes = 0, mayRunBeside = false }: PlannedLane, bytes: number): number {
+  return Math.max(residentBytes - besideBytes, bytes) + (mayRunBeside ? Math.max(besideBytes, bytes) : besideBytes)
+}
+
+export function mayRunBeside(lanes: readonly PlannedLane[]): boolean {
+  return lanes.some((lane) => lane.mayRunBeside === true)
+}
+
+/** Lanes for a call that uses the first bench alone. */
+export function withoutBeside(lanes: readonly PlannedLane[]): PlannedLane[] {
+  return lanes.map((lane) => ({ ...lane, mayRunBeside: false }))
+}
+
 /**
  * What lanes hold for themselves. A wasm lane: its arena. A GPU lane: its device buffers; the wasm arena that it makes when
  * it must hand a task over is not counted before it is there.
@@ -46,6 +64,6 @@ export function laneBytes(lanes: readonly PlannedLane[], demand: LaneDemand, all
   const call = { ...demand, rows: demand.chunkRows, keys, headSize, valueSize }
   const device = lanes.flatMap(({ kind, facts = ASSUMED_GPU }) => (kind === 'webgpu' && allowance !== null ? [gpuAttentionBytes(facts, call, allowance)] : []))
   const taking = device.sort((a, b) => b - a).slice(0, demand.lanes)
-  const held = lanes.reduce((sum, { kind, residentBytes }) => sum + (kind === 'wasm' ? Math.max(residentBytes, arena) : residentBytes), 0)
+  const held = lanes.reduce((sum, lane) => sum + (lane.kind === 'wasm' ? wasmLaneBytes(lane, arena) : lane.residentBytes), 0)
   return held + taking.reduce((sum, bytes) => sum + bytes, 0)
 }

@@ -2,7 +2,7 @@ import type { Ledger } from '../core/ledger.ts'
 import { passSteps, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
 import type { TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
-import type { Job, JobTask } from '../scheduler/job.ts'
+import type { Job, JobTask, Priority } from '../scheduler/job.ts'
 import { Operands, type SharedCopies } from '../scheduler/operands.ts'
 import { StageBinder } from './bind.ts'
 import type { ProgramMemory } from './memory.ts'
@@ -11,6 +11,7 @@ import type { Program } from './partition.ts'
 import { passStages } from './pass-job.ts'
 import { assignSlots } from './slots.ts'
 import type { StageJobOptions } from './stage-job.ts'
+import { stageFlops } from './stage-sizes.ts'
 
 /** A whole program as the work of one lane, which makes all values by itself: where lanes share no memory. */
 export class AloneJob implements Job {
@@ -21,6 +22,7 @@ export class AloneJob implements Job {
   readonly maxLanes = 1
   readonly retries = false
   readonly signal: AbortSignal | undefined
+  readonly priority: Priority | undefined
   readonly lastingLimitBytes: number
   readonly #operands: Operands
   readonly #madeBytes: number
@@ -34,6 +36,7 @@ export class AloneJob implements Job {
     copies: SharedCopies,
   ) {
     this.signal = options.signal
+    this.priority = options.priority
     this.lastingLimitBytes = options.lastingLimitBytes
     this.#operands = new Operands('transfer', copies)
     const { slots, slotOf } = assignSlots(program)
@@ -45,7 +48,7 @@ export class AloneJob implements Job {
     this.#results = program.results.filter((value) => slotOf.has(value))
     const pass: StagePass = { kind: 'pass', stages, claims, share: 1, alone: { made, returned: this.#results.map(idOf) } }
     const own = new Set(made.map(({ id }) => id))
-    this.tasks = [{ tasks: [pass], needs: [...binder.needs].filter((id) => !own.has(id)), group: 0, cost: 0 }]
+    this.tasks = [{ tasks: [pass], needs: [...binder.needs].filter((id) => !own.has(id)), group: 0, cost: program.stages.reduce((sum, stage) => sum + stageFlops(stage), 0) }]
     this.#madeBytes = made.reduce((sum, { length }) => sum + length * 4, 0)
   }
 

@@ -1,6 +1,6 @@
 import { ceilDivide } from '../core/integers.ts'
 import { backwardTaskTotal, slabTaskCount, tableTaskCount } from './bind-gradients.ts'
-import { stageChunkRowsOf } from './pass-job.ts'
+import { stageChunkRowsOf } from './stage-sizes.ts'
 import type { Stage } from './stage.ts'
 
 /** Chunks of these stages, each with its place in a pass's claims. */

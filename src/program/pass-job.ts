@@ -1,15 +1,13 @@
-import { roundUp } from '../core/integers.ts'
 import type { Ledger } from '../core/ledger.ts'
-import { STAGE_TILE_ROWS } from '../plan/stage-arena.ts'
 import { chunkAt, freeClaims, passSteps, type PassStage, type RowsPass, type StagePass } from '../protocol/stage-pass.ts'
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
-import type { Job, JobTask } from '../scheduler/job.ts'
+import type { Job, JobTask, Priority } from '../scheduler/job.ts'
 import { Operands, type SharedCopies } from '../scheduler/operands.ts'
 import { laneLimits, StageBinder, type ValuePlaces } from './bind.ts'
 import { backwardTemplate, slabPass, tablePass } from './bind-gradients.ts'
 import type { RowStage, Stage } from './stage.ts'
 import type { StageJobOptions } from './stage-job.ts'
-import { chunkFlops } from './stage-sizes.ts'
+import { chunkFlops, largestChunkFlops, stageChunkRowsOf, stageFlops } from './stage-sizes.ts'
 
 /** Stages one after the other as work for the pool: a share for each lane, which divide the chunks among themselves. */
 export class PassJob implements Job {
@@ -19,6 +17,8 @@ export class PassJob implements Job {
   readonly depth = 1
   readonly maxLanes: number
   readonly signal: AbortSignal | undefined
+  readonly priority: Priority | undefined
+  readonly mayRunBeside: boolean
   readonly lastingLimitBytes: number
   /** sums are added in place: what a lost lane had begun cannot be done again, but the whole pass can */
   readonly retries: boolean
@@ -34,6 +34,8 @@ export class PassJob implements Job {
   ) {
     this.maxLanes = options.lanes
     this.signal = options.signal
+    this.priority = options.priority
+    this.mayRunBeside = options.mayRunBeside
     this.lastingLimitBytes = options.lastingLimitBytes
     this.retries = !stages.some(isSumming)
     this.#operands = new Operands(options.transport, copies)
@@ -44,9 +46,12 @@ export class PassJob implements Job {
     const needs = [...binder.needs]
     // More lanes than chunks would be woken for nothing.
     const shares = Math.min(options.lanes, steps.reduce((most, { chunks }) => Math.max(most, chunks), 0))
+    const flops = stages.map((stage) => ({ total: stageFlops(stage), largestChunk: largestChunkFlops(stage, options.chunkRows) }))
+    const cost = flops.reduce((sum, { total }) => sum + total, 0) / Math.max(1, shares)
+    const pieceCost = flops.reduce((most, { largestChunk }) => Math.max(most, largestChunk), 0)
     this.tasks = Array.from({ length: shares }, (_, index): JobTask => {
       const pass: StagePass = { kind: 'pass', stages: passes, claims: this.#claims, share: index + 1 }
-      return { tasks: [pass], needs, group: 0, cost: 0 }
+      return { tasks: [pass], needs, group: 0, cost, pieceCost }
     })
   }
 
@@ -95,9 +100,4 @@ function rowsPass(stage: RowStage, binder: StageBinder, options: StageJobOptions
   const last = Math.ceil(total / cut.chunkRows) - 1
   const lastFirst = last > 0 && chunkFlops(stage, chunkAt(cut, range, last)) > chunkFlops(stage, chunkAt(cut, range, 0))
   return { kind: 'rows', ...cut, stage: binder.bind(stage, laneLimits(options)), lastFirst }
-}
-
-/** Chunks of a stage with sums are whole tiles. */
-export function stageChunkRowsOf({ slab }: RowStage, chunkRows: number): number {
-  return slab === null ? chunkRows : roundUp(chunkRows, STAGE_TILE_ROWS)
 }

@@ -4,6 +4,7 @@ import { isShared } from '../core/shared-memory.ts'
 import type { Transport } from '../plan/attention-plan.ts'
 import { SMALLEST_TASK_FLOPS, stageChunkRows } from '../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../plan/explain.ts'
+import { mayRunBeside } from '../plan/lane-bytes.ts'
 import { affordableKept, matchKept } from '../plan/kept-buffers.ts'
 import { stageArenaBytes } from '../plan/stage-arena.ts'
 import type { TaskArray } from '../protocol/task.ts'
@@ -13,12 +14,12 @@ import { elementsOf } from './operation.ts'
 import { optionArrays } from './operations/attend.ts'
 import type { Kept } from './kept.ts'
 import type { Program } from './partition.ts'
-import { isSumming, stageChunkRowsOf } from './pass-job.ts'
+import { isSumming } from './pass-job.ts'
 import { sumScratchBytes } from './bind-gradients.ts'
 import { claimCount } from './claims.ts'
 import { isRowStage, type RowStage } from './stage.ts'
 import { assignSlots, externalValues, handedSlots } from './slots.ts'
-import { keyCopyBytes, packedWeightBytes, rawWeightBytes, rowBufferBytes, stageFlops, stageLaneBytes, transferredRowBytes } from './stage-sizes.ts'
+import { keyCopyBytes, packedWeightBytes, rawWeightBytes, rowBufferBytes, stageChunkRowsOf, stageFlops, stageLaneBytes, transferredRowBytes } from './stage-sizes.ts'
 
 /** What a run of layers will do and hold, computed by arithmetic alone before anything runs. */
 export interface LayerPlan {
@@ -26,6 +27,8 @@ export interface LayerPlan {
   /** the most rows per task */
   readonly chunkRows: number
   readonly lanes: number
+  /** whether tasks may run in turns with those of calls that are under way: each lane then holds a second arena */
+  readonly mayRunBeside: boolean
   readonly transport: Transport
   /** multiply-adds count as two; pairs hidden by position are not counted */
   readonly flops: number
@@ -77,15 +80,23 @@ export function planProgram(program: Program, runtime: ProgramRuntime, options: 
   const host = runtime.stageHost(isTiny(program, options.chunkSize))
   const keptBytes = matchKept(scratchBytes(program, host.transport, options.plainResults), host.scratch.sizes).leftBytes
   let smallest: Candidate | undefined
-  for (const candidate of candidates(program, host, options)) {
-    const affordable = affordableKept(candidate, keptBytes, host.budgetBytes)
-    if (affordable !== undefined) return finishPlan(affordable)
-    if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
+  for (const each of mayRunBeside(host.pool.lanes()) ? [host, onFirstBench(host)] : [host]) {
+    for (const candidate of candidates(program, each, options)) {
+      const affordable = affordableKept(candidate, keptBytes, host.budgetBytes)
+      if (affordable !== undefined) return finishPlan(affordable)
+      if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
+    }
   }
   const needed = smallest?.budgetedBytes ?? 0
   throw new MemoryBudgetError(`layer: expected ${host.budgetSource} of at least ${needed} bytes, got ${host.budgetBytes}`, {
     details: { smallestBudgetBytes: needed, budgetBytes: host.budgetBytes, bytes: smallest?.bytes },
   })
+}
+
+/** For a run that keeps to the first bench of each lane. */
+function onFirstBench(host: ProgramHost): ProgramHost {
+  const { pool } = host
+  return { ...host, pool: { run: (job) => pool.run(job), lanes: () => pool.lanes().map((lane) => ({ ...lane, mayRunBeside: false })) } }
 }
 
 type Candidate = Omit<LayerPlan, 'totalBytes' | 'explain'>
@@ -139,6 +150,7 @@ function planOf(program: Program, host: ProgramHost, options: PlanOptions, choic
     stages: stages.length,
     chunkRows: Math.min(chunkRows, Math.max(1, ...stages.map(({ batch, rows }) => (way === 'tasks' ? rows : batch * rows)))),
     lanes,
+    mayRunBeside: mayRunBeside(host.pool.lanes()),
     transport,
     flops: stages.reduce((sum, stage) => sum + stageFlops(stage), 0),
     bytes,

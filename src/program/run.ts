@@ -4,7 +4,7 @@ import { Ledger, type BytesByPurpose } from '../core/ledger.ts'
 import { KEPT_PURPOSE } from '../plan/kept-buffers.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { TaskArray } from '../protocol/task.ts'
-import type { Job, LaneShare } from '../scheduler/job.ts'
+import type { Job, LaneShare, Priority } from '../scheduler/job.ts'
 import { SharedCopies } from '../scheduler/operands.ts'
 import type { ProgramHost, ProgramRuntime } from './host.ts'
 import { AloneJob } from './alone-job.ts'
@@ -31,6 +31,7 @@ export interface LayerReport {
 
 export interface RunOptions {
   readonly signal: AbortSignal | undefined
+  readonly priority?: Priority | undefined
   readonly chunkSize: number | undefined
   /** whether results belong in shared memory, as the inputs are */
   readonly sharedOutput: boolean
@@ -140,7 +141,7 @@ class StagesRun {
     const { plan, memory, copies, ledger, options } = this.parts
     const summing = this.program.stages.some(isSumming)
     const { firstBatch } = this.program.graph
-    const stageOptions = { ...plan, signal: options.signal, ...(summing ? { withoutGpu: true as const } : {}), ...(firstBatch === 0 ? {} : { firstBatch }) }
+    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(summing ? { withoutGpu: true as const } : {}), ...(firstBatch === 0 ? {} : { firstBatch }) }
     if (this.#way === 'alone') return new AloneJob(this.program, stageOptions, memory, ledger, copies)
     for (const stage of stages) memory.prepare(stage)
     if (this.#way === 'pass') return new PassJob(stages, stageOptions, memory, ledger, copies)

@@ -5,7 +5,7 @@ import { sequenceChunks, type StageTask } from '../protocol/stage-pass.ts'
 import { chosenOf, type Chunk, type StageTemplate } from '../protocol/stage-template.ts'
 import type { RowStageResult } from '../protocol/stage.ts'
 import type { ArrayId, AttachedArray, TaskArray } from '../protocol/task.ts'
-import type { Job, JobTask } from '../scheduler/job.ts'
+import type { Job, JobTask, Priority } from '../scheduler/job.ts'
 import { Operands, type SharedCopies } from '../scheduler/operands.ts'
 import { laneLimits, StageBinder, type LaneLimits, type ValuePlaces } from './bind.ts'
 import { isKind, type Value } from './operation.ts'
@@ -19,7 +19,9 @@ export interface StageJobOptions extends LaneLimits {
   readonly chunkRows: number
   readonly lanes: number
   readonly lastingLimitBytes: number
+  readonly mayRunBeside: boolean
   readonly signal: AbortSignal | undefined
+  readonly priority: Priority | undefined
 }
 
 /** One stage as work for the pool, where the scheduler places every chunk: rows travel, or a GPU takes part. */
@@ -29,6 +31,8 @@ export class StageJob implements Job {
   readonly maxLanes: number
   readonly depth: number
   readonly signal: AbortSignal | undefined
+  readonly priority: Priority | undefined
+  readonly mayRunBeside: boolean
   readonly lastingLimitBytes: number
   readonly #operands: Operands
   readonly #chunks = new Map<Task, Chunk>()
@@ -44,6 +48,8 @@ export class StageJob implements Job {
     this.sharedMemory = options.transport !== 'transfer'
     this.maxLanes = options.lanes
     this.signal = options.signal
+    this.priority = options.priority
+    this.mayRunBeside = options.mayRunBeside
     this.lastingLimitBytes = options.lastingLimitBytes
     this.#operands = new Operands(options.transport, copies)
     const chunks = sequenceChunks({ batch: stage.batch, rows: stage.rows, chunkRows: options.chunkRows })

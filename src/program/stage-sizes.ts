@@ -2,7 +2,7 @@ import { roundUp } from '../core/integers.ts'
 import { attentionArenaBytes } from '../plan/arena.ts'
 import { backwardArenaBytes } from '../plan/backward-arena.ts'
 import { ASSUMED_GPU, GPU_OVERLAP, gpuAttentionBytes, gpuBufferBytes, gpuCacheBytes, gpuRowBytes, type GpuFacts } from '../plan/gpu-memory.ts'
-import type { PlannedLane } from '../plan/lane-bytes.ts'
+import { wasmLaneBytes, type PlannedLane } from '../plan/lane-bytes.ts'
 import { registerBytes, residentWeightBytes, STAGE_TILE_ROWS } from '../plan/stage-arena.ts'
 import type { Chunk } from '../protocol/stage-template.ts'
 import { distinctWeights, type Operation, type Value, type WeightView } from './operation.ts'
@@ -81,8 +81,9 @@ export function rawWeightBytes(stages: readonly Stage[]): number {
  */
 export function stageLaneBytes(stages: readonly Stage[], lanes: readonly PlannedLane[], chunkRows: number, stageBytes: number): number {
   const attention = stages.reduce((largest, stage) => Math.max(largest, attentionBytes(stage)), 0)
-  return lanes.reduce((sum, { kind, residentBytes, facts = ASSUMED_GPU }) => {
-    if (kind === 'wasm') return sum + Math.max(attention + stageBytes, residentBytes)
+  return lanes.reduce((sum, lane) => {
+    const { kind, residentBytes, facts = ASSUMED_GPU } = lane
+    if (kind === 'wasm') return sum + wasmLaneBytes(lane, attention + stageBytes)
     return sum + residentBytes + deviceWeightBytes(stages) + Math.max(0, ...stages.filter(isRowStage).map((stage) => deviceBytes(stage, facts, chunkRows)))
   }, 0)
 }
@@ -117,4 +118,18 @@ function deviceAttentionBytes({ attributes: { options, keys, keyHeads, headSize,
   const matrices = [options.mask, options.bias].flatMap((part) => (part === null ? [] : [{ elementBytes: part.data.BYTES_PER_ELEMENT, perRow: true }]))
   const call = { ...sizes, cachedHeads, overlap: GPU_OVERLAP, matrices, segments: options.segments !== null, weightRows: options.weights === 'none' ? 0 : rows }
   return gpuAttentionBytes(facts, call, { cacheBytes: gpuCacheBytes(facts, sizes, cachedHeads), lean: false })
+}
+
+/** Chunks of a stage with sums are whole tiles. */
+export function stageChunkRowsOf({ slab }: RowStage, chunkRows: number): number {
+  return slab === null ? chunkRows : roundUp(chunkRows, STAGE_TILE_ROWS)
+}
+
+/** Work of a stage's largest chunk, the first or the last: how long others wait for a lane at most. */
+export function largestChunkFlops(stage: Stage, chunkRows: number): number {
+  if (stage.kind !== 'rows') return stageFlops(stage) / Math.max(1, stage.batch)
+  const total = stage.batch * stage.rows
+  const rows = Math.min(total, stageChunkRowsOf(stage, chunkRows))
+  const at = (start: number): number => chunkFlops(stage, { batch: Math.floor(start / Math.max(1, stage.rows)), rowStart: start % Math.max(1, stage.rows), rows })
+  return Math.max(at(0), at(total - rows))
 }

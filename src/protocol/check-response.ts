@@ -64,9 +64,10 @@ const CHECKS: { readonly [Kind in Task['kind']]: (task: Extract<Task, { kind: Ki
 
 /** @throws {ProtocolError} unless the response holds the results of these tasks */
 export function checkResponse(tasks: readonly Task[], response: unknown): asserts response is TaskResponse {
-  const { results, residentBytes, keptBytes, fallbacks } = fields('response', response)
+  const { results, residentBytes, keptBytes, besideBytes, fallbacks } = fields('response', response)
   checkCount('response.residentBytes', residentBytes)
   checkCount('response.keptBytes', keptBytes)
+  checkCount('response.besideBytes', besideBytes)
   if (!Array.isArray(fallbacks)) throw wrong('response.fallbacks', 'an array', describe(fallbacks))
   for (const fallback of fallbacks as unknown[]) {
     const { what, reason } = fields('response.fallbacks', fallback)
@@ -86,7 +87,7 @@ function checkResult<Kind extends Task['kind']>(task: Extract<Task, { kind: Kind
 export function checkHello(hello: unknown): asserts hello is LaneHello {
   const { version, kernels, residentBytes, facts } = fields('answer to start()', hello)
   if (version !== PROTOCOL_VERSION) {
-    throw new ProtocolError(`worker: expected protocol version ${PROTOCOL_VERSION}, got ${describe(version)}: the worker file is of another release`)
+    throw new ProtocolError(`worker: expected protocol version ${PROTOCOL_VERSION}, got ${String(version)}: the worker file is of another release`)
   }
   if (typeof kernels !== 'string') throw wrong('kernels', 'the name of the kernels', describe(kernels))
   checkCount('residentBytes', residentBytes)

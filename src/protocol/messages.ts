@@ -47,6 +47,8 @@ export interface TaskRequest {
   readonly attach: readonly { readonly id: ArrayId; readonly array: TaskArray | PackedArray }[]
   readonly release: readonly ArrayId[]
   readonly tasks: readonly Task[]
+  /** on the lane's second bench, in turns with what runs on the first */
+  readonly beside?: boolean
 }
 
 export type Task = AttentionTask | AttentionBackwardTask | AttentionBiasTask | AttentionTransposedTask | StageTask | StagePass
@@ -61,10 +63,12 @@ export interface Fallback {
 export interface TaskResponse {
   /** one a task, in order */
   readonly results: readonly TaskResult[]
-  /** the most that the lane held for itself while the tasks ran: its arena, or its device buffers */
+  /** the most that the lane's first bench held for itself while the tasks ran: its arena, or its device buffers */
   readonly residentBytes: number
-  /** what it will still hold once the call's arrays are released */
+  /** what that will still hold once the call's arrays are released */
   readonly keptBytes: number
+  /** what the second bench holds */
+  readonly besideBytes: number
   readonly fallbacks: readonly Fallback[]
 }
 
@@ -74,6 +78,8 @@ export interface LaneApi {
   run(request: TaskRequest): Promise<TaskResponse>
   /** Forgets arrays; one-way in spirit: nobody waits for it. */
   release(ids: readonly ArrayId[]): void
-  /** Tasks of this job stop at their next turn. */
+  /** A sign of life. */
+  ping(): void
+  /** Tasks of this job that wait fail at once, those that run at their next turn. */
   cancel(jobId: number): void
 }

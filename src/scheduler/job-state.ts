@@ -19,6 +19,8 @@ export class JobState {
   readonly #waiting: JobTask[]
   readonly #tries = new Map<JobTask, number>()
   readonly #shares = new Map<number, Share>()
+  #handedOut: number
+  #underWay = 0
   #running = 0
   #unfinished: number
   #retries = 0
@@ -29,7 +31,10 @@ export class JobState {
   constructor(
     readonly id: number,
     readonly job: Job,
+    /** where it stands among others: what was done of the one that had least */
+    handedOut = 0,
   ) {
+    this.#handedOut = handedOut
     this.#waiting = [...job.tasks].sort((a, b) => b.cost - a.cost)
     this.#unfinished = this.#waiting.length
     this.outcome = new Promise((resolve, reject) => {
@@ -50,6 +55,22 @@ export class JobState {
     return this.#running
   }
 
+  /** Flops handed out so far: jobs share the lanes by them. */
+  get handedOut(): number {
+    return this.#handedOut
+  }
+
+  /** Of these, the flops of tasks that have ended. */
+  get done(): number {
+    return this.#handedOut - this.#underWay
+  }
+
+  /** The most that a lane would do of the next task in one go. */
+  get pieceCost(): number {
+    const [next] = this.#waiting
+    return next?.pieceCost ?? next?.cost ?? 0
+  }
+
   /**
    * The next task for a lane that holds the arrays of `group`: one of that group where there is one; else one of the
    * group that most tasks wait in, so that lanes spread over the groups.
@@ -59,13 +80,14 @@ export class JobState {
     const index = this.job.sharedMemory ? 0 : this.#indexFor(group)
     const [task] = this.#waiting.splice(index, 1)
     if (task === undefined) return undefined
-    this.#running++
+    this.#begin(task)
+    this.#handedOut += task.cost
     this.#tries.set(task, (this.#tries.get(task) ?? 0) + 1)
     return task
   }
 
   complete(task: JobTask, lane: number, share: Share): void {
-    this.#running--
+    this.#end(task)
     const before = this.#shares.get(lane)
     this.#shares.set(lane, { ...share, tasks: share.tasks + (before?.tasks ?? 0), busyMs: share.busyMs + (before?.busyMs ?? 0) })
     this.#tries.delete(task)
@@ -75,9 +97,10 @@ export class JobState {
 
   /** The lane died under the task. Returns whether the task may be tried again. */
   giveBack(task: JobTask): boolean {
-    this.#running--
+    this.#end(task)
     if (this.job.retries === false || (this.#tries.get(task) ?? 0) >= MAX_TRIES) return false
     this.#retries++
+    this.#handedOut -= task.cost
     this.#waiting.unshift(task)
     return true
   }
@@ -88,8 +111,18 @@ export class JobState {
   }
 
   /** A cancelled task came back. */
-  drop(): void {
+  drop(task: JobTask): void {
+    this.#end(task)
+  }
+
+  #begin(task: JobTask): void {
+    this.#running++
+    this.#underWay += task.cost
+  }
+
+  #end(task: JobTask): void {
     this.#running--
+    this.#underWay -= task.cost
   }
 
   finish(): void {

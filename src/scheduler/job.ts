@@ -8,9 +8,17 @@ export interface JobTask {
   readonly needs: readonly ArrayId[]
   /** tasks of a group share arrays that are costly to send; a lane stays with its group while it has tasks */
   readonly group: number
-  /** relative work, for the order: longest first */
+  /** its work in flops, for the order: longest first */
   readonly cost: number
+  /** the most that a lane does of it before it turns to other work; all of it unless it is a share of a pass */
+  readonly pieceCost?: number
 }
+
+/** Which of several calls that wait goes first. */
+export type Priority = (typeof PRIORITIES)[number]
+
+/** The first goes first. */
+export const PRIORITIES = ['high', 'normal', 'low'] as const
 
 /** The work of one call. The pool hands its tasks out; the job keeps the data and takes the results. */
 export interface Job {
@@ -26,6 +34,10 @@ export interface Job {
   readonly signal: AbortSignal | undefined
   /** Whether a task whose lane was lost can be done again; else the job fails with a WorkerLostError at once. @default true */
   readonly retries?: boolean
+  /** @default 'normal' */
+  readonly priority?: Priority | undefined
+  /** Whether its plan has room for a second bench at each lane, where its tasks run in turns with those of other calls. */
+  readonly mayRunBeside?: boolean
   /** The array to attach to one lane: the shared one, or a fresh copy that is then transferred. */
   provide(id: ArrayId): AttachedArray['array']
   /** A lane let go of an array that `provide` made for it. */

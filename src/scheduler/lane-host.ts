@@ -1,165 +1,201 @@
 import { transfer } from 'comlink'
-import { ableTo, type Backend, type TaskContext } from '../backends/backend.ts'
+import { ableTo, type TaskContext } from '../backends/backend.ts'
 import { ProtocolError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
 import { countSharedBytes } from '../core/shared-pressure.ts'
 import { unpackLarge } from '../protocol/large-array.ts'
 import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type Task, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
 import { stageTask } from '../protocol/stage-template.ts'
-import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { PassWork, StagePass } from '../protocol/stage-pass.ts'
 import type { ArrayId, TaskArray } from '../protocol/task.ts'
+import { Bench } from './bench.ts'
 import { createBackend } from './create-backend.ts'
 import { Pacer, takeTurn, TaskCancelled } from './pacer.ts'
 import { PassRun } from './pass-run.ts'
 
-/** A lane where it runs, in a worker or on the calling thread: its backend, its arrays and its queue of tasks. */
+type Arrays = ReadonlyMap<ArrayId, TaskArray>
+
+/**
+ * A lane where it runs, in a worker or on the calling thread: its backend, its arrays and its queue of tasks. A long task must
+ * not hold up the short ones of other calls: those run on a second bench, a backend of their own, made when it is first
+ * needed. The tasks on both take turns of the event loop, so that each gets half of the thread.
+ */
 export class LaneHost implements LaneApi {
-  #backend: Backend | null = null
-  readonly #arrays = new Map<ArrayId, TaskArray>()
+  #config: LaneConfig | null = null
+  #main: Bench | null = null
+  #beside: Promise<Bench> | null = null
+  #besideBytes: () => number = () => 0
+  #arrays: Arrays = new Map()
   readonly #cancelled = new Set<number>()
   readonly #queuedOfJob = new Map<number, number>()
-  /** the ends of the queues, one for each task that the backend takes at once; requests go to them in turn */
-  #tails: Promise<unknown>[] = [Promise.resolve()]
-  #requests = 0
+  /** what stops work that waits in line, for each job */
+  readonly #waitingOfJob = new Map<number, Set<() => void>>()
 
   async start(config: LaneConfig): Promise<LaneHello> {
     const { backend, kernels } = await createBackend(config)
-    this.#backend = backend
-    this.#tails = Array.from({ length: backend.overlap ?? 1 }, () => Promise.resolve())
+    this.#config = config
+    this.#main = new Bench(backend)
     const hello = { version: PROTOCOL_VERSION, kernels, residentBytes: backend.residentBytes() }
     return backend.facts === undefined ? hello : { ...hello, facts: backend.facts }
   }
 
   /**
-   * Runs tasks in the order of the calls: one after the other, unless the backend takes more at once. The chunks of a pass
-   * stand in line one by one, so that other calls' tasks come in between.
+   * Runs tasks in the order of the calls: one after the other, unless the backend takes more at once, or they are to run
+   * beside those. The chunks of a pass stand in line one by one, so that other calls' tasks come in between.
    */
-  run(request: TaskRequest): Promise<TaskResponse> {
-    this.#countQueued(request.jobId, 1)
-    const [task] = request.tasks
-    const run = task?.kind === 'pass' ? this.#runPass(request, task) : this.#inLine(() => this.#execute(request))
-    return run.finally(() => this.#countQueued(request.jobId, -1))
+  async run(request: TaskRequest): Promise<TaskResponse> {
+    const { jobId } = request
+    this.#countQueued(jobId, 1)
+    try {
+      const arrays = this.#receive(request)
+      const bench = request.beside ? await this.#besideBench() : this.#started()
+      const [task] = request.tasks
+      if (task?.kind === 'pass') return await this.#runPass(bench, task, arrays, jobId)
+      return await this.#inLine(bench, jobId, () => this.#execute(bench, request, arrays))
+    } finally {
+      this.#countQueued(jobId, -1)
+    }
   }
 
   release(ids: readonly ArrayId[]): void {
-    const sharedBytes = ids.reduce((sum, id) => sum + sharedBytesOf(this.#arrays.get(id)), 0)
-    for (const id of ids) this.#arrays.delete(id)
-    this.#backend?.release?.(ids)
-    // Later: now the caller may still hold them.
-    if (sharedBytes > 0) setTimeout(() => countSharedBytes(sharedBytes), 0)
+    this.#receive({ attach: [], release: ids })
+    this.#main?.backend.release?.(ids)
   }
 
   cancel(jobId: number): void {
     if (this.#queuedOfJob.has(jobId)) this.#cancelled.add(jobId)
+    for (const giveUp of this.#waitingOfJob.get(jobId) ?? []) giveUp()
+  }
+
+  ping(): void {
+    // The answer is all.
   }
 
   dispose(): void {
-    this.#arrays.clear()
-    this.#backend?.dispose()
-    this.#backend = null
+    this.#arrays = new Map()
+    this.#main?.backend.dispose()
+    this.#main = null
+    void this.#beside?.then(({ backend }) => backend.dispose())
+    this.#beside = null
+    this.#besideBytes = () => 0
   }
 
-  /** Runs work when its turn has come. */
-  #inLine<T>(work: () => T | Promise<T>): Promise<T> {
-    const queue = this.#requests++ % this.#tails.length
-    const run = (this.#tails[queue] ?? Promise.resolve()).then(work)
-    this.#tails[queue] = run.catch(() => undefined)
-    return run
+  /**
+   * Takes a request's arrays in, also where it is cancelled: the pool counts on what it sent. Each request goes on seeing
+   * the arrays as they were when it came, whichever ends first.
+   */
+  #receive({ attach, release }: Pick<TaskRequest, 'attach' | 'release'>): Arrays {
+    if (attach.length === 0 && release.length === 0) return this.#arrays
+    const sharedBytes = release.reduce((sum, id) => sum + sharedBytesOf(this.#arrays.get(id)), 0)
+    const arrays = new Map(this.#arrays)
+    for (const id of release) arrays.delete(id)
+    for (const { id, array } of attach) arrays.set(id, unpackLarge(array))
+    this.#arrays = arrays
+    // Later: now the caller may still hold them.
+    if (sharedBytes > 0) setTimeout(() => countSharedBytes(sharedBytes), 0)
+    return arrays
   }
 
-  async #execute(request: TaskRequest): Promise<TaskResponse> {
-    this.#takeArrays(request)
+  /** Runs work when its turn has come, unless the job is cancelled before: then it fails at once, and its turn passes. */
+  #inLine<T>(bench: Bench, jobId: number, work: () => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let hasEnded = false
+      const giveUp = (): void => {
+        hasEnded = true
+        this.#waitingOfJob.get(jobId)?.delete(giveUp)
+        reject(new TaskCancelled())
+      }
+      const waiting = this.#waitingOfJob.get(jobId) ?? new Set()
+      this.#waitingOfJob.set(jobId, waiting.add(giveUp))
+      bench
+        .inLine(async () => {
+          if (hasEnded) return
+          waiting.delete(giveUp)
+          this.#checkCancelled(jobId)
+          resolve(await work())
+        })
+        .catch(reject)
+    })
+  }
+
+  async #execute(bench: Bench, request: TaskRequest, arrays: Arrays): Promise<TaskResponse> {
+    if (request.release.length > 0) bench.backend.release?.(request.release)
     const results: TaskResult[] = []
-    for (const task of request.tasks) results.push(await this.#runTask(task, request.jobId))
-    return this.#respond(results)
+    for (const task of request.tasks) results.push(await this.#runTask(bench, task, this.#context(request.jobId, arrays)))
+    return this.#respond(bench, results)
   }
 
-  async #runPass(request: TaskRequest, pass: StagePass): Promise<TaskResponse> {
-    const { jobId } = request
+  async #runPass(bench: Bench, pass: StagePass, attached: Arrays, jobId: number): Promise<TaskResponse> {
     const { made = [], returned = [] } = pass.alone ?? {}
-    await this.#inLine(() => this.#takeArrays(request))
-    for (const { id, length, integers } of made) this.#arrays.set(id, integers ? new Int32Array(length) : new Float32Array(length))
+    const own = made.map(({ id, length, integers }): [ArrayId, TaskArray] => [id, integers ? new Int32Array(length) : new Float32Array(length)])
+    const arrays = own.length === 0 ? attached : new Map([...attached, ...own])
     const run = new PassRun(pass, {
       run: (next) =>
-        this.#inLine(async () => {
-          this.#checkCancelled(jobId)
+        this.#inLine(bench, jobId, async () => {
           const work = next()
-          return work === null ? null : this.#runWork(work, jobId)
+          return work === null ? null : runWork(bench, work, this.#context(jobId, arrays))
         }),
       takeTurn: async () => {
         await takeTurn()
         this.#checkCancelled(jobId)
       },
     })
-    try {
-      const result = await run.run()
-      return this.#respond([pass.alone === undefined ? result : { ...result, returned: returned.map((id) => this.#array(id)) }])
-    } finally {
-      this.release(made.map(({ id }) => id))
-    }
+    const result = await run.run()
+    return this.#respond(bench, [pass.alone === undefined ? result : { ...result, returned: returned.map((id) => arrayOf(arrays, id)) }])
   }
 
-  #runWork(work: PassWork, jobId: number): Promise<{ readonly elapsedMs: number }> {
-    const backend = this.#started()
-    if (work.kind === 'rows') return this.#runRows(work, jobId)
-    if (work.kind === 'sums') return ableTo(backend, 'sums')(work, this.#context(jobId))
-    return ableTo(backend, 'attentionBackward')(work, this.#context(jobId))
-  }
-
-  /** Arrays come and go in the order of the requests, also of those that were cancelled: the pool counts on what it sent. */
-  #takeArrays({ attach, release }: TaskRequest): void {
-    this.release(release)
-    for (const { id, array } of attach) this.#arrays.set(id, unpackLarge(array))
-  }
-
-  #runTask(task: Task, jobId: number): Promise<TaskResult> {
+  #runTask({ backend }: Bench, task: Task, context: TaskContext): Promise<TaskResult> {
     switch (task.kind) {
       case 'attention':
-        return this.#started().attention(task, this.#context(jobId))
+        return backend.attention(task, context)
       case 'attention-backward':
-        return ableTo(this.#started(), 'attentionBackward')(task, this.#context(jobId))
+        return ableTo(backend, 'attentionBackward')(task, context)
       case 'attention-bias':
-        return ableTo(this.#started(), 'attentionBias')(task, this.#context(jobId))
+        return ableTo(backend, 'attentionBias')(task, context)
       case 'attention-transposed':
-        return ableTo(this.#started(), 'attentionTransposed')(task, this.#context(jobId))
+        return ableTo(backend, 'attentionTransposed')(task, context)
       case 'stage':
-        return this.#runRows(stageTask(task.stage, task.chunk), jobId)
+        return ableTo(backend, 'rows')(stageTask(task.stage, task.chunk), context)
       case 'pass':
         throw new ProtocolError('lane: expected a pass in a message of its own')
     }
   }
 
-  #runRows(task: RowStageTask, jobId: number): Promise<RowStageResult> {
-    return ableTo(this.#started(), 'rows')(task, this.#context(jobId))
+  #started(): Bench {
+    if (this.#main === null) throw new ProtocolError('lane: expected start() before run()')
+    return this.#main
   }
 
-  #started(): Backend {
-    if (this.#backend === null) throw new ProtocolError('lane: expected start() before run()')
-    return this.#backend
+  #besideBench(): Promise<Bench> {
+    if (this.#config === null) throw new ProtocolError('lane: expected start() before run()')
+    this.#beside ??= createBackend(this.#config).then(
+      ({ backend }) => {
+        this.#besideBytes = () => backend.residentBytes()
+        return new Bench(backend)
+      },
+      (error: unknown) => {
+        this.#beside = null
+        throw error
+      },
+    )
+    return this.#beside
   }
 
-  #context(jobId: number): TaskContext {
+  #context(jobId: number, arrays: Arrays): TaskContext {
     this.#checkCancelled(jobId)
     const pacer = new Pacer(() => this.#cancelled.has(jobId))
-    return { array: (id) => this.#array(id), pace: () => pacer.pace() }
+    return { array: (id) => arrayOf(arrays, id), pace: () => pacer.pace() }
   }
 
   #checkCancelled(jobId: number): void {
     if (this.#cancelled.has(jobId)) throw new TaskCancelled()
   }
 
-  #respond(results: readonly TaskResult[]): TaskResponse {
-    const backend = this.#started()
+  #respond(bench: Bench, results: readonly TaskResult[]): TaskResponse {
+    const { backend } = this.#started()
     const residentBytes = backend.takePeakBytes?.() ?? backend.residentBytes()
     const keptBytes = backend.keptBytes?.() ?? backend.residentBytes()
-    return transfer({ results, residentBytes, keptBytes, fallbacks: backend.takeFallbacks?.() ?? [] }, buffersOf(results))
-  }
-
-  #array(id: ArrayId): TaskArray {
-    const array = this.#arrays.get(id)
-    if (array === undefined) throw new ProtocolError(`lane: expected array ${id} to be attached before the task that uses it`)
-    return array
+    return transfer({ results, residentBytes, keptBytes, besideBytes: this.#besideBytes(), fallbacks: bench.backend.takeFallbacks?.() ?? [] }, buffersOf(results))
   }
 
   #countQueued(jobId: number, change: number): void {
@@ -168,9 +204,22 @@ export class LaneHost implements LaneApi {
       this.#queuedOfJob.set(jobId, queued)
     } else {
       this.#queuedOfJob.delete(jobId)
+      this.#waitingOfJob.delete(jobId)
       this.#cancelled.delete(jobId)
     }
   }
+}
+
+function runWork({ backend }: Bench, work: PassWork, context: TaskContext): Promise<{ readonly elapsedMs: number }> {
+  if (work.kind === 'rows') return ableTo(backend, 'rows')(work, context)
+  if (work.kind === 'sums') return ableTo(backend, 'sums')(work, context)
+  return ableTo(backend, 'attentionBackward')(work, context)
+}
+
+function arrayOf(arrays: Arrays, id: ArrayId): TaskArray {
+  const array = arrays.get(id)
+  if (array === undefined) throw new ProtocolError(`lane: expected array ${id} to be attached before the task that uses it`)
+  return array
 }
 
 function sharedBytesOf(array: TaskArray | undefined): number {

@@ -8,6 +8,8 @@ export interface Lane {
   /** @throws {BackendUnavailableError} when the host refuses; {LaneLost} when the lane died meanwhile */
   start(config: LaneConfig): Promise<LaneHello>
   run(request: TaskRequest): Promise<TaskResponse>
+  /** Resolves when the lane has taken a turn of its event loop. */
+  ping(): Promise<void>
   release(ids: readonly ArrayId[]): void
   cancel(jobId: number): void
   /** Whether a process must stay alive for this lane. */

@@ -16,6 +16,11 @@ export class LocalLane implements Lane {
     return this.#host.run(request)
   }
 
+  /** The thread that asks is the one that answers. */
+  ping(): Promise<void> {
+    return Promise.resolve()
+  }
+
   release(ids: readonly ArrayId[]): void {
     this.#host.release(ids)
   }

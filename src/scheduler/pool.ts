@@ -6,7 +6,9 @@ import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
 import { LaneLost, type Lane } from './lane.ts'
 import { TaskCancelled } from './pacer.ts'
-import { Slot } from './slot.ts'
+import { everySecond, type Heartbeat } from './heartbeat.ts'
+import { goesFirst } from './job-order.ts'
+import { Slot, type BenchName } from './slot.ts'
 
 /** A slot whose lane failed so often in a row is left empty until the next call. */
 const MAX_START_FAILURES = 3
@@ -16,6 +18,8 @@ export interface PoolConfig {
   readonly lanes: readonly LaneConfig[]
   /** a worker for a lane, or its stand-in on the calling thread; called again when a lane must be replaced */
   readonly makeLane: () => Lane
+  /** how lanes at work are asked for signs of life; each second unless a test says otherwise */
+  readonly heartbeat?: Heartbeat
 }
 
 /** What a plan and a report say of a lane. */
@@ -24,6 +28,10 @@ export interface LaneFacts {
   readonly kind: LaneConfig['kind']
   readonly kernels: string | null
   readonly residentBytes: number
+  /** the part of them that is its second bench's */
+  readonly besideBytes: number
+  /** whether a call that comes now may use both benches */
+  readonly mayRunBeside: boolean
   /** copies of weights that stay with it, where memory is not shared */
   readonly lastingBytes: number
   /** of a GPU lane that has started: its device */
@@ -34,21 +42,30 @@ export interface LaneFacts {
 export class Pool {
   readonly #slots: readonly Slot[]
   readonly #jobs: JobState[] = []
+  readonly #heartbeat: Heartbeat
+  #stopBeating: (() => void) | null = null
   #nextJobId = 1
   #closed = false
 
   constructor(config: PoolConfig) {
-    const onResident = (change: number): void => {
-      for (const state of this.#jobs) state.job.laneGrew?.(change)
+    // Of what a lane came to hold for one job's task, other jobs and their plans know nothing.
+    const onResident = (change: number, cause?: JobState): void => {
+      for (const state of this.#jobs) if (cause === undefined || cause === state) state.job.laneGrew?.(change)
     }
     const onLasting = (change: number): void => {
       for (const state of this.#jobs) state.job.laneKept?.(change)
     }
+    this.#heartbeat = config.heartbeat ?? everySecond
     this.#slots = config.lanes.map((lane, index) => new Slot(index, lane, config.makeLane, onResident, onLasting))
   }
 
   get size(): number {
     return this.#slots.length
+  }
+
+  /** Whether a call is under way. */
+  get isBusy(): boolean {
+    return this.#jobs.some(({ settled }) => !settled)
   }
 
   lanes(): LaneFacts[] {
@@ -57,25 +74,36 @@ export class Pool {
       kind: slot.config.kind,
       kernels: slot.hello?.kernels ?? null,
       residentBytes: slot.residentBytes,
+      besideBytes: slot.besideBytes,
+      mayRunBeside: slot.config.kind === 'wasm' && this.isBusy,
       lastingBytes: slot.lastingBytes,
       facts: slot.hello?.facts,
     }))
   }
 
-  /** Starts every lane. @throws when none starts: the first one's error; nothing is left behind then */
+  /**
+   * Starts every lane and waits for the first; the others join as they come.
+   *
+   * @throws when none starts: the first one's error; nothing is left behind then
+   */
   async open(): Promise<void> {
-    const starts = await Promise.allSettled(this.#slots.map((slot) => this.#start(slot)))
-    const failed = starts.find((start) => start.status === 'rejected')
-    if (failed === undefined || starts.some((start) => start.status === 'fulfilled')) return
-    await this.close()
-    throw failed.reason instanceof LaneLost ? startError(failed.reason) : failed.reason
+    const starts = this.#slots.map((slot) => this.#start(slot))
+    for (const start of starts) start.catch(() => this.#pump())
+    try {
+      await Promise.any(starts)
+    } catch (error) {
+      await this.close()
+      const [first] = (error as AggregateError).errors as unknown[]
+      throw first instanceof LaneLost ? startError(first) : first
+    }
   }
 
   /** Runs a job to its end. @throws the signal's reason, a task's error, WorkerLostError, or RuntimeClosedError */
   async run(job: Job): Promise<JobOutcome> {
     if (this.#closed) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
     throwIfAborted(job.signal)
-    const state = new JobState(this.#nextJobId++, job)
+    const others = this.#jobs.filter(({ settled }) => !settled).map(({ done }) => done)
+    const state = new JobState(this.#nextJobId++, job, others.length === 0 ? 0 : Math.min(...others))
     if (job.tasks.length === 0) state.finish()
     const stopListening = onAbort(job.signal, () => this.#abandon(state, job.signal === undefined ? undefined : abortReason(job.signal)))
     this.#jobs.push(state)
@@ -93,7 +121,7 @@ export class Pool {
 
   /** Ends the lanes that have nothing to do; they come back with the next call. */
   async trim(): Promise<void> {
-    await Promise.all(this.#slots.filter((slot) => slot.ready && slot.inFlight.size === 0).map((slot) => slot.stop()))
+    await Promise.all(this.#slots.filter((slot) => slot.inFlight.size === 0).map((slot) => slot.stop()))
   }
 
   /** Ends every lane; pending jobs fail with a RuntimeClosedError. */
@@ -119,12 +147,12 @@ export class Pool {
     else this.#pump()
   }
 
-  /** Gives tasks to every lane that has room, the oldest job first, and starts lanes where tasks wait for one. */
+  /** Gives tasks to every lane that has room, and starts lanes where tasks wait for one. */
   #pump(): void {
     let given = true
     while (given) {
       given = false
-      for (const slot of this.#slots) if (slot.ready && this.#feed(slot)) given = true
+      for (const slot of this.#slots) if (slot.takesWork && this.#feed(slot)) given = true
     }
     if (this.#closed || !this.#jobs.some((state) => state.waiting > 0)) return
     for (const slot of this.#slots) if (slot.lane === null && slot.starting === null && slot.failures < MAX_START_FAILURES) this.#revive(slot)
@@ -132,43 +160,53 @@ export class Pool {
   }
 
   #feed(slot: Slot): boolean {
+    let next: { readonly state: JobState; readonly bench: BenchName } | undefined
     for (const state of this.#jobs) {
-      if (!this.#hasRoom(slot, state)) continue
-      const task = state.take(slot.groupOf(state))
-      if (task === undefined) continue
-      this.#dispatch(slot, state, task)
-      return true
+      if (next !== undefined && !goesFirst(state, next.state)) continue
+      const bench = this.#roomFor(slot, state)
+      if (bench !== null) next = { state, bench }
     }
-    return false
+    const task = next?.state.take(slot.groupOf(next.state))
+    if (next === undefined || task === undefined) return false
+    this.#dispatch(slot, next.state, task, next.bench)
+    return true
   }
 
-  #hasRoom(slot: Slot, state: JobState): boolean {
-    if (state.waiting === 0) return false
+  /** Where the lane has room for a task of the job; null: nowhere. */
+  #roomFor(slot: Slot, state: JobState): BenchName | null {
+    if (state.waiting === 0) return null
     const lanesOfJob = this.#slots.filter((other) => other.runs(state))
-    if (lanesOfJob.length >= state.job.maxLanes && !lanesOfJob.includes(slot)) return false
-    if (state.job.isPass === true) return !slot.runs(state)
-    const inFlight = [...slot.inFlight.values()].filter(({ job }) => job.isPass !== true).length
-    if (inFlight === 0) return true
-    // Near the end a task that waits behind another would be one that an idle lane could have.
-    return inFlight < state.job.depth && state.waiting >= this.#slots.length
+    if (lanesOfJob.length >= state.job.maxLanes && !lanesOfJob.includes(slot)) return null
+    if (slot.sharesWith(state)) return slot.hasRoomBeside(state) ? 'beside' : null
+    if (state.job.isPass === true) return slot.runs(state) ? null : 'main'
+    const inFlight = slot.onMain.filter(({ job }) => job.isPass !== true).length
+    if (inFlight === 0) return 'main'
+    // A task that waits behind another would be one that an idle lane could have, or would hold up another call's.
+    return inFlight < state.job.depth && state.waiting >= this.#slots.length && this.#isAlone(state) ? 'main' : null
   }
 
-  #dispatch(slot: Slot, state: JobState, task: JobTask): void {
-    slot.inFlight.set(task, state)
-    this.#send(slot, state, task).then(
-      (response) => this.#settle(slot, state, task, () => this.#done(slot, state, task, response)),
+  #isAlone(state: JobState): boolean {
+    return this.#jobs.every((other) => other === state || other.settled)
+  }
+
+  #dispatch(slot: Slot, state: JobState, task: JobTask, bench: BenchName): void {
+    slot.begin(task, state, bench)
+    this.#stopBeating ??= this.#heartbeat(() => this.#beat())
+    this.#send(slot, state, task, bench).then(
+      (response) => this.#settle(slot, state, task, () => this.#done(slot, state, task, response, bench)),
       (error: unknown) => this.#settle(slot, state, task, () => this.#failed(state, task, error)),
     )
   }
 
-  async #send(slot: Slot, state: JobState, task: JobTask): Promise<TaskResponse> {
+  async #send(slot: Slot, state: JobState, task: JobTask, bench: BenchName): Promise<TaskResponse> {
     state.job.dispatched?.(task)
-    return await slot.run(slot.request(state, task))
+    const request = slot.request(state, task)
+    return await slot.run(bench === 'beside' ? { ...request, beside: true } : request)
   }
 
   /** Takes in how a task ended. What is thrown meanwhile, by a job or by a caller's own function, ends the job: nothing is lost. */
   #settle(slot: Slot, state: JobState, task: JobTask, takeIn: () => void): void {
-    slot.inFlight.delete(task)
+    slot.end(task)
     try {
       takeIn()
     } catch (error) {
@@ -177,17 +215,17 @@ export class Pool {
     this.#rest(slot, state)
   }
 
-  #done(slot: Slot, state: JobState, task: JobTask, response: TaskResponse): void {
-    const { results, residentBytes, fallbacks } = response
+  #done(slot: Slot, state: JobState, task: JobTask, response: TaskResponse, bench: BenchName): void {
+    const { results, fallbacks } = response
     slot.failures = 0
-    slot.answered(response)
-    if (state.settled) return state.drop()
+    slot.answered(response, state, bench)
+    if (state.settled) return state.drop(task)
     for (const fallback of fallbacks) state.noteFallback(fallback)
     state.job.completed(task, results)
     const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
     const [first] = results
     const tasks = first !== undefined && 'tasks' in first ? first.tasks : 1
-    state.complete(task, slot.index, { tasks, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes })
+    state.complete(task, slot.index, { tasks, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes: slot.residentBytes })
   }
 
   #failed(state: JobState, task: JobTask, error: unknown): void {
@@ -197,7 +235,7 @@ export class Pool {
       const message = `worker: expected a task to end within ${MAX_TRIES} tries, but its worker was lost each time`
       return this.#abandon(state, new WorkerLostError(message, { cause: error.cause, details: { tries: MAX_TRIES } }))
     }
-    state.drop()
+    state.drop(task)
     if (!(error instanceof TaskCancelled)) this.#abandon(state, error)
     else if (!state.settled) this.#abandon(state, new ProtocolError('worker: expected a result, got word that the task was cancelled, which it was not'))
   }
@@ -206,6 +244,15 @@ export class Pool {
   #rest(slot: Slot, state: JobState): void {
     if (state.settled && !slot.runs(state)) slot.releaseJob(state)
     if (slot.inFlight.size === 0) slot.lane?.keepAlive(false)
+    if (this.#slots.every(({ inFlight }) => inFlight.size === 0)) {
+      this.#stopBeating?.()
+      this.#stopBeating = null
+    }
+    this.#pump()
+  }
+
+  #beat(): void {
+    for (const slot of this.#slots) slot.beat()
     this.#pump()
   }
 

@@ -2,7 +2,12 @@ import type { LaneConfig, LaneHello, TaskRequest, TaskResponse } from '../protoc
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
 import type { JobTask } from './job.ts'
 import type { JobState } from './job-state.ts'
+import { Pulse } from './heartbeat.ts'
+import { mayRunBeside } from './job-order.ts'
 import type { Lane } from './lane.ts'
+
+/** Where a task runs at its lane: `beside` in turns with what is on the first. */
+export type BenchName = 'main' | 'beside'
 
 /** An array that its lane keeps from job to job: a copy, or shared memory that it goes on seeing. */
 interface LastingArray {
@@ -22,6 +27,9 @@ export class Slot {
   startError: Error | undefined
   hello: LaneHello | null = null
   readonly inFlight = new Map<JobTask, JobState>()
+  #pulse: Pulse | null = null
+  /** those of them that are on the lane's second bench */
+  readonly #beside = new Set<JobTask>()
   /** which arrays its lane holds, and of which job */
   readonly #held = new Map<ArrayId, JobState>()
   /** arrays that outlive their job, the least recently used first */
@@ -29,14 +37,14 @@ export class Slot {
   readonly #groups = new Map<JobState, number>()
   /** arrays that its lane holds still, until the next message tells it */
   #unwanted: ArrayId[] = []
-  #residentBytes = 0
+  readonly #bytes = { main: 0, beside: 0 }
   #keptBytes = 0
 
   constructor(
     readonly index: number,
     readonly config: LaneConfig,
     private readonly makeLane: () => Lane,
-    private readonly onResident: (change: number) => void,
+    private readonly onResident: (change: number, cause?: JobState) => void,
     private readonly onLasting: (change: number) => void,
   ) {}
 
@@ -47,19 +55,69 @@ export class Slot {
 
   /** bytes that the lane holds for itself */
   get residentBytes(): number {
-    return this.#residentBytes
+    return this.#bytes.main + this.#bytes.beside
   }
 
-  set residentBytes(bytes: number) {
-    const change = bytes - this.#residentBytes
-    this.#residentBytes = bytes
-    if (change !== 0) this.onResident(change)
+  /** the part of them that is its second bench's */
+  get besideBytes(): number {
+    return this.#bytes.beside
   }
 
-  /** What a task's answer says: the most that the lane held counts until the call is over, then what it keeps. */
-  answered({ residentBytes, keptBytes }: TaskResponse): void {
-    this.residentBytes = Math.max(this.#residentBytes, residentBytes)
+  #hold(bench: BenchName, bytes: number, cause?: JobState): void {
+    const change = bytes - this.#bytes[bench]
+    this.#bytes[bench] = bytes
+    if (change !== 0) this.onResident(change, cause)
+  }
+
+  /**
+   * What a task's answer says: the most that the lane held counts until the call is over, then what it keeps. Of the bench
+   * that the task was not on, its job and plan know nothing.
+   */
+  answered({ residentBytes, keptBytes, besideBytes }: TaskResponse, state: JobState, bench: BenchName): void {
+    if (bench === 'beside') this.#hold('beside', besideBytes, state)
+    else this.#hold('main', Math.max(this.#bytes.main, residentBytes), state)
+    this.#bytes.beside = besideBytes
     this.#keptBytes = keptBytes
+    this.#pulse?.heard()
+  }
+
+  /** Whether its lane may get work: it has started, and acknowledges what was cancelled. */
+  get takesWork(): boolean {
+    return this.ready && this.#pulse?.isOverdue(this.inFlight) !== true
+  }
+
+  /** A beat: a lane that has work and gives no sign of life is ended, and so counts as lost. */
+  beat(): void {
+    const silence = this.#pulse?.beat(this.inFlight) ?? null
+    if (silence !== null) void this.lane?.stop(silence)
+  }
+
+  begin(task: JobTask, state: JobState, bench: BenchName): void {
+    this.inFlight.set(task, state)
+    if (bench === 'beside') this.#beside.add(task)
+  }
+
+  end(task: JobTask): void {
+    this.inFlight.delete(task)
+    this.#beside.delete(task)
+  }
+
+  /** The jobs whose tasks are on the lane's first bench, one entry for each task. */
+  get onMain(): JobState[] {
+    return [...this.inFlight].flatMap(([task, state]) => (this.#beside.has(task) ? [] : [state]))
+  }
+
+  /** Whether the lane works for other jobs, and a task of this one may run in turns with theirs. */
+  sharesWith(state: JobState): boolean {
+    if (this.config.kind !== 'wasm') return false
+    const main = this.onMain
+    return main.length > 0 && main.every((other) => other !== state && mayRunBeside(state, other))
+  }
+
+  /** Whether the second bench is free: for one task of each job and one in all, passes aside, whose chunks let others through. */
+  hasRoomBeside(state: JobState): boolean {
+    if (this.runs(state)) return false
+    return state.job.isPass === true || [...this.#beside].every((task) => this.inFlight.get(task)?.job.isPass === true)
   }
 
   get ready(): boolean {
@@ -81,11 +139,13 @@ export class Slot {
       if (this.lane !== lane) return // stopped meanwhile
       this.hello = hello
       this.startError = undefined
-      this.residentBytes = hello.residentBytes
+      this.#pulse = new Pulse(lane)
+      this.#hold('main', hello.residentBytes)
       this.#keptBytes = hello.residentBytes
       if (this.inFlight.size === 0) lane.keepAlive(false)
     } catch (error) {
-      if (this.lane === lane) this.clear()
+      if (lane !== null && this.lane !== lane) return // stopped meanwhile
+      this.clear()
       this.failures++
       this.lastFailure = error
       this.startError = error instanceof Error ? error : new Error(String(error))
@@ -172,14 +232,16 @@ export class Slot {
     this.#groups.delete(state)
     if (ids.length > 0 && this.#unwanted.length === 0) setTimeout(() => this.#tellUnwanted(), 0)
     this.#unwanted.push(...ids)
-    if (this.#held.size === 0) this.residentBytes = this.#keptBytes
+    if (this.#held.size === 0) this.#hold('main', this.#keptBytes)
   }
 
   /** The lane is gone: nothing of it counts any more. */
   clear(): void {
     this.lane = null
     this.hello = null
-    this.residentBytes = 0
+    this.#pulse = null
+    this.#hold('main', 0)
+    this.#hold('beside', 0)
     for (const id of [...this.#held.keys()]) this.#forget(id)
     for (const id of [...this.#lasting.keys()]) this.#drop(id)
     this.#groups.clear()

@@ -68,6 +68,10 @@ export class WorkerLane implements Lane {
     }
   }
 
+  ping(): Promise<void> {
+    return this.#death.race(this.#remote.ping())
+  }
+
   release(ids: readonly ArrayId[]): void {
     this.#tell(this.#remote.release([...ids]))
   }

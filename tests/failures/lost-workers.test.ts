@@ -2,7 +2,7 @@ import { createRuntime } from 'heddle'
 import { Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { WorkerCrew, workerFile, withRuntime } from '../support/runtimes.ts'
+import { allLanes, WorkerCrew, workerFile, withRuntime } from '../support/runtimes.ts'
 import { filled, fingerprint, normalTensor } from '../support/tensors.ts'
 import { WrappedWorker } from '../support/wrapped-worker.ts'
 
@@ -208,6 +208,7 @@ test('a message that cannot be read counts as a lost worker: its task runs again
   const expected = await expectedBits()
   const crew = new WorkerCrew()
   const runtime = await createRuntime({ workers: 2, workerFactory: crew.workerFactory })
+  await allLanes(runtime)
   const pending = runtime.attention(call, options)
   crew.workers[0]!.emit('messageerror', new Error('could not be deserialised'))
   const { output, report } = await pending

@@ -2,7 +2,7 @@ import { createRuntime, type AttentionOptions, type Runtime, type RuntimeOptions
 import { TransformerBlock } from 'heddle/nn'
 import { afterEach, describe, expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { withRuntime } from '../support/runtimes.ts'
+import { allLanes, withRuntime } from '../support/runtimes.ts'
 import { filled, fingerprint, normalTensor, shared } from '../support/tensors.ts'
 
 const RealShared = SharedArrayBuffer
@@ -55,6 +55,7 @@ const calls: Record<string, Call> = {
 describe.each(Object.entries(calls))('%s', (name, run) => {
   test('a repeated call makes no new scratch, has the same bits and the bytes of its plan, also after one over NaN', async () => {
     await withRuntime(twoWorkers, async (runtime) => {
+      await allLanes(runtime)
       const expected = fingerprint((await run(runtime, false)).output.data)
       await run(runtime, true)
       const made = countBuffers()

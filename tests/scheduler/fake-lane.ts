@@ -13,8 +13,8 @@ export class FakeLane implements Lane {
   #markLost: (reason: Error) => void = () => undefined
   readonly #pending: { resolve: (response: TaskResponse) => void; reject: (error: unknown) => void }[] = []
 
-  /** @param startError why it does not start; 'dies': it is lost before it answers */
-  constructor(private readonly startError?: Error | 'dies') {
+  /** @param startError why it does not start; 'dies': it is lost before it answers; 'mute': it never answers */
+  constructor(private readonly startError?: Error | 'dies' | 'mute') {
     this.lost = new Promise((resolve) => (this.#markLost = resolve))
   }
 
@@ -24,6 +24,7 @@ export class FakeLane implements Lane {
       this.die(reason)
       return Promise.reject(new LaneLost(reason))
     }
+    if (this.startError === 'mute') return new Promise((_, reject) => void this.lost.then((reason) => reject(new LaneLost(reason))))
     if (this.startError !== undefined) return Promise.reject(this.startError)
     return Promise.resolve({ version: PROTOCOL_VERSION, kernels: 'fake', residentBytes: 100 })
   }
@@ -40,7 +41,7 @@ export class FakeLane implements Lane {
   /** Ends the oldest pending task. */
   finish(): void {
     const result = { elapsedMs: 1, tiles: 1, skippedTiles: 0 }
-    this.#pending.shift()?.resolve({ results: [result], residentBytes: 100, keptBytes: 100, fallbacks: [] })
+    this.#pending.shift()?.resolve({ results: [result], residentBytes: 100, keptBytes: 100, besideBytes: 0, fallbacks: [] })
   }
 
   fail(error: unknown): void {
@@ -51,6 +52,15 @@ export class FakeLane implements Lane {
     this.alive = false
     this.#markLost(reason)
     for (const call of this.#pending.splice(0)) call.reject(new LaneLost(reason))
+  }
+
+  /** Whether it answers a sign of life. */
+  answers = true
+  pings = 0
+
+  ping(): Promise<void> {
+    this.pings++
+    return this.answers ? Promise.resolve() : new Promise(() => undefined)
   }
 
   release(ids: readonly number[]): void {
@@ -65,8 +75,8 @@ export class FakeLane implements Lane {
     this.keptAlive = alive
   }
 
-  stop(): Promise<void> {
-    if (this.alive) this.die(new Error('stopped'))
+  stop(reason = new Error('stopped')): Promise<void> {
+    if (this.alive) this.die(reason)
     return Promise.resolve()
   }
 }

@@ -5,14 +5,35 @@ import { FakeLane } from './fake-lane.ts'
 
 const config: LaneConfig = { kind: 'wasm', numerics: 'fast', wasm: null }
 
-export function makePool(count: number, make: () => FakeLane = () => new FakeLane()): { pool: Pool; lanes: FakeLane[] } {
+/** A pool of fake lanes, and a heartbeat by hand. */
+export interface FakePool {
+  readonly pool: Pool
+  readonly lanes: FakeLane[]
+  /** Beats so often, and lets lanes answer in between; does nothing while the pool has no work. */
+  readonly beat: (times?: number) => Promise<void>
+  readonly isBeating: () => boolean
+}
+
+export function makePool(count: number, make: () => FakeLane = () => new FakeLane()): FakePool {
+  let onBeat: (() => void) | null = null
   const lanes: FakeLane[] = []
   const makeLane = (): FakeLane => {
     const lane = make()
     lanes.push(lane)
     return lane
   }
-  return { pool: new Pool({ lanes: new Array<LaneConfig>(count).fill(config), makeLane }), lanes }
+  const heartbeat = (beat: () => void) => {
+    onBeat = beat
+    return () => void (onBeat = null)
+  }
+  const beat = async (times = 1): Promise<void> => {
+    for (let done = 0; done < times; done++) {
+      onBeat?.()
+      await settle()
+    }
+  }
+  const pool = new Pool({ lanes: new Array<LaneConfig>(count).fill(config), makeLane, heartbeat })
+  return { pool, lanes, beat, isBeating: () => onBeat !== null }
 }
 
 export interface TestJob extends Job {

@@ -101,3 +101,43 @@ test('a pass that waits for another lane ends when it is cancelled, and the lane
   await host.run(request(2, 1, { 1: 10 }))
   expect(seen.at(-1)).toBe(10)
 })
+
+test('a task beside another ends while that one waits, and each sees its own arrays', async () => {
+  let open = (): void => undefined
+  gate = new Promise((resolve) => (open = resolve))
+  const long = host.run(request(1, 1, { 1: 10 }))
+  await Promise.resolve()
+  gate = Promise.resolve()
+  const short = host.run({ ...request(2, 1, { 1: 11 }, [1]), beside: true })
+  expect(await short).toMatchObject({ besideBytes: 0 })
+  expect(seen).toEqual([11])
+  open()
+  await long
+  expect(seen).toEqual([11, 10])
+})
+
+test('a job id that was cancelled is free again when its tasks have ended', async () => {
+  const cancelled = host.run(request(1, 1, { 1: 10 }))
+  host.cancel(1)
+  await expect(cancelled).rejects.toMatchObject({ name: 'TaskCancelled' })
+  host.cancel(1)
+  await host.run(request(1, 1, {}))
+  expect(seen).toEqual([10])
+})
+
+test('a task that is cancelled while it waits in line fails at once, and never runs', async () => {
+  let open = (): void => undefined
+  gate = new Promise((resolve) => (open = resolve))
+  const long = host.run(request(1, 1, { 1: 10 }))
+  const waiting = host.run(request(2, 1, {}))
+  const pass = host.run(passRequest(3, 2))
+  host.cancel(2)
+  host.cancel(3)
+  await expect(waiting).rejects.toMatchObject({ name: 'TaskCancelled' })
+  await expect(pass).rejects.toMatchObject({ name: 'TaskCancelled' })
+  expect(seen).toEqual([])
+  open()
+  await long
+  await host.run(request(2, 1, {}))
+  expect(seen).toEqual([10, 10])
+})

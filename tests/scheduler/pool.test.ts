@@ -2,7 +2,6 @@ import { describe, expect, it, vi } from 'vitest'
 import { BackendUnavailableError, RuntimeClosedError, WorkerLostError } from '../../src/core/errors.ts'
 import type { Task } from '../../src/protocol/messages.ts'
 import type { JobTask } from '../../src/scheduler/job.ts'
-import { MAX_TRIES } from '../../src/scheduler/job-state.ts'
 import { FakeLane } from './fake-lane.ts'
 import { makeJob, makePool, settle } from './fake-pool.ts'
 
@@ -86,13 +85,34 @@ describe('Pool', () => {
     await pool.open()
     const run = pool.run(makeJob([1]))
     const failure = run.catch((error: unknown) => error)
-    for (let death = 0; death < MAX_TRIES; death++) {
+    for (let death = 0; death < 3; death++) {
       await settle()
       lanes.at(-1)?.die()
     }
     const error = await failure
     expect(error).toBeInstanceOf(WorkerLostError)
-    expect(error).toMatchObject({ code: 'WorkerLostError', details: { tries: MAX_TRIES } })
+    expect(error).toMatchObject({ code: 'WorkerLostError', details: { tries: 3 } })
+    await pool.close()
+  })
+
+  it('tries a task three times, also where other tasks succeed between the deaths', async () => {
+    const { pool, lanes } = makePool(1)
+    await pool.open()
+    let deaths = 0
+    let ended = false
+    const failure = pool.run(makeJob([1])).catch((error: unknown) => error).finally(() => (ended = true))
+    await settle()
+    while (!ended && deaths < 9) {
+      lanes.at(-1)?.die()
+      deaths++
+      const other = pool.run(makeJob([1], { priority: 'high' }))
+      await settle()
+      lanes.at(-1)?.finish()
+      await other
+      await settle()
+    }
+    expect(await failure).toBeInstanceOf(WorkerLostError)
+    expect(deaths).toBe(3)
     await pool.close()
   })
 
@@ -100,7 +120,7 @@ describe('Pool', () => {
     const { pool, lanes } = makePool(1)
     await pool.open()
     const lost = pool.run(makeJob([1])).catch((error: unknown) => error)
-    for (let death = 0; death < MAX_TRIES; death++) {
+    for (let death = 0; death < 3; death++) {
       await settle()
       lanes.at(-1)?.die()
     }

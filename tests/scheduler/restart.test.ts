@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { BackendUnavailableError, WorkerLostError } from '../../src/core/errors.ts'
-import { MAX_TRIES } from '../../src/scheduler/job-state.ts'
 import { FakeLane } from './fake-lane.ts'
 import { makeJob, makePool, settle } from './fake-pool.ts'
 
@@ -15,7 +14,7 @@ describe('lanes that do not start again', () => {
     for (const lane of lanes.slice(0, count)) lane.die()
     const error = await failure
     expect(error).toBeInstanceOf(WorkerLostError)
-    expect(error).toMatchObject({ details: { tries: MAX_TRIES }, cause: { message: 'killed while it started' } })
+    expect(error).toMatchObject({ details: { tries: 3 }, cause: { message: 'killed while it started' } })
     deadly = false
     const run = pool.run(makeJob([1]))
     await settle()

@@ -25,6 +25,11 @@ export async function withRuntime<T>(options: RuntimeOptions, body: (runtime: Ru
   }
 }
 
+/** Settles when every lane has joined: a runtime is ready when its first one is. */
+export async function allLanes(runtime: Runtime): Promise<void> {
+  while (runtime.lanes.some(({ kernels }) => kernels === null)) await new Promise((resolve) => setImmediate(resolve))
+}
+
 /** Where the shipped worker lies. */
 export const workerFile = new URL(import.meta.resolve('heddle/worker'))
 
