@@ -6,7 +6,7 @@ import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult, Slice,
 import type { Job, JobTask } from '../scheduler/job.ts'
 import { callSplits } from './attention-call.ts'
 import type { Layout, Strides } from './layout.ts'
-import { Operands, SharedCopies } from './operands.ts'
+import { Operands, SharedCopies } from '../scheduler/operands.ts'
 import { ProgressMeter } from './progress.ts'
 import type { ResolvedOptions } from './resolve-options.ts'
 import { Results } from './results.ts'

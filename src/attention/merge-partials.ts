@@ -1,7 +1,6 @@
 import { exactExp, exactLog } from '../core/elementary.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
-import { formatShape, type Tensor } from '../core/tensor.ts'
-import { checkTensor } from './resolve-options.ts'
+import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
 
 /** The result of some rows over some keys. */
 export interface Partial {

@@ -1,7 +1,7 @@
 import { checkedSignal, checkBoolean, checkFinite, checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import { isSize } from '../core/integers.ts'
-import { describe, formatShape, type Tensor, type TensorData } from '../core/tensor.ts'
+import { checkTensor, formatShape, type Tensor, type TensorData } from '../core/tensor.ts'
 import type { AttentionMode } from '../plan/attention-plan.ts'
 import type { AttentionSizes } from '../plan/attention-sizes.ts'
 import type { AttentionSettings } from '../protocol/task.ts'
@@ -161,17 +161,6 @@ function resolveSlopes(slopes: AttentionOptions['alibiSlopes'], { batch, heads }
   }
   if (slopes.some((slope) => !Number.isFinite(slope))) throw expected(named('alibiSlopes'), 'finite slopes', slopes.find((slope) => !Number.isFinite(slope)))
   return slopes
-}
-
-/** @throws {OptionError} unless `value` is a tensor with data of `Class`; @throws {ShapeError} unless its shape is its length */
-export function checkTensor<Data extends TensorData>(what: string, Class: new (length: number) => Data, value: unknown): asserts value is Tensor<Data> {
-  const candidate = value as Partial<Tensor<Data>> | null | undefined
-  if (typeof candidate !== 'object' || candidate === null || !('data' in candidate)) throw expected(what, `a tensor { data: ${Class.name}, shape }`, value)
-  if (!(candidate.data instanceof Class)) throw expected(what, `data as a ${Class.name}`, candidate.data)
-  const shape: unknown = candidate.shape
-  if (!Array.isArray(shape) || !shape.every(isSize)) throw new ShapeError(`${what}: expected a shape of integers ≥ 0, got ${Array.isArray(shape) ? formatShape(shape) : describe(shape)}`)
-  const elements = shape.reduce((product: number, size) => product * size, 1)
-  if (elements !== candidate.data.length) throw new ShapeError(`${what}: expected ${elements} elements for shape ${formatShape(shape)}, got ${candidate.data.length}`)
 }
 
 function overScores<Data extends TensorData>(name: string, Class: new (length: number) => Data, value: Tensor<Data>, { scoreShape }: Layout): { data: Data; strides: ScoreStrides } {

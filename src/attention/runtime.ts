@@ -15,7 +15,7 @@ import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResul
 import { CallerLane } from './caller-lane.ts'
 import { hostFallbacks, machineMemoryBytes, probeCapabilities, type Capabilities } from './capabilities.ts'
 import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
-import { keptLimitBytes, ScratchMemory } from './scratch-memory.ts'
+import { keptLimitBytes, ScratchMemory } from '../scheduler/scratch-memory.ts'
 import { asksForGpu, resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
 
 /** Shapes for `runtime.plan`: each a shape, or a tensor, whose memory is then taken into account. */

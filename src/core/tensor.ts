@@ -40,6 +40,17 @@ export function checkShape(what: string, shape: unknown): asserts shape is reado
   }
 }
 
+/** @throws {OptionError} unless `value` is a tensor with data of `Class`; @throws {ShapeError} unless its shape is its length */
+export function checkTensor<Data extends TensorData>(what: string, Class: new (length: number) => Data, value: unknown): asserts value is Tensor<Data> {
+  const candidate = value as Partial<Tensor<Data>> | null | undefined
+  if (typeof candidate !== 'object' || candidate === null || !('data' in candidate)) throw new OptionError(`${what}: expected a tensor { data: ${Class.name}, shape }, got ${describe(value)}`)
+  if (!(candidate.data instanceof Class)) throw new OptionError(`${what}: expected data as a ${Class.name}, got ${describe(candidate.data)}`)
+  const shape: unknown = candidate.shape
+  if (!Array.isArray(shape) || !shape.every(isSize)) throw new ShapeError(`${what}: expected a shape of integers ≥ 0, got ${Array.isArray(shape) ? formatShape(shape) : describe(shape)}`)
+  const elements = shape.reduce((product: number, size) => product * size, 1)
+  if (elements !== candidate.data.length) throw new ShapeError(`${what}: expected ${elements} elements for shape ${formatShape(shape)}, got ${candidate.data.length}`)
+}
+
 /** A shape as it reads in messages: `[2, 8, N, 64]`. */
 export function formatShape(shape: readonly unknown[]): string {
   return `[${shape.map(String).join(', ')}]`

@@ -5,7 +5,7 @@ import { checkForward, FORWARD_NAMES, runForward, type ForwardOptions } from './
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { CausalLanguageModel } from './layers/causal-language-model.ts'
 import { sampleToken, type SamplingRule } from './sampling.ts'
-import { seedWords } from './seed.ts'
+import { seedWords } from '../core/seed.ts'
 import { RowBuffer } from './stage/buffers.ts'
 import { StageBuilder } from './stage/stage-builder.ts'
 

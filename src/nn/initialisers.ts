@@ -2,9 +2,9 @@ import { checkFinite } from '../core/check.ts'
 import { exactLog } from '../core/elementary.ts'
 import { ShapeError } from '../core/errors.ts'
 import { formatShape } from '../core/tensor.ts'
-import type { Parameter } from './parameter.ts'
-import { seedWords, UniformStream, type Seed } from './seed.ts'
-import { exactCos } from './sine.ts'
+import type { Parameter } from '../program/parameter.ts'
+import { seedWords, UniformStream, type Seed } from '../core/seed.ts'
+import { exactCos } from '../core/sine.ts'
 
 /** How a weight matrix is drawn. */
 export type WeightInitialisation = 'xavier-uniform' | 'xavier-normal' | 'he-uniform' | 'he-normal'

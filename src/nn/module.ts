@@ -1,6 +1,6 @@
 import { OptionError } from '../core/errors.ts'
 import type { Tensor } from '../core/tensor.ts'
-import type { Parameter } from './parameter.ts'
+import type { Parameter } from '../program/parameter.ts'
 import { assignState, type LoadOptions, type LoadReport } from './state/state-dict.ts'
 
 /** Parameters by their PyTorch names. */

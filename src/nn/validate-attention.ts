@@ -3,7 +3,7 @@ import { defaultRuntime } from '../attention/default-runtime.ts'
 import type { Runtime } from '../attention/runtime.ts'
 import { checkNames } from '../core/check.ts'
 import { formatShape, type Tensor } from '../core/tensor.ts'
-import { seedWords, UniformStream, type Seed } from './seed.ts'
+import { seedWords, UniformStream, type Seed } from '../core/seed.ts'
 
 /** One property of attention that was measured. */
 export interface AttentionCheck {

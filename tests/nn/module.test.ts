@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { FormatError, NumericError, ShapeError } from '../../src/core/errors.ts'
 import type { Tensor } from '../../src/core/tensor.ts'
 import { Module } from '../../src/nn/module.ts'
-import { Parameter } from '../../src/nn/parameter.ts'
+import { Parameter } from '../../src/program/parameter.ts'
 
 class Affine extends Module {
   readonly weight = this.addParameter('weight', new Parameter([2, 3]))

@@ -1,7 +1,7 @@
 import { checkInteger, checkNames, checkOneOf } from '../../core/check.ts'
 import type { Activation, Register } from '../../protocol/stage.ts'
 import type { WeightInitialisation } from '../initialisers.ts'
-import { deriveSeed, seedValue, seedWords, type Seed } from '../seed.ts'
+import { deriveSeed, seedValue, seedWords, type Seed } from '../../core/seed.ts'
 import type { StageBuilder } from '../stage/stage-builder.ts'
 import { Dropout } from './dropout.ts'
 import { Linear } from './linear.ts'

@@ -1,10 +1,10 @@
 import type { AttentionOptions, AttentionWindow } from '../../attention/attention-options.ts'
 import { resolveLayout } from '../../attention/layout.ts'
-import { checkTensor, resolveOptions, type ResolvedOptions } from '../../attention/resolve-options.ts'
+import { resolveOptions, type ResolvedOptions } from '../../attention/resolve-options.ts'
 import { ShapeError } from '../../core/errors.ts'
 import type { SeedWords } from '../../core/philox.ts'
-import { formatShape, type Tensor } from '../../core/tensor.ts'
-import { seedValue } from '../seed.ts'
+import { checkTensor, formatShape, type Tensor } from '../../core/tensor.ts'
+import { seedValue } from '../../core/seed.ts'
 
 /** What attention layers take beside `ForwardOptions`; the rules are those of `attention`. */
 export interface LayerAttentionOptions {

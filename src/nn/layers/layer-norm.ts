@@ -1,7 +1,7 @@
 import { checkFinite, checkInteger, expected } from '../../core/check.ts'
 import type { Register } from '../../protocol/stage.ts'
 import { constant } from '../initialisers.ts'
-import { Parameter } from '../parameter.ts'
+import { Parameter } from '../../program/parameter.ts'
 import type { StageBuilder } from '../stage/stage-builder.ts'
 import { RowLayer } from './row-layer.ts'
 

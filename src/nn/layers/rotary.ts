@@ -1,7 +1,7 @@
 import { exactExp, exactLog } from '../../core/elementary.ts'
 import { allocate } from '../../core/ledger.ts'
 import { probeSharedMemory } from '../../core/shared-memory.ts'
-import { exactCos, exactSin } from '../sine.ts'
+import { exactCos, exactSin } from '../../core/sine.ts'
 import { RowBuffer } from '../stage/buffers.ts'
 
 /**

@@ -1,6 +1,5 @@
 import type { Runtime } from '../../attention/runtime.ts'
-import { checkTensor } from '../../attention/resolve-options.ts'
-import { checkShape } from '../../core/tensor.ts'
+import { checkShape, checkTensor } from '../../core/tensor.ts'
 import type { SeedWords } from '../../core/philox.ts'
 import type { Tensor } from '../../core/tensor.ts'
 import type { Register } from '../../protocol/stage.ts'

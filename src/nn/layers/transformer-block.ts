@@ -7,7 +7,7 @@ import { checkForward, checkRows, dropoutSeed, planForward, rowsOfShape, runForw
 import type { WeightInitialisation } from '../initialisers.ts'
 import { KeyValueCache } from '../key-value-cache.ts'
 import { Module } from '../module.ts'
-import { deriveSeed, seedValue, seedWords, type Seed } from '../seed.ts'
+import { deriveSeed, seedValue, seedWords, type Seed } from '../../core/seed.ts'
 import { RowBuffer } from '../stage/buffers.ts'
 import type { LayerPlan } from '../stage/program-plan.ts'
 import type { ProgramPart, WatchedLayer } from '../stage/program.ts'

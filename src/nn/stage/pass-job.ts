@@ -1,4 +1,4 @@
-import { Operands, type SharedCopies } from '../../attention/operands.ts'
+import { Operands, type SharedCopies } from '../../scheduler/operands.ts'
 import type { Ledger } from '../../core/ledger.ts'
 import { chunkAt, chunkCount, freeClaims, type PassStage, type StagePass } from '../../protocol/stage-pass.ts'
 import type { ArrayId, AttachedArray } from '../../protocol/task.ts'

@@ -1,4 +1,4 @@
-import { memoryKey } from '../../attention/operands.ts'
+import { memoryKey } from '../../scheduler/operands.ts'
 import { MemoryBudgetError } from '../../core/errors.ts'
 import { isShared } from '../../core/shared-memory.ts'
 import { sumOfBytes, type BytesByPurpose } from '../../core/ledger.ts'

@@ -1,5 +1,5 @@
 import type { AttentionResult } from '../../attention/attention-options.ts'
-import { SharedCopies } from '../../attention/operands.ts'
+import { SharedCopies } from '../../scheduler/operands.ts'
 import { Ledger, type ArraySource, type BytesByPurpose } from '../../core/ledger.ts'
 import { isShared } from '../../core/shared-memory.ts'
 import type { Transport } from '../../plan/attention-plan.ts'

@@ -1,9 +1,9 @@
-import type { Operands } from '../../attention/operands.ts'
+import type { Operands } from '../../scheduler/operands.ts'
 import type { ScoreStrides } from '../../attention/broadcast.ts'
 import type { ResidentWeight } from '../../protocol/stage.ts'
 import { STILL, type Chunk, type Motion, type MovingHeads, type MovingSlice, type SlicesOfHeads } from '../../protocol/stage-template.ts'
 import type { ArrayId, Slice, TaskArray } from '../../protocol/task.ts'
-import type { Parameter } from '../parameter.ts'
+import type { Parameter } from '../../program/parameter.ts'
 import { dataOf, type HeadBuffer, type RowBuffer, type StageBuffer } from './buffers.ts'
 
 /** A part of a parameter as a stage uses it: `outSize` rows of `inSize` from row `rowStart`; a vector has inSize 1. */

@@ -1,7 +1,7 @@
 import type { SeedWords } from '../../core/philox.ts'
 import type { Activation, Register } from '../../protocol/stage.ts'
 import type { StageTemplate } from '../../protocol/stage-template.ts'
-import type { Parameter } from '../parameter.ts'
+import type { Parameter } from '../../program/parameter.ts'
 import type { HeadBuffer, RowBuffer, StageBuffer } from './buffers.ts'
 import type { StageAttention } from './stage-attention.ts'
 import { wholeWeight, type StageBinder, type WeightPart } from './stage-binder.ts'

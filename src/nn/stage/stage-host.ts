@@ -1,6 +1,6 @@
 import type { AttentionInputs, AttentionOptions, AttentionResult } from '../../attention/attention-options.ts'
 import type { PlanInputs } from '../../attention/runtime.ts'
-import type { ScratchMemory } from '../../attention/scratch-memory.ts'
+import type { ScratchMemory } from '../../scheduler/scratch-memory.ts'
 import type { AttentionPlan, Transport } from '../../plan/attention-plan.ts'
 import type { Pool } from '../../scheduler/pool.ts'
 

@@ -1,4 +1,4 @@
-import { Operands, type SharedCopies } from '../../attention/operands.ts'
+import { Operands, type SharedCopies } from '../../scheduler/operands.ts'
 import type { Ledger } from '../../core/ledger.ts'
 import type { Transport } from '../../plan/attention-plan.ts'
 import type { Task, TaskResult } from '../../protocol/messages.ts'

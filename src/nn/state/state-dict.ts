@@ -1,7 +1,7 @@
 import { checkNames } from '../../core/check.ts'
 import { FormatError, NumericError, OptionError, ShapeError } from '../../core/errors.ts'
 import { describe, formatShape, type Tensor } from '../../core/tensor.ts'
-import type { Parameter } from '../parameter.ts'
+import type { Parameter } from '../../program/parameter.ts'
 
 export interface LoadOptions {
   /** Whether missing and unexpected names are errors; else they are listed in what comes back. @default true */

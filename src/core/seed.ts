@@ -1,5 +1,5 @@
-import { checkInteger, expected } from '../core/check.ts'
-import { philoxWords, type SeedWords } from '../core/philox.ts'
+import { checkInteger, expected } from './check.ts'
+import { philoxWords, type SeedWords } from './philox.ts'
 
 /** A seed as callers give it: a safe integer ≥ 0, or a bigint below 2⁶⁴. */
 export type Seed = number | bigint

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { keptLimitBytes, ScratchMemory } from '../../src/attention/scratch-memory.ts'
+import { keptLimitBytes, ScratchMemory } from '../../src/scheduler/scratch-memory.ts'
 import { Ledger } from '../../src/core/ledger.ts'
 
 const KIBI = 1024
