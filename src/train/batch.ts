@@ -1,7 +1,6 @@
-import { checkTensor } from '../attention/resolve-options.ts'
 import { checkNames } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
-import { formatShape, type Tensor } from '../core/tensor.ts'
+import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
 
 interface TokenInput {
   /** [B, M] or [M] */

@@ -1,5 +1,5 @@
 import { checkInteger, checkNames, expected } from '../core/check.ts'
-import { exactCos } from '../nn/sine.ts'
+import { exactCos } from '../core/sine.ts'
 
 /**
  * The learning rate of a step.

@@ -1,6 +1,6 @@
 import { FormatError, NumericError, OptionError, ShapeError } from '../../core/errors.ts'
 import { describe, formatShape, type Tensor, type TensorData } from '../../core/tensor.ts'
-import type { Parameter } from '../../nn/parameter.ts'
+import type { Parameter } from '../../program/parameter.ts'
 import { sameShape } from '../batch.ts'
 
 /** What an optimizer remembers of one parameter. */

@@ -2,7 +2,7 @@ import { checkFunction, checkNames, expected } from '../../core/check.ts'
 import { OptionError } from '../../core/errors.ts'
 import { describe } from '../../core/tensor.ts'
 import { Module } from '../../nn/module.ts'
-import { Parameter } from '../../nn/parameter.ts'
+import { Parameter } from '../../program/parameter.ts'
 
 /** What an optimizer learns: all parameters of a module, or these. */
 export type Trainable = Module | ReadonlyMap<string, Parameter>
