@@ -10,7 +10,7 @@ import { Optimizer } from './optimizers/optimizer.ts'
 import { constant, type Schedule } from './schedules.ts'
 
 export interface EvaluateOptions {
-  /** steps between two evaluations */
+  /** Steps between two evaluations; there is one more after the last of `steps`. */
   readonly every: number
   /** held-out batches; the loss over all their targets is what counts */
   readonly data: BatchList
@@ -21,7 +21,7 @@ export interface EvaluateOptions {
 }
 
 export interface CheckpointOptions {
-  /** steps between two checkpoints */
+  /** Steps between two checkpoints; there is one more after the last of `steps`. */
   readonly every: number
   /** Takes the bytes of a safetensors file; the run goes on when it returns, or its promise has settled. */
   readonly save: (bytes: Uint8Array, step: number) => unknown

@@ -138,7 +138,7 @@ export class TrainingRun {
   async #evaluateIfDue(): Promise<Evaluation | undefined> {
     const { evaluate } = this.options
     const { step } = this.#progress
-    if (evaluate === undefined || step % evaluate.every !== 0 || this.#progress.evaluatedStep === step) return undefined
+    if (evaluate === undefined || !this.#isDue(evaluate.every) || this.#progress.evaluatedStep === step) return undefined
     const loss = await meanLoss(this.call, this.model, evaluate.data, this.#callOptions)
     const evaluation = judge(loss, step, this.#progress)
     if (evaluation.isBest && evaluate.keepBest) this.#bestParameters = copyOf(this.model)
@@ -146,10 +146,15 @@ export class TrainingRun {
     return evaluation
   }
 
+  /** Every so many steps, and at the last one. */
+  #isDue(every: number): boolean {
+    return this.#progress.step % every === 0 || this.#progress.step === this.options.steps
+  }
+
   async #saveIfDue(): Promise<void> {
     const { checkpoint } = this.options
     const { step } = this.#progress
-    if (checkpoint !== undefined && step % checkpoint.every === 0) await checkpoint.save(this.#checkpoint(), step)
+    if (checkpoint !== undefined && this.#isDue(checkpoint.every)) await checkpoint.save(this.#checkpoint(), step)
   }
 
   #checkpoint(): Uint8Array {

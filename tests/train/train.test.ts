@@ -166,13 +166,13 @@ describe('data', () => {
 })
 
 describe('evaluation', () => {
-  it('is the mean over all held-out targets, at the steps asked for', async () => {
+  it('is the mean over all held-out targets, at the steps asked for and after the last one', async () => {
     const [a, b] = batches(2)
     if (a?.targets === undefined || b === undefined) throw new Error('no batches')
     a.targets.data.fill(-100, 2)
     const model = new TinyModel()
     const [first, second, third, ...more] = await stepsOf(tinyRun(model, { steps: 3, evaluate: { every: 2, data: () => [a, b] } }))
-    expect([first?.evaluation, third?.evaluation, more]).toEqual([undefined, undefined, []])
+    expect([first?.evaluation, third?.evaluation?.best.step !== undefined, more]).toEqual([undefined, true, []])
     const twin = new TinyModel()
     await stepsOf(tinyRun(twin, { steps: 2 }))
     const [lossA, lossB] = await Promise.all([a, b].map((batch) => tinyGradients()(twin, batch, { loss: crossEntropy(), only: [] })))
