@@ -2,6 +2,7 @@ import { checkedSignal, checkNames, expected } from '../../core/check.ts'
 import { NumericError, OptionError, ShapeError } from '../../core/errors.ts'
 import { allocate } from '../../core/ledger.ts'
 import { formatShape } from '../../core/tensor.ts'
+import { changeParameters } from '../../program/parameter-access.ts'
 import type { Parameter } from '../../program/parameter.ts'
 import { sameShape } from '../batch.ts'
 import { checkGradients, nonFiniteGradient, type Gradients } from '../gradients.ts'
@@ -95,7 +96,8 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
     try {
       const loop = new PacedLoop(signal)
       for (const update of updates) await this.#compute(what, update, loop)
-      this.#commit(updates)
+      // A forward pass that other code has begun reads the old values to its end.
+      await changeParameters(updates.map(({ parameter }) => parameter), () => this.#commit(updates))
     } finally {
       this.#stepping = false
     }
