@@ -20,11 +20,12 @@ export class ProgressBar {
     private readonly label: string,
   ) {}
 
-  update(step: ProgressStep): void {
+  /** @param label what stands before the bar now */
+  update(step: ProgressStep, label = this.label): void {
     if (this.stream.isTTY !== true) return
     // A terminal that does not know its width says 0.
     const columns = this.stream.columns || 80
-    const line = progressLine(this.label, step).slice(0, columns - 1)
+    const line = progressLine(label, step).slice(0, columns - 1)
     this.stream.write(`\r\u001b[2K${line}`)
     this.#shown = true
   }

@@ -1,0 +1,67 @@
+import { readFile } from 'node:fs/promises'
+import { baselines, CharacterTokenizer, splitText, windowBatches, windowsInOrder, WordTokenizer, type Tokenizer } from '../../../train/index.ts'
+import { loadText, type SourceText } from '../../run/load-text.ts'
+import { formatInteger } from '../../terminal/format.ts'
+import { UsageError } from '../../usage-error.ts'
+import type { TrainSettings } from '../train-settings.ts'
+import { againstBigram, hashOf, type PreparedTask, type Trained } from './prepared-task.ts'
+
+const HELD_OUT = 0.1
+/** Rarer words become the unknown one, so that the head stays small. */
+const MOST_WORDS = 8192
+/** Held-out windows: enough for three digits of the loss, few enough for every evaluation. */
+const VALIDATION_TOKENS = 65_536
+const PROMPT_TOKENS = 32
+const WRITTEN_TOKENS = 400
+const TEMPERATURE = 0.8
+
+/** A model of one text, whose last tenth is held out. */
+export async function prepareText({ file, tokens: kind, batch, length, seed }: TrainSettings): Promise<PreparedTask> {
+  const { name, text } = file === null ? await loadText(undefined) : await readTextFile(file)
+  const tokenizer = kind === 'words' ? WordTokenizer.fromText(text, { maxSize: MOST_WORDS }) : CharacterTokenizer.fromText(text)
+  const { training, validation } = splitText(tokenizer.encode(text), HELD_OUT)
+  if (validation.length < length + 1) {
+    throw new UsageError(`expected a text of ${formatInteger(Math.ceil((length + 1) / HELD_OUT))} ${kind} or more for windows of ${formatInteger(length)} (a tenth is held out), got ${formatInteger(training.length + validation.length)}; --length makes windows shorter`)
+  }
+  const held = windowsInOrder(validation.subarray(0, Math.max(length + 1, VALIDATION_TOKENS + 1)), { batch, length })
+  const simple = baselines(windowsInOrder(training, { batch: 1, length }), held, tokenizer.size)
+  return {
+    vocabulary: tokenizer.size,
+    pieces: tokenizer.vocabulary,
+    dataHash: hashOf(text),
+    facts: [`${name}: ${formatInteger(training.length)} ${kind} to train, ${formatInteger(validation.length)} held out; ${formatInteger(tokenizer.size)} different ones, windows of ${formatInteger(length)}`],
+    training: windowBatches(training, { batch, length, seed }),
+    validation: held,
+    baselines: simple,
+    finish: async (trained) => ({
+      findings: [againstBigram(trained.loss, simple)],
+      note: 'The beginning of the held-out part, and how the model goes on:',
+      samples: [await writeOn(trained, tokenizer, validation.subarray(0, PROMPT_TOKENS))],
+    }),
+  }
+}
+
+/** What the model writes after the beginning of the held-out part. */
+async function writeOn({ model, runtime, signal, seed }: Trained, tokenizer: Tokenizer, prompt: Int32Array): Promise<string> {
+  const { data } = await model.generate({ data: prompt.slice(), shape: [prompt.length] }, { maxNewTokens: WRITTEN_TOKENS, temperature: TEMPERATURE, seed, runtime, signal })
+  return `${tokenizer.decode(data.subarray(0, prompt.length))} ▸ ${tokenizer.decode(data.subarray(prompt.length))}`
+}
+
+/** @throws {UsageError} when the file cannot be read, is empty, or is not text */
+export async function readTextFile(file: string): Promise<SourceText> {
+  const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
+    throw new UsageError(`--file: expected a file that can be read, got '${file}' (${cause.code ?? 'unreadable'})`, { cause })
+  })
+  const text = decode(bytes)
+  if (text === undefined || text.includes('\0')) throw new UsageError(`--file: expected text in UTF-8, got a binary file or another encoding: '${file}'`)
+  if (text === '') throw new UsageError(`--file: expected a text, got an empty file: '${file}'`)
+  return { name: file, text }
+}
+
+function decode(bytes: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,134 @@
+import path from 'node:path'
+import { createRuntime } from '../../index.ts'
+import { CausalLanguageModel, writeSafetensors } from '../../nn/index.ts'
+import type { TrainStep } from '../../train/index.ts'
+import { EXIT, type Command, type CommandContext } from '../command.ts'
+import { describeMachine } from '../machine.ts'
+import { flag, stringOption, workersOption } from '../option-values.ts'
+import { prepareFolder, writeReport } from '../report/write-report.ts'
+import { formatInteger } from '../terminal/format.ts'
+import { formatTable } from '../terminal/table.ts'
+import type { Terminal } from '../terminal/terminal.ts'
+import { UsageError } from '../usage-error.ts'
+import { prepareTask } from './tasks/prepare-task.ts'
+import { readSavedRun, runMetadata, trainFiles, writeWhole, type SavedRun } from './train-files.ts'
+import { TrainLog } from './train-log.ts'
+import { comparison, trainPage, trainPlots, type TrainReport } from './train-report.ts'
+import { modelOptions, trainSession, type Session, type StartTraining } from './train-session.ts'
+import { readSettings, SETTING_OPTIONS, TASKS } from './train-settings.ts'
+
+const OPTIONS: Command['options'] = {
+  task: { type: 'string', value: TASKS.join('|'), summary: 'what to learn (default: names)' },
+  file: { type: 'string', value: 'FILE', summary: 'text: a text of your own, in UTF-8 (default: Moby-Dick)' },
+  tokens: { type: 'string', value: 'characters|words', summary: 'text: what a token is (default: characters)' },
+  steps: { type: 'string', value: 'N', summary: 'updates' },
+  batch: { type: 'string', value: 'N', summary: 'sequences per step' },
+  length: { type: 'string', value: 'N', summary: 'tokens per sequence' },
+  symbols: { type: 'string', value: 'N', summary: 'copy, reverse, induction: different symbols' },
+  layers: { type: 'string', value: 'N', summary: 'blocks of the model' },
+  heads: { type: 'string', value: 'N', summary: 'heads per block' },
+  'model-size': { type: 'string', value: 'N', summary: 'width of the model' },
+  dropout: { type: 'string', value: 'P', summary: 'share of values that are dropped' },
+  'learning-rate': { type: 'string', value: 'X', summary: 'at its largest; it rises first, then falls along a cosine' },
+  'weight-decay': { type: 'string', value: 'X', summary: 'of weight matrices' },
+  seed: { type: 'string', value: 'N', summary: 'of weights, data and dropout (default: 0)' },
+  resume: { type: 'string', value: 'FILE', summary: 'a checkpoint to go on from, with the same bits as if never interrupted' },
+  out: { type: 'string', value: 'DIR', summary: 'folder of checkpoint, model, log and report (default: heddle-report)' },
+  workers: { type: 'string', value: 'N|auto', summary: 'worker threads; 0 computes on the calling thread (default: auto)' },
+  json: { type: 'boolean', summary: 'print the report as JSON' },
+}
+
+const NOTES = [
+  'Examples:',
+  '  heddle train                                 a model of first names, in about a minute',
+  '  heddle train --task induction                find what followed this symbol, 512 tokens back',
+  '  heddle train --file book.txt --tokens words  a model of your own text',
+  '  heddle train --resume heddle-report/train-names-checkpoint.safetensors',
+  '',
+  'Every task has settings with which it ends well; each option above changes one of them. Ctrl-C saves a checkpoint and says how to go on.',
+  'Status 1 when the trained model does not do what its task asks for.',
+]
+
+/** The command, over the function that trains. */
+export function trainCommand(start: StartTraining): Command {
+  return { name: 'train', summary: 'trains a small transformer and measures what it learned', options: OPTIONS, notes: NOTES, run: (context) => run(start, context) }
+}
+
+async function run(start: StartTraining, context: CommandContext): Promise<number> {
+  const { values, terminal, signal } = context
+  const saved = await savedRun(context)
+  const settings = saved?.settings ?? readSettings(values)
+  const folder = stringOption(values, 'out') ?? (saved === undefined ? 'heddle-report' : path.dirname(stringOption(values, 'resume') ?? ''))
+  await prepareFolder(folder)
+  const task = await prepareTask(settings)
+  if (saved !== undefined && saved.dataHash !== task.dataHash) throw new UsageError('--resume: expected the data that the run began with; it has changed since')
+  const files = trainFiles(folder, settings.task)
+  const runtime = await createRuntime({ workers: workersOption(values) })
+  try {
+    const model = new CausalLanguageModel(modelOptions(settings, task.vocabulary))
+    const log = await TrainLog.open(files.log, saved?.step ?? 0)
+    const session: Session = { settings, task, model, runtime, files, log, terminal, signal, ...(saved === undefined ? {} : { resume: saved.bytes }) }
+    printStart(session, saved)
+    const last = await trainSession(start, session)
+    return await conclude(session, last, context, folder)
+  } finally {
+    await runtime.close()
+  }
+}
+
+/** @throws {UsageError} when `--resume` comes with options that the checkpoint decides */
+async function savedRun({ values }: CommandContext): Promise<SavedRun | undefined> {
+  const file = stringOption(values, 'resume')
+  if (file === undefined) return undefined
+  const beside = SETTING_OPTIONS.filter((name) => values[name] !== undefined)
+  if (beside.length > 0) throw new UsageError(`--resume: the checkpoint decides about ${beside.map((name) => `--${name}`).join(', ')}; leave ${beside.length === 1 ? 'it' : 'them'} out`)
+  return readSavedRun(file)
+}
+
+function printStart({ settings, task, model, terminal }: Session, saved: SavedRun | undefined): void {
+  for (const fact of task.facts) terminal.line(fact)
+  const { layers, heads, modelDim, batch, length, steps } = settings
+  terminal.line(`${formatInteger(model.numParameters())} parameters: ${layers} layers, ${heads} heads, width ${modelDim}; ${formatInteger(steps)} steps of ${batch} × ${formatInteger(length)} tokens`)
+  if (saved !== undefined) terminal.line(`Goes on after step ${formatInteger(saved.step)}`)
+  terminal.line()
+}
+
+async function conclude(session: Session, last: TrainStep | undefined, { values }: CommandContext, folder: string): Promise<number> {
+  const { task, model, runtime, signal, settings, files, terminal, log } = session
+  const best = last?.evaluation?.best ?? bestOf(session)
+  const outcome = await task.finish({ model, runtime, signal, seed: settings.seed, loss: best.loss })
+  const report: TrainReport = {
+    format: 'heddle-train/1',
+    date: new Date().toISOString(),
+    machine: describeMachine(),
+    ...{ settings, facts: task.facts, parameters: model.numParameters(), baselines: task.baselines, best, ...outcome },
+    elapsedMs: log.entries.reduce((sum, { elapsedMs }) => sum + elapsedMs, 0),
+    log: log.entries,
+  }
+  await writeWhole(files.model, writeSafetensors(model.stateDict(), runMetadata(settings, task.dataHash, modelOptions(settings, task.vocabulary), task.pieces)))
+  const paths = await writeReport(folder, files.name, { data: report, html: trainPage(report), plots: trainPlots(report) })
+  printReport(terminal, report)
+  terminal.line(`Model        ${files.model}`)
+  terminal.line(`Report       ${paths.html}, ${paths.json}`)
+  if (flag(values, 'json')) terminal.json(report)
+  return outcome.findings.every(({ passed }) => passed) ? EXIT.ok : EXIT.failedCheck
+}
+
+/** The smallest held-out loss of the log, where the last step was not evaluated. */
+function bestOf({ log }: Session): TrainReport['best'] {
+  return log.entries.reduce((best, { step, heldOutLoss = Infinity }) => (heldOutLoss < best.loss ? { loss: heldOutLoss, step } : best), { loss: Infinity, step: 0 })
+}
+
+function printReport(terminal: Terminal, report: TrainReport): void {
+  terminal.line()
+  const columns = [{ head: 'model', align: 'left' as const }, { head: 'nats per token' }, { head: 'perplexity' }]
+  for (const line of formatTable(columns, comparison(report))) terminal.line(line)
+  terminal.line()
+  if (report.samples.length > 0) {
+    terminal.line(report.note)
+    terminal.line(report.samples.join(' '))
+    terminal.line()
+  }
+  for (const { name, passed, detail } of report.findings) terminal.line(`${passed ? terminal.style('green', '✓') : terminal.style('red', '✗')} ${name}: ${detail}`)
+  terminal.line()
+}

@@ -1,0 +1,103 @@
+import type { Runtime } from '../../index.ts'
+import type { CausalLanguageModel, CausalLanguageModelOptions } from '../../nn/index.ts'
+import { AdamW, cosineAnnealing, crossEntropy, type TrainOptions, type TrainStep } from '../../train/index.ts'
+import { formatDuration, formatInteger, formatNumber } from '../terminal/format.ts'
+import { ProgressBar } from '../terminal/progress-bar.ts'
+import type { Terminal } from '../terminal/terminal.ts'
+import type { PreparedTask } from './tasks/prepared-task.ts'
+import { runMetadata, writeWhole, type TrainFiles } from './train-files.ts'
+import { logEntry, type TrainLog } from './train-log.ts'
+import type { TrainSettings } from './train-settings.ts'
+
+/** `train` of heddle/train. */
+export type StartTraining = (model: CausalLanguageModel, options: TrainOptions) => AsyncIterable<TrainStep>
+
+/** A run with everything that it needs. */
+export interface Session {
+  readonly settings: TrainSettings
+  readonly task: PreparedTask
+  readonly model: CausalLanguageModel
+  readonly runtime: Runtime
+  readonly files: TrainFiles
+  readonly log: TrainLog
+  readonly terminal: Terminal
+  readonly signal: AbortSignal
+  readonly resume?: Uint8Array
+}
+
+const WARMUP = 100
+const CLIP_NORM = 1
+
+export function modelOptions({ layers, heads, modelDim, dropout, seed }: TrainSettings, vocabulary: number): CausalLanguageModelOptions {
+  return { vocabulary, layers, heads, modelDim, dropout, seed, activation: 'gelu' }
+}
+
+/** Weights shrink; biases, norms and embeddings do not. */
+function optimizerOf(model: CausalLanguageModel, { learningRate, weightDecay }: TrainSettings): AdamW {
+  const match = (name: string, { shape }: { readonly shape: readonly number[] }): boolean => shape.length < 2 || name.startsWith('embedding')
+  return new AdamW(model, { learningRate, weightDecay, betas: [0.9, 0.99], groups: [{ match, weightDecay: 0 }] })
+}
+
+/**
+ * Runs all steps; the model then has its best parameters. The checkpoint is saved with every evaluation, and when the signal
+ * aborts.
+ *
+ * @returns the last step
+ */
+export async function trainSession(start: StartTraining, session: Session): Promise<TrainStep | undefined> {
+  const { settings, log, terminal, signal } = session
+  const bar = new ProgressBar(terminal.err, '')
+  const startMs = performance.now()
+  let [last, made]: [TrainStep | undefined, number] = [undefined, 0]
+  try {
+    for await (const step of start(session.model, trainOptions(session))) {
+      last = step
+      log.add(logEntry(step))
+      const elapsedMs = performance.now() - startMs
+      const remainingMs = (elapsedMs / ++made) * (settings.steps - step.step)
+      if (step.evaluation !== undefined) {
+        bar.clear()
+        printEvaluation(terminal, session, step, remainingMs)
+        await log.flush()
+      }
+      bar.update({ done: step.step, total: settings.steps, elapsedMs, remainingMs }, describeStep(step))
+    }
+    return last
+  } catch (error) {
+    if (signal.aborted && last !== undefined) await saveInterrupted(session, last, bar)
+    throw error
+  } finally {
+    bar.clear()
+    await log.flush()
+  }
+}
+
+function trainOptions({ settings, task, model, runtime, signal, files, resume }: Session): TrainOptions {
+  const { steps, learningRate, evaluateEvery, seed } = settings
+  const schedule = cosineAnnealing({ steps, warmup: Math.min(WARMUP, Math.floor(steps / 10)), minimum: learningRate / 10 })
+  return {
+    ...{ data: task.training, loss: crossEntropy(), optimizer: optimizerOf(model, settings), schedule, steps, seed, clipNorm: CLIP_NORM, runtime, signal },
+    evaluate: { every: evaluateEvery, data: task.validation, keepBest: true },
+    checkpoint: { every: evaluateEvery, save: (bytes) => writeWhole(files.checkpoint, bytes), metadata: runMetadata(settings, task.dataHash, modelOptions(settings, task.vocabulary), task.pieces) },
+    ...(resume === undefined ? {} : { resume }),
+  }
+}
+
+async function saveInterrupted({ files, terminal }: Session, last: TrainStep, bar: ProgressBar): Promise<void> {
+  bar.clear()
+  await writeWhole(files.checkpoint, last.checkpoint())
+  terminal.note(`Saved after step ${formatInteger(last.step)}. To go on: heddle train --resume ${files.checkpoint}`)
+}
+
+/** `loss 2.31  rate 0.0012  norm 0.81  12,345 tokens/s`. */
+function describeStep({ loss, learningRate, gradientNorm, tokensPerSecond }: TrainStep): string {
+  return `loss ${loss.toFixed(3)}  rate ${formatNumber(learningRate)}  norm ${formatNumber(gradientNorm)}  ${formatInteger(tokensPerSecond)} tokens/s`
+}
+
+function printEvaluation(terminal: Terminal, { settings, task }: Session, step: TrainStep, remainingMs: number): void {
+  const { evaluation } = step
+  if (evaluation === undefined) return
+  const left = step.step < settings.steps ? `, ${formatDuration(remainingMs)} left` : ''
+  const beside = `chance ${task.baselines.chance.toFixed(3)}, bigram ${task.baselines.bigram.toFixed(3)}`
+  terminal.line(`step ${formatInteger(step.step).padStart(6)}  ${describeStep(step)}  held out ${evaluation.loss.toFixed(3)} (${beside})${left}`)
+}

@@ -1,0 +1,82 @@
+import type { OptionValues } from '../command.ts'
+import { integerOption, positiveOption, stringOption } from '../option-values.ts'
+import { UsageError } from '../usage-error.ts'
+
+export const TASKS = ['names', 'text', 'copy', 'reverse', 'induction'] as const
+export type TaskName = (typeof TASKS)[number]
+
+/** Everything that decides about a run, as plain data: a checkpoint holds it, so that a resumed run needs no options. */
+export interface TrainSettings {
+  readonly task: TaskName
+  /** the user's own text; null for the task's */
+  readonly file: string | null
+  readonly tokens: 'characters' | 'words'
+  readonly steps: number
+  /** rows per batch, and tokens per row */
+  readonly batch: number
+  readonly length: number
+  /** of copy, reverse and induction */
+  readonly symbols: number
+  readonly seed: number
+  readonly layers: number
+  readonly heads: number
+  readonly modelDim: number
+  readonly dropout: number
+  readonly learningRate: number
+  readonly weightDecay: number
+  readonly evaluateEvery: number
+}
+
+type Defaults = Omit<TrainSettings, 'task' | 'file' | 'seed' | 'tokens'>
+
+/** Settings with which each task ends well. */
+const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
+  names: { steps: 1500, batch: 64, length: 16, symbols: 0, layers: 3, heads: 4, modelDim: 64, dropout: 0.1, learningRate: 3e-3, weightDecay: 0.1, evaluateEvery: 100 },
+  text: { steps: 600, batch: 2, length: 2048, symbols: 0, layers: 4, heads: 4, modelDim: 128, dropout: 0, learningRate: 2e-3, weightDecay: 0.1, evaluateEvery: 100 },
+  copy: { steps: 1000, batch: 64, length: 32, symbols: 16, layers: 2, heads: 4, modelDim: 64, dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 100 },
+  reverse: { steps: 1500, batch: 64, length: 32, symbols: 16, layers: 2, heads: 4, modelDim: 64, dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 100 },
+  induction: { steps: 1000, batch: 4, length: 1024, symbols: 512, layers: 2, heads: 4, modelDim: 128, dropout: 0, learningRate: 2e-3, weightDecay: 0.01, evaluateEvery: 50 },
+}
+
+/** Options that a resumed run takes from its checkpoint. */
+export const SETTING_OPTIONS = ['task', 'file', 'tokens', 'steps', 'batch', 'length', 'symbols', 'seed', 'layers', 'heads', 'model-size', 'dropout', 'learning-rate', 'weight-decay'] as const
+
+/** @throws {UsageError} for values that do not fit */
+export function readSettings(values: OptionValues): TrainSettings {
+  const file = stringOption(values, 'file') ?? null
+  const task = stringOption(values, 'task') ?? (file === null ? 'names' : 'text')
+  if (!isTask(task)) throw new UsageError(`--task: expected one of ${TASKS.join(', ')}, got '${task}'`)
+  if (file !== null && task !== 'text') throw new UsageError(`--file: expected it with --task text, got --task ${task}`)
+  const tokens = stringOption(values, 'tokens') ?? 'characters'
+  if (tokens !== 'characters' && tokens !== 'words') throw new UsageError(`--tokens: expected characters or words, got '${tokens}'`)
+  const defaults = DEFAULTS[task]
+  const steps = integerOption(values, 'steps', 1) ?? defaults.steps
+  const settings: TrainSettings = {
+    ...{ ...defaults, task, file, tokens, steps },
+    batch: integerOption(values, 'batch', 1) ?? defaults.batch,
+    length: integerOption(values, 'length', 2) ?? defaults.length,
+    symbols: integerOption(values, 'symbols', 2) ?? defaults.symbols,
+    seed: integerOption(values, 'seed', 0) ?? 0,
+    layers: integerOption(values, 'layers', 1, 1000) ?? defaults.layers,
+    heads: integerOption(values, 'heads', 1) ?? defaults.heads,
+    modelDim: integerOption(values, 'model-size', 1) ?? defaults.modelDim,
+    dropout: shareOption(values, 'dropout') ?? defaults.dropout,
+    learningRate: positiveOption(values, 'learning-rate') ?? defaults.learningRate,
+    weightDecay: positiveOption(values, 'weight-decay') ?? defaults.weightDecay,
+    evaluateEvery: Math.min(defaults.evaluateEvery, steps),
+  }
+  if (settings.modelDim % settings.heads !== 0) throw new UsageError(`--model-size: expected a multiple of the ${settings.heads} heads, got ${settings.modelDim}`)
+  return settings
+}
+
+export function isTask(name: string): name is TaskName {
+  return (TASKS as readonly string[]).includes(name)
+}
+
+function shareOption(values: OptionValues, name: string): number | undefined {
+  const text = stringOption(values, name)
+  if (text === undefined) return undefined
+  const share = text.trim() === '' ? NaN : Number(text)
+  if (!(share >= 0 && share < 1)) throw new UsageError(`--${name}: expected a number from 0, below 1, got '${text}'`)
+  return share
+}

@@ -1,0 +1,79 @@
+import { checkInteger, checkNames } from '../../core/check.ts'
+import { OptionError } from '../../core/errors.ts'
+import type { SeedWords } from '../../core/philox.ts'
+import { deriveSeed, seedWords, UniformStream, type Seed } from '../../core/seed.ts'
+import type { Batch } from '../batch.ts'
+import { permuted } from './permutation.ts'
+import { batchOfRows, IGNORED, type TokenRow } from './row-batches.ts'
+
+export interface TaskOptions {
+  /** rows per batch */
+  readonly batch: number
+  /** tokens per row */
+  readonly length: number
+  /** how many symbols there are; `copyTask` and `reverseTask` add one token more, the separator */
+  readonly symbols: number
+  /** Another seed gives other sequences, to hold out, say. @default 0 */
+  readonly seed?: Seed
+}
+
+/**
+ * Random symbols, a separator, and the same symbols again: x₁ … x_h | x₁ … x_h with h = length / 2. Only the repetition
+ * counts.
+ *
+ * @returns a function from the number of a batch to the batch; the separator is token `symbols`
+ * @throws {OptionError} unless the length is even
+ */
+export function copyTask(options: TaskOptions): (index: number) => Batch {
+  return repetition('copyTask', options, (half) => half)
+}
+
+/** As `copyTask`, but the symbols come again in reverse: x₁ … x_h | x_h … x₁. */
+export function reverseTask(options: TaskOptions): (index: number) => Batch {
+  return repetition('reverseTask', options, (half) => half.toReversed())
+}
+
+/**
+ * Symbols in a random order without repetition, over and over: what follows a symbol is found where it occurred before. The
+ * period is drawn between a quarter and half of the length for each row. Only rows from the second period on count, where
+ * the answer is known. Solved by an induction head (Olsson et al. 2022), and by nothing that looks less far back than half
+ * the length.
+ *
+ * @throws {OptionError} unless there are at least length / 2 symbols
+ */
+export function inductionTask(options: TaskOptions): (index: number) => Batch {
+  const { batch, length, symbols, seed } = checked('inductionTask', options)
+  if (symbols < Math.floor(length / 2)) throw new OptionError(`inductionTask: option symbols: expected at least length / 2 = ${Math.floor(length / 2)}, got ${symbols}`)
+  const least = Math.max(1, Math.floor(length / 4))
+  return (index) =>
+    batchOfRows(
+      Array.from({ length: batch }, (_, row) => {
+        const own = deriveSeed(deriveSeed(seed, index), row)
+        const period = least + Math.floor(new UniformStream(own).next() * (Math.floor(length / 2) - least + 1))
+        const block = Int32Array.from({ length: period }, (_, place) => permuted(place, symbols, own, 0))
+        const tokens = Int32Array.from({ length: length + 1 }, (_, place) => block[place % period] ?? 0)
+        return { tokens: tokens.subarray(0, length), targets: tokens.slice(1).fill(IGNORED, 0, period) }
+      }),
+    )
+}
+
+function repetition(what: string, options: TaskOptions, answer: (half: readonly number[]) => readonly number[]): (index: number) => Batch {
+  const { batch, length, symbols, seed } = checked(what, options)
+  if (length % 2 !== 0) throw new OptionError(`${what}: option length: expected an even number, got ${length}`)
+  const rowOf = (own: SeedWords): TokenRow => {
+    const stream = new UniformStream(own)
+    const half = Array.from({ length: length / 2 }, () => Math.floor(stream.next() * symbols))
+    const all = Int32Array.of(...half, symbols, ...answer(half))
+    return { tokens: all.subarray(0, length), targets: all.slice(1).fill(IGNORED, 0, length / 2) }
+  }
+  return (index) => batchOfRows(Array.from({ length: batch }, (_, row) => rowOf(deriveSeed(deriveSeed(seed, index), row))))
+}
+
+function checked(what: string, options: TaskOptions): { readonly batch: number; readonly length: number; readonly symbols: number; readonly seed: SeedWords } {
+  checkNames(`${what}: options`, options, ['batch', 'length', 'symbols', 'seed'])
+  const { batch, length, symbols, seed = 0 } = options
+  checkInteger(`${what}: option batch`, batch, 1)
+  checkInteger(`${what}: option length`, length, 2)
+  checkInteger(`${what}: option symbols`, symbols, 2)
+  return { batch, length, symbols, seed: seedWords(`${what}: option seed`, seed) }
+}

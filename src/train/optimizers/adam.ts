@@ -1,0 +1,113 @@
+import { checkNames, expected } from '../../core/check.ts'
+import { integerPower } from '../../core/integer-power.ts'
+import { checkRate } from '../schedules.ts'
+import { Optimizer, type UpdateArrays, type UpdateLoop } from './optimizer.ts'
+import type { ParameterGroup, Trainable } from './parameter-groups.ts'
+
+export interface AdamHyperparameters {
+  /** @default 0.001 */
+  readonly learningRate: number
+  /** β₁ and β₂: how slowly the means of gradients and of their squares forget. @default [0.9, 0.999] */
+  readonly betas: readonly [number, number]
+  /** @default 1e-8 */
+  readonly epsilon: number
+  /** λ. @default 0 for Adam, 0.01 for AdamW */
+  readonly weightDecay: number
+}
+
+export interface AdamOptions extends Partial<AdamHyperparameters> {
+  readonly groups?: readonly ParameterGroup<AdamHyperparameters>[]
+}
+
+const NAMES = ['learningRate', 'betas', 'epsilon', 'weightDecay', 'groups']
+
+/** The moments' names in a state dict. */
+const FIRST = 'firstMoment'
+const SECOND = 'secondMoment'
+
+/**
+ * Adam (Kingma and Ba 2015): m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g²,
+ * p ← p − rate·(m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε), where the gradient g includes λ·p. The same updates as PyTorch's.
+ */
+export class Adam extends Optimizer<AdamHyperparameters> {
+  /** @throws {OptionError} for unknown names and wrong values */
+  constructor(parameters: Trainable, options: AdamOptions = {}) {
+    super('Adam', parameters, { ...resolved('Adam', options, 0), check })
+  }
+
+  protected override momentsOf(): readonly string[] {
+    return [FIRST, SECOND]
+  }
+
+  protected override updateLoop(arrays: UpdateArrays, hyperparameters: AdamHyperparameters, rate: number, steps: number): UpdateLoop {
+    return adamLoop(arrays, hyperparameters, { rate, steps, penalty: hyperparameters.weightDecay, shrink: 1 })
+  }
+}
+
+/**
+ * Adam with decoupled weight decay (Loshchilov and Hutter 2019): p shrinks by the factor 1 − rate·λ before the update, and
+ * the gradient is left alone. The same updates as PyTorch's.
+ */
+export class AdamW extends Optimizer<AdamHyperparameters> {
+  /** @throws {OptionError} for unknown names and wrong values */
+  constructor(parameters: Trainable, options: AdamOptions = {}) {
+    super('AdamW', parameters, { ...resolved('AdamW', options, 0.01), check })
+  }
+
+  protected override momentsOf(): readonly string[] {
+    return [FIRST, SECOND]
+  }
+
+  protected override updateLoop(arrays: UpdateArrays, hyperparameters: AdamHyperparameters, rate: number, steps: number): UpdateLoop {
+    return adamLoop(arrays, hyperparameters, { rate, steps, penalty: 0, shrink: 1 - rate * hyperparameters.weightDecay })
+  }
+}
+
+interface AdamUpdate {
+  readonly rate: number
+  readonly steps: number
+  /** λ·p is added to the gradient */
+  readonly penalty: number
+  /** p is multiplied by this first */
+  readonly shrink: number
+}
+
+function adamLoop(
+  { parameter, gradient, moments, newParameter, newMoments }: UpdateArrays,
+  { betas: [beta1, beta2], epsilon }: AdamHyperparameters,
+  { rate, steps, penalty, shrink }: AdamUpdate,
+): UpdateLoop {
+  const [first, second] = [moments[FIRST] ?? gradient, moments[SECOND] ?? gradient]
+  const [newFirst, newSecond] = [newMoments[FIRST] ?? newParameter, newMoments[SECOND] ?? newParameter]
+  const stepSize = rate / (1 - integerPower(beta1, steps))
+  const correction = Math.sqrt(1 - integerPower(beta2, steps))
+  return (start, end) => {
+    let guard = 0
+    for (let index = start; index < end; index++) {
+      const value = parameter[index] ?? 0
+      const slope = (gradient[index] ?? 0) + penalty * value
+      const m = beta1 * (first[index] ?? 0) + (1 - beta1) * slope
+      const v = beta2 * (second[index] ?? 0) + (1 - beta2) * slope * slope
+      newFirst[index] = m
+      newSecond[index] = v
+      newParameter[index] = shrink * value - (stepSize * m) / (Math.sqrt(v) / correction + epsilon)
+      guard += ((newParameter[index] ?? 0) + (newSecond[index] ?? 0)) * 0
+    }
+    return guard
+  }
+}
+
+function resolved(what: string, options: AdamOptions, decay: number): { readonly base: AdamHyperparameters; readonly groups: AdamOptions['groups'] } {
+  checkNames(`${what}: options`, options, NAMES)
+  const { learningRate = 1e-3, betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = decay, groups } = options
+  return { base: { learningRate, betas, epsilon, weightDecay }, groups }
+}
+
+function check(named: (name: string) => string, { learningRate, betas, epsilon, weightDecay }: AdamHyperparameters): void {
+  checkRate(named('learningRate'), learningRate)
+  const list: unknown = betas
+  const isShare = (beta: unknown): boolean => typeof beta === 'number' && beta >= 0 && beta < 1
+  if (!Array.isArray(list) || list.length !== 2 || !list.every(isShare)) throw expected(named('betas'), 'two numbers from 0, below 1', list)
+  checkRate(named('epsilon'), epsilon)
+  checkRate(named('weightDecay'), weightDecay)
+}

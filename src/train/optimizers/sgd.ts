@@ -1,0 +1,64 @@
+import { checkBoolean, checkNames, expected } from '../../core/check.ts'
+import { OptionError } from '../../core/errors.ts'
+import { checkRate } from '../schedules.ts'
+import { Optimizer, type UpdateArrays, type UpdateLoop } from './optimizer.ts'
+import type { ParameterGroup, Trainable } from './parameter-groups.ts'
+
+export interface SGDHyperparameters {
+  readonly learningRate: number
+  /** @default 0 */
+  readonly momentum: number
+  /** Looks ahead along the momentum (Sutskever et al. 2013). @default false */
+  readonly nesterov: boolean
+  /** λ of an L2 penalty: λ·p is added to the gradient. @default 0 */
+  readonly weightDecay: number
+}
+
+export interface SGDOptions extends Partial<SGDHyperparameters> {
+  readonly learningRate: number
+  readonly groups?: readonly ParameterGroup<SGDHyperparameters>[]
+}
+
+/**
+ * Stochastic gradient descent: b ← momentum·b + (g + λ·p), then p ← p − rate·b, or with `nesterov`
+ * p ← p − rate·(g + λ·p + momentum·b). The same updates as PyTorch's `SGD` with dampening 0.
+ */
+export class SGD extends Optimizer<SGDHyperparameters> {
+  /** @throws {OptionError} for unknown names and wrong values */
+  constructor(parameters: Trainable, options: SGDOptions) {
+    checkNames('SGD: options', options, ['learningRate', 'momentum', 'nesterov', 'weightDecay', 'groups'])
+    const { learningRate, momentum = 0, nesterov = false, weightDecay = 0, groups } = options
+    super('SGD', parameters, { base: { learningRate, momentum, nesterov, weightDecay }, groups, check })
+  }
+
+  protected override momentsOf({ momentum }: SGDHyperparameters): readonly string[] {
+    return momentum === 0 ? [] : ['momentum']
+  }
+
+  protected override updateLoop({ parameter, gradient, moments, newParameter, newMoments }: UpdateArrays, hyperparameters: SGDHyperparameters, rate: number): UpdateLoop {
+    const { momentum: factor, nesterov, weightDecay } = hyperparameters
+    // Without momentum there is no array of it: the slope itself goes into the new parameter's place first.
+    const momentum = moments['momentum'] ?? gradient
+    const newMomentum = newMoments['momentum'] ?? newParameter
+    return (start, end) => {
+      let guard = 0
+      for (let index = start; index < end; index++) {
+        const value = parameter[index] ?? 0
+        const slope = (gradient[index] ?? 0) + weightDecay * value
+        const velocity = factor * (momentum[index] ?? 0) + slope
+        newMomentum[index] = velocity
+        newParameter[index] = value - rate * (nesterov ? slope + factor * velocity : velocity)
+        guard += (newParameter[index] ?? 0) * 0
+      }
+      return guard
+    }
+  }
+}
+
+function check(named: (name: string) => string, { learningRate, momentum, nesterov, weightDecay }: SGDHyperparameters): void {
+  checkRate(named('learningRate'), learningRate)
+  if (typeof momentum !== 'number' || !(momentum >= 0 && momentum < 1)) throw expected(named('momentum'), 'a number from 0, below 1', momentum)
+  checkBoolean(named('nesterov'), nesterov)
+  if (nesterov && momentum === 0) throw new OptionError(`${named('nesterov')}: expected a momentum above 0 with it, got 0`)
+  checkRate(named('weightDecay'), weightDecay)
+}

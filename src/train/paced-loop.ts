@@ -1,0 +1,28 @@
+import { takeTurn } from '../scheduler/pacer.ts'
+
+/** Well under a millisecond of any update. */
+const SLICE_ELEMENTS = 32_768
+/** A page that draws 60 frames per second has 16 ms for each. */
+const TURN_EVERY_MS = 6
+
+/** Long loops on the calling thread, in slices: between two of them the event loop gets its turn when it is due. */
+export class PacedLoop {
+  #dueMs = performance.now() + TURN_EVERY_MS
+
+  /** @param signal heard in each turn */
+  constructor(private readonly signal?: AbortSignal) {}
+
+  /** Calls `work` with ranges [start, end) that cover [0, length) in order. Rejects with the signal's reason. */
+  async run(length: number, work: (start: number, end: number) => void): Promise<void> {
+    for (let start = 0; start < length; start += SLICE_ELEMENTS) {
+      if (performance.now() >= this.#dueMs) await this.#turn()
+      work(start, Math.min(length, start + SLICE_ELEMENTS))
+    }
+  }
+
+  async #turn(): Promise<void> {
+    await takeTurn()
+    this.signal?.throwIfAborted()
+    this.#dueMs = performance.now() + TURN_EVERY_MS
+  }
+}
