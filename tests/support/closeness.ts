@@ -15,12 +15,12 @@ export interface Tolerance {
 export const wasmTolerance: Tolerance = { plainFactor: 2, floor: 1e-6 }
 
 /**
- * What is made from a float32 log-sum-exp: e ≤ 2·e_plain + (1e-6 + 2⁻²³·max|L|)·max(1, max|x|). P = exp(S − L) carries the rounding
+ * What is made from a float32 log-sum-exp: e ≤ 2·e_plain + (1e-6 + 2⁻²⁴·max|L|)·max(1, max|x|). P = exp(S − L) carries the rounding
  * of L, up to 2⁻²⁴·|L|, and of S; where a row is all but one-hot both vanish in the plain algorithm alone, whose L is S itself.
  */
 export function gradientTolerance(logSumExp: ArrayLike<number>): Tolerance {
   const largest = Array.from(logSumExp).reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0)
-  return { plainFactor: 2, floor: 1e-6 + 2 ** -23 * largest }
+  return { plainFactor: 2, floor: 1e-6 + 2 ** -24 * largest }
 }
 
 /** Of elements that sum so many dS, of which little or nothing may be left: each is rounded by some 1e-7, and by as much of L, and they add up as a random walk. */
