@@ -50,21 +50,37 @@ type RowOf = (array: keyof BackwardData, row: number) => Float32Array
 
 /** What query row i gives to the gradients of the chosen rows. */
 function addRow({ tokens, headSize, causal = false }: BackwardShape, rowOf: RowOf, i: number, chosen: readonly number[], into: Readonly<Record<keyof Gradients, Float64Array[]>>): void {
-  const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, c) => sum + x * (b[c] as number), 0)
   const scale = 1 / Math.sqrt(headSize)
   const [query, dOutput] = [rowOf('query', i), rowOf('dOutput', i)]
   const keys = causal ? i + 1 : tokens
-  const weights = Float64Array.from({ length: keys }, (_, j) => scale * dot(query, rowOf('key', j)))
+  const [weights, dWeights] = [new Float64Array(keys), new Float64Array(keys)]
+  for (let j = 0; j < keys; j++) {
+    weights[j] = scale * dot(query, rowOf('key', j))
+    dWeights[j] = dot(dOutput, rowOf('value', j))
+  }
   const largest = weights.reduce((a, b) => Math.max(a, b), -Infinity)
-  const sum = weights.reduce((total, s, j) => total + (weights[j] = Math.exp(s - largest)), 0)
-  const dWeights = Float64Array.from({ length: keys }, (_, j) => dot(dOutput, rowOf('value', j)))
-  const delta = dWeights.reduce((total, d, j) => total + (d * (weights[j] as number)) / sum, 0)
-  const dScore = (j: number): number => (scale * (weights[j] as number) * ((dWeights[j] as number) - delta)) / sum
-  const add = (to: Float64Array | undefined, factor: number, row: Float32Array): void => row.forEach((x, c) => to !== undefined && (to[c] = (to[c] as number) + factor * x))
+  let [sum, delta] = [0, 0]
+  for (let j = 0; j < keys; j++) {
+    const weight = Math.exp((weights[j] as number) - largest)
+    weights[j] = weight
+    sum += weight
+    delta += weight * (dWeights[j] as number)
+  }
+  const dScore = (j: number): number => (scale * (weights[j] as number) * ((dWeights[j] as number) - delta / sum)) / sum
   chosen.forEach((row, at) => {
     if (row === i) for (let j = 0; j < keys; j++) add(into.dQuery[at], dScore(j), rowOf('key', j))
     if (row >= keys) return
     add(into.dKey[at], dScore(row), query)
     add(into.dValue[at], (weights[row] as number) / sum, dOutput)
   })
+}
+
+function dot(a: Float32Array, b: Float32Array): number {
+  let sum = 0
+  for (let c = 0; c < a.length; c++) sum += (a[c] as number) * (b[c] as number)
+  return sum
+}
+
+function add(to: Float64Array | undefined, factor: number, row: Float32Array): void {
+  for (let c = 0; to !== undefined && c < row.length; c++) (to[c] as number) += factor * (row[c] as number)
 }
