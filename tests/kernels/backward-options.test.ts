@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { bytesOf, normalTensor } from '../support/tensors.ts'
+import { bytesOf, filled, normalTensor } from '../support/tensors.ts'
 import { inputsOf, optionCases, peakedInputs } from './attention-cases.ts'
 import { expectBackwardLane, expectTransposedLane, runBackwardLane, runTransposedLane } from './backward-lane.ts'
-import { binaries } from './kernel-lane.ts'
+import { binaries, runLane } from './kernel-lane.ts'
 
 const small = { M: 13, N: 30, D: 5, Dv: 6 }
 /** Two tiles of rows and two blocks of keys, each with a rest. */
@@ -45,6 +45,18 @@ describe.each(binaries)('%s', (binary) => {
     const inputs = inputsOf(small, 39)
     const dOutput = normalTensor(new Random(40), [small.M, small.Dv])
     for (const scale of [0, 1e-30, -1e-9]) await expectBackwardLane(inputs, dOutput, { scale }, { binary })
+  })
+
+  test('where a row sees one key, its weight is off by the rounding of the log-sum-exp alone, not by that of its quotient too', async () => {
+    const M = 500
+    const query = filled([M, 3], (at) => (at % 3 === 0 ? 150 + Math.sin(at) * 35 : 0))
+    const key = filled([M, 3], (at) => (at % 3 === 0 ? 1 : 0))
+    const options = { causal: true, window: { before: 0 } }
+    const { logSumExp } = await runLane({ query, key, value: key }, options, { binary })
+    expect(logSumExp.every((x) => x > 64 && x < 128)).toBe(true)
+    const weights = await runTransposedLane({ query, key, value: key }, undefined, options, { binary })
+    // Half a unit in the last place below 128, and a little for exp.
+    for (const weight of weights) expect(Math.abs(weight - 1)).toBeLessThan(2 ** -18 + 5e-7)
   })
 
   test('tiles that no query may see are skipped, and their keys have zero gradients', async () => {

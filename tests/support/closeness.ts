@@ -15,17 +15,26 @@ export interface Tolerance {
 export const wasmTolerance: Tolerance = { plainFactor: 2, floor: 1e-6 }
 
 /**
- * What is made from a float32 log-sum-exp: e ≤ 2·e_plain + (1e-6 + 2⁻²³·max|L|)·max(1, max|x|). P = exp(S − L) carries the rounding
- * of L, up to 2⁻²⁴·|L|, and of S; where a row is all but one-hot both vanish in the plain algorithm alone, whose L is S itself.
+ * What is made from a float32 log-sum-exp: e ≤ 2·e_plain + (1e-6 + 2⁻²⁴·max|L|)·max(1, max|δ|)·max(1, max|x|). P = exp(S − L) carries
+ * the rounding of L, up to 2⁻²⁴·|L|, and of S, and dP − δ that of both: where a row is all but one-hot these vanish in the plain
+ * algorithm alone, whose L is S itself and whose δ is dP.
+ *
+ * @param deltas Σ dO·O of each row; none where only P counts
  */
-export function gradientTolerance(logSumExp: ArrayLike<number>): Tolerance {
-  const largest = Array.from(logSumExp).reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0)
-  return { plainFactor: 2, floor: 1e-6 + 2 ** -23 * largest }
+export function gradientTolerance(logSumExp: ArrayLike<number>, deltas: ArrayLike<number> = []): Tolerance {
+  return { plainFactor: 2, floor: (1e-6 + 2 ** -24 * largestOf(logSumExp)) * Math.max(1, largestOf(deltas)) }
 }
 
-/** Of elements that sum so many dS, of which little or nothing may be left: each is rounded by some 1e-7, and by as much of L, and they add up as a random walk. */
-export function summedTolerance({ plainFactor, floor }: Tolerance, terms: number): Tolerance {
-  return { plainFactor, floor: floor + 0.1 * floor * Math.sqrt(terms) }
+function largestOf(numbers: ArrayLike<number>): number {
+  return Array.from(numbers).reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0)
+}
+
+/**
+ * Of elements that sum many dS, of which little or nothing may be left: each is rounded by some 1e-7, and by as much of L, and
+ * they add up as a random walk. @param squares the sum of the squares of what they are multiplied by: their number where it is 1
+ */
+export function summedTolerance({ plainFactor, floor }: Tolerance, squares: number): Tolerance {
+  return { plainFactor, floor: floor + 0.1 * floor * Math.sqrt(squares) }
 }
 
 /** |error| ≤ 1e-5 + 1e-5·|x|, per element. */
