@@ -92,7 +92,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   /** What `forward` would do and hold for an input of this shape. @throws {MemoryBudgetError} when nothing fits the budget */
   plan(runtime: Runtime, shape: readonly number[], options: Omit<Options, keyof ForwardOptions> = {} as Options): LayerPlan {
     checkShape(`${this.label}: input`, shape)
-    const graph = new Graph({ scope: this.scope })
+    const graph = this.newGraph()
     const value = this.valueOf(graph, 'input', shape, null)
     return planForward(graph, this.build(graph, value, options as Options), runtime)
   }
@@ -169,6 +169,22 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return module
   }
 
+  /** @internal A graph whose first operations are this module's. */
+  newGraph(options: GraphOptions = {}): Graph {
+    return new Graph({ scope: this.scope, ...options })
+  }
+
+  /** @internal The input as a graph's first value. @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes */
+  inputValue(graph: Graph, input: Tensor<Input>): Value {
+    this.checkInput(`${this.label}: input`, input)
+    return this.valueOf(graph, 'input', input.shape, input.data)
+  }
+
+  /** @internal Whether `forward` takes an option of this name beside those of `ForwardOptions`. */
+  takesOption(name: string): boolean {
+    return this.optionNames.includes(name)
+  }
+
   /** The path under which its operations stand where it is the model itself. */
   protected get scope(): string {
     return this.label
@@ -229,7 +245,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 
   #build(input: Tensor<Input>, options: Options, graphOptions: GraphOptions): BuiltForward {
-    const graph = new Graph({ scope: this.scope, ...graphOptions })
+    const graph = this.newGraph(graphOptions)
     const value = this.valueOf(graph, 'input', input.shape, input.data)
     const output = this.build(graph, value, options)
     if (graph.watched.length === 0 && !value.integers) graph.watch(this.label, value, output)

@@ -7,6 +7,8 @@ import { gradientProgram, type ForwardGraph } from '../program/gradient-program.
 import type { Graph } from '../program/graph.ts'
 import type { Value } from '../program/operation.ts'
 import type { Parameter } from '../program/parameter.ts'
+import { parametersOfGraph } from '../program/operations/rules.ts'
+import { readParameters } from '../program/parameter-access.ts'
 import { runProgram, type LayerReport } from '../program/run.ts'
 import type { ForwardOptions } from './forward-options.ts'
 
@@ -67,10 +69,11 @@ export async function runBackward(call: BackwardCall, runtime: Runtime, options:
     const seed = graph.input('output gradient', output, dOutput.data)
     return { graph, seeds: new Map([[output, seed]]), losses: [], inputs: wantedInputs(graph, input, call.names), parameters: parameterSet }
   }
-  const { program, inputs, parameters: gradients } = gradientProgram(build, runtime, options.chunkSize)
+  const { program, inputs, parameters: gradients } = gradientProgram(build, runtime, { chunkSize: options.chunkSize })
   const plainResults = inputs.filter((input) => input !== null).length
   const sharedOutput = isShared(dOutput.data) && isShared(call.input.data)
-  const { data, report } = await runProgram(program, runtime, { signal: options.signal, priority: options.priority, chunkSize: options.chunkSize, sharedOutput, plainResults })
+  const run = { signal: options.signal, priority: options.priority, chunkSize: options.chunkSize, sharedOutput, plainResults }
+  const { data, report } = await readParameters(parametersOfGraph(program.graph), () => runProgram(program, runtime, run))
   const dataOf = (value: Value): Float32Array => data[program.results.indexOf(value)] as Float32Array
   const shapes = [call.input.shape, ...call.names.map(() => undefined)]
   return {

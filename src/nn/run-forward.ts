@@ -4,6 +4,8 @@ import type { Tensor, TensorData } from '../core/tensor.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import type { Graph } from '../program/graph.ts'
 import type { Value } from '../program/operation.ts'
+import { parametersOfGraph } from '../program/operations/rules.ts'
+import { readParameters } from '../program/parameter-access.ts'
 import { partition, type Program } from '../program/partition.ts'
 import { isTiny, planProgram, type LayerPlan } from '../program/plan.ts'
 import { runProgram, type ProgramResult } from '../program/run.ts'
@@ -15,7 +17,8 @@ export function runForward(graph: Graph, output: Value, runtime: Runtime, option
   const watched = options.monitorNorms === undefined ? [] : graph.watched.flatMap((layer) => [layer.input, layer.output])
   const program = partition(graph, [output, ...graph.exposed.values()], watched)
   const sharedOutput = inputs.every((input) => isShared(input.data))
-  return runProgram(program, runtime, { signal: options.signal, priority: options.priority, chunkSize: options.chunkSize, sharedOutput, onStage: observer(program, options) })
+  const run = { signal: options.signal, priority: options.priority, chunkSize: options.chunkSize, sharedOutput, onStage: observer(program, options) }
+  return readParameters(parametersOfGraph(graph), () => runProgram(program, runtime, run))
 }
 
 /** What that would do on a runtime, without data. */

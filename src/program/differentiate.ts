@@ -2,7 +2,7 @@ import type { Graph } from './graph.ts'
 import { isKind, type Operation, type Value } from './operation.ts'
 import { attendAdjoint } from './operations/attend-backward.ts'
 import { add } from './operations/elementwise.ts'
-import { isRowWise, ruleOf } from './operations/rules.ts'
+import { parametersOf, ruleOf } from './operations/rules.ts'
 import type { Parameter } from './parameter.ts'
 import type { Tape } from './tape.ts'
 
@@ -148,10 +148,4 @@ function neededValues(operations: readonly Operation[], { inputs, parameters }: 
     }
   }
   return needed
-}
-
-function parametersOf(operation: Operation): Parameter[] {
-  if (!isRowWise(operation)) return []
-  const rule = ruleOf(operation)
-  return [...(rule.weights?.(operation) ?? []).map(({ parameter }) => parameter), ...(rule.tables?.(operation) ?? []), ...(rule.learned?.(operation) ?? [])]
 }

@@ -6,7 +6,7 @@ import { KEPT_CHOICES, keepsValue, type Kept } from './kept.ts'
 import type { Value } from './operation.ts'
 import type { Parameter } from './parameter.ts'
 import { partition, type Program } from './partition.ts'
-import { isTiny, planProgram } from './plan.ts'
+import { isTiny, planProgram, type PlanOptions } from './plan.ts'
 
 /** A forward pass in a graph, and what gradients are wanted of it. */
 export interface ForwardGraph {
@@ -27,6 +27,8 @@ export interface GradientProgram {
   readonly parameters: ReadonlyMap<Parameter, Value>
 }
 
+type GradientPlanOptions = Omit<PlanOptions, 'plainResults'>
+
 /** Without a memory budget, no more than that is kept only to save work. */
 const MOST_KEPT_BYTES = 2 ** 30
 
@@ -36,11 +38,11 @@ const MOST_KEPT_BYTES = 2 ** 30
  * @param build makes the forward pass anew
  * @throws {MemoryBudgetError} when nothing fits the budget
  */
-export function gradientProgram(build: () => ForwardGraph, runtime: ProgramRuntime, chunkSize: number | undefined): GradientProgram {
+export function gradientProgram(build: () => ForwardGraph, runtime: ProgramRuntime, options: GradientPlanOptions): GradientProgram {
   let last: GradientProgram | undefined
   for (const kept of KEPT_CHOICES) {
     last = programWith(build(), kept)
-    if (last.program.stages.length === 0 || fits(last.program, runtime, chunkSize)) return last
+    if (last.program.stages.length === 0 || fits(last.program, runtime, options)) return last
   }
   return last as GradientProgram
 }
@@ -52,10 +54,10 @@ function programWith({ graph, ...wanted }: ForwardGraph, keeps: Kept): GradientP
   return { program: { ...partition(graph, results), keeps }, inputs, parameters: gradients.parameters }
 }
 
-function fits(program: Program, runtime: ProgramRuntime, chunkSize: number | undefined): boolean {
+function fits(program: Program, runtime: ProgramRuntime, options: GradientPlanOptions): boolean {
   try {
-    const { budgetedBytes, budgetBytes } = planProgram(program, runtime, { chunkSize, plainResults: 0 })
-    return runtime.stageHost(isTiny(program, chunkSize)).budgetIsGiven === true ? budgetedBytes <= (budgetBytes ?? Infinity) : budgetedBytes <= MOST_KEPT_BYTES
+    const { budgetedBytes, budgetBytes } = planProgram(program, runtime, { ...options, plainResults: 0 })
+    return runtime.stageHost(isTiny(program, options.chunkSize)).budgetIsGiven === true ? budgetedBytes <= (budgetBytes ?? Infinity) : budgetedBytes <= MOST_KEPT_BYTES
   } catch (error) {
     if (error instanceof MemoryBudgetError) return false
     throw error

@@ -78,10 +78,13 @@ export class ProgramMemory {
   }
 
   #arrayOf(slot: number): TaskArray {
-    const { elements, integers } = this.#slots[slot] as Slot
+    const { elements, integers, zeros } = this.#slots[slot] as Slot
     const { transport, sharedOutput } = this.output
     const Class = integers ? Int32Array : Float32Array
-    if (!this.#handed.has(slot)) return this.scratch.array<TaskArray>('activations', Class, elements, transport === 'shared')
+    if (!this.#handed.has(slot)) {
+      const array = this.scratch.array<TaskArray>('activations', Class, elements, transport === 'shared')
+      return zeros ? array.fill(0) : array
+    }
     const isOutput = this.#outputs.has(slot)
     return this.ledger.array<TaskArray>(isOutput ? 'output' : 'details', Class, elements, transport === 'shared' || (isOutput && sharedOutput))
   }

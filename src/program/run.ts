@@ -33,6 +33,8 @@ export interface RunOptions {
   readonly signal: AbortSignal | undefined
   readonly priority?: Priority | undefined
   readonly chunkSize: number | undefined
+  /** @default all of the pool */
+  readonly mostLanes?: number
   /** whether results belong in shared memory, as the inputs are */
   readonly sharedOutput: boolean
   /** how many results, from the first, are copied out of shared memory otherwise. @default 1 */
@@ -70,7 +72,7 @@ async function attemptProgram(program: Program, runtime: ProgramRuntime, options
   if (tiny) await runtime.openCallerLane()
   const host = runtime.stageHost(tiny)
   const plainResults = host.transport === 'shared' && !options.sharedOutput ? (options.plainResults ?? 1) : 0
-  const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, plainResults })
+  const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, mostLanes: options.mostLanes, plainResults })
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
   ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
@@ -139,9 +141,8 @@ class StagesRun {
     const [first] = stages
     if (first === undefined) return undefined
     const { plan, memory, copies, ledger, options } = this.parts
-    const summing = this.program.stages.some(isSumming)
-    const { firstBatch } = this.program.graph
-    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(summing ? { withoutGpu: true as const } : {}), ...(firstBatch === 0 ? {} : { firstBatch }) }
+    const { firstBatch, forGradients } = this.program.graph
+    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(forGradients ? { withoutGpu: true as const } : {}), ...(firstBatch === 0 ? {} : { firstBatch }) }
     if (this.#way === 'alone') return new AloneJob(this.program, stageOptions, memory, ledger, copies)
     for (const stage of stages) memory.prepare(stage)
     if (this.#way === 'pass') return new PassJob(stages, stageOptions, memory, ledger, copies)

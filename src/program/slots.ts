@@ -5,6 +5,8 @@ import { isRowStage, type Stage } from './stage.ts'
 export interface Slot {
   readonly elements: number
   readonly integers: boolean
+  /** whether it must hold zeros at the start: sums are added to it */
+  readonly zeros: boolean
 }
 
 /** The tensors that a program makes in memory, each with the slot that it uses: slots are used again. */
@@ -30,7 +32,7 @@ function makeAssignment(program: Program): SlotAssignment {
   for (const [value, { first, last }] of lifetimesOf(program)) {
     const [elements, integers] = [elementsOf(value), value.integers]
     let slot = slots.findIndex((candidate) => candidate.elements === elements && candidate.integers === integers && candidate.busyUntil < first)
-    if (slot < 0) slot = slots.push({ elements, integers, busyUntil: last }) - 1
+    if (slot < 0) slot = slots.push({ elements, integers, zeros: isSummed(value), busyUntil: last }) - 1
     const taken = slots[slot]
     if (taken !== undefined) taken.busyUntil = last
     slotOf.set(value, slot)
@@ -42,7 +44,10 @@ function makeAssignment(program: Program): SlotAssignment {
 function lifetimesOf({ stages, results }: Program): Map<Value, { first: number; last: number }> {
   const lifetimes = new Map<Value, { first: number; last: number }>()
   stages.forEach((stage, index) => {
-    for (const to of madeBy(stage)) if (to.producer?.kind !== 'append' && !lifetimes.has(to)) lifetimes.set(to, { first: index, last: index })
+    for (const to of madeBy(stage)) {
+      // Sums need zeros, which memory that held something else has not: theirs is taken from the start.
+      if (to.producer?.kind !== 'append' && !lifetimes.has(to)) lifetimes.set(to, { first: isSummed(to) ? -1 : index, last: index })
+    }
     for (const value of stage.reads) {
       const lifetime = lifetimes.get(value)
       if (lifetime !== undefined) lifetime.last = index
@@ -53,6 +58,11 @@ function lifetimesOf({ stages, results }: Program): Map<Value, { first: number; 
     if (lifetime !== undefined) lifetime.last = stages.length
   }
   return lifetimes
+}
+
+/** Whether it is a parameter's gradient, which sums are added to. */
+function isSummed({ layout }: Value): boolean {
+  return layout === 'parameter'
 }
 
 /** What a stage writes: its values, and the gradients that its sums are added to. */

@@ -1,5 +1,5 @@
 import { NumericError, OptionError } from '../core/errors.ts'
-import type { Module } from '../nn/module.ts'
+import type { AnyModule } from '../nn/module.ts'
 import { checkBatch } from './batch.ts'
 import { batchesOf, type BatchList } from './data-source.ts'
 import type { GradientCall, GradientOptions } from './gradient-call.ts'
@@ -27,7 +27,7 @@ export interface Evaluation {
  * @throws {OptionError} when there is no batch
  * @throws {NumericError} when the loss is NaN or infinite
  */
-export async function meanLoss(call: GradientCall, model: Module, data: BatchList, options: Omit<GradientOptions, 'only' | 'seed'>): Promise<number> {
+export async function meanLoss(call: GradientCall, model: AnyModule, data: BatchList, options: Omit<GradientOptions, 'only' | 'seed'>): Promise<number> {
   const before = model.training
   let [sum, counted, index] = [0, 0, 0]
   try {

@@ -1,7 +1,8 @@
 import type { Runtime } from '../attention/runtime.ts'
 import type { Tensor } from '../core/tensor.ts'
-import type { Module } from '../nn/module.ts'
 import type { Seed } from '../core/seed.ts'
+import type { AnyModule } from '../nn/module.ts'
+import type { LayerReport } from '../program/run.ts'
 import type { Batch } from './batch.ts'
 import type { Loss } from './losses.ts'
 
@@ -22,8 +23,8 @@ export interface GradientResult {
   readonly counted: number
   /** by the names of `namedParameters()`; the caller's */
   readonly gradients: Map<string, Tensor>
-  readonly report: unknown
+  readonly report: LayerReport
 }
 
-/** The type of `lossAndGradients`: the loss of a model on a batch, and its gradients. The model's mode decides about dropout. */
-export type GradientCall = (model: Module, batch: Batch, options: GradientOptions) => Promise<GradientResult>
+/** The type of `lossAndGradients`, so that tests can train with another. */
+export type GradientCall = (model: AnyModule, batch: Batch, options: GradientOptions) => Promise<GradientResult>

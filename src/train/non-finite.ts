@@ -1,6 +1,6 @@
 import type { Runtime } from '../attention/runtime.ts'
 import { NumericError } from '../core/errors.ts'
-import type { Module } from '../nn/module.ts'
+import type { AnyModule } from '../nn/module.ts'
 import type { NormEvent } from '../nn/norm-monitor.ts'
 import type { Batch } from './batch.ts'
 
@@ -11,7 +11,7 @@ interface Watchable {
 
 interface NonFiniteLoss {
   readonly loss: number
-  readonly model: Module
+  readonly model: AnyModule
   /** whose loss it is */
   readonly batch: Batch
   readonly runtime: Runtime | undefined
@@ -31,7 +31,7 @@ interface Place {
   readonly layer?: string
 }
 
-function nonFiniteParameter(model: Module): Place | undefined {
+function nonFiniteParameter(model: AnyModule): Place | undefined {
   for (const [name, { data }] of model.namedParameters()) {
     const element = data.findIndex((value) => !Number.isFinite(value))
     if (element >= 0) return { text: `the first parameter that is not finite is ${name} (${data[element]} at element ${element})`, layer: name.slice(0, Math.max(0, name.lastIndexOf('.'))) }
@@ -39,14 +39,14 @@ function nonFiniteParameter(model: Module): Place | undefined {
   return undefined
 }
 
-async function nonFiniteLayer(model: Module, batch: Batch, runtime: Runtime | undefined): Promise<Place | undefined> {
+async function nonFiniteLayer(model: AnyModule, batch: Batch, runtime: Runtime | undefined): Promise<Place | undefined> {
   if (!('forward' in model) || typeof model.forward !== 'function') return undefined
   let first: string | undefined
   const monitorNorms = ({ layer, nonFinite }: NormEvent): void => {
     if (nonFinite > 0) first ??= layer
   }
   try {
-    await (model as Module & Watchable).forward(batch.tokens ?? batch.input, { ...(runtime === undefined ? {} : { runtime }), monitorNorms })
+    await (model as unknown as Watchable).forward(batch.tokens ?? batch.input, { ...(runtime === undefined ? {} : { runtime }), monitorNorms })
   } catch {
     // The loss is what the caller hears of; this was only to say more about it.
     return undefined

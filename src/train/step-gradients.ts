@@ -1,7 +1,7 @@
 import { philoxWords, type SeedWords } from '../core/philox.ts'
 import { seedValue } from '../core/seed.ts'
 import type { Tensor } from '../core/tensor.ts'
-import type { Module } from '../nn/module.ts'
+import type { AnyModule } from '../nn/module.ts'
 import type { Batch } from './batch.ts'
 import type { GradientCall, GradientOptions } from './gradient-call.ts'
 import { PacedLoop } from './paced-loop.ts'
@@ -19,7 +19,7 @@ export interface StepGradients {
 
 export interface StepInputs {
   readonly call: GradientCall
-  readonly model: Module
+  readonly model: AnyModule
   readonly batches: readonly Batch[]
   readonly options: Omit<GradientOptions, 'seed'>
   readonly seed: SeedWords
@@ -46,7 +46,7 @@ export async function stepGradients({ call, model, batches, options, seed, index
 }
 
 /** The mode holds only while `body` runs, so that other code finds the model as it left it. */
-async function inTrainingMode<T>(model: Module, body: () => Promise<T>): Promise<T> {
+async function inTrainingMode<T>(model: AnyModule, body: () => Promise<T>): Promise<T> {
   const before = model.training
   model.train()
   try {

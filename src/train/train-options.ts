@@ -2,7 +2,7 @@ import type { Runtime } from '../attention/runtime.ts'
 import { checkBoolean, checkedSignal, checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
 import { OptionError } from '../core/errors.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
-import { Module } from '../nn/module.ts'
+import { Module, type AnyModule } from '../nn/module.ts'
 import { checkLimit } from './clip.ts'
 import { checkList, checkSource, type BatchList, type BatchSource } from './data-source.ts'
 import { checkLoss, type Loss } from './losses.ts'
@@ -80,7 +80,7 @@ const NAMES: readonly (keyof TrainOptions)[] = [
 ]
 
 /** @throws {OptionError} for unknown names, wrong values, and an optimizer of another model */
-export function resolveTraining(model: Module, options: TrainOptions): ResolvedTraining {
+export function resolveTraining(model: AnyModule, options: TrainOptions): ResolvedTraining {
   if (!(model instanceof Module)) throw expected('train: model', 'a Module', model)
   checkNames('train: options', options, NAMES)
   const { data, loss, optimizer, steps = Infinity, accumulate = 1, schedule = constant(), clipNorm, seed = 0, skipNonFinite = false, allowChangedOptions = false } = options
@@ -111,7 +111,7 @@ function named(option: string): string {
 }
 
 /** The parameters to train: the optimizer's, which must be the model's, or some of them. */
-function trainedNames(model: Module, optimizer: Optimizer, only: unknown): readonly string[] {
+function trainedNames(model: AnyModule, optimizer: Optimizer, only: unknown): readonly string[] {
   const own = model.namedParameters()
   const foreign = [...optimizer.parameters].filter(([name, parameter]) => own.get(name) !== parameter).map(([name]) => name)
   if (foreign.length > 0) throw new OptionError(`${named('optimizer')}: expected one of the model's parameters under the model's names; ${foreign.join(', ')} ${foreign.length === 1 ? 'is' : 'are'} none of them`)

@@ -1,6 +1,6 @@
 import { errorOfCode, FormatError, HeddleError, NumericError, OptionError } from '../core/errors.ts'
 import { seedWords } from '../core/seed.ts'
-import type { Module, StateDict } from '../nn/module.ts'
+import type { AnyModule, StateDict } from '../nn/module.ts'
 import { checkBatch, type Batch } from './batch.ts'
 import { readCheckpoint, writeCheckpoint, type Checkpoint, type Progress } from './checkpoint.ts'
 import { clipGradNorm, gradientNorm } from './clip.ts'
@@ -46,7 +46,7 @@ export class TrainingRun {
   #hasBestLoaded = false
 
   constructor(
-    private readonly model: Module,
+    private readonly model: AnyModule,
     private readonly options: ResolvedTraining,
     private readonly call: GradientCall,
   ) {}
@@ -214,7 +214,7 @@ export class TrainingRun {
   }
 }
 
-function copyOf(model: Module): StateDict {
+function copyOf(model: AnyModule): StateDict {
   return Object.fromEntries([...model.namedParameters()].map(([name, { data, shape }]) => [name, { data: data.slice(), shape }]))
 }
 

@@ -1,11 +1,11 @@
 import { checkBoolean, checkInteger, checkNames, checkOneOf } from '../../core/check.ts'
-import { OptionError } from '../../core/errors.ts'
+import { OptionError, ShapeError } from '../../core/errors.ts'
 import { deriveSeed, seedValue, seedWords } from '../../core/seed.ts'
-import type { Tensor } from '../../core/tensor.ts'
+import { checkTensor, formatShape, type Tensor } from '../../core/tensor.ts'
 import type { Graph } from '../../program/graph.ts'
 import { wholeWeight, type Value } from '../../program/operation.ts'
 import { linear } from '../../program/operations/linear.ts'
-import type { ForwardOptions } from '../forward-options.ts'
+import { tokenRowsOfShape, type ForwardOptions } from '../forward-options.ts'
 import { generateTokens, type GenerateOptions } from '../generate.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
 import { Module, type CacheUse } from '../module.ts'
@@ -14,7 +14,7 @@ import { checkTokens, Embedding, tokensOf } from './embedding.ts'
 import { Linear } from './linear.ts'
 import { PositionalEncoding } from './positional-encoding.ts'
 import { BLOCK_NAMES, type TransformerBlockOptions } from './transformer-block.ts'
-import { TransformerEncoder } from './transformer-encoder.ts'
+import { TransformerEncoder, type StackForward } from './transformer-encoder.ts'
 
 export interface CausalLanguageModelOptions extends Omit<TransformerBlockOptions, 'rotary'> {
   /** how many tokens there are */
@@ -32,6 +32,13 @@ export interface CausalLanguageModelOptions extends Omit<TransformerBlockOptions
 export interface LanguageModelForward extends ForwardOptions {
   /** One cache per block, for step-by-step decoding: the tokens are those behind what the caches hold. */
   readonly caches?: readonly KeyValueCache[]
+  /** [B, M] or [M]: rows attend only to rows of their own segment, so that packed sequences do not see each other. */
+  readonly segments?: Tensor<Int32Array>
+  /**
+   * [B, M] or [M]: the position of each token in its own sequence. Rotary positions need none: they are relative.
+   * @default 0, 1, 2, …, on from what the caches hold
+   */
+  readonly positions?: Tensor<Int32Array>
 }
 
 const NAMES: readonly string[] = [...BLOCK_NAMES.filter((name) => name !== 'rotary'), 'vocabulary', 'layers', 'positions', 'maxLength', 'tieWeights']
@@ -102,9 +109,9 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   }
 
   /** Tokens to the rows [B, M, E] that the head reads. */
-  buildHidden(graph: Graph, tokens: Value, { caches }: LanguageModelForward = {}): Value {
-    const input = graph.seeded(0, () => graph.within('embedding', () => this.#embed(graph, tokens)))
-    const attention = { causal: true, ...(caches === undefined ? {} : { caches }) }
+  buildHidden(graph: Graph, tokens: Value, { caches, segments, positions }: LanguageModelForward = {}): Value {
+    const input = graph.seeded(0, () => graph.within('embedding', () => this.#embed(graph, tokens, positions)))
+    const attention = { causal: true, ...(caches === undefined ? {} : { caches }), ...(segments === undefined ? {} : { segments: segmentsOf(tokens, segments) }) }
     return graph.seeded(1, () => graph.within('encoder', () => this.encoder.build(graph, input, attention)))
   }
 
@@ -116,9 +123,12 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return logits
   }
 
-  #embed(graph: Graph, tokens: Value): Value {
+  #embed(graph: Graph, tokens: Value, given: Tensor<Int32Array> | undefined): Value {
+    if (given !== undefined) checkPerToken('positions', given, tokens)
     const embedded = this.embedding.build(graph, tokens)
-    return this.inputDropout.build(graph, this.positions === null ? embedded : this.positions.build(graph, embedded))
+    const { positions } = this
+    if (positions === null) return this.inputDropout.build(graph, embedded)
+    return this.inputDropout.build(graph, given === undefined ? positions.build(graph, embedded) : positions.buildAt(graph, embedded, given))
   }
 
   protected override get scope(): string {
@@ -126,7 +136,7 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   }
 
   protected override get optionNames(): readonly string[] {
-    return ['caches']
+    return ['caches', 'segments', 'positions']
   }
 
   protected override cachesOf({ caches }: LanguageModelForward): readonly CacheUse[] {
@@ -140,4 +150,19 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   protected override checkInput(_what: string, input: Tensor<Int32Array>): void {
     checkTokens('CausalLanguageModel: tokens', input, this.vocabulary)
   }
+}
+
+/** @throws {OptionError} {ShapeError} unless it has one entry per token */
+function checkPerToken(option: string, tensor: Tensor<Int32Array>, { batch, rows }: Value): void {
+  const what = `CausalLanguageModel: option ${option}`
+  checkTensor(what, Int32Array, tensor)
+  const sizes = tokenRowsOfShape(what, tensor.shape)
+  if (sizes.batch !== batch || sizes.rows !== rows) throw new ShapeError(`${what}: expected shape ${formatShape([batch, rows])}, as the tokens have it, got ${formatShape(tensor.shape)}`)
+}
+
+/** Segments as attention takes them. */
+function segmentsOf(tokens: Value, segments: Tensor<Int32Array>): NonNullable<StackForward['segments']> {
+  checkPerToken('segments', segments, tokens)
+  const each = { data: segments.data, shape: [tokens.batch, tokens.rows] }
+  return { query: each, key: each }
 }

@@ -1,4 +1,4 @@
-import { checkInteger, checkNames, checkOneOf } from '../../core/check.ts'
+import { checkInteger, checkNames, checkOneOf, expected } from '../../core/check.ts'
 import { exactExp } from '../../core/elementary.ts'
 import { OptionError } from '../../core/errors.ts'
 import { allocate } from '../../core/ledger.ts'
@@ -11,6 +11,7 @@ import { exactCos, exactSin } from '../../core/sine.ts'
 import type { Graph } from '../../program/graph.ts'
 import type { Value } from '../../program/operation.ts'
 import { add } from '../../program/operations/elementwise.ts'
+import { embed } from '../../program/operations/embed.ts'
 import { positions } from '../../program/operations/positions.ts'
 import { Module } from '../module.ts'
 import { Dropout } from './dropout.ts'
@@ -95,7 +96,28 @@ export class PositionalEncoding extends Module {
   override build(graph: Graph, input: Value): Value {
     const { data, shape } = this.table(graph.position + input.rows)
     const table = graph.input('positions', { batch: 1, rows: shape[0] ?? 0, width: this.inputDim }, data, { layout: 'positions' })
-    const output = add(graph, input, positions(graph, table, input, this.weight))
+    return this.#add(graph, input, positions(graph, table, input, this.weight))
+  }
+
+  /** The same at positions of one's own. @param at [batch, rows] of the input @throws {OptionError} for one that there is none for */
+  buildAt(graph: Graph, input: Value, at: Tensor<Int32Array>): Value {
+    let last = -1
+    for (const position of at.data) {
+      if (position < 0) throw expected(`${this.label}: positions`, 'integers ≥ 0', position)
+      if (position > last) last = position
+    }
+    const { data, shape: [rows = 0] } = this.table(last + 1)
+    if (this.weight !== null) {
+      const indices = graph.input('position numbers', { batch: input.batch, rows: input.rows, width: 1 }, at.data, { layout: 'tokens', integers: true })
+      return this.#add(graph, input, embed(graph, indices, this.weight, 1))
+    }
+    const gathered = new Float32Array(at.data.length * this.inputDim)
+    if (rows > 0) at.data.forEach((position, row) => gathered.set(data.subarray(position * this.inputDim, (position + 1) * this.inputDim), row * this.inputDim))
+    return this.#add(graph, input, graph.input('positions', { batch: input.batch, rows: input.rows, width: this.inputDim }, gathered))
+  }
+
+  #add(graph: Graph, input: Value, encoding: Value): Value {
+    const output = add(graph, input, encoding)
     graph.trace('positions added', output)
     return this.dropout.build(graph, output)
   }

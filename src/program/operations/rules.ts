@@ -1,4 +1,6 @@
+import type { Graph } from '../graph.ts'
 import type { Operation, OperationKind } from '../operation.ts'
+import type { Parameter } from '../parameter.ts'
 import type { OperationRule } from '../rule.ts'
 import { appendRule } from './append.ts'
 import { activateBackwardRule, activateRule, addRule, dropRule, multiplyRule, scaleRule, subtractRule } from './elementwise.ts'
@@ -42,4 +44,16 @@ export function isRowWise(operation: Operation): boolean {
 
 export function ruleOf(operation: Operation): OperationRule<OperationKind> {
   return RULES[operation.kind as RowKind] as unknown as OperationRule<OperationKind>
+}
+
+/** What an operation reads that is learned. */
+export function parametersOf(operation: Operation): Parameter[] {
+  if (!isRowWise(operation)) return []
+  const rule = ruleOf(operation)
+  return [...(rule.weights?.(operation) ?? []).map(({ parameter }) => parameter), ...(rule.tables?.(operation) ?? []), ...(rule.learned?.(operation) ?? [])]
+}
+
+/** Each parameter that a graph's operations read, once. */
+export function parametersOfGraph({ operations }: Graph): Set<Parameter> {
+  return new Set(operations.flatMap(parametersOf))
 }

@@ -1,11 +1,11 @@
 import { checkFunction, checkNames, expected } from '../../core/check.ts'
 import { OptionError } from '../../core/errors.ts'
 import { describe } from '../../core/tensor.ts'
-import { Module } from '../../nn/module.ts'
+import { Module, type AnyModule } from '../../nn/module.ts'
 import { Parameter } from '../../program/parameter.ts'
 
 /** What an optimizer learns: all parameters of a module, or these. */
-export type Trainable = Module | ReadonlyMap<string, Parameter>
+export type Trainable = AnyModule | ReadonlyMap<string, Parameter>
 
 /** Hyperparameters for some parameters; what it leaves out is as for all others. */
 export type ParameterGroup<Hyperparameters> = Partial<Hyperparameters> & {

@@ -5,11 +5,12 @@ import { normal } from '../../../src/nn/initialisers.ts'
 import { Module } from '../../../src/nn/module.ts'
 import { Parameter } from '../../../src/program/parameter.ts'
 import type { Batch } from '../../../src/train/batch.ts'
-import type { GradientCall, GradientOptions } from '../../../src/train/gradient-call.ts'
+import type { GradientCall, GradientOptions, GradientResult } from '../../../src/train/gradient-call.ts'
 import { countTargets, type CrossEntropy } from '../../../src/train/losses.ts'
 
 /** logits = head · tanh(embedding[token]), in plain loops: a model small enough to differentiate by hand. */
 export class TinyModel extends Module {
+  readonly inputDim = 1
   readonly embedding: Parameter
   readonly head: Parameter
 
@@ -25,7 +26,14 @@ export class TinyModel extends Module {
     normal(this.embedding, seed, 0, 1)
     normal(this.head, seed + 1, 0, 0.5)
   }
+
+  /** Only the plain loops below compute this model. */
+  override build(): never {
+    throw new TypeError('TinyModel: expected a call of tinyGradients')
+  }
 }
+
+const NO_REPORT = {} as GradientResult['report']
 
 /** What a call saw, for tests that ask. */
 export interface SeenCall {
@@ -55,7 +63,7 @@ export function tinyGradients(seen: SeenCall[] = []): GradientCall {
     const named: [string, Float64Array, Parameter][] = [['embedding.weight', sums.embedding, model.embedding], ['head.weight', sums.head, model.head]]
     const wanted = named.filter(([name]) => options.only?.includes(name) ?? true)
     const gradients = new Map(wanted.map(([name, sum, { shape }]): [string, Tensor] => [name, { data: Float32Array.from(sum, (value) => value / counted), shape }]))
-    return { loss, counted, gradients, report: undefined }
+    return { loss, counted, gradients, report: NO_REPORT }
   }
 }
 
