@@ -2,10 +2,12 @@ import { benchCommand } from './bench/bench-command.ts'
 import { EXIT } from './command.ts'
 import { dispatch } from './dispatch.ts'
 import { doctorCommand } from './doctor/doctor-command.ts'
+import { train } from '../train/index.ts'
 import { version } from './machine.ts'
 import { runCommand } from './run/run-command.ts'
 import { Terminal } from './terminal/terminal.ts'
 import { tourCommand } from './tour/tour-command.ts'
+import { trainCommand } from './train/train-command.ts'
 import { validateCommand } from './validate/validate-command.ts'
 
 const interruption = new AbortController()
@@ -21,7 +23,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 process.exitCode = await dispatch(process.argv.slice(2), {
-  commands: [runCommand, benchCommand, validateCommand, tourCommand, doctorCommand],
+  commands: [runCommand, trainCommand(train), benchCommand, validateCommand, tourCommand, doctorCommand],
   version,
   terminal: new Terminal(process.stdout, process.stderr, process.env),
   signal: interruption.signal,
