@@ -54,9 +54,12 @@ export interface AttentionOptions {
   readonly queryOffset?: number | Int32Array
   /** @default unbounded */
   readonly window?: AttentionWindow
-  /** Nonzero may attend; broadcasts to S ([M, N], [B, M, N] or [B, H, M, N]). */
+  /**
+   * Nonzero may attend; broadcasts to S ([M, N], [B, M, N] or [B, H, M, N]), aligned at the right. With option `heads`, write
+   * [B, 1, M, N] for one mask per batch and [1, H, M, N] for one per head: rank 3 means per head, and is refused where B = H.
+   */
   readonly mask?: Tensor<Uint8Array>
-  /** Added to the scaled score; −∞ masks; broadcasts to S. */
+  /** Added to the scaled score; −∞ masks; broadcasts to S, as `mask` does. */
   readonly bias?: Tensor
   /** [H] or [B·H]: −slope·|i + queryOffset − j| is added. */
   readonly alibiSlopes?: Float32Array
