@@ -69,7 +69,7 @@ export interface AttentionOptions {
   readonly scale?: number
   /** A query sees a key only where their numbers are equal: [B, M] and [B, N]. */
   readonly segments?: { readonly query: Tensor<Int32Array>; readonly key: Tensor<Int32Array> }
-  /** [B]: keys at and past it are masked. */
+  /** The number of valid keys per batch item, [B]; later keys are ignored. */
   readonly keyLengths?: Int32Array
   /** Drops weights after the softmax; the kept ones scale by 1/(1 − probability). The seed is a safe integer or 64-bit bigint ≥ 0. */
   readonly dropout?: { readonly probability: number; readonly seed: number | bigint }

@@ -23,7 +23,7 @@ export interface AttentionDetails {
 
 /** What `MultiHeadAttention.forward` takes. */
 export interface MultiHeadAttentionForward extends ForwardOptions, LayerAttentionOptions, AttentionDetails {
-  /** [B, N, E]: what is attended. @default the query: self-attention */
+  /** What is attended, [B, N, E]. @default the query: self-attention */
   readonly key?: Tensor
   /** @default the key */
   readonly value?: Tensor
