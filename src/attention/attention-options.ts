@@ -54,9 +54,12 @@ export interface AttentionOptions {
   readonly queryOffset?: number | Int32Array
   /** @default unbounded */
   readonly window?: AttentionWindow
-  /** Nonzero may attend; broadcasts to S ([M, N], [B, M, N] or [B, H, M, N]). */
+  /**
+   * Nonzero may attend; broadcasts to S ([M, N], [B, M, N] or [B, H, M, N]), aligned at the right. With option `heads`, write
+   * [B, 1, M, N] for one mask per batch and [1, H, M, N] for one per head: rank 3 means per head, and is refused where B = H.
+   */
   readonly mask?: Tensor<Uint8Array>
-  /** Added to the scaled score; −∞ masks; broadcasts to S. */
+  /** Added to the scaled score; −∞ masks; broadcasts to S, as `mask` does. */
   readonly bias?: Tensor
   /** [H] or [B·H]: −slope·|i + queryOffset − j| is added. */
   readonly alibiSlopes?: Float32Array
@@ -66,7 +69,7 @@ export interface AttentionOptions {
   readonly scale?: number
   /** A query sees a key only where their numbers are equal: [B, M] and [B, N]. */
   readonly segments?: { readonly query: Tensor<Int32Array>; readonly key: Tensor<Int32Array> }
-  /** [B]: keys at and past it are masked. */
+  /** The number of valid keys per batch item, [B]; later keys are ignored. */
   readonly keyLengths?: Int32Array
   /** Drops weights after the softmax; the kept ones scale by 1/(1 − probability). The seed is a safe integer or 64-bit bigint ≥ 0. */
   readonly dropout?: { readonly probability: number; readonly seed: number | bigint }

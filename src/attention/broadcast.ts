@@ -1,5 +1,6 @@
 import { ShapeError } from '../core/errors.ts'
 import { formatShape } from '../core/tensor.ts'
+import type { Layout } from './layout.ts'
 
 /** Strides of a tensor over [B, H, M, N]; 0 where it is broadcast. */
 export interface ScoreStrides {
@@ -10,15 +11,31 @@ export interface ScoreStrides {
 }
 
 /**
- * How a tensor of `shape` broadcasts to the score shape S, aligned at the right.
+ * A tensor of rank 3 beside inputs [B, N, H·D] reads like one matrix per batch, but broadcasting makes it one per head. Where
+ * B = H it would fit either way, so it is refused.
  *
- * @param scoreShape S: [M, N], [B, M, N] or [B, H, M, N]
- * @throws {ShapeError} when a size is neither 1 nor that of S, or there are more dimensions than S has
+ * @throws {ShapeError} when a size is neither 1 nor that of S, when there are more dimensions than S has, or when it could be
+ *   meant per batch as well as per head
  */
-export function broadcastToScores(name: string, shape: readonly number[], scoreShape: readonly number[]): ScoreStrides {
+export function checkBroadcast(name: string, shape: readonly number[], { scoreShape, splitsHeads }: Layout): void {
   const lead = scoreShape.length - shape.length
   const fits = lead >= 0 && shape.every((size, axis) => size === 1 || size === scoreShape[lead + axis])
-  if (!fits) throw new ShapeError(`attention: expected ${name} to broadcast to ${formatShape(scoreShape)}, got ${formatShape(shape)}`)
+  const unclear = splitsHeads && shape.length === 3
+  const [B = 1, H = 1, M, N] = scoreShape
+  if (fits && !(unclear && shape[0] === B && B === H && B > 1)) return
+  const spellings = unclear ? `: ${formatShape([B, 1, M, N])} for one per batch or ${formatShape([1, H, M, N])} for one per head` : ''
+  throw new ShapeError(`attention: expected ${name} to broadcast to ${formatShape(scoreShape)}${spellings}, got ${formatShape(shape)}`)
+}
+
+/**
+ * How a tensor of `shape` broadcasts to the score shape S, aligned at the right.
+ *
+ * @throws {ShapeError} as `checkBroadcast`
+ */
+export function broadcastToScores(name: string, shape: readonly number[], layout: Layout): ScoreStrides {
+  checkBroadcast(name, shape, layout)
+  const { scoreShape } = layout
+  const lead = scoreShape.length - shape.length
   const strides = scoreShape.map(() => 0)
   let step = 1
   for (let axis = shape.length - 1; axis >= 0; axis--) {

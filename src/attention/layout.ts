@@ -10,13 +10,15 @@ export interface Strides {
   readonly row: number
 }
 
-/** How the tensors of a call lie in memory, and the shapes of what comes out. S is the score shape of DESIGN §4. */
+/** How the tensors of a call lie in memory, and the shapes of what comes out. S is the shape of the scores: [M, N], [B, M, N] or [B, H, M, N]. */
 export interface Layout {
   readonly sizes: AttentionSizes
   readonly query: Strides
   readonly key: Strides
   readonly value: Strides
   readonly output: Strides
+  /** whether option `heads` splits tensors [B, N, H·D] */
+  readonly splitsHeads: boolean
   /** the query's layout with the value's last size */
   readonly outputShape: readonly number[]
   /** S */
@@ -69,7 +71,7 @@ export function resolveLayout(shapes: InputShapes, heads?: number, keyValueHeads
     headSize: query.size,
     valueSize: value.size,
   }
-  return { sizes, query: query.strides, key: key.strides, value: value.strides, ...outputOf(sizes, rank, heads !== undefined) }
+  return { sizes, query: query.strides, key: key.strides, value: value.strides, splitsHeads: heads !== undefined, ...outputOf(sizes, rank, heads !== undefined) }
 }
 
 function checkHeads(rank: number, heads: number | undefined, keyValueHeads: number | undefined): void {

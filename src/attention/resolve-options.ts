@@ -14,7 +14,7 @@ import type { Layout } from './layout.ts'
 export interface ResolvedOptions {
   readonly mode: AttentionMode
   readonly settings: AttentionSettings
-  /** one a batch, or a single one for all (a plan may name more batches than an array can hold); so too `keyLength` */
+  /** one entry per batch, or a single entry for all of them (a plan may name more batches than an array can hold); `keyLength` works the same way */
   readonly queryOffset: readonly number[]
   readonly keyLength: readonly number[]
   /** [H] or [B·H]: head h of batch b has slope (b·H + h) mod length */
@@ -171,9 +171,9 @@ function resolveSlopes(slopes: AttentionOptions['alibiSlopes'], { batch, heads }
   return slopes
 }
 
-function overScores<Data extends TensorData>(name: string, Class: new (length: number) => Data, value: Tensor<Data>, { scoreShape }: Layout): { data: Data; strides: ScoreStrides } {
+function overScores<Data extends TensorData>(name: string, Class: new (length: number) => Data, value: Tensor<Data>, layout: Layout): { data: Data; strides: ScoreStrides } {
   checkTensor(named(name), Class, value)
-  return { data: value.data, strides: broadcastToScores(name, value.shape, scoreShape) }
+  return { data: value.data, strides: broadcastToScores(name, value.shape, layout) }
 }
 
 function resolveSegments(segments: AttentionOptions['segments'], { batch, queries, keys }: AttentionSizes): ResolvedOptions['segments'] {

@@ -1,5 +1,5 @@
 import { abortReason, onAbort } from '../core/abort.ts'
-import { checkInteger } from '../core/check.ts'
+import { checkInteger, expected } from '../core/check.ts'
 import { OptionError } from '../core/errors.ts'
 import { checkedProduct } from '../core/integers.ts'
 import { allocate } from '../core/ledger.ts'
@@ -145,6 +145,15 @@ export class KeyValueCache {
     this.#value = value
     this.#shaky = false
   }
+}
+
+/** @throws {OptionError} unless these are different caches that hold the same number of rows, those of calls under way included */
+export function checkCaches(what: string, caches: readonly KeyValueCache[]): void {
+  const other: unknown = caches.find((cache) => !(cache instanceof KeyValueCache))
+  if (other !== undefined) throw expected(what, 'caches made by createCache or createCaches', other)
+  if (new Set(caches).size < caches.length) throw new OptionError(`${what}: expected a cache of its own per block, got one of them twice`)
+  const lengths = new Set(caches.map(({ upcomingLength }) => upcomingLength))
+  if (lengths.size > 1) throw new OptionError(`${what}: expected caches that hold the same number of rows, got ${[...lengths].join(' and ')}`)
 }
 
 /**

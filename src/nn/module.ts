@@ -8,7 +8,7 @@ import type { Parameter } from '../program/parameter.ts'
 import type { LayerPlan } from '../program/plan.ts'
 import type { LayerReport } from '../program/run.ts'
 import { checkForward, checkRows, dropoutSeed, rowsOfShape, type ForwardOptions, type LayerResult } from './forward-options.ts'
-import { appendRows, type KeyValueCache } from './key-value-cache.ts'
+import { appendRows, checkCaches, type KeyValueCache } from './key-value-cache.ts'
 import { runBackward, wantedParameters, type BackwardOptions, type BackwardResult, type BackwardRun, type BuiltForward } from './run-backward.ts'
 import { planForward, runForward } from './run-forward.ts'
 import { assignState, type LoadOptions, type LoadReport } from './state/state-dict.ts'
@@ -228,6 +228,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     const seed = dropoutSeed(this.label, this.drops, options.seed)
     const uses = this.cachesOf(options)
     const caches = uses.map(({ cache }) => cache)
+    checkCaches(`${this.label}: cache`, caches)
     const built = this.#build(input, options, { seed, position: caches[0]?.upcomingLength ?? 0, forGradients: false })
     const { batch, rows } = built.input
     for (const { cache, keyValueHeads, headSize } of uses) cache.checkRoom(this.label, batch, keyValueHeads, headSize, rows)

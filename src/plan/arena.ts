@@ -55,6 +55,11 @@ export function attentionArenaBytes(headSize: number, valueSize: number): number
   return attentionArena(headSize, valueSize).bytes
 }
 
+/** The arena that a wasm lane makes when it starts, whatever it will be asked to do. */
+export function startingArenaBytes(): number {
+  return attentionArenaBytes(1, 1)
+}
+
 /** Query rows that a task may have without more than one pass over the keys. */
 export function attentionArenaRows(headSize: number, valueSize: number): number {
   return attentionArena(headSize, valueSize).rows

@@ -53,6 +53,8 @@ export interface OperationTypes {
   linear: { readonly weight: WeightView; readonly bias: WeightView | null }
   /** [x] → (x − mean)/√(variance + epsilon)·w + b over each row */
   norm: { readonly weight: WeightView; readonly bias: WeightView; readonly epsilon: number }
+  /** [x] → x/√(mean(x²) + epsilon)·w over each row */
+  'rms-norm': { readonly weight: WeightView; readonly epsilon: number }
   /** [a, b] → a + b */
   add: Record<never, never>
   /** [a, b] → a ∘ b */
@@ -89,6 +91,10 @@ export interface OperationTypes {
   normalise: { readonly epsilon: number }
   /** [x, dy] → dx of `norm` */
   'norm-backward': { readonly weight: WeightView; readonly epsilon: number }
+  /** [x] → x/√(mean(x²) + epsilon) */
+  'rms-normalise': { readonly epsilon: number }
+  /** [x, dy] → dx of `rms-norm` */
+  'rms-norm-backward': { readonly weight: WeightView; readonly epsilon: number }
   /** [x, dy] → dy ∘ f′(x) */
   'activate-backward': { readonly activation: Activation }
   /** [dy, x]: adds Σ dyᵀ·x over all rows to the gradient of the weight */

@@ -1,5 +1,5 @@
 import { roundUp } from '../core/integers.ts'
-import { attentionArenaBytes } from '../plan/arena.ts'
+import { attentionArenaBytes, startingArenaBytes } from '../plan/arena.ts'
 import { backwardArenaBytes } from '../plan/backward-arena.ts'
 import { ASSUMED_GPU, GPU_OVERLAP, gpuAttentionBytes, gpuBufferBytes, gpuCacheBytes, gpuRowBytes, type GpuFacts } from '../plan/gpu-memory.ts'
 import { wasmLaneBytes, type PlannedLane } from '../plan/lane-bytes.ts'
@@ -88,10 +88,10 @@ export function stageLaneBytes(stages: readonly Stage[], lanes: readonly Planned
   }, 0)
 }
 
-/** The memory that attention has for itself. */
+/** The memory that attention has for itself, in a lane of which stages have another. */
 function attentionBytes(stage: Stage): number {
   if (stage.kind === 'attention-backward') return backwardArenaBytes(stage.operation.attributes.headSize, stage.operation.attributes.valueSize)
-  if (stage.kind === 'table' || stage.attend === null) return 0
+  if (stage.kind === 'table' || stage.attend === null) return startingArenaBytes()
   return attentionArenaBytes(stage.attend.attributes.headSize, stage.attend.attributes.valueSize)
 }
 

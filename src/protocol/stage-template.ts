@@ -161,6 +161,9 @@ export function returnedRows({ attention, steps, registers }: StageTemplate, chu
   ]
 }
 
+/** Steps that are the same for every chunk. One with a slice that moves does not belong here: it does not compile without a case of its own. */
+type StillStep<S extends RowStep = RowStep<MovingSlice, MovingHeads>> = S extends unknown ? ([Extract<S[keyof S], Motion>] extends [never] ? S : never) : never
+
 function placeStep(step: RowStep<MovingSlice, MovingHeads>, chunk: Chunk, crosses: boolean): RowStep {
   switch (step.op) {
     case 'load':
@@ -179,7 +182,7 @@ function placeStep(step: RowStep<MovingSlice, MovingHeads>, chunk: Chunk, crosse
     case 'store-heads':
       return { ...step, to: step.to === 'returned' || crosses ? step.to : placedHeads(step.to, chunk) }
     default:
-      return step
+      return step satisfies StillStep
   }
 }
 

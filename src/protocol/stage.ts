@@ -75,6 +75,12 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   | { readonly op: 'normalise'; readonly from: Register; readonly to: Register; readonly epsilon: number }
   /** to = ∂/∂x of the norm's output times dy; `to` may be `dy` */
   | { readonly op: 'norm-backward'; readonly x: Register; readonly dy: Register; readonly to: Register; readonly weight: ResidentWeight; readonly epsilon: number }
+  /** to = from/√(mean(from²) + epsilon)·w over each row */
+  | { readonly op: 'rms-norm'; readonly from: Register; readonly to: Register; readonly weight: ResidentWeight; readonly epsilon: number }
+  /** to = from/√(mean(from²) + epsilon) */
+  | { readonly op: 'rms-normalise'; readonly from: Register; readonly to: Register; readonly epsilon: number }
+  /** to = ∂/∂x of the RMS norm's output times dy; `to` may be `dy` */
+  | { readonly op: 'rms-norm-backward'; readonly x: Register; readonly dy: Register; readonly to: Register; readonly weight: ResidentWeight; readonly epsilon: number }
   /** to = from */
   | { readonly op: 'copy'; readonly from: Register; readonly to: Register }
   /** to += from */
@@ -104,6 +110,11 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   | { readonly op: 'cross-entropy-backward'; readonly logits: Register; readonly targets: S; readonly logSumExp: Register; readonly factor: number; readonly rule: CrossEntropyRule }
   /** to = Σ_c (x_c − y_c)² of each row */
   | { readonly op: 'squared-error'; readonly x: Register; readonly y: Register; readonly to: Register }
+
+/** The weights that steps read, in their order. */
+export function weightsOf(steps: readonly RowStep[]): ResidentWeight[] {
+  return steps.flatMap((step) => [...('weight' in step ? [step.weight] : []), ...('bias' in step && step.bias !== null ? [step.bias] : [])])
+}
 
 /** The array of a task's own attention output, for `load`: [rows, width]. Ids of attached arrays start at 1. */
 export const CONTEXT_ARRAY: ArrayId = 0

@@ -1,6 +1,7 @@
 import { ableTo, type Backend, type TaskContext } from '../backends/backend.ts'
 import { createWebGpuBackend, type WebGpuBackend } from '../backends/webgpu/engine.ts'
 import { adapterName } from '../backends/webgpu/probe.ts'
+import { RowSteps } from '../backends/webgpu/row-steps.ts'
 import { GPU_OVERLAP, type GpuFacts } from '../plan/gpu-memory.ts'
 import type {
   AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, AttentionTransposedResult, AttentionTransposedTask,
@@ -67,6 +68,8 @@ export class GpuLaneBackend implements Backend {
 
   rows(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
     if (task.withoutGpu === true) return this.#runWithoutGpu('gradients', (wasm) => ableTo(wasm, 'rows')(task, context))
+    const missing = RowSteps.withoutKernel(task.steps)
+    if (missing !== undefined) return this.#runWithoutGpu(missing, (wasm) => ableTo(wasm, 'rows')(task, context))
     return this.#run((backend) => ableTo(backend, 'rows')(task, context))
   }
 

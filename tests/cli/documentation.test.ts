@@ -8,7 +8,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** Inside the package, where `heddle` means the package itself. */
 const FOLDER = path.join(ROOT, 'build', 'documentation')
-const FILES = ['README.md', 'docs/api.md', 'docs/step-by-step-learning.md']
+const FILES = ['README.md', 'docs/api.md', 'docs/layers.md', 'docs/step-by-step-learning.md']
+/** Its blocks are quoted from the source files that it names. */
+const QUOTING = 'docs/adding-an-operation.md'
 
 interface Example {
   readonly file: string
@@ -20,6 +22,11 @@ interface Example {
 async function examples(file: string): Promise<Example[]> {
   const text = await readFile(path.join(ROOT, file), 'utf8')
   return [...text.matchAll(/^```js\n([\s\S]*?)^```$/gm)].map((match) => ({ file, line: text.slice(0, match.index).split('\n').length, source: match[1] ?? '' }))
+}
+
+/** Anchors as GitHub makes them of headings. */
+function anchorsOf(text: string): string[] {
+  return [...text.matchAll(/^#+ (.+)$/gm)].map((match) => (match[1] ?? '').toLowerCase().replaceAll(/[^\p{Letter}\p{Number} _-]/gu, '').replaceAll(' ', '-'))
 }
 
 const found = (await Promise.all(FILES.map(examples))).flat()
@@ -40,12 +47,23 @@ describe('examples of the documentation', () => {
     expect(stdout).not.toBe('')
   })
 
-  it('link only to files that exist', async () => {
-    for (const file of [...FILES, 'CONTRIBUTING.md', 'docs/design.md', 'CHANGELOG.md']) {
+  it('link only to files and headings that exist', async () => {
+    for (const file of [...FILES, QUOTING, 'CONTRIBUTING.md', 'docs/design.md', 'CHANGELOG.md']) {
       const text = await readFile(path.join(ROOT, file), 'utf8')
-      for (const [, target] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
-        await expect(readFile(path.resolve(ROOT, path.dirname(file), target ?? '')), `${file}: ${target}`).resolves.toBeInstanceOf(Buffer)
+      for (const [, target = '', anchor] of text.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)) {
+        const linked = await readFile(target === '' ? path.join(ROOT, file) : path.resolve(ROOT, path.dirname(file), target), 'utf8')
+        if (anchor !== undefined) expect(anchorsOf(linked), `${file}: ${target}`).toContain(anchor)
       }
+    }
+  })
+
+  it('quote the source as it is', async () => {
+    const text = await readFile(path.join(ROOT, QUOTING), 'utf8')
+    const blocks = [...text.matchAll(/^```ts\n([\s\S]*?)\n```$/gm)]
+    expect(blocks.length).toBeGreaterThan(15)
+    for (const { 1: quoted = '', index } of blocks) {
+      const [, file = ''] = [...text.slice(0, index).matchAll(/^`([^`]+)`:$/gm)].at(-1) ?? []
+      expect(await readFile(path.join(ROOT, file), 'utf8'), file).toContain(quoted)
     }
   })
 })

@@ -172,6 +172,20 @@ test('the message of the design: what was expected, and what came', async () => 
   )
 })
 
+test('with heads, a mask or bias that could be one per batch as well as one per head is refused with both spellings', async () => {
+  const [query, mask] = [f32(2, 5, 6), { data: new Uint8Array(50).fill(1), shape: [2, 5, 5] }]
+  const inputs = { query, key: query, value: query }
+  const message = 'to broadcast to [2, 2, 5, 5]: [2, 1, 5, 5] for one per batch or [1, 2, 5, 5] for one per head, got [2, 5, 5]'
+  await expect(runtime().attention(inputs, { heads: 2, mask })).rejects.toThrow(new ShapeError(`attention: expected mask ${message}`))
+  await expect(runtime().attention(inputs, { heads: 2, bias: f32(2, 5, 5) })).rejects.toThrow(`attention: expected bias ${message}`)
+  // Three heads leave no doubt: per head it is broadcast, per batch it does not fit, which says how to write it.
+  await expect(runtime().attention(inputs, { heads: 3, bias: f32(3, 5, 5) })).resolves.toBeDefined()
+  await expect(runtime().attention(inputs, { heads: 3, mask })).rejects.toThrow('[2, 1, 5, 5] for one per batch or [1, 3, 5, 5] for one per head, got [2, 5, 5]')
+  for (const shape of [[2, 1, 5, 5], [1, 2, 5, 5], [1, 5, 5]]) {
+    await expect(runtime().attention(inputs, { heads: 2, bias: f32(...shape) })).resolves.toBeDefined()
+  }
+})
+
 test('a typo is answered with the name that was meant', async () => {
   await expect(runtime().attention(good, { casual: true } as never)).rejects.toThrow(/"casual".*causal/)
 })

@@ -1,5 +1,6 @@
 import { OptionError, ShapeError, tensor, type Tensor } from 'heddle'
-import { CausalLanguageModel, KeyValueCache, MultiHeadAttention, TransformerBlock } from 'heddle/nn'
+import type { KeyValueCache} from 'heddle/nn';
+import { CausalLanguageModel, MultiHeadAttention, TransformerBlock } from 'heddle/nn'
 import { describe, expect, it } from 'vitest'
 import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
@@ -12,7 +13,7 @@ const transfer = useRuntime({ workers: 2, sharedMemory: 'never' })
 const random = new Random(7)
 const [E, H, Hkv] = [16, 4, 2]
 const layer = new MultiHeadAttention({ modelDim: E, heads: H, keyValueHeads: Hkv, seed: 6 })
-const newCache = (batch: number, capacity: number) => new KeyValueCache({ batch, keyValueHeads: Hkv, capacity, headSize: E / H })
+const newCache = (batch: number, capacity: number) => layer.createCache(batch, capacity)
 
 /** Rows [from, from + rows) of one sequence. */
 const part = ({ data }: Tensor, from: number, rows: number): Tensor => ({ data: data.slice(from * E, (from + rows) * E), shape: [rows, E] })
@@ -89,6 +90,52 @@ describe('a causal language model', () => {
         else expect(a, `token ${position}, row ${row}`).toEqual(b)
       }
     }
+  })
+
+  it('decodes with a sampler of the caller\'s: forward with caches gives the logits of a full pass', async () => {
+    for (const pool of [runtime(), transfer()]) {
+      const caches = model.createCaches(1, 12)
+      const tokens = [...prompt.data.slice(0, 5)]
+      let next = tokens
+      while (tokens.length < 12) {
+        const { output } = await model.forward(tensor(Int32Array.from(next), [1, next.length]), { runtime: pool, caches })
+        expect(output.shape).toEqual([1, next.length, 23])
+        const full = (await model.forward(tensor(Int32Array.from(tokens), [tokens.length]), { runtime: pool })).output
+        const logits = output.data.subarray(-23)
+        expect(worst(logits, full.data.subarray(-23))).toBeLessThan(2e-6)
+        next = [logits.reduce((best, logit, token) => (logit > logits[best]! ? token : best), 0)]
+        tokens.push(...next)
+      }
+      expect(caches.map(({ length }) => length)).toEqual([11, 11])
+      expect(tokens).toEqual([...(await model.generate(tensor(prompt.data.slice(0, 5), [5]), { runtime: pool, maxNewTokens: 7 })).data])
+    }
+  })
+
+  it('takes back what a sampler rejects: truncated caches give other tokens the same logits', async () => {
+    const caches = model.createCaches(2, 8)
+    const step = async (data: number[]) => (await model.forward(tensor(Int32Array.from(data), [2, data.length / 2]), { runtime: runtime(), caches })).output.data
+    await step([...prompt.data])
+    const first = await step([4, 9])
+    await step([1, 2])
+    for (const cache of caches) cache.truncate(5)
+    expect(await step([4, 9])).toEqual(first)
+  })
+
+  it('refuses caches that do not belong together', async () => {
+    const caches = model.createCaches(1, 9)
+    const one = tensor(Int32Array.of(1), [1, 1])
+    const call = (list: readonly KeyValueCache[]) => model.forward(one, { runtime: runtime(), caches: list })
+    await call(caches)
+    await expect(call([caches[0]!])).rejects.toThrow(/2 caches, one per block/)
+    await expect(call([caches[0]!, {} as KeyValueCache])).rejects.toThrow(/CausalLanguageModel: cache: expected caches made by createCache or createCaches, got /)
+    await expect(call([caches[0]!, caches[0]!])).rejects.toThrow(/a cache of its own per block, got one of them twice/)
+    caches[1]!.truncate(0)
+    await expect(call(caches)).rejects.toThrow('CausalLanguageModel: cache: expected caches that hold the same number of rows, got 1 and 0')
+    await expect(call(caches)).rejects.toThrow(OptionError)
+    expect(caches.map(({ length }) => length)).toEqual([1, 0])
+    caches[0]!.truncate(0)
+    await call(caches)
+    expect(caches.map(({ length }) => length)).toEqual([1, 1])
   })
 
   it('continues each sequence of a batch as if it were alone', async () => {

@@ -1,8 +1,8 @@
 import type { RuntimeOptions } from 'heddle'
 import { MultiHeadAttention, TransformerEncoder, type LayerAttentionOptions } from 'heddle/nn'
-import { describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { Random } from '../support/random.ts'
-import { useRuntime } from '../support/runtimes.ts'
+import { allLanes, useRuntime } from '../support/runtimes.ts'
 import { integerTensor, maskTensor, normalTensor } from '../support/tensors.ts'
 
 const pools: Record<string, RuntimeOptions> = {
@@ -24,6 +24,8 @@ const options: Record<string, LayerAttentionOptions> = {
 
 describe.each(Object.entries(pools))('the bytes of a layer’s plan over %s', (_name, pool) => {
   const runtime = useRuntime(pool)
+  // A lane that has not started is planned for, but takes nothing.
+  beforeAll(() => allLanes(runtime()))
   const layers = {
     attention: new MultiHeadAttention({ modelDim: E, heads: 4 }),
     encoder: new TransformerEncoder({ modelDim: E, heads: 4, feedForwardDim: 128, layers: 2 }),

@@ -78,12 +78,12 @@ describe('row-wise layers', () => {
   })
 
   it('FeedForward has a hidden layer of its own activation', async () => {
-    for (const activation of ['relu', 'gelu', 'gelu-tanh'] as const) {
+    for (const activation of ['relu', 'gelu', 'gelu-tanh', 'silu'] as const) {
       const layer = new FeedForward({ modelDim: 4, feedForwardDim: 9, activation, seed: 8 })
       const x = normalTensor(random, [5, 4])
       const { output } = await layer.forward(x, { runtime })
       const hidden = (await layer.linear1.forward(x, { runtime })).output
-      const activate = { relu: (v: number) => Math.max(0, v), gelu: exactGelu, 'gelu-tanh': (v: number) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))) }[activation]
+      const activate = { relu: (v: number) => Math.max(0, v), gelu: exactGelu, 'gelu-tanh': (v: number) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))), silu: (v: number) => v / (1 + Math.exp(-v)) }[activation]
       const expected = await layer.linear2.forward({ data: hidden.data.map(activate), shape: hidden.shape }, { runtime })
       expect(worst(output.data, expected.output.data)).toBeLessThan(2e-6)
     }

@@ -49,6 +49,14 @@ export interface LayerFixture {
   readonly inputGradients: Readonly<Record<string, Tensor>>
 }
 
+/** RMS norm, or a gated unit behind one, written by hand in PyTorch. */
+export interface UnitFixture extends Pick<LayerFixture, 'name' | 'stateDict' | 'output' | 'exactOutput' | 'dOutput' | 'parameterGradients'> {
+  readonly kind: 'RMSNorm' | 'GatedUnit'
+  readonly settings: { readonly size: number; readonly epsilon: number; readonly hidden?: number }
+  readonly inputs: { readonly input: Tensor }
+  readonly inputGradients: { readonly input: Tensor }
+}
+
 /** A causal language model made of PyTorch's layers. */
 export interface ModelFixture {
   readonly name: string
@@ -84,6 +92,10 @@ export function attentionFixtures(): AttentionFixture[] {
 
 export function layerFixtures(): LayerFixture[] {
   return load('layers.json') as LayerFixture[]
+}
+
+export function unitFixtures(): UnitFixture[] {
+  return load('units.json') as UnitFixture[]
 }
 
 export function modelFixtures(): ModelFixture[] {

@@ -14,7 +14,7 @@ export const optionBuilders: Readonly<Record<string, (random: Random, dims: Dims
   scale: () => ({ scale: 0.6 }),
   softcap: () => ({ softcap: 1.5 }),
   mask: (random, { B, M, N }) => ({ mask: maskTensor(random, [B, 1, M, N]) }),
-  bias: (random, { H, M, N }) => ({ bias: withMinusInfinity(random, normalTensor(random, [H, M, N])) }),
+  bias: (random, { H, M, N }) => ({ bias: withMinusInfinity(random, normalTensor(random, [1, H, M, N])) }),
   causal: () => ({ causal: true }),
   queryOffset: (random, { B, N }) => ({ queryOffset: Int32Array.from({ length: B }, () => random.integer(-3, N)) }),
   window: (_, { N }) => ({ window: { before: Math.ceil(N / 4), after: Math.ceil(N / 9) } }),

@@ -46,5 +46,7 @@ describe.each(['cpu', 'wasm'])('heddle/tfjs on the %s backend', (backend) => {
     expect(() => attention(x, tf.ones([4, 7]), x)).toThrow(ShapeError)
     expect(() => attention(x, x, x, { bias: tf.ones([3, 4]) })).toThrow(/expected bias to broadcast to \[4, 4\], got \[3, 4\]/)
     expect(() => attention(x, x, tf.ones([4, 8], 'int32'))).toThrow(OptionError)
+    const packed = tf.ones<tf.Rank.R3>([2, 4, 6])
+    expect(() => attention(packed, packed, packed, { heads: 2, bias: tf.ones([2, 4, 4]) })).toThrow(/\[2, 1, 4, 4\] for one per batch or \[1, 2, 4, 4\] for one per head/)
   })
 })

@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Backend } from '../../src/backends/backend.ts'
+import type { RowStageTask, RowStep } from '../../src/protocol/stage.ts'
 import { GpuLaneBackend } from '../../src/scheduler/gpu-lane-backend.ts'
 import { webgpuTolerance } from '../support/closeness.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { inputsOf } from './support/cases.ts'
 import { skipReason, testGpu } from './support/software-gpu.ts'
-import { runCall } from './support/tasks.ts'
+import { contextOf, runCall } from './support/tasks.ts'
 
 const found = await testGpu()
 const shape = { B: 1, H: 1, M: 40, N: 80, D: 8 }
@@ -114,6 +115,22 @@ describe.skipIf(skipReason(found) !== undefined)('a GPU lane', { timeout: 60_000
     poisoned.key.data[3] = Infinity
     await Promise.all([1, 2, 3].map(() => runCall(lane as GpuLaneBackend, poisoned, {}, { statistics: false })))
     expect(most()).toBe(1)
+  })
+
+  test('a stage with a step that has no WGSL kernel runs on wasm, and says so', async () => {
+    const { backend } = wasm()
+    const stages: RowStageTask[] = []
+    const rows: NonNullable<Backend['rows']> = (task) => Promise.resolve({ stored: [Float32Array.of(stages.push(task))], elapsedMs: 0 })
+    lane = (await GpuLaneBackend.create(() => Promise.resolve({ ...backend, rows }))).backend
+    const load: RowStep = { op: 'load', to: 0, from: { array: 1, offset: 0, rowStride: 4 } }
+    const store: RowStep = { op: 'store', from: 0, to: 'returned' }
+    const stage: RowStageTask = { kind: 'rows', batch: 0, rowStart: 0, rows: 1, registers: [4], attention: null, steps: [load, { op: 'scale', register: 0, factor: 2 }, store], registerBytes: 4096, residentLimitBytes: 0 }
+    const context = contextOf(new Map([[1, Float32Array.of(1, 2, 3, 4)]]))
+    expect((await lane.rows(stage, context)).stored).toEqual([Float32Array.of(1)])
+    expect(lane.takeFallbacks()).toEqual([{ what: 'scale on wasm in place of webgpu', reason: 'there are no WebGPU kernels for it' }])
+    expect((await lane.rows({ ...stage, steps: [load, { op: 'rms-norm', from: 0, to: 0, weight: { parameter: 1, version: 0, array: 1, offset: 0, outSize: 4, inSize: 1 }, epsilon: 0 }, store] }, context)).stored).not.toEqual([Float32Array.of(2)])
+    expect(stages).toHaveLength(1)
+    expect(lane.takeFallbacks()).toEqual([])
   })
 
   test('a task with a NaN goes to wasm, the next one to the GPU again', async () => {

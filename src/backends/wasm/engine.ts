@@ -1,4 +1,4 @@
-import { attentionArena, attentionArenaBytes } from '../../plan/arena.ts'
+import { attentionArena, startingArenaBytes } from '../../plan/arena.ts'
 import { backwardArena, type BackwardArena } from '../../plan/backward-arena.ts'
 import type { BiasPart, KeySegmentTask } from '../../protocol/backward-task.ts'
 import type { AttentionTask, AttentionTaskResult } from '../../protocol/task.ts'
@@ -27,7 +27,7 @@ export interface WasmBackend extends Backend {
  * @param module one of the two binaries (binaries.ts); both export the same kernels
  */
 export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
-  let arena: Arena | undefined = new Arena(module, attentionArenaBytes(1, 1))
+  let arena: Arena | undefined = new Arena(module, startingArenaBytes())
 
   /** The lane's memory; a larger one where a head size needs it, the old one left to the collector first. */
   const arenaOf = (bytes: number): Arena => {

@@ -28,6 +28,15 @@ const STEPS: { readonly [Op in RowStep['op']]: (step: StepOf<Op>, tile: Tile) =>
   'norm-backward'({ x, dy, to, weight, epsilon }, tile) {
     tile.kernels.normBackwardRows(addressOf(tile, x), addressOf(tile, dy), tile.rows, weight.outSize, tile.addressOf(weight), epsilon, addressOf(tile, to))
   },
+  'rms-norm'({ from, to, weight, epsilon }, tile) {
+    tile.kernels.rmsNormRows(addressOf(tile, from), tile.rows, weight.outSize, tile.addressOf(weight), epsilon, addressOf(tile, to))
+  },
+  'rms-normalise'({ from, to, epsilon }, tile) {
+    tile.kernels.rmsNormaliseRows(addressOf(tile, from), tile.rows, widthOf(tile, from), epsilon, addressOf(tile, to))
+  },
+  'rms-norm-backward'({ x, dy, to, weight, epsilon }, tile) {
+    tile.kernels.rmsNormBackwardRows(addressOf(tile, x), addressOf(tile, dy), tile.rows, weight.outSize, tile.addressOf(weight), epsilon, addressOf(tile, to))
+  },
   copy({ from, to }, tile) {
     const start = addressOf(tile, from) >> 2
     tile.floats.copyWithin(addressOf(tile, to) >> 2, start, start + elements(tile, from))

@@ -1,6 +1,6 @@
 import { roundUp } from '../../core/integers.ts'
 import { registerBytes, STAGE_TILE_ROWS, stageArenaBytes, stageArenaStart } from '../../plan/stage-arena.ts'
-import { CONTEXT_ARRAY, type ResidentWeight, type RowStageResult, type RowStageTask, type RowStep } from '../../protocol/stage.ts'
+import { CONTEXT_ARRAY, weightsOf, type ResidentWeight, type RowStageResult, type RowStageTask, type RowStep } from '../../protocol/stage.ts'
 import type { SumResult, SumWork } from '../../protocol/sums.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
@@ -110,14 +110,6 @@ export class RowStages {
     })
     return { starts, end: address }
   }
-}
-
-function weightsOf(steps: readonly RowStep[]): ResidentWeight[] {
-  return steps.flatMap((step) => {
-    if (step.op === 'norm-backward') return [step.weight]
-    if (step.op !== 'linear' && step.op !== 'norm') return []
-    return step.bias === null ? [step.weight] : [step.weight, step.bias]
-  })
 }
 
 /** Zeros for every step whose rows go back with the result. */

@@ -1,5 +1,5 @@
 import { roundUp } from '../../core/integers.ts'
-import { CONTEXT_ARRAY, type ResidentWeight, type RowStageResult, type RowStageTask, type RowStep } from '../../protocol/stage.ts'
+import { CONTEXT_ARRAY, weightsOf, type RowStageResult, type RowStageTask, type RowStep } from '../../protocol/stage.ts'
 import type { AttentionTask, AttentionTaskResult } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
 import { MAP_READ, TILE } from './constants.ts'
@@ -47,7 +47,7 @@ export async function runRowStage(tools: RowStageTools, task: RowStageTask, oute
         if (turn !== undefined) await turn
       }
     })
-    tools.weights.trim(task.residentLimitBytes, weightsOf(task))
+    tools.weights.trim(task.residentLimitBytes, weightsOf(task.steps))
   })
   return { stored: publish(task, stored, context), elapsedMs: performance.now() - startMs }
 }
@@ -105,11 +105,4 @@ function publish(task: RowStageTask, stored: readonly StoredRows[], context: Tas
     }
   }
   return returned
-}
-
-function weightsOf(task: RowStageTask): ResidentWeight[] {
-  return task.steps.flatMap((step) => {
-    if (step.op === 'linear') return step.bias === null ? [step.weight] : [step.weight, step.bias]
-    return step.op === 'norm' ? [step.weight, step.bias] : []
-  })
 }

@@ -9,6 +9,7 @@ import { activationKernel } from './kernels/activation.wgsl.ts'
 import type { Kernel } from './kernels/kernel.ts'
 import { layerNormKernel, layerNormParams } from './kernels/layer-norm.wgsl.ts'
 import { linearKernel, linearParams } from './kernels/linear.wgsl.ts'
+import { rmsNormKernel, rmsNormParams } from './kernels/rms-norm.wgsl.ts'
 import { rotaryKernel } from './kernels/rotary.wgsl.ts'
 import { rowAddKernel, rowMultiplyKernel } from './kernels/row-add.wgsl.ts'
 import { rowDropoutKernel, rowDropoutParams } from './kernels/row-dropout.wgsl.ts'
@@ -17,6 +18,7 @@ import type { ResidentWeights } from './resident-weights.ts'
 import { NonFiniteInput } from './signals.ts'
 
 type StepOf<Op extends RowStep['op']> = Extract<RowStep, { op: Op }>
+type StoreOp = 'store' | 'store-heads'
 type Groups = readonly [x: number, y?: number]
 
 /** Encodes a stage's steps over rows [first, first + rows) of its chunk; registers are device buffers [rows, ⌈width / 4⌉]. */
@@ -42,18 +44,45 @@ export class RowSteps {
     this.#rows = rows
   }
 
+  /** What each step becomes; null where there is no kernel. A step without an entry does not compile. */
+  static readonly #ENCODERS: { readonly [Op in Exclude<RowStep['op'], StoreOp>]: ((to: RowSteps, step: StepOf<Op>) => Promise<void> | void) | null } = {
+    load: (to, step) => to.#load(step),
+    embed: (to, step) => to.#embed(step),
+    linear: (to, step) => to.#linear(step),
+    norm: (to, step) => to.#norm(step),
+    'rms-norm': (to, step) => to.#rmsNorm(step),
+    copy: (to, step) => to.#copy(step),
+    add: (to, step) => to.#combine(rowAddKernel, step),
+    multiply: (to, step) => to.#combine(rowMultiplyKernel, step),
+    activate: (to, step) => to.#activate(step),
+    drop: (to, step) => to.#drop(step),
+    rotate: (to, step) => to.#rotate(step),
+    'load-heads': null,
+    normalise: null,
+    'norm-backward': null,
+    'rms-normalise': null,
+    'rms-norm-backward': null,
+    subtract: null,
+    scale: null,
+    'activate-backward': null,
+    'store-slab': null,
+    'sum-columns': null,
+    'cross-entropy': null,
+    'cross-entropy-backward': null,
+    'squared-error': null,
+  }
+
+  /** The first step that has no WGSL kernel, if there is one: such a stage runs on wasm. */
+  static withoutKernel(steps: readonly RowStep[]): RowStep['op'] | undefined {
+    return steps.find(({ op }) => op !== 'store' && op !== 'store-heads' && RowSteps.#ENCODERS[op] === null)?.op
+  }
+
   /** Encodes one step; a store returns the buffer that its rows will be in. */
   async encode(step: RowStep): Promise<GPUBuffer | undefined> {
-    if (step.op === 'load') this.#load(step)
-    else if (step.op === 'embed') this.#embed(step)
-    else if (step.op === 'linear') await this.#linear(step)
-    else if (step.op === 'norm') await this.#norm(step)
-    else if (step.op === 'add') await this.#add(step)
-    else if (step.op === 'activate') await this.#activate(step)
-    else if (step.op === 'drop') await this.#drop(step)
-    else if (step.op === 'rotate') await this.#rotate(step)
-    else if (step.op === 'store' || step.op === 'store-heads') return this.#copyOut(step.from)
-    else await this.#elementwiseStep(step)
+    if (step.op === 'store' || step.op === 'store-heads') return this.#copyOut(step.from)
+    const encoder = RowSteps.#ENCODERS[step.op] as ((to: RowSteps, step: RowStep) => Promise<void> | void) | null
+    if (encoder === null) throw new RangeError(`stage: expected a step with a WebGPU kernel, got ${step.op}`)
+    await encoder(this, step)
     return undefined
   }
 
@@ -107,15 +136,15 @@ export class RowSteps {
     this.#set(to, output)
   }
 
-  async #add({ from, to }: StepOf<'add'>): Promise<void> {
-    await this.#dispatch(rowAddKernel(this.#quads(to)), { 1: this.#held(to), 2: this.#held(from) }, this.#elementwise(to))
+  async #rmsNorm({ from, to, weight, epsilon }: StepOf<'rms-norm'>): Promise<void> {
+    const output = this.#fresh(to)
+    const params = this.#params(rmsNormParams.byteLength, (mapped) => rmsNormParams.write(mapped, { epsilon }))
+    await this.#dispatch(rmsNormKernel(this.width(from)), { 0: params, 1: this.#held(from), 2: this.#weights.vector(weight, this.#context), 3: output }, [this.#rows])
+    this.#set(to, output)
   }
 
-  /** What layers use beside the steps above; gradients never run here. */
-  async #elementwiseStep(step: RowStep): Promise<void> {
-    if (step.op === 'copy') this.#copy(step)
-    else if (step.op === 'multiply') await this.#dispatch(rowMultiplyKernel(this.#quads(step.to)), { 1: this.#held(step.to), 2: this.#held(step.from) }, this.#elementwise(step.to))
-    else throw new RangeError(`stage: expected a step with a WebGPU kernel, got ${step.op}`)
+  async #combine(kernelOf: (quads: number) => Kernel, { from, to }: StepOf<'add' | 'multiply'>): Promise<void> {
+    await this.#dispatch(kernelOf(this.#quads(to)), { 1: this.#held(to), 2: this.#held(from) }, this.#elementwise(to))
   }
 
   #copy({ from, to }: StepOf<'copy'>): void {

@@ -1,9 +1,9 @@
 import type { Tensor as TfTensor } from '@tensorflow/tfjs-core'
 import { checkShapes, type CheckedCall } from '../../attention/attention-call.ts'
 import type { AttentionOptions } from '../../attention/attention-options.ts'
+import { checkBroadcast } from '../../attention/broadcast.ts'
 import { checkNames } from '../../core/check.ts'
-import { OptionError, ShapeError } from '../../core/errors.ts'
-import { formatShape } from '../../core/tensor.ts'
+import { OptionError } from '../../core/errors.ts'
 
 type SharedNames =
   | 'causal' | 'queryOffset' | 'window' | 'alibiSlopes' | 'softcap' | 'scale' | 'segments' | 'keyLengths' | 'dropout' | 'heads' | 'keyValueHeads'
@@ -24,8 +24,6 @@ const NAMES: readonly (keyof TfAttentionOptions)[] = [
 export interface TfCall extends CheckedCall {
   /** the options but heads, mask and bias, as `attention` takes them for rank 4 */
   readonly plain: AttentionOptions
-  /** whether tensors are [B, N, E] */
-  readonly splitsHeads: boolean
 }
 
 /** @throws {OptionError} {ShapeError} as `attention` does */
@@ -34,19 +32,12 @@ export function checkTfCall(query: TfTensor, key: TfTensor, value: TfTensor, opt
   for (const [name, tensor] of Object.entries({ query, key, value })) {
     if (tensor.dtype !== 'float32') throw new OptionError(`attention: expected ${name} of type float32, got ${tensor.dtype}`)
   }
-  const { mask, bias, ...rest } = options
-  const call = checkShapes({ query: query.shape, key: key.shape, value: value.shape }, rest)
-  checkBroadcast('mask', mask, call.layout.scoreShape)
-  checkBroadcast('bias', bias, call.layout.scoreShape)
+  const { mask, bias, heads, keyValueHeads, ...plain } = options
+  const splitting = { ...(heads === undefined ? {} : { heads }), ...(keyValueHeads === undefined ? {} : { keyValueHeads }) }
+  const call = checkShapes({ query: query.shape, key: key.shape, value: value.shape }, { ...plain, ...splitting })
+  if (mask !== undefined) checkBroadcast('mask', mask.shape, call.layout)
+  if (bias !== undefined) checkBroadcast('bias', bias.shape, call.layout)
   if (mask?.dtype === 'float32') throw new OptionError('attention: expected mask of type bool or int32, got float32 (a bias adds to the scores)')
   if (bias !== undefined && bias.dtype !== 'float32') throw new OptionError(`attention: expected bias of type float32, got ${bias.dtype}`)
-  const { heads, keyValueHeads, ...plain } = rest
-  return { ...call, plain, splitsHeads: heads !== undefined || keyValueHeads !== undefined }
-}
-
-function checkBroadcast(name: string, tensor: TfTensor | undefined, scores: readonly number[]): void {
-  if (tensor === undefined) return
-  const aligned = scores.slice(Math.max(0, scores.length - tensor.rank))
-  const fits = tensor.rank <= scores.length && tensor.shape.every((size, axis) => size === 1 || size === aligned[axis])
-  if (!fits) throw new ShapeError(`attention: expected ${name} to broadcast to ${formatShape(scores)}, got ${formatShape(tensor.shape)}`)
+  return { ...call, plain }
 }

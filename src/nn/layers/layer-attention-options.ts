@@ -21,7 +21,7 @@ export interface LayerAttentionOptions {
   readonly alibiSlopes?: Float32Array
   readonly softcap?: number
   readonly segments?: { readonly query: Tensor<Int32Array>; readonly key: Tensor<Int32Array> }
-  /** [B]: keys at and past it are masked. */
+  /** The number of valid keys per batch item, [B]; later keys are ignored. */
   readonly keyLengths?: Int32Array
 }
 

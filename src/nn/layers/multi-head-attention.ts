@@ -7,7 +7,7 @@ import type { Value } from '../../program/operation.ts'
 import { append } from '../../program/operations/append.ts'
 import { attend } from '../../program/operations/attend.ts'
 import { checkRows, rowsOfShape, type ForwardOptions, type LayerResult } from '../forward-options.ts'
-import type { KeyValueCache } from '../key-value-cache.ts'
+import { KeyValueCache } from '../key-value-cache.ts'
 import type { CacheUse } from '../module.ts'
 import type { BackwardOptions, BackwardResult } from '../run-backward.ts'
 import { AttentionProjections } from './attention-projections.ts'
@@ -23,7 +23,7 @@ export interface AttentionDetails {
 
 /** What `MultiHeadAttention.forward` takes. */
 export interface MultiHeadAttentionForward extends ForwardOptions, LayerAttentionOptions, AttentionDetails {
-  /** [B, N, E]: what is attended. @default the query: self-attention */
+  /** What is attended, [B, N, E]. @default the query: self-attention */
   readonly key?: Tensor
   /** @default the key */
   readonly value?: Tensor
@@ -64,6 +64,12 @@ const NAMES: readonly string[] = [...LAYER_ATTENTION_NAMES, 'key', 'value', 'ave
 export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionForward> {
   override get label(): string {
     return 'MultiHeadAttention'
+  }
+
+  /** Room for the keys and values of `capacity` rows, for step-by-step decoding. */
+  createCache(batch: number, capacity: number): KeyValueCache {
+    const { keyValueHeads, headSize } = this
+    return new KeyValueCache({ batch, keyValueHeads, capacity, headSize })
   }
 
   /**

@@ -6,7 +6,7 @@ import { add } from '../../program/operations/elementwise.ts'
 import type { Activation } from '../../protocol/stage.ts'
 import type { ForwardOptions } from '../forward-options.ts'
 import type { WeightInitialisation } from '../initialisers.ts'
-import { KeyValueCache } from '../key-value-cache.ts'
+import type { KeyValueCache } from '../key-value-cache.ts'
 import { Module, type CacheUse } from '../module.ts'
 import { Dropout } from './dropout.ts'
 import { FeedForward } from './feed-forward.ts'
@@ -86,8 +86,7 @@ export class TransformerBlock extends Module<Float32Array, BlockForward> {
 
   /** Room for the keys and values of `capacity` rows, for step-by-step decoding. */
   createCache(batch: number, capacity: number): KeyValueCache {
-    const { keyValueHeads, headSize } = this.selfAttention
-    return new KeyValueCache({ batch, keyValueHeads, capacity, headSize })
+    return this.selfAttention.createCache(batch, capacity)
   }
 
   override build(graph: Graph, input: Value, options: BlockForward = {}): Value {

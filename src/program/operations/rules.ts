@@ -9,6 +9,7 @@ import { linearRule } from './linear.ts'
 import { crossEntropyBackwardRule, crossEntropyRule, squaredErrorRule } from './loss.ts'
 import { normBackwardRule, normaliseRule, normRule } from './norm.ts'
 import { positionsRule, rotateRule } from './positions.ts'
+import { rmsNormaliseRule, rmsNormBackwardRule, rmsNormRule } from './rms-norm.ts'
 import { splitRule } from './split.ts'
 
 /** Kinds that need all rows of something: attention, its gradient, and sums. Everything else is row-wise. */
@@ -19,6 +20,7 @@ export type RowKind = Exclude<OperationKind, WholeKind>
 const RULES = {
   linear: linearRule,
   norm: normRule,
+  'rms-norm': rmsNormRule,
   add: addRule,
   subtract: subtractRule,
   multiply: multiplyRule,
@@ -34,6 +36,8 @@ const RULES = {
   'squared-error': squaredErrorRule,
   normalise: normaliseRule,
   'norm-backward': normBackwardRule,
+  'rms-normalise': rmsNormaliseRule,
+  'rms-norm-backward': rmsNormBackwardRule,
   'activate-backward': activateBackwardRule,
   'cross-entropy-backward': crossEntropyBackwardRule,
 } satisfies { [K in RowKind]: OperationRule<K> }

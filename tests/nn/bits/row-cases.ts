@@ -1,10 +1,11 @@
 import { tensor } from 'heddle'
-import { Dropout, Embedding, FeedForward, LayerNorm, Linear, PositionalEncoding } from 'heddle/nn'
+import { Dropout, Embedding, FeedForward, LayerNorm, Linear, PositionalEncoding, RMSNorm } from 'heddle/nn'
 import { Random } from '../../support/random.ts'
 import { integerTensor } from '../../support/tensors.ts'
+import { GatedUnit } from '../gated-unit.ts'
 import { forwardOptions, once, placed, randomised, uniformTensor, type LayerCase } from './layer-case.ts'
 
-type RowLayer = Linear | LayerNorm | FeedForward | PositionalEncoding | Dropout
+type RowLayer = Linear | LayerNorm | RMSNorm | FeedForward | PositionalEncoding | Dropout | GatedUnit
 
 /** A row-wise layer over a batch of 3, a single row, and more rows than a tile and a chunk hold. */
 function overRows(name: string, make: () => RowLayer, shapes: readonly (readonly number[])[] = [[3, 67], [1, 1], [130]]): LayerCase[] {
@@ -31,7 +32,7 @@ function embedding(name: string, make: () => Embedding, shape: readonly number[]
 }
 
 const INITIALISATIONS = ['xavier-uniform', 'xavier-normal', 'he-uniform', 'he-normal'] as const
-const ACTIVATIONS = ['relu', 'gelu', 'gelu-tanh'] as const
+const ACTIVATIONS = ['relu', 'gelu', 'gelu-tanh', 'silu'] as const
 
 export const rowCases: readonly LayerCase[] = [
   ...overRows('Linear 24 → 41', () => new Linear(24, 41, { seed: 3 })),
@@ -41,6 +42,8 @@ export const rowCases: readonly LayerCase[] = [
   ...overRows('LayerNorm 64', () => new LayerNorm(64)),
   ...overRows('LayerNorm 5, epsilon 0.1', () => new LayerNorm(5, 0.1)),
   ...overRows('LayerNorm 24, epsilon 0', () => new LayerNorm(24, 0), [[5]]),
+  ...overRows('RMSNorm 64', () => new RMSNorm(64)),
+  ...overRows('RMSNorm 5, epsilon 0.1', () => new RMSNorm(5, 0.1)),
   ...ACTIVATIONS.flatMap((activation) => overRows(`FeedForward 24 → 50 → 24, ${activation}`, () => new FeedForward({ modelDim: 24, feedForwardDim: 50, activation, seed: 6 }))),
   ...overRows('FeedForward 64 → 256 → 64', () => new FeedForward({ modelDim: 64, initialisation: 'he-normal' }), [[2, 67]]),
   ...overRows('FeedForward 24 → 50 → 24, dropout 0.3', () => new FeedForward({ modelDim: 24, feedForwardDim: 50, dropout: 0.3, activation: 'relu' }).train()),
@@ -49,6 +52,7 @@ export const rowCases: readonly LayerCase[] = [
     layer.hiddenDropout.eval()
     return layer
   }, [[3, 67]]),
+  ...overRows('a gated unit 24 → 50 → 24', () => new GatedUnit(24, 50)),
   ...overRows('Dropout 0.3', () => new Dropout(24, 0.3).train()),
   ...overRows('Dropout 1', () => new Dropout(24, 1).train(), [[5]]),
   ...overRows('Dropout 0.3, evaluation', () => new Dropout(24, 0.3), [[5]]),

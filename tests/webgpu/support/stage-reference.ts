@@ -36,6 +36,14 @@ function apply(step: RowStep, task: RowStageTask, registers: Rows[], arrays: Arr
     const [w, b] = [step.weight, step.bias].map(({ array, offset, outSize }) => row(arrays(array), offset, outSize)) as [number[], number[]]
     registers[step.to] = rowsOf(step.from).map((x) => normalised(x, step.epsilon).map((value, c) => value * (w[c] as number) + (b[c] as number)))
   }
+  if (step.op === 'rms-norm') {
+    const w = row(arrays(step.weight.array), step.weight.offset, step.weight.outSize)
+    registers[step.to] = rowsOf(step.from).map((x) => {
+      const length = Math.sqrt(x.reduce((sum, value) => sum + value ** 2, 0) / x.length + step.epsilon)
+      return x.map((value, c) => (value / length) * (w[c] as number))
+    })
+  }
+  if (step.op === 'multiply') registers[step.to] = rowsOf(step.to).map((x, r) => x.map((value, c) => value * ((rowsOf(step.from)[r] as number[])[c] as number)))
   if (step.op === 'add') registers[step.to] = rowsOf(step.to).map((x, r) => x.map((value, c) => value + ((rowsOf(step.from)[r] as number[])[c] as number)))
   if (step.op === 'activate') registers[step.register] = rowsOf(step.register).map((x) => x.map(exactActivations[step.activation]))
   if (step.op === 'drop') registers[step.register] = rowsOf(step.register).map((x, r) => dropped(x, task.rowStart + r, task.batch, step.dropout))

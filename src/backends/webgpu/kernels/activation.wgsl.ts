@@ -1,6 +1,5 @@
 import type { Activation } from '../../../protocol/stage.ts'
 import type { Kernel } from './kernel.ts'
-import { tanhSource } from './tanh.wgsl.ts'
 
 /**
  * x·Φ(x) = max(x, 0) − w(|x|), w(z) = z·½erfc(z/√2) = z·(P(z)/Q(z))·e^(−z²/2), as in assembly/row-activation.ts, which says
@@ -23,15 +22,24 @@ const geluTanhSource = `fn geluTanhOf(x: vec4f) -> vec4f {
   return max(x, vec4f(0)) - z * h * h / (1.0 + h * h);
 }`
 
+/**
+ * x/(1 + e^(−x)) = max(x, 0) − |x|·h²/(1 + h²), h = e^(−|x|/2), which loses no digits below 0. |x|·h is taken first: h² is
+ * below the smallest normal number where |x|·h² is not. Past 110 both are.
+ */
+const siluSource = `fn siluOf(x: vec4f) -> vec4f {
+  let z = abs(x);
+  let h = exp(-0.5 * min(z, vec4f(110)));
+  return max(x, vec4f(0)) - select(vec4f(0), z * h / (1.0 + h * h) * h, z < vec4f(110));
+}`
+
 const BODIES: Readonly<Record<Activation, { readonly functions: string; readonly value: string }>> = {
   relu: { functions: '', value: 'max(x, vec4f(0))' },
   gelu: { functions: geluSource, value: 'geluOf(x)' },
   'gelu-tanh': { functions: geluTanhSource, value: 'geluTanhOf(x)' },
-  // Half a sigmoid by the tanh, which does not overflow.
-  silu: { functions: tanhSource, value: '0.5 * x * (1.0 + tanhOf(0.5 * x))' },
+  silu: { functions: siluSource, value: 'siluOf(x)' },
 }
 
-/** ReLU, GELU (x·Φ(x)) or its tanh form (Hendrycks, Gimpel, 2016), in place. Dispatch: ⌈quads / 64⌉ × rows workgroups of 64. */
+/** ReLU, GELU (x·Φ(x)) or its tanh form (Hendrycks, Gimpel, 2016), or SiLU, in place. Dispatch: ⌈quads / 64⌉ × rows workgroups of 64. */
 export function activationKernel(activation: Activation, quads: number): Kernel {
   const { functions, value } = BODIES[activation]
   return {

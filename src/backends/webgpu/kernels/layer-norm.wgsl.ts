@@ -1,11 +1,12 @@
 import { UniformLayout, type Kernel } from './kernel.ts'
+import { rowMeanSource } from './row-mean.wgsl.ts'
 
 export const layerNormParams = new UniformLayout({ epsilon: 'f32' })
 
 /**
- * to = (from − mean) / √(variance + ε)·w + b over each row (Ba, Kiros, Hinton, 2016), by two passes: the
- * second is about the first's mean, which it corrects, so that rows with a large mean keep their digits. from and to [rows, ⌈width / 4⌉] in vectors; the padding comes out as zeros.
- * Dispatch: one workgroup of 64 a row.
+ * to = (from − mean) / √(variance + ε)·w + b over each row (Ba, Kiros, Hinton, 2016), in two passes: the second one centres
+ * the row on the first one's mean and corrects it, so that rows with a large mean keep their digits. from and to
+ * [rows, ⌈width / 4⌉] in vectors; the padding comes out as zeros. Dispatch: one workgroup of 64 per row.
  */
 export function layerNormKernel(width: number): Kernel {
   const quads = Math.ceil(width / 4)
@@ -18,30 +19,19 @@ export function layerNormKernel(width: number): Kernel {
 @group(0) @binding(2) var<storage, read> weight: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> output: array<vec4f>;
-var<workgroup> sums: array<vec2f, 64>;
-fn total(local: u32, part: vec2f) -> vec2f {
-  workgroupBarrier();
-  sums[local] = part;
-  workgroupBarrier();
-  var sum = vec2f(0);
-  for (var other = 0u; other < 64u; other++) { sum += sums[other]; }
-  return sum / ${width}.0;
-}
-fn real(quad: u32) -> vec4f {
-  return select(vec4f(0), vec4f(1), vec4u(quad * 4u) + vec4u(0, 1, 2, 3) < vec4u(${width}u));
-}
+${rowMeanSource(width)}
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3u) {
   let row = group.x * ${quads}u;
   var part = vec2f(0);
   for (var quad = local; quad < ${quads}u; quad += 64u) { part.x += dot(input[row + quad], real(quad)); }
-  let guess = total(local, part).x;
+  let guess = mean(local, part).x;
   part = vec2f(0);
   for (var quad = local; quad < ${quads}u; quad += 64u) {
     let centred = (input[row + quad] - guess) * real(quad);
     part += vec2f(dot(centred, real(quad)), dot(centred, centred));
   }
-  let moments = total(local, part);
+  let moments = mean(local, part);
   let deviation = sqrt(max(moments.y - moments.x * moments.x, 0.0) + params.epsilon);
   for (var quad = local; quad < ${quads}u; quad += 64u) {
     let centred = input[row + quad] - guess - moments.x;
