@@ -2,7 +2,7 @@ import type { RuntimeOptions } from 'heddle'
 import { MultiHeadAttention, TransformerEncoder, type LayerAttentionOptions } from 'heddle/nn'
 import { describe, expect, it } from 'vitest'
 import { Random } from '../support/random.ts'
-import { useRuntime } from '../support/runtimes.ts'
+import { allLanes, useRuntime } from '../support/runtimes.ts'
 import { integerTensor, maskTensor, normalTensor } from '../support/tensors.ts'
 
 const pools: Record<string, RuntimeOptions> = {
@@ -30,6 +30,7 @@ describe.each(Object.entries(pools))('the bytes of a layer’s plan over %s', (_
   }
 
   it.each(Object.entries(options))('hold with %s', async (_, each) => {
+    await allLanes(runtime())
     for (const [name, layer] of Object.entries(layers)) {
       const promised = layer.plan(runtime(), x.shape, each).totalBytes
       const { memory } = (await layer.forward(x, { runtime: runtime(), ...each })).report
