@@ -67,8 +67,8 @@ export class ResidentWeights {
     const address = this.memory.allocate(bytes)
     this.#entries.set(key, { version: weight.version, address, bytes })
     this.#bytes += bytes
-    if (weight.inSize === 1) this.#copyVector(weight, source as Float32Array, address)
-    else if (weight.transposed === true) this.#packTransposed(weight, source as Float32Array, address, scratch)
+    if (weight.transposed === true) this.#packTransposed(weight, source as Float32Array, address, scratch)
+    else if (weight.inSize === 1) this.#copyVector(weight, source as Float32Array, address)
     else this.#packMatrix(weight, source as Float32Array, address, scratch)
     return address
   }
