@@ -50,9 +50,10 @@ export interface WasmDemand {
   readonly stages?: number
 }
 
-/** What a wasm lane holds for itself during such a call: neither memory ever shrinks. */
+/** What a wasm lane holds for itself during such a call: it starts with a small arena, and neither memory ever shrinks. */
 export function wasmLaneBytes({ residentBytes, besideBytes = 0, stageBytes = 0, besideStageBytes = 0, mayRunBeside = false }: PlannedLane, demand: WasmDemand): number {
-  const grown = (held: number, ofStages: number): number => Math.max(held - ofStages, demand.attention) + Math.max(ofStages, demand.stages ?? 0)
+  const attention = Math.max(demand.attention, attentionArenaBytes(1, 1))
+  const grown = (held: number, ofStages: number): number => Math.max(held - ofStages, attention) + Math.max(ofStages, demand.stages ?? 0)
   return grown(residentBytes - besideBytes, stageBytes - besideStageBytes) + (mayRunBeside ? grown(besideBytes, besideStageBytes) : besideBytes)
 }
 

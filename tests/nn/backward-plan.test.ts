@@ -62,6 +62,18 @@ describe.each(Object.entries(pools))('the bytes of a backward plan over %s', (_n
     })
   })
 
+  it('hold while lanes are still starting', async () => {
+    for (let run = 0; run < 5; run++) {
+      await withRuntime(pool, async (runtime) => {
+        const layer = new Linear(E, 300)
+        const promised = layer.plan(runtime, x.shape).totalBytes
+        const { output, report } = await layer.forward(x, { runtime })
+        expect(report.memory.peakBytes).toBeLessThanOrEqual(promised)
+        expectWithin((await layer.backward(x, output, { runtime })).report, 'backward')
+      })
+    }
+  })
+
   it('hold for whatever ran before: layers of any sizes, forward and backward', async () => {
     await withRuntime(pool, async (runtime) => {
       await allLanes(runtime)
