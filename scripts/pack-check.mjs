@@ -1,4 +1,4 @@
-// Packs the package and uses it as its users will: content of the tarball, the three examples installed from it, and bundlers.
+// Packs the package and uses it as its users will: content of the tarball, the examples installed from it, and bundlers.
 // node scripts/pack-check.mjs [--keep]     HEDDLE_REQUIRE_BROWSER=1 makes a missing Chromium a failure.
 import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'

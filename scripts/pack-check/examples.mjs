@@ -15,6 +15,7 @@ export function exampleChecks({ tarball }, root, folder) {
   return [
     { name: 'example node-worker-threads: runs, with the same bits on one thread and on all', run: async () => checkNode(await install('node-worker-threads')) },
     { name: 'example tinybench-suite: runs a comparison', run: async () => checkBench(await install('tinybench-suite')) },
+    { name: 'example custom-layer: a layer of one\'s own learns', run: async () => checkLayer(await install('custom-layer')) },
     { name: 'example vite-app: builds, attends in a tab, and stops', run: async () => checkVite(await install('vite-app')) },
     { name: 'the command: an installed heddle runs over a text', run: () => checkCommand(path.join(folder, 'node-worker-threads')) },
   ]
@@ -30,6 +31,11 @@ async function checkNode(cwd) {
 async function checkBench(cwd) {
   const { stdout } = await npm(['run', 'bench'], cwd)
   for (const expected of ['n = 1024', 'plain JavaScript', 'heddle, chunked', 'heddle, standard']) assert(stdout.includes(expected), `expected '${expected}' in:\n${stdout}`)
+}
+
+async function checkLayer(cwd) {
+  const { stdout } = await npm(['start'], cwd)
+  assert(/mean squared error 0\.\d+ before, 0\.\d+ after 20 steps/.test(stdout), `expected the errors before and after in:\n${stdout}`)
 }
 
 async function checkVite(cwd) {

@@ -20,7 +20,7 @@ let backend: WasmBackend | undefined
 export function attentionNow(inputs: AttentionInputs, options: AttentionOptions = {}): Tensor {
   const call = checkCall(inputs, options)
   const lane = (backend ??= openBackend())
-  const lanes = [{ kind: 'wasm', residentBytes: lane.residentBytes() }] as const
+  const lanes = [{ kind: 'wasm', residentBytes: lane.residentBytes(), stageBytes: lane.stageBytes?.() ?? 0 }] as const
   const request = planRequest(call, inputs, { transport: 'local', lanes, budgetBytes: undefined, budgetSource: 'memory' })
   const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
   const job = new AttentionJob(call.layout, call.options, arrays, request, planAttention(request), resultsShared(inputs), new Ledger())

@@ -30,6 +30,8 @@ export interface Backend {
   takePeakBytes?(): number
   /** bytes that it will still hold once every array is released; absent where that is all */
   keptBytes?(): number
+  /** the part of its bytes that is a memory of its own for stages; absent where it has none */
+  stageBytes?(): number
   /** tasks that it can be given at once. @default 1 */
   readonly overlap?: number
   /** what plans must know of its device */

@@ -215,6 +215,8 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     const { only, ...forward } = options
     checkForward(this.label, forward, this.optionNames)
     this.checkInput(`${this.label}: input`, input)
+    const caches = this.cachesOf(forward as unknown as Options).length
+    if (caches > 0) throw new OptionError(`${this.label}: expected no cache in backward, got ${caches}`)
     const seed = dropoutSeed(this.label, this.drops, options.seed)
     const build = (): BuiltForward => this.#build(input, forward as unknown as Options, { seed, forGradients: true })
     const runtime = options.runtime ?? (await defaultRuntime())

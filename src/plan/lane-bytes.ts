@@ -9,6 +9,9 @@ export interface PlannedLane {
   readonly residentBytes: number
   /** the part of it that is its second bench's, where tasks run in turns with those of other calls. @default 0 */
   readonly besideBytes?: number
+  /** the parts of both, and of the second bench's, that are a memory of its own for stages. @default 0 */
+  readonly stageBytes?: number
+  readonly besideStageBytes?: number
   /** whether the call may use both benches. @default false */
   readonly mayRunBeside?: boolean
   /** copies of weights that stay with it, where memory is not shared */
@@ -40,9 +43,18 @@ export function gpuAllowance(lanes: readonly PlannedLane[], { sizes, chunkRows, 
   return { cacheBytes, lean }
 }
 
-/** What a wasm lane holds for itself during a call that needs `bytes` of it. */
-export function wasmLaneBytes({ residentBytes, besideBytes = 0, mayRunBeside = false }: PlannedLane, bytes: number): number {
-  return Math.max(residentBytes - besideBytes, bytes) + (mayRunBeside ? Math.max(besideBytes, bytes) : besideBytes)
+/** What a call needs of a wasm lane: an arena for attention, and a memory of its own for stages. */
+export interface WasmDemand {
+  readonly attention: number
+  /** @default 0 */
+  readonly stages?: number
+}
+
+/** What a wasm lane holds for itself during such a call: it starts with a small arena, and neither memory ever shrinks. */
+export function wasmLaneBytes({ residentBytes, besideBytes = 0, stageBytes = 0, besideStageBytes = 0, mayRunBeside = false }: PlannedLane, demand: WasmDemand): number {
+  const attention = Math.max(demand.attention, attentionArenaBytes(1, 1))
+  const grown = (held: number, ofStages: number): number => Math.max(held - ofStages, attention) + Math.max(ofStages, demand.stages ?? 0)
+  return grown(residentBytes - besideBytes, stageBytes - besideStageBytes) + (mayRunBeside ? grown(besideBytes, besideStageBytes) : besideBytes)
 }
 
 export function mayRunBeside(lanes: readonly PlannedLane[]): boolean {
@@ -64,6 +76,6 @@ export function laneBytes(lanes: readonly PlannedLane[], demand: LaneDemand, all
   const call = { ...demand, rows: demand.chunkRows, keys, headSize, valueSize }
   const device = lanes.flatMap(({ kind, facts = ASSUMED_GPU }) => (kind === 'webgpu' && allowance !== null ? [gpuAttentionBytes(facts, call, allowance)] : []))
   const taking = device.sort((a, b) => b - a).slice(0, demand.lanes)
-  const held = lanes.reduce((sum, lane) => sum + (lane.kind === 'wasm' ? wasmLaneBytes(lane, arena) : lane.residentBytes), 0)
+  const held = lanes.reduce((sum, lane) => sum + (lane.kind === 'wasm' ? wasmLaneBytes(lane, { attention: arena }) : lane.residentBytes), 0)
   return held + taking.reduce((sum, bytes) => sum + bytes, 0)
 }

@@ -7,6 +7,7 @@ import { SMALLEST_TASK_FLOPS } from './chunk-rows.ts'
 import { explainSegmentPlan } from './explain.ts'
 import { affordableKept, matchKept } from './kept-buffers.ts'
 import { keySegmentCount, keySegments } from './key-segments.ts'
+import { wasmLaneBytes } from './lane-bytes.ts'
 import type { SegmentPlan, SegmentPlanRequest } from './segment-call.ts'
 
 /** What a message should be worth where tasks are small: some 4 ms of one lane, so that the way there and back is lost in it. */
@@ -128,7 +129,7 @@ function candidateOf(request: SegmentPlanRequest, facts: TaskFacts, lanes: numbe
     'gradient slots': slots * slotBytes,
     'input copies': copied.reduce((sum, input) => sum + input.bytes, 0),
     // A GPU lane makes an arena beside its device for these tasks.
-    'lane arenas': request.lanes.reduce((sum, lane) => sum + (lane.kind === 'wasm' ? Math.max(lane.residentBytes, arena) : lane.residentBytes + arena), 0),
+    'lane arenas': request.lanes.reduce((sum, lane) => sum + (lane.kind === 'wasm' ? wasmLaneBytes(lane, { attention: arena }) : lane.residentBytes + arena), 0),
     'lane copies': request.lanes.reduce((sum, lane) => sum + (lane.lastingBytes ?? 0), 0),
     'in flight': largestBytes(facts.kinds, atWork),
     'head copies': transport === 'transfer' ? Math.min(lanes, facts.tasks) * inputs.reduce((sum, input) => sum + input.headBytes, 0) : 0,

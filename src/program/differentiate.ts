@@ -1,7 +1,7 @@
 import type { Graph } from './graph.ts'
 import { isKind, type Operation, type Value } from './operation.ts'
 import { attendAdjoint } from './operations/attend-backward.ts'
-import { add } from './operations/elementwise.ts'
+import { add, scale } from './operations/elementwise.ts'
 import { parametersOf, ruleOf } from './operations/rules.ts'
 import type { Parameter } from './parameter.ts'
 import type { Tape } from './tape.ts'
@@ -33,7 +33,16 @@ export interface Gradients {
 export function differentiate(graph: Graph, wanted: Wanted): Gradients {
   const tape = new GradientTape(graph, wanted)
   for (const operation of tape.forward.toReversed()) tape.visit(operation)
-  return { inputs: new Map(wanted.inputs.flatMap((input) => tape.gradients.has(input) ? [[input, tape.gradients.get(input) as Value] as const] : [])), parameters: tape.parameters }
+  const inputs = wanted.inputs.flatMap((input) => {
+    const gradient = tape.gradients.get(input)
+    return gradient === undefined ? [] : [[input, inRows(graph, gradient)] as const]
+  })
+  return { inputs: new Map(inputs), parameters: tape.parameters }
+}
+
+/** Attention's own gradients stand head by head, and may be sums of slots: nobody but operations reads them so. */
+function inRows(graph: Graph, gradient: Value): Value {
+  return gradient.layout === 'rows' ? gradient : scale(graph, gradient, 1)
 }
 
 class GradientTape implements Tape {

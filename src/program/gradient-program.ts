@@ -27,7 +27,10 @@ export interface GradientProgram {
   readonly parameters: ReadonlyMap<Parameter, Value>
 }
 
-type GradientPlanOptions = Omit<PlanOptions, 'plainResults'>
+interface GradientPlanOptions extends Omit<PlanOptions, 'plainResults'> {
+  /** What is kept whatever memory allows, for measurements. @default as much as memory allows */
+  readonly keeps?: Kept
+}
 
 /** Without a memory budget, no more than that is kept only to save work. */
 const MOST_KEPT_BYTES = 2 ** 30
@@ -40,7 +43,7 @@ const MOST_KEPT_BYTES = 2 ** 30
  */
 export function gradientProgram(build: () => ForwardGraph, runtime: ProgramRuntime, options: GradientPlanOptions): GradientProgram {
   let last: GradientProgram | undefined
-  for (const kept of KEPT_CHOICES) {
+  for (const kept of options.keeps === undefined ? KEPT_CHOICES : [options.keeps]) {
     last = programWith(build(), kept)
     if (last.program.stages.length === 0 || fits(last.program, runtime, options)) return last
   }

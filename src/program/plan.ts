@@ -9,6 +9,7 @@ import { affordableKept, matchKept } from '../plan/kept-buffers.ts'
 import { stageArenaBytes } from '../plan/stage-arena.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import { memoryKey } from '../scheduler/operands.ts'
+import type { LaneFacts } from '../scheduler/pool.ts'
 import type { ProgramHost, ProgramRuntime } from './host.ts'
 import { elementsOf } from './operation.ts'
 import { optionArrays } from './operations/attend.ts'
@@ -57,12 +58,14 @@ export interface PlanOptions {
   readonly plainResults: number
 }
 
+type Way = 'pass' | 'tasks' | 'alone'
+
 /**
  * How a program runs. 'pass': lanes divide the chunks of all stages among themselves, over memory that all of them see, and no
  * device keeps copies. 'tasks': the scheduler places every chunk. 'alone': one lane does it all, as gradients without shared
  * memory.
  */
-export function wayOf({ stages }: Program, { transport, pool }: ProgramHost): 'pass' | 'tasks' | 'alone' {
+export function wayOf({ stages }: Program, { transport, pool }: ProgramHost): Way {
   if (stages.some(isSumming)) return transport === 'transfer' ? 'alone' : 'pass'
   return transport !== 'transfer' && pool.lanes().every(({ kind }) => kind === 'wasm') ? 'pass' : 'tasks'
 }
@@ -170,7 +173,7 @@ function bytesOf(program: Program, host: ProgramHost, options: PlanOptions, choi
   const way = wayOf(program, host)
   const rowStages = stages.filter(isRowStage)
   const [output, ...details] = results.map((value) => elementsOf(value) * 4)
-  const copies = inputCopies(program).reduce((total, count) => total + count, 0)
+  const copies = inputCopies(program, transport).reduce((total, count) => total + count, 0)
   const inFlight = (stage: RowStage): number => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage)
   const laneCopies = { tasks: lanes * Math.max(0, ...rowStages.map(keyCopyBytes)), alone: copies, pass: 0 }[way]
   return {
@@ -178,8 +181,8 @@ function bytesOf(program: Program, host: ProgramHost, options: PlanOptions, choi
     details: details.reduce((sum, count) => sum + count, 0),
     activations: activationBytes(program, options, way === 'alone'),
     'input copies': transport === 'shared' ? copies : 0,
-    'lane arenas': stageLaneBytes(stages, host.pool.lanes(), chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
-    'lane copies': transport === 'transfer' ? laneCopies + lastingBytes(host, lastingLimitBytes) : lastingBytes(host, 0),
+    'lane arenas': heldBytes(host, way, ({ residentBytes }) => residentBytes, (lane) => stageLaneBytes(stages, lane, chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes))),
+    'lane copies': transport === 'transfer' ? laneCopies + lastingBytes(host, way, lastingLimitBytes) : lastingBytes(host, way, 0),
     'in flight': way === 'tasks' && transport === 'transfer' ? Math.max(0, ...rowStages.map(inFlight)) : 0,
     claims: way === 'pass' ? claimCount(stages, chunkRows) * 4 : 0,
   }
@@ -204,23 +207,30 @@ export function scratchBytes(program: Program, transport: Transport, plainResult
   if (transport !== 'shared') return []
   const { slots } = assignSlots(program)
   const handed = handedSlots(program, plainResults)
-  return [...inputCopies(program), ...slots.filter((_, slot) => !handed.has(slot)).map(({ elements }) => elements * 4)]
+  return [...inputCopies(program, transport), ...slots.filter((_, slot) => !handed.has(slot)).map(({ elements }) => elements * 4)]
 }
 
-/** Bytes of each input that is not in shared memory yet: what the caller or a layer brings, and attention's options. */
-function inputCopies(program: Program): number[] {
+/** Bytes of each input that lanes do not see yet: what the caller or a layer brings, and attention's options. */
+function inputCopies(program: Program, transport: Transport): number[] {
   const { bindings } = program.graph
   const external = externalValues(program)
   const unknown = external.filter((value) => !bindings.has(value)).map((value) => elementsOf(value) * 4)
   const arrays: TaskArray[] = external.flatMap((value) => bindings.get(value) ?? [])
   const options = program.stages.filter(isRowStage).flatMap(({ attend }) => (attend === null ? [] : optionArrays(attend)))
-  const plain = new Map([...arrays, ...options].filter((array) => !isShared(array)).map((array) => [memoryKey(array), array.byteLength]))
-  return [...unknown, ...plain.values()]
+  const unseen = [...arrays, ...options].filter((array) => transport === 'transfer' || !isShared(array))
+  return [...unknown, ...new Map(unseen.map((array) => [memoryKey(array), array.byteLength])).values()]
 }
 
 /** Weights that stay with the lanes: those of this run in place of others, or what they hold already. */
-function lastingBytes(host: ProgramHost, limitBytes: number): number {
-  return host.pool.lanes().reduce((total, lane) => total + Math.max(limitBytes, lane.lastingBytes), 0)
+function lastingBytes(host: ProgramHost, way: Way, limitBytes: number): number {
+  return heldBytes(host, way, (lane) => lane.lastingBytes, (lane) => Math.max(limitBytes, lane.lastingBytes))
+}
+
+/** What all lanes hold: any of them may come to hold more than before, but only one where one does it all. */
+function heldBytes({ pool }: ProgramHost, way: Way, before: (lane: LaneFacts) => number, during: (lane: LaneFacts) => number): number {
+  const lanes = pool.lanes()
+  const growth = lanes.map((lane) => during(lane) - before(lane))
+  return lanes.reduce((sum, lane) => sum + before(lane), 0) + (way === 'alone' ? Math.max(0, ...growth) : growth.reduce((sum, bytes) => sum + bytes, 0))
 }
 
 function explain(plan: Omit<LayerPlan, 'explain'>): string {

@@ -74,18 +74,15 @@ export function rawWeightBytes(stages: readonly Stage[]): number {
 }
 
 /**
- * What lanes hold for themselves while they run these stages. Of a wasm lane that is exact: its arena. Of a GPU lane it is a
+ * What a lane holds for itself while it runs these stages. Of a wasm lane that is exact: its arena. Of a GPU lane it is a
  * bound: a block has as many rows as time allows, and it is counted as if no two steps shared a buffer.
  *
  * @param stageBytes a wasm lane's registers and weights
  */
-export function stageLaneBytes(stages: readonly Stage[], lanes: readonly PlannedLane[], chunkRows: number, stageBytes: number): number {
-  const attention = stages.reduce((largest, stage) => Math.max(largest, attentionBytes(stage)), 0)
-  return lanes.reduce((sum, lane) => {
-    const { kind, residentBytes, facts = ASSUMED_GPU } = lane
-    if (kind === 'wasm') return sum + wasmLaneBytes(lane, attention + stageBytes)
-    return sum + residentBytes + deviceWeightBytes(stages) + Math.max(0, ...stages.filter(isRowStage).map((stage) => deviceBytes(stage, facts, chunkRows)))
-  }, 0)
+export function stageLaneBytes(stages: readonly Stage[], lane: PlannedLane, chunkRows: number, stageBytes: number): number {
+  const { kind, residentBytes, facts = ASSUMED_GPU } = lane
+  if (kind === 'wasm') return wasmLaneBytes(lane, { attention: stages.reduce((largest, stage) => Math.max(largest, attentionBytes(stage)), 0), stages: stageBytes })
+  return residentBytes + deviceWeightBytes(stages) + Math.max(0, ...stages.filter(isRowStage).map((stage) => deviceBytes(stage, facts, chunkRows)))
 }
 
 /** The memory that attention has for itself, in a lane of which stages have another. */

@@ -64,10 +64,12 @@ const CHECKS: { readonly [Kind in Task['kind']]: (task: Extract<Task, { kind: Ki
 
 /** @throws {ProtocolError} unless the response holds the results of these tasks */
 export function checkResponse(tasks: readonly Task[], response: unknown): asserts response is TaskResponse {
-  const { results, residentBytes, keptBytes, besideBytes, fallbacks } = fields('response', response)
+  const { results, residentBytes, keptBytes, besideBytes, stageBytes, besideStageBytes, fallbacks } = fields('response', response)
   checkCount('response.residentBytes', residentBytes)
   checkCount('response.keptBytes', keptBytes)
   checkCount('response.besideBytes', besideBytes)
+  checkCount('response.stageBytes', stageBytes)
+  checkCount('response.besideStageBytes', besideStageBytes)
   if (!Array.isArray(fallbacks)) throw wrong('response.fallbacks', 'an array', describe(fallbacks))
   for (const fallback of fallbacks as unknown[]) {
     const { what, reason } = fields('response.fallbacks', fallback)

@@ -69,6 +69,9 @@ export interface TaskResponse {
   readonly keptBytes: number
   /** what the second bench holds */
   readonly besideBytes: number
+  /** the parts of the first bench's bytes and of the second's that are a memory of its own for stages; 0 where there is none */
+  readonly stageBytes: number
+  readonly besideStageBytes: number
   readonly fallbacks: readonly Fallback[]
 }
 

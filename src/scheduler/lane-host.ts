@@ -1,5 +1,5 @@
 import { transfer } from 'comlink'
-import { ableTo, type TaskContext } from '../backends/backend.ts'
+import { ableTo, type Backend, type TaskContext } from '../backends/backend.ts'
 import { ProtocolError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
 import { countSharedBytes } from '../core/shared-pressure.ts'
@@ -24,7 +24,7 @@ export class LaneHost implements LaneApi {
   #config: LaneConfig | null = null
   #main: Bench | null = null
   #beside: Promise<Bench> | null = null
-  #besideBytes: () => number = () => 0
+  #besideBackend: Backend | null = null
   #arrays: Arrays = new Map()
   readonly #cancelled = new Set<number>()
   readonly #queuedOfJob = new Map<number, number>()
@@ -77,7 +77,7 @@ export class LaneHost implements LaneApi {
     this.#main = null
     void this.#beside?.then(({ backend }) => backend.dispose())
     this.#beside = null
-    this.#besideBytes = () => 0
+    this.#besideBackend = null
   }
 
   /**
@@ -170,7 +170,7 @@ export class LaneHost implements LaneApi {
     if (this.#config === null) throw new ProtocolError('lane: expected start() before run()')
     this.#beside ??= createBackend(this.#config).then(
       ({ backend }) => {
-        this.#besideBytes = () => backend.residentBytes()
+        this.#besideBackend = backend
         return new Bench(backend)
       },
       (error: unknown) => {
@@ -195,7 +195,9 @@ export class LaneHost implements LaneApi {
     const { backend } = this.#started()
     const residentBytes = backend.takePeakBytes?.() ?? backend.residentBytes()
     const keptBytes = backend.keptBytes?.() ?? backend.residentBytes()
-    return transfer({ results, residentBytes, keptBytes, besideBytes: this.#besideBytes(), fallbacks: bench.backend.takeFallbacks?.() ?? [] }, buffersOf(results))
+    const held = { residentBytes, keptBytes, besideBytes: this.#besideBackend?.residentBytes() ?? 0 }
+    const ofStages = { stageBytes: backend.stageBytes?.() ?? 0, besideStageBytes: this.#besideBackend?.stageBytes?.() ?? 0 }
+    return transfer({ results, ...held, ...ofStages, fallbacks: bench.backend.takeFallbacks?.() ?? [] }, buffersOf(results))
   }
 
   #countQueued(jobId: number, change: number): void {

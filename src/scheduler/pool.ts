@@ -30,6 +30,9 @@ export interface LaneFacts {
   readonly residentBytes: number
   /** the part of them that is its second bench's */
   readonly besideBytes: number
+  /** the parts of both, and of its second bench's, that are its memory for stages */
+  readonly stageBytes: number
+  readonly besideStageBytes: number
   /** whether a call that comes now may use both benches */
   readonly mayRunBeside: boolean
   /** copies of weights that stay with it, where memory is not shared */
@@ -75,6 +78,8 @@ export class Pool {
       kernels: slot.hello?.kernels ?? null,
       residentBytes: slot.residentBytes,
       besideBytes: slot.besideBytes,
+      stageBytes: slot.stageBytes,
+      besideStageBytes: slot.besideStageBytes,
       mayRunBeside: slot.config.kind === 'wasm' && this.isBusy,
       lastingBytes: slot.lastingBytes,
       facts: slot.hello?.facts,

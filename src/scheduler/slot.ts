@@ -38,6 +38,8 @@ export class Slot {
   /** arrays that its lane holds still, until the next message tells it */
   #unwanted: ArrayId[] = []
   readonly #bytes = { main: 0, beside: 0 }
+  /** the parts of them that are memories for stages */
+  readonly #stageBytes = { main: 0, beside: 0 }
   #keptBytes = 0
 
   constructor(
@@ -63,6 +65,16 @@ export class Slot {
     return this.#bytes.beside
   }
 
+  /** the part of what the lane holds for itself that is its memory for stages */
+  get stageBytes(): number {
+    return this.#stageBytes.main + this.#stageBytes.beside
+  }
+
+  /** the part of it that is its second bench's */
+  get besideStageBytes(): number {
+    return this.#stageBytes.beside
+  }
+
   #hold(bench: BenchName, bytes: number, cause?: JobState): void {
     const change = bytes - this.#bytes[bench]
     this.#bytes[bench] = bytes
@@ -73,10 +85,11 @@ export class Slot {
    * What a task's answer says: the most that the lane held counts until the call is over, then what it keeps. Of the bench
    * that the task was not on, its job and plan know nothing.
    */
-  answered({ residentBytes, keptBytes, besideBytes }: TaskResponse, state: JobState, bench: BenchName): void {
+  answered({ residentBytes, keptBytes, besideBytes, stageBytes, besideStageBytes }: TaskResponse, state: JobState, bench: BenchName): void {
     if (bench === 'beside') this.#hold('beside', besideBytes, state)
     else this.#hold('main', Math.max(this.#bytes.main, residentBytes), state)
     this.#bytes.beside = besideBytes
+    Object.assign(this.#stageBytes, { main: stageBytes, beside: besideStageBytes })
     this.#keptBytes = keptBytes
     this.#pulse?.heard()
   }
@@ -242,6 +255,7 @@ export class Slot {
     this.#pulse = null
     this.#hold('main', 0)
     this.#hold('beside', 0)
+    Object.assign(this.#stageBytes, { main: 0, beside: 0 })
     for (const id of [...this.#held.keys()]) this.#forget(id)
     for (const id of [...this.#lasting.keys()]) this.#drop(id)
     this.#groups.clear()

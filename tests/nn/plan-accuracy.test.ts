@@ -32,6 +32,7 @@ describe.each(Object.entries(pools))('the bytes of a layer’s plan over %s', (_
   }
 
   it.each(Object.entries(options))('hold with %s', async (_, each) => {
+    await allLanes(runtime())
     for (const [name, layer] of Object.entries(layers)) {
       const promised = layer.plan(runtime(), x.shape, each).totalBytes
       const { memory } = (await layer.forward(x, { runtime: runtime(), ...each })).report

@@ -4,7 +4,7 @@ import { checkResponse } from '../../src/protocol/check-response.ts'
 import { CHUNK_DONE, CHUNK_FREE, type StagePass } from '../../src/protocol/stage-pass.ts'
 import type { AttentionTask } from '../../src/protocol/task.ts'
 
-const answer = (result: object) => ({ results: [result], residentBytes: 0, keptBytes: 0, besideBytes: 0, fallbacks: [] })
+const answer = (result: object) => ({ results: [result], residentBytes: 0, keptBytes: 0, besideBytes: 0, stageBytes: 0, besideStageBytes: 0, fallbacks: [] })
 
 describe('checkResponse', () => {
   it('takes a share of a pass as done only when every chunk is', () => {

@@ -41,7 +41,7 @@ export class FakeLane implements Lane {
   /** Ends the oldest pending task. */
   finish(): void {
     const result = { elapsedMs: 1, tiles: 1, skippedTiles: 0 }
-    this.#pending.shift()?.resolve({ results: [result], residentBytes: 100, keptBytes: 100, besideBytes: 0, fallbacks: [] })
+    this.#pending.shift()?.resolve({ results: [result], residentBytes: 100, keptBytes: 100, besideBytes: 0, stageBytes: 0, besideStageBytes: 0, fallbacks: [] })
   }
 
   fail(error: unknown): void {

@@ -84,6 +84,23 @@ export interface ModelFixture {
   readonly parameterGradients: Readonly<Record<string, Tensor>>
 }
 
+/** A layer in Heddle's terms, and what PyTorch's operations answer in float64. */
+export interface LayerGradientFixture {
+  readonly name: string
+  readonly layer: 'Linear' | 'LayerNorm' | 'FeedForward' | 'Embedding' | 'PositionalEncoding' | 'MultiHeadAttention' | 'TransformerBlock' | 'TransformerEncoder'
+  /** of the constructor, by place */
+  readonly arguments: Readonly<Record<number, unknown>>
+  /** of the call */
+  readonly options: object
+  readonly state: Readonly<Record<string, Tensor>>
+  /** the first one is the layer's own; the others are options */
+  readonly inputs: Readonly<Record<string, Tensor>>
+  readonly output: Tensor
+  readonly dOutput: Tensor
+  readonly parameterGradients: Readonly<Record<string, Tensor>>
+  readonly inputGradients: Readonly<Record<string, Tensor>>
+}
+
 const arrays = { float32: Float32Array, float64: Float64Array, uint8: Uint8Array, int32: Int32Array }
 
 export function attentionFixtures(): AttentionFixture[] {
@@ -100,6 +117,10 @@ export function unitFixtures(): UnitFixture[] {
 
 export function modelFixtures(): ModelFixture[] {
   return load('models.json') as ModelFixture[]
+}
+
+export function layerGradientFixtures(): LayerGradientFixture[] {
+  return (load('layer-gradients.json') as LayerGradientFixture[]).map((fixture) => ({ ...fixture, options: withPlainArrays(fixture.options) }))
 }
 
 function load(name: string): unknown[] {
@@ -122,11 +143,11 @@ function isEncoded(value: object): value is Encoded {
 }
 
 /** These three options are arrays without a shape in the public call. */
-function withPlainArrays(options: MathOptions): MathOptions {
-  const plain: Record<string, unknown> = { ...options }
+function withPlainArrays<Options extends object>(options: Options): Options {
+  const plain = { ...options } as Record<string, unknown>
   for (const name of ['queryOffset', 'alibiSlopes', 'keyLengths']) {
     const value = plain[name] as Tensor<TensorData> | number | undefined
     if (typeof value === 'object') plain[name] = value.data
   }
-  return plain
+  return plain as Options
 }

@@ -51,6 +51,7 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
   return {
     kind: 'wasm',
     residentBytes: () => (arena?.bytes ?? 0) + (stages?.residentBytes() ?? 0),
+    stageBytes: () => stages?.residentBytes() ?? 0,
     async attention(task, context) {
       return attention(task, context)
     },

@@ -19,12 +19,13 @@ export class ResidentWeights {
 
   /**
    * Addresses of a stage's weights, in their order; packs those that are not there. Others go, the least recently used first,
-   * where all of them together are over the limit. Where room is there but in pieces, all is dropped and packed anew.
+   * where all of them together are over the limit.
    *
    * @param limits `weightBytes` in all; the memory grows past `memoryBytes` only where one stage alone needs it
    * @param scratch address of room for a few raw rows: a stage's registers, which hold as many rows of its input
+   * @returns null where room is there but in pieces: all must then be laid out anew
    */
-  addresses(weights: readonly ResidentWeight[], limits: { readonly weightBytes: number; readonly memoryBytes: number }, sourceOf: (weight: ResidentWeight) => TaskArray, scratch: number): number[] {
+  addresses(weights: readonly ResidentWeight[], limits: { readonly weightBytes: number; readonly memoryBytes: number }, sourceOf: (weight: ResidentWeight) => TaskArray, scratch: number): number[] | null {
     this.#makeRoom(weights, limits.weightBytes)
     const place = (weight: ResidentWeight): number => this.#address(weight, sourceOf(weight), scratch)
     const fits = weights.every((weight) => {
@@ -34,8 +35,7 @@ export class ResidentWeights {
       place(weight)
       return true
     })
-    if (!fits) this.clear()
-    return weights.map(place)
+    return fits ? weights.map(place) : null
   }
 
   clear(): void {
@@ -67,8 +67,8 @@ export class ResidentWeights {
     const address = this.memory.allocate(bytes)
     this.#entries.set(key, { version: weight.version, address, bytes })
     this.#bytes += bytes
-    if (weight.inSize === 1) this.#copyVector(weight, source as Float32Array, address)
-    else if (weight.transposed === true) this.#packTransposed(weight, source as Float32Array, address, scratch)
+    if (weight.transposed === true) this.#packTransposed(weight, source as Float32Array, address, scratch)
+    else if (weight.inSize === 1) this.#copyVector(weight, source as Float32Array, address)
     else this.#packMatrix(weight, source as Float32Array, address, scratch)
     return address
   }

@@ -13,6 +13,12 @@ import { tileOf } from './stage-tiles.ts'
 /** The lane's own attention, for the first part of a stage. */
 export type AttendTask = (task: AttentionTask, context: TaskContext) => Promise<AttentionTaskResult>
 
+/** Byte addresses of registers, and of what stands behind them. */
+interface Registers {
+  readonly starts: number[]
+  readonly end: number
+}
+
 /** Where a stage's parts stand in the lane's memory. */
 interface LaidOut {
   /** byte addresses */
@@ -77,26 +83,30 @@ export class RowStages {
   /** Room for the stage. What the memory has already may hold weights of other models beyond the limit: it never shrinks. */
   #layOut(task: RowStageTask, arrays: (id: ArrayId) => TaskArray): LaidOut {
     const weights = weightsOf(task.steps)
-    const limits = {
-      weightBytes: Math.max(task.residentLimitBytes, this.#memory.bytes - stageArenaStart - task.registerBytes),
-      memoryBytes: stageArenaBytes(task.registerBytes + task.residentLimitBytes),
+    const weightBytes = Math.max(task.residentLimitBytes, this.#memory.bytes - stageArenaStart - task.registerBytes)
+    const place = (memoryBytes: number): { registers: Registers; addresses: number[] | null } => {
+      const registers = this.#layOutRegisters(task, memoryBytes)
+      return { registers, addresses: this.#weights.addresses(weights, { weightBytes, memoryBytes }, (weight) => arrays(weight.array), this.#registers.address) }
     }
-    const registers = this.#layOutRegisters(task, limits.memoryBytes)
-    const addresses = this.#weights.addresses(weights, limits, (weight) => arrays(weight.array), this.#registers.address)
+    let { registers, addresses } = place(stageArenaBytes(task.registerBytes + task.residentLimitBytes))
+    if (addresses === null) {
+      this.#clear()
+      ;({ registers, addresses } = place(Infinity))
+    }
     const elements = task.attention === null ? 0 : task.rows * task.attention.width
     const attended = this.#memory.floats.subarray(registers.end >> 2, (registers.end >> 2) + elements)
     const scratch = registers.end + roundUp(elements * 4, 16)
-    return { registers: registers.starts, attended, scratch, addresses: new Map(weights.map((weight, index) => [weight, addresses[index] ?? 0])) }
+    return { registers: registers.starts, attended, scratch, addresses: new Map(weights.map((weight, index) => [weight, addresses?.[index] ?? 0])) }
   }
 
   /** The address of the registers' room, which sums use between two stages. */
   #scratchFor(bytes: number): number {
-    this.#layOutRegisters({ registers: [], registerBytes: bytes }, Infinity)
+    this.#layOutRegisters({ registers: [], registerBytes: bytes }, stageArenaBytes(bytes))
     return this.#registers.address
   }
 
   /** Addresses of the registers, one behind the other; behind them stand attention's output and scratch. */
-  #layOutRegisters({ registers: widths, registerBytes: bytes }: Pick<RowStageTask, 'registers' | 'registerBytes'>, limitBytes: number): { starts: number[]; end: number } {
+  #layOutRegisters({ registers: widths, registerBytes: bytes }: Pick<RowStageTask, 'registers' | 'registerBytes'>, limitBytes: number): Registers {
     if (bytes !== this.#registers.bytes) {
       this.#memory.free(this.#registers.address)
       if (!this.#memory.hasRoom(bytes) && this.#memory.bytesGrownFor(bytes) > limitBytes) this.#weights.clear()
@@ -109,6 +119,13 @@ export class RowStages {
       return own
     })
     return { starts, end: address }
+  }
+
+  /** Leaves the memory in one piece. */
+  #clear(): void {
+    this.#weights.clear()
+    this.#memory.free(this.#registers.address)
+    this.#registers = { address: 0, bytes: 0 }
   }
 }
 

@@ -92,7 +92,6 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
    * @param dOutput [B, M, E] or [M, E], as the query
    */
   override async backward(query: Tensor, dOutput: Tensor, options: MultiHeadAttentionForward & BackwardOptions = {}): Promise<MultiHeadAttentionBackwardResult> {
-    if (options.cache !== undefined) throw new OptionError('MultiHeadAttention: expected no option cache in backward, got one')
     const { key, ...withoutKey } = options
     const call: MultiHeadAttentionForward & BackwardOptions = key === query ? withoutKey : options
     const names = [...(call.key === undefined ? [] : ['key']), ...(call.value === undefined || call.value === call.key ? [] : ['value'])]

@@ -13,7 +13,8 @@ import { rmsNormaliseRule, rmsNormBackwardRule, rmsNormRule } from './rms-norm.t
 import { splitRule } from './split.ts'
 
 /** Kinds that need all rows of something: attention, its gradient, and sums. Everything else is row-wise. */
-export type WholeKind = 'attend' | 'attend-backward' | 'sum-outer' | 'sum-rows' | 'sum-table'
+const WHOLE_KINDS = ['attend', 'attend-backward', 'sum-outer', 'sum-rows', 'sum-table'] as const satisfies readonly OperationKind[]
+export type WholeKind = (typeof WHOLE_KINDS)[number]
 export type RowKind = Exclude<OperationKind, WholeKind>
 
 /** Every row-wise operation's rule: a kind without one does not compile. */
@@ -41,6 +42,9 @@ const RULES = {
   'activate-backward': activateBackwardRule,
   'cross-entropy-backward': crossEntropyBackwardRule,
 } satisfies { [K in RowKind]: OperationRule<K> }
+
+/** Every kind that a graph may hold. */
+export const OPERATION_KINDS: readonly OperationKind[] = [...(Object.keys(RULES) as RowKind[]), ...WHOLE_KINDS]
 
 export function isRowWise(operation: Operation): boolean {
   return Object.hasOwn(RULES, operation.kind)
