@@ -7,7 +7,7 @@ import type { JobOutcome } from '../scheduler/job.ts'
 import type { Pool } from '../scheduler/pool.ts'
 import type { PlanContext } from './attention-call.ts'
 import type { BackwardCall, TransposedCall } from './backward-call.ts'
-import { BackwardTasks, type BackwardArrays } from './backward-tasks.ts'
+import { backwardArrays, BackwardTasks } from './backward-tasks.ts'
 import type {
   AttentionBackwardInputs, AttentionBackwardResult, AttentionTransposedInputs, AttentionTransposedResult, SegmentReport,
 } from './backward-options.ts'
@@ -28,7 +28,7 @@ export interface SegmentHost extends PlanContext {
 /** dQ, dK, dV (and dBias, and the slopes' gradient) of a checked call. */
 export async function runBackward(call: BackwardCall, inputs: AttentionBackwardInputs, host: SegmentHost): Promise<AttentionBackwardResult> {
   const startMs = performance.now()
-  const arrays = Object.fromEntries(Object.entries(inputs).map(([name, tensor]: [string, { data: Float32Array }]) => [name, tensor.data])) as unknown as BackwardArrays
+  const arrays = backwardArrays(inputs)
   const request = backwardRequest(call, arrays, host)
   const plan = planSegments(request)
   const run = openRun(host, plan, segmentScratchNeeds(request))
@@ -38,7 +38,8 @@ export async function runBackward(call: BackwardCall, inputs: AttentionBackwardI
     tasks = new BackwardTasks(call, arrays, plan, run.operands, run.ledger)
     const job = new SegmentJob(tasks.placed, plan, call.options, run.operands, run.ledger)
     const outcome = await host.pool.run(job)
-    const gradients = await tasks.finish()
+    await tasks.settled()
+    const gradients = tasks.gradients()
     clean = outcome.retries === 0
     return { ...gradients, report: reportOf(host, plan, job, outcome, run.ledger, startMs) }
   } finally {

@@ -5,7 +5,7 @@ import { keySegments, type KeySegment } from '../plan/key-segments.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import type { AttentionBackwardResult as TaskGradients, AttentionBackwardTask, BackwardHead } from '../protocol/backward-task.ts'
 import type { BackwardCall } from './backward-call.ts'
-import type { AttentionBackwardResult } from './backward-options.ts'
+import type { AttentionBackwardInputs, AttentionBackwardResult } from './backward-options.ts'
 import { BiasResult, biasGradientKind } from './bias-gradient.ts'
 import { GradientSlots } from './gradient-slots.ts'
 import type { Operands } from './operands.ts'
@@ -14,7 +14,12 @@ import { KeyRowResult, writesInPlace } from './segment-results.ts'
 import { SegmentTasks } from './segment-tasks.ts'
 import { sharedBiasTasks } from './shared-bias-tasks.ts'
 
-export type BackwardArrays = Readonly<Record<'query' | 'key' | 'value' | 'output' | 'logSumExp' | 'dOutput', Float32Array>>
+export type BackwardArrays = Readonly<Record<keyof AttentionBackwardInputs, Float32Array>>
+
+/** The inputs' data, each read once. */
+export function backwardArrays({ query, key, value, output, logSumExp, dOutput }: AttentionBackwardInputs): BackwardArrays {
+  return { query: query.data, key: key.data, value: value.data, output: output.data, logSumExp: logSumExp.data, dOutput: dOutput.data }
+}
 
 /** Which task: a key head of a batch, and a segment of its keys. */
 interface TaskPlace {
@@ -42,6 +47,8 @@ export class BackwardTasks {
     private readonly plan: SegmentPlan,
     operands: Operands,
     ledger: Ledger,
+    /** false for a caller that cannot wait: then `gradients` may be asked for at once */
+    inSlices = true,
   ) {
     const { layout: { sizes: { queries, headSize, valueSize }, query, key, value } } = call
     const inPlace = writesInPlace(plan.transport, Object.values(arrays))
@@ -53,13 +60,17 @@ export class BackwardTasks {
     this.#dKey = new KeyRowResult(ledger.array('key gradient', Float32Array, arrays.key.length, shared), key, headSize, whole)
     this.#dValue = new KeyRowResult(ledger.array('value gradient', Float32Array, arrays.value.length, shared), value, valueSize, whole)
     this.#dBias = this.#biasResult(ledger, shared, whole)
-    this.#slots = new GradientSlots({ array: this.#dQuery, strides: query, rows: queries, columns: headSize })
+    this.#slots = new GradientSlots({ array: this.#dQuery, strides: query, rows: queries, columns: headSize }, inSlices)
     this.placed = [...this.#cut(), ...this.#sharedBiasTasks(operands)]
   }
 
-  /** The gradients, when all tasks are done. */
-  async finish(): Promise<Omit<AttentionBackwardResult, 'report'>> {
-    await this.#slots.settled()
+  /** Resolves when every slot that came back is added. */
+  settled(): Promise<void> {
+    return this.#slots.settled()
+  }
+
+  /** The gradients, when all tasks are done and settled. */
+  gradients(): Omit<AttentionBackwardResult, 'report'> {
     this.#dBias?.finish()
     const { shapes, options: { alibiSlopes } } = this.call
     return {

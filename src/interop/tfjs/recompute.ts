@@ -1,16 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { philoxWords } from '../../core/philox.ts'
 import { ofBatch } from '../../plan/attention-sizes.ts'
-import type { ForwardInputs } from './host-forward.ts'
+import type { ForwardInputs, Gradients } from './host-forward.ts'
 import type { TfCall } from './options.ts'
-
-export interface Gradients {
-  readonly query: tf.Tensor4D
-  readonly key: tf.Tensor4D
-  readonly value: tf.Tensor4D
-  /** of the bias's own shape; null without one */
-  readonly bias: tf.Tensor4D | null
-}
 
 const LOWEST = -3.4028234663852886e38
 
