@@ -46,7 +46,7 @@ export function attentionBackwardNow(inputs: AttentionBackwardInputs, options: A
   const plan = planSegments(backwardRequest(call, arrays, contextOf(lane)))
   const ledger = new Ledger()
   const operands = new Operands('local', new SharedCopies(ledger))
-  const tasks = new BackwardTasks(call, arrays, plan, operands, ledger, false)
+  const tasks = new BackwardTasks(call, arrays, { plan, operands, ledger, inSlices: false })
   const context = { array: (id: number) => operands.provide(id), pace: () => undefined }
   for (const { task, take } of tasks.placed) if (task.kind !== 'attention-transposed') take(lane.gradientsNow(task, context))
   return tasks.gradients()

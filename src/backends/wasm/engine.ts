@@ -1,6 +1,8 @@
 import { attentionArena, attentionArenaBytes } from '../../plan/arena.ts'
 import { backwardArena, type BackwardArena } from '../../plan/backward-arena.ts'
-import type { AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, BiasPart, KeySegmentTask } from '../../protocol/backward-task.ts'
+import type {
+  AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, BiasPart, KeySegmentTask,
+} from '../../protocol/backward-task.ts'
 import type { AttentionTask, AttentionTaskResult } from '../../protocol/task.ts'
 import type { Backend, TaskContext } from '../backend.ts'
 import { Arena } from './arena.ts'
