@@ -154,9 +154,13 @@ function inProcess(parameters) {
     child.on('message', (message) => (outcome = message))
     child.on('exit', (code, signal) => {
       clearTimeout(timer)
-      resolve(outcome ?? { failure: text.split('\n').find((line) => /error|abort|exception/i.test(line))?.trim() ?? `ended with ${signal ?? code}` })
+      resolve(outcome ?? { failure: text.split('\n').find((line) => /error|abort|exception/i.test(line))?.trim() ?? ended(code, signal) })
     })
   })
+}
+
+function ended(code, signal) {
+  return signal === 'SIGKILL' ? `took more than ${TIMEOUT_MS / 1000} s` : `ended with ${signal ?? code}`
 }
 
 async function inPython(tokens) {

@@ -37,11 +37,14 @@ export function worstOf(shape: BackwardShape, data: BackwardData, gradients: Gra
   const head = heads - 1
   const rowOf = (array: Float32Array, row: number): Float32Array => array.subarray((row * heads + head) * headSize, (row * heads + head + 1) * headSize)
   const chosen = [0, tokens >> 1, tokens - 1]
-  const expected = { dQuery: chosen.map(() => new Float64Array(headSize)), dKey: chosen.map(() => new Float64Array(headSize)), dValue: chosen.map(() => new Float64Array(headSize)) }
+  const zeros = (): Float64Array[] => chosen.map(() => new Float64Array(headSize))
+  const expected = { dQuery: zeros(), dKey: zeros(), dValue: zeros() }
   for (let i = 0; i < tokens; i++) addRow(shape, (array, row) => rowOf(data[array], row), i, chosen, expected)
   let worst = 0
   for (const name of ['dQuery', 'dKey', 'dValue'] as const) {
-    chosen.forEach((row, at) => rowOf(gradients[name], row).forEach((x, c) => (worst = Math.max(worst, Number.isNaN(x) ? Infinity : Math.abs(x - (expected[name][at]?.[c] ?? NaN))))))
+    for (const [at, row] of chosen.entries()) {
+      rowOf(gradients[name], row).forEach((x, c) => (worst = Math.max(worst, Number.isNaN(x) ? Infinity : Math.abs(x - (expected[name][at]?.[c] ?? NaN)))))
+    }
   }
   return worst
 }
@@ -49,7 +52,8 @@ export function worstOf(shape: BackwardShape, data: BackwardData, gradients: Gra
 type RowOf = (array: keyof BackwardData, row: number) => Float32Array
 
 /** What query row i gives to the gradients of the chosen rows. */
-function addRow({ tokens, headSize, causal = false }: BackwardShape, rowOf: RowOf, i: number, chosen: readonly number[], into: Readonly<Record<keyof Gradients, Float64Array[]>>): void {
+function addRow(shape: BackwardShape, rowOf: RowOf, i: number, chosen: readonly number[], into: Readonly<Record<keyof Gradients, Float64Array[]>>): void {
+  const { tokens, headSize, causal = false } = shape
   const scale = 1 / Math.sqrt(headSize)
   const [query, dOutput] = [rowOf('query', i), rowOf('dOutput', i)]
   const keys = causal ? i + 1 : tokens

@@ -1,4 +1,4 @@
-import { Ledger, type BytesByPurpose } from '../core/ledger.ts'
+import { Ledger } from '../core/ledger.ts'
 import { KEPT_PURPOSE } from '../plan/kept-buffers.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import { planSegments, segmentScratchNeeds } from '../plan/segment-plan.ts'
@@ -7,13 +7,13 @@ import type { JobOutcome } from '../scheduler/job.ts'
 import type { Pool } from '../scheduler/pool.ts'
 import type { PlanContext } from './attention-call.ts'
 import type { BackwardCall, TransposedCall } from './backward-call.ts'
-import { BackwardTasks, type BackwardArrays } from './backward-tasks.ts'
+import { backwardArrays, BackwardTasks } from './backward-tasks.ts'
 import type {
   AttentionBackwardInputs, AttentionBackwardResult, AttentionTransposedInputs, AttentionTransposedResult, SegmentReport,
 } from './backward-options.ts'
 import { backwardRequest, transposedRequest } from './backward-request.ts'
 import { Operands, SharedCopies } from '../scheduler/operands.ts'
-import type { ScratchMemory } from '../scheduler/scratch-memory.ts'
+import type { CallMemory, ScratchMemory } from '../scheduler/scratch-memory.ts'
 import { SegmentJob } from './segment-job.ts'
 import { transposedTasks } from './transposed-tasks.ts'
 
@@ -28,19 +28,20 @@ export interface SegmentHost extends PlanContext {
 /** dQ, dK, dV (and dBias, and the slopes' gradient) of a checked call. */
 export async function runBackward(call: BackwardCall, inputs: AttentionBackwardInputs, host: SegmentHost): Promise<AttentionBackwardResult> {
   const startMs = performance.now()
-  const arrays = Object.fromEntries(Object.entries(inputs).map(([name, tensor]: [string, { data: Float32Array }]) => [name, tensor.data])) as unknown as BackwardArrays
+  const arrays = backwardArrays(inputs)
   const request = backwardRequest(call, arrays, host)
   const plan = planSegments(request)
   const run = openRun(host, plan, segmentScratchNeeds(request))
   let clean = false
   let tasks: BackwardTasks | undefined
   try {
-    tasks = new BackwardTasks(call, arrays, plan, run.operands, run.ledger)
+    tasks = new BackwardTasks(call, arrays, { ...run, inSlices: true })
     const job = new SegmentJob(tasks.placed, plan, call.options, run.operands, run.ledger)
     const outcome = await host.pool.run(job)
-    const gradients = await tasks.finish()
+    await tasks.settled()
+    const gradients = tasks.gradients()
     clean = outcome.retries === 0
-    return { ...gradients, report: reportOf(host, plan, job, outcome, run.ledger, startMs) }
+    return { ...gradients, report: reportOf(host, job, outcome, { ...run, startMs }) }
   } finally {
     if (!clean) tasks?.stop()
     run.memory.release(clean)
@@ -50,7 +51,8 @@ export async function runBackward(call: BackwardCall, inputs: AttentionBackwardI
 /** Pᵀ·X of a checked call. */
 export async function runTransposed(call: TransposedCall, inputs: AttentionTransposedInputs, host: SegmentHost): Promise<AttentionTransposedResult> {
   const startMs = performance.now()
-  const arrays = { query: inputs.query.data, key: inputs.key.data, logSumExp: inputs.logSumExp.data, ...(inputs.rows === undefined ? {} : { rows: inputs.rows.data }) }
+  const { query, key, logSumExp, rows } = inputs
+  const arrays = { query: query.data, key: key.data, logSumExp: logSumExp.data, ...(rows === undefined ? {} : { rows: rows.data }) }
   const request = transposedRequest(call, arrays, host)
   const plan = planSegments(request)
   const run = openRun(host, plan, segmentScratchNeeds(request))
@@ -60,22 +62,31 @@ export async function runTransposed(call: TransposedCall, inputs: AttentionTrans
     const job = new SegmentJob(placed, plan, call.options, run.operands, run.ledger)
     const outcome = await host.pool.run(job)
     clean = outcome.retries === 0
-    return { output: { data: output, shape: call.outputShape }, report: reportOf(host, plan, job, outcome, run.ledger, startMs) }
+    return { output: { data: output, shape: call.outputShape }, report: reportOf(host, job, outcome, { ...run, startMs }) }
   } finally {
     run.memory.release(clean)
   }
 }
 
-function openRun(host: SegmentHost, plan: SegmentPlan, needs: readonly number[]) {
+function openRun(host: SegmentHost, plan: SegmentPlan, needs: readonly number[]): OpenRun {
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
   ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
   const memory = host.scratch.open(needs, plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
-  return { ledger, memory, operands: new Operands(plan.transport, new SharedCopies(memory)) }
+  return { plan, ledger, memory, operands: new Operands(plan.transport, new SharedCopies(memory)) }
 }
 
-function reportOf(host: SegmentHost, plan: SegmentPlan, job: SegmentJob, outcome: JobOutcome, ledger: Ledger, startMs: number): SegmentReport {
-  const peakByPurpose: BytesByPurpose = ledger.peakByPurpose
+/** What is set up for one call. */
+interface OpenRun {
+  readonly plan: SegmentPlan
+  readonly ledger: Ledger
+  readonly memory: CallMemory
+  readonly operands: Operands
+}
+
+type Timed = Pick<OpenRun, 'plan' | 'ledger'> & { readonly startMs: number }
+
+function reportOf(host: SegmentHost, job: SegmentJob, outcome: JobOutcome, { plan, ledger, startMs }: Timed): SegmentReport {
   return {
     plan,
     transport: plan.transport,
@@ -86,7 +97,7 @@ function reportOf(host: SegmentHost, plan: SegmentPlan, job: SegmentJob, outcome
     fallbacks: [...host.fallbacks, ...outcome.fallbacks],
     reproducible: true,
     elapsedMs: performance.now() - startMs,
-    memory: { plannedBytes: plan.totalBytes, peakBytes: ledger.peakBytes, peakByPurpose },
+    memory: { plannedBytes: plan.totalBytes, peakBytes: ledger.peakBytes, peakByPurpose: ledger.peakByPurpose },
     tiles: job.tiles,
     skippedTiles: job.skippedTiles,
   }

@@ -4,30 +4,56 @@ import { BackendUnavailableError } from '../core/errors.ts'
 import { Ledger } from '../core/ledger.ts'
 import type { Tensor } from '../core/tensor.ts'
 import { planAttention } from '../plan/attention-plan.ts'
-import { checkCall, planRequest, resultsShared } from './attention-call.ts'
+import { planSegments } from '../plan/segment-plan.ts'
+import { checkCall, planRequest, resultsShared, type PlanContext } from './attention-call.ts'
 import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions } from './attention-options.ts'
+import { checkBackward } from './backward-call.ts'
+import type { AttentionBackwardInputs, AttentionBackwardOptions, AttentionBackwardResult } from './backward-options.ts'
+import { backwardRequest } from './backward-request.ts'
+import { backwardArrays, BackwardTasks } from './backward-tasks.ts'
+import { Operands, SharedCopies } from '../scheduler/operands.ts'
 
 let backend: WasmBackend | undefined
 
 /**
- * The output of `attention`, computed at once on the calling thread: for callers that cannot wait for a promise. The thread
- * does nothing else meanwhile, so `signal` and progress have no use here.
+ * The output of `attention`, and its log-sum-exp, computed at once on the calling thread: for callers that cannot wait for a
+ * promise. The thread does nothing else meanwhile, so `signal` and progress have no use here.
  *
  * @throws {ShapeError} {OptionError} {MemoryBudgetError} as `runtime.attention` does
  * @throws {BackendUnavailableError} without WebAssembly SIMD
  */
-export function attentionNow(inputs: AttentionInputs, options: AttentionOptions = {}): Tensor {
-  const call = checkCall(inputs, options)
+export function attentionNow(inputs: AttentionInputs, options: AttentionOptions = {}): { readonly output: Tensor; readonly logSumExp: Tensor } {
+  const call = checkCall(inputs, { ...options, returnLogSumExp: true })
   const lane = (backend ??= openBackend())
-  const lanes = [{ kind: 'wasm', residentBytes: lane.residentBytes(), stageBytes: lane.stageBytes?.() ?? 0 }] as const
-  const request = planRequest(call, inputs, { transport: 'local', lanes, budgetBytes: undefined, budgetSource: 'memory' })
+  const request = planRequest(call, inputs, contextOf(lane))
   const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
   const job = new AttentionJob(call.layout, call.options, arrays, request, planAttention(request), resultsShared(inputs), new Ledger())
   const context = { array: (id: number) => job.provide(id), pace: () => undefined }
   for (const part of job.tasks) job.completed(part, part.tasks.flatMap((task) => (task.kind === 'attention' ? [lane.attentionNow(task, context)] : [])))
   job.finish()
-  return { data: job.results.array('output') as Float32Array, shape: call.layout.outputShape }
+  return {
+    output: { data: job.results.array('output') as Float32Array, shape: call.layout.outputShape },
+    logSumExp: { data: job.results.array('logSumExp') as Float32Array, shape: call.layout.rowShape },
+  }
+}
+
+/** The gradients of `attentionBackward`, in the same way. @throws as `attentionNow` does */
+export function attentionBackwardNow(inputs: AttentionBackwardInputs, options: AttentionBackwardOptions = {}): Omit<AttentionBackwardResult, 'report'> {
+  const call = checkBackward(inputs, options)
+  const lane = (backend ??= openBackend())
+  const arrays = backwardArrays(inputs)
+  const plan = planSegments(backwardRequest(call, arrays, contextOf(lane)))
+  const ledger = new Ledger()
+  const operands = new Operands('local', new SharedCopies(ledger))
+  const tasks = new BackwardTasks(call, arrays, { plan, operands, ledger, inSlices: false })
+  const context = { array: (id: number) => operands.provide(id), pace: () => undefined }
+  for (const { task, take } of tasks.placed) if (task.kind !== 'attention-transposed') take(lane.gradientsNow(task, context))
+  return tasks.gradients()
+}
+
+function contextOf(lane: WasmBackend): PlanContext {
+  return { transport: 'local', lanes: [{ kind: 'wasm', residentBytes: lane.residentBytes(), stageBytes: lane.stageBytes?.() ?? 0 }], budgetBytes: undefined, budgetSource: 'memory' }
 }
 
 function openBackend(): WasmBackend {

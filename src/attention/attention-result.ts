@@ -11,11 +11,12 @@ export function attentionResult({ layout, options }: CheckedCall, job: Attention
     shape,
   })
   const { rowShape } = layout
+  const statistics = Object.fromEntries(STATISTIC_NAMES.map((name) => [name, tensorOf(name, rowShape)]))
   return {
     output: tensorOf('output', layout.outputShape),
     ...(options.logSumExp ? { logSumExp: tensorOf<Float32Array>('logSumExp', rowShape) } : {}),
     ...(options.weights === 'all' ? { weights: tensorOf<Float32Array>('weights', layout.scoreShape) } : {}),
     ...(job.selection === null ? {} : { weights: { data: job.selection.data, shape: job.selection.shape } }),
-    ...(options.statistics ? { statistics: Object.fromEntries(STATISTIC_NAMES.map((name) => [name, tensorOf(name, rowShape)])) as unknown as AttentionStatistics } : {}),
+    ...(options.statistics ? { statistics: statistics as unknown as AttentionStatistics } : {}),
   }
 }

@@ -19,14 +19,6 @@ export function backwardRequest(call: BackwardCall, arrays: Partial<BackwardArra
   const rowBytes = heads * queries * 4
   const group = heads / Math.max(1, keyValueHeads)
   const groupBytes = group * queries * 4
-  const inputs = new PlannedInputs()
-  inputs.add(arrays.query, { bytes: batch * rowBytes * headSize, headBytes: groupBytes * headSize })
-  inputs.add(arrays.key, { bytes: batch * keyValueHeads * keys * headSize * 4, keyBytes: headSize * 4 })
-  inputs.add(arrays.value, { bytes: batch * keyValueHeads * keys * valueSize * 4, keyBytes: valueSize * 4 })
-  inputs.add(arrays.output, { bytes: batch * rowBytes * valueSize, headBytes: groupBytes * valueSize })
-  inputs.add(arrays.dOutput, { bytes: batch * rowBytes * valueSize, headBytes: groupBytes * valueSize })
-  inputs.add(arrays.logSumExp, { bytes: batch * rowBytes, headBytes: groupBytes })
-  inputs.addScoreInputs(call, group)
   const inPlace = isInPlace(context, [arrays.query, arrays.key, arrays.value, arrays.output, arrays.dOutput, arrays.logSumExp])
   const kind = call.biasGradient && bias !== null ? biasGradientKind(bias.strides) : null
   const sharedBias = kind === 'matrix' && bias !== null && isSharedMatrix(bias.strides, sizes) ? sharedBiasOf(call, bias.strides, inPlace, context.transport) : null
@@ -38,7 +30,7 @@ export function backwardRequest(call: BackwardCall, arrays: Partial<BackwardArra
     visibility: visibilityOf(call),
     taskHeads: keyValueHeads,
     flopsPerPair: 2 * (3 * headSize + 2 * valueSize),
-    inputs: inputs.list,
+    inputs: backwardInputs(call, arrays),
     results: {
       'query gradient': batch * rowBytes * headSize,
       'key gradient': batch * keyValueHeads * keys * headSize * 4,
@@ -56,8 +48,25 @@ export function backwardRequest(call: BackwardCall, arrays: Partial<BackwardArra
   }
 }
 
+function backwardInputs(call: BackwardCall, arrays: Partial<BackwardArrays>): SegmentInput[] {
+  const { batch, heads, keyValueHeads, queries, keys, headSize, valueSize } = call.layout.sizes
+  const rowBytes = heads * queries * 4
+  const group = heads / Math.max(1, keyValueHeads)
+  const groupBytes = group * queries * 4
+  const inputs = new PlannedInputs()
+  inputs.add(arrays.query, { bytes: batch * rowBytes * headSize, headBytes: groupBytes * headSize })
+  inputs.add(arrays.key, { bytes: batch * keyValueHeads * keys * headSize * 4, keyBytes: headSize * 4 })
+  inputs.add(arrays.value, { bytes: batch * keyValueHeads * keys * valueSize * 4, keyBytes: valueSize * 4 })
+  inputs.add(arrays.output, { bytes: batch * rowBytes * valueSize, headBytes: groupBytes * valueSize })
+  inputs.add(arrays.dOutput, { bytes: batch * rowBytes * valueSize, headBytes: groupBytes * valueSize })
+  inputs.add(arrays.logSumExp, { bytes: batch * rowBytes, headBytes: groupBytes })
+  inputs.addScoreInputs(call, group)
+  return inputs.list
+}
+
 /** Tasks of a matrix that several heads share: each needs all of them. */
-function sharedBiasOf({ layout: { sizes }, options: { mask, segments } }: BackwardCall, strides: ScoreStrides, inPlace: boolean, transport: Transport): SharedBias {
+function sharedBiasOf({ layout: { sizes }, options }: BackwardCall, strides: ScoreStrides, inPlace: boolean, transport: Transport): SharedBias {
+  const { mask, segments } = options
   const { batch, heads, queries, keys, headSize, valueSize } = sizes
   const taskHeads = (strides.batch === 0 ? 1 : batch) * (strides.head === 0 ? 1 : heads)
   const parts = (batch * heads) / Math.max(1, taskHeads)
@@ -74,8 +83,10 @@ function sharedBiasOf({ layout: { sizes }, options: { mask, segments } }: Backwa
   }
 }
 
+type TransposedArrays = Partial<Record<'query' | 'key' | 'logSumExp' | 'rows', Float32Array>>
+
 /** The same of Pᵀ·X. */
-export function transposedRequest(call: TransposedCall, arrays: Partial<Record<'query' | 'key' | 'logSumExp' | 'rows', Float32Array>>, context: PlanContext): SegmentPlanRequest {
+export function transposedRequest(call: TransposedCall, arrays: TransposedArrays, context: PlanContext): SegmentPlanRequest {
   const { batch, heads, keyValueHeads, queries, keys, headSize, valueSize } = call.layout.sizes
   const rows = batch * heads * queries * 4
   const inputs = new PlannedInputs()

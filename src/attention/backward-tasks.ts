@@ -5,8 +5,8 @@ import { keySegments, type KeySegment } from '../plan/key-segments.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import type { AttentionBackwardResult as TaskGradients, AttentionBackwardTask, BackwardHead } from '../protocol/backward-task.ts'
 import type { BackwardCall } from './backward-call.ts'
-import type { AttentionBackwardResult } from './backward-options.ts'
-import { BiasResult, biasGradientKind } from './bias-gradient.ts'
+import type { AttentionBackwardInputs, AttentionBackwardResult } from './backward-options.ts'
+import { BiasResult } from './bias-gradient.ts'
 import { GradientSlots } from './gradient-slots.ts'
 import type { Operands } from '../scheduler/operands.ts'
 import type { PlacedTask } from './segment-job.ts'
@@ -14,7 +14,12 @@ import { KeyRowResult, writesInPlace } from './segment-results.ts'
 import { SegmentTasks } from './segment-tasks.ts'
 import { sharedBiasTasks } from './shared-bias-tasks.ts'
 
-export type BackwardArrays = Readonly<Record<'query' | 'key' | 'value' | 'output' | 'logSumExp' | 'dOutput', Float32Array>>
+export type BackwardArrays = Readonly<Record<keyof AttentionBackwardInputs, Float32Array>>
+
+/** The inputs' data, each read once. */
+export function backwardArrays({ query, key, value, output, logSumExp, dOutput }: AttentionBackwardInputs): BackwardArrays {
+  return { query: query.data, key: key.data, value: value.data, output: output.data, logSumExp: logSumExp.data, dOutput: dOutput.data }
+}
 
 /** Which task: a key head of a batch, and a segment of its keys. */
 interface TaskPlace {
@@ -24,9 +29,19 @@ interface TaskPlace {
   readonly segment: KeySegment
 }
 
+/** What one run of a call works with. */
+interface TasksRun {
+  readonly plan: SegmentPlan
+  readonly operands: Operands
+  readonly ledger: Ledger
+  /** whether long slots are added in slices; false for a caller that cannot wait, who may then ask for `gradients` at once */
+  readonly inSlices: boolean
+}
+
 /** The tasks of one backward call, and its gradients as they come back. */
 export class BackwardTasks {
   readonly placed: readonly PlacedTask[]
+  readonly #plan: SegmentPlan
   readonly #tasks: SegmentTasks
   readonly #dQuery: Float32Array
   readonly #dKey: KeyRowResult
@@ -39,10 +54,9 @@ export class BackwardTasks {
   constructor(
     private readonly call: BackwardCall,
     private readonly arrays: BackwardArrays,
-    private readonly plan: SegmentPlan,
-    operands: Operands,
-    ledger: Ledger,
+    { plan, operands, ledger, inSlices }: TasksRun,
   ) {
+    this.#plan = plan
     const { layout: { sizes: { queries, headSize, valueSize }, query, key, value } } = call
     const inPlace = writesInPlace(plan.transport, Object.values(arrays))
     const shared = Object.values(arrays).every((array) => isShared(array))
@@ -53,13 +67,17 @@ export class BackwardTasks {
     this.#dKey = new KeyRowResult(ledger.array('key gradient', Float32Array, arrays.key.length, shared), key, headSize, whole)
     this.#dValue = new KeyRowResult(ledger.array('value gradient', Float32Array, arrays.value.length, shared), value, valueSize, whole)
     this.#dBias = this.#biasResult(ledger, shared, whole)
-    this.#slots = new GradientSlots({ array: this.#dQuery, strides: query, rows: queries, columns: headSize })
+    this.#slots = new GradientSlots({ array: this.#dQuery, strides: query, rows: queries, columns: headSize }, inSlices)
     this.placed = [...this.#cut(), ...this.#sharedBiasTasks(operands)]
   }
 
-  /** The gradients, when all tasks are done. */
-  async finish(): Promise<Omit<AttentionBackwardResult, 'report'>> {
-    await this.#slots.settled()
+  /** Resolves when every slot that came back is added. */
+  settled(): Promise<void> {
+    return this.#slots.settled()
+  }
+
+  /** The gradients, when all tasks are done and settled. */
+  gradients(): Omit<AttentionBackwardResult, 'report'> {
     this.#dBias?.finish()
     const { shapes, options: { alibiSlopes } } = this.call
     return {
@@ -79,18 +97,18 @@ export class BackwardTasks {
   #biasResult(ledger: Ledger, shared: boolean, whole: ((array: Float32Array) => number) | null): BiasResult | null {
     const { options: { bias }, biasGradient, layout: { sizes: { queries } } } = this.call
     if (bias === null || !biasGradient) return null
-    const memory = { ledger, shared, sumBytes: this.plan.bytes['bias sums'] ?? 0 }
-    return new BiasResult(biasGradientKind(bias.strides), bias.strides, queries, bias.data.length, memory, whole)
+    const memory = { ledger, shared, sumBytes: this.#plan.bytes['bias sums'] ?? 0 }
+    return new BiasResult(bias.strides, { rows: queries, elements: bias.data.length }, memory, whole)
   }
 
   #sharedBiasTasks(operands: Operands): PlacedTask[] {
-    const { sharedBias, biasTasks } = this.plan
+    const { sharedBias, biasTasks } = this.#plan
     return this.#dBias === null || sharedBias === null || biasTasks === 0 ? [] : sharedBiasTasks(this.call, this.arrays, operands, this.#dBias, sharedBias)
   }
 
   /** The bias's gradient as heads' own tasks give it: not where they share it. */
   get #ownBias(): BiasResult | null {
-    return this.plan.sharedBias === null ? this.#dBias : null
+    return this.#plan.sharedBias === null ? this.#dBias : null
   }
 
   /** Head after head, its segments in key order. */
@@ -98,7 +116,7 @@ export class BackwardTasks {
     const { layout: { sizes }, options: { settings, queryOffset, keyLength } } = this.call
     const see = { ...settings, queryOffset, keyLength }
     const placed: PlacedTask[] = []
-    if (this.plan.tasks === 0) return placed
+    if (this.#plan.tasks === 0) return placed
     for (let batch = 0; batch < sizes.batch; batch++) {
       const segments = keySegments({ ...sizes, taskHeads: sizes.batch * sizes.keyValueHeads }, see, batch)
       const cost = visiblePairs(0, sizes.queries, batch, see) / segments.length
@@ -167,7 +185,7 @@ export class BackwardTasks {
   }
 
   #stagingBytes({ keyStart, keyEnd }: KeySegment): number {
-    return (keyEnd - keyStart) * this.plan.keyBytes
+    return (keyEnd - keyStart) * this.#plan.keyBytes
   }
 
   /** In float64, in the order of the tasks. */

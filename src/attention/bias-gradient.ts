@@ -38,18 +38,20 @@ interface Place {
 
 /** The gradient of the bias on its way: a matrix goes to its place at once, sums wait and are added in the order of the tasks. */
 export class BiasResult {
+  readonly kind: BiasGradient
   readonly data: Float32Array
+  readonly #rows: number
   readonly #sums: { readonly place: Place; data: Float32Array | null }[] = []
 
   /** @param id of `data` where lanes write a matrix in place */
   constructor(
-    readonly kind: BiasGradient,
     private readonly strides: ScoreStrides,
-    private readonly rows: number,
-    elements: number,
+    { rows, elements }: { readonly rows: number; readonly elements: number },
     memory: { readonly ledger: Ledger; readonly shared: boolean; readonly sumBytes: number },
     private readonly whole: ((array: Float32Array) => ArrayId) | null,
   ) {
+    this.kind = biasGradientKind(strides)
+    this.#rows = rows
     this.data = memory.ledger.array('bias gradient', Float32Array, elements, memory.shared)
     memory.ledger.add('bias sums', memory.sumBytes)
   }
@@ -58,7 +60,8 @@ export class BiasResult {
   destination({ batch, head, segment }: Place): Destination {
     if (this.kind !== 'matrix' || this.whole === null) return true
     const { strides } = this
-    return { array: this.whole(this.data), offset: this.#offset(batch, head) + segment.keyStart * strides.column, rowStride: strides.row, columnStride: strides.column }
+    const offset = this.#offset(batch, head) + segment.keyStart * strides.column
+    return { array: this.whole(this.data), offset, rowStride: strides.row, columnStride: strides.column }
   }
 
   /** Announces what will come, in the order in which it is added. Returns what takes it. */
@@ -84,7 +87,7 @@ export class BiasResult {
   #placeMatrix({ batch, head, segment: { keyStart, keyEnd } }: Place, data: Float32Array): void {
     const { row, column } = this.strides
     const width = keyEnd - keyStart
-    for (let r = 0; r < this.rows; r++) {
+    for (let r = 0; r < this.#rows; r++) {
       this.data.set(data.subarray(r * width, (r + 1) * width), this.#offset(batch, head) + r * row + keyStart * column)
     }
   }

@@ -33,7 +33,8 @@ export class GradientSlots {
   #added: Promise<void> = Promise.resolve()
   #stopped = false
 
-  constructor(private readonly target: SlotTarget) {}
+  /** @param inSlices whether long slots are added with turns of the event loop between: then `settled` must be waited for */
+  constructor(private readonly target: SlotTarget, private readonly inSlices = true) {}
 
   take(slot: Slot): void {
     const key = `${slot.batch}:${slot.firstHead}`
@@ -45,7 +46,7 @@ export class GradientSlots {
       if (ready === undefined) return
       waiting.delete(next)
       this.#next.set(key, next + 1)
-      if (isSliced(ready.data.length)) this.#added = this.#added.then(() => this.#addInSlices(ready))
+      if (this.inSlices && isSliced(ready.data.length)) this.#added = this.#added.then(() => this.#addInSlices(ready))
       else this.#addRows(ready, 0, ready.heads * this.target.rows)
     }
   }

@@ -3,6 +3,7 @@ import type { KeySegment } from '../plan/key-segments.ts'
 import type { KeySegmentTask, ScoredHead } from '../protocol/backward-task.ts'
 import type { Slice, TaskArray } from '../protocol/task.ts'
 import type { SegmentCall } from './backward-call.ts'
+import type { ScoreStrides } from './broadcast.ts'
 import type { Strides } from './layout.ts'
 import type { Operands } from '../scheduler/operands.ts'
 
@@ -40,8 +41,8 @@ export class SegmentTasks {
       ...(segments === null
         ? {}
         : {
-            querySegments: this.operands.slice({ array: segments.query, offset: batch * queries, rows: queries, rowStride: 1, columns: 1, columnStride: 1 }, this.#residentKey(`query segments:${batch}`)),
-            keySegments: this.operands.slice({ array: segments.key, offset: batch * keys, rows: keys, rowStride: 1, columns: 1, columnStride: 1 }, this.#residentKey(`key segments:${batch}`)),
+            querySegments: this.#numbers('query segments', segments.query, batch, queries),
+            keySegments: this.#numbers('key segments', segments.key, batch, keys),
           }),
     }
   }
@@ -74,12 +75,19 @@ export class SegmentTasks {
     return { ...slice, offset: slice.offset - keyStart * slice.rowStride }
   }
 
+  /** A batch's segment numbers. */
+  #numbers(name: string, array: Int32Array, batch: number, rows: number): Slice {
+    const part = { array, offset: batch * rows, rows, rowStride: 1, columns: 1, columnStride: 1 }
+    return this.operands.slice(part, this.#residentKey(`${name}:${batch}`))
+  }
+
   #residentKey(name: string): string | undefined {
     return this.resident ? name : undefined
   }
 
   /** The segment's columns of a mask or a bias, addressed from key 0. */
-  #overScores({ data, strides }: { readonly data: TaskArray; readonly strides: Strides & { readonly column: number } }, batch: number, head: number, { keyStart, keyEnd }: KeySegment): Slice {
+  #overScores({ data, strides }: { readonly data: TaskArray; readonly strides: ScoreStrides }, batch: number, head: number, segment: KeySegment): Slice {
+    const { keyStart, keyEnd } = segment
     const offset = batch * strides.batch + head * strides.head + keyStart * strides.column
     const part = { array: data, offset, rows: this.call.layout.sizes.queries, rowStride: strides.row, columns: keyEnd - keyStart, columnStride: strides.column }
     const slice = this.operands.slice(part)

@@ -2,6 +2,7 @@ import { attention, closeDefaultRuntime, createRuntime, OptionError, RuntimeClos
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { webgpuTolerance } from '../support/closeness.ts'
 import { expectOracle } from '../support/expect-attention.ts'
+import { expectGradients, expectTransposed } from '../support/expect-backward.ts'
 import { fullCase, singleCases } from '../support/option-cases.ts'
 import { Random } from '../support/random.ts'
 import { bytesOf, filled, normalTensor, shared } from '../support/tensors.ts'
@@ -33,6 +34,13 @@ describe.each([
   test.each([...singleCases, fullCase])('$name equals the oracle in both modes', async ({ options }) => {
     const random = new Random(3)
     await expectOracle(runtime(), inputsOf(random), options(random, dims))
+  })
+
+  test.each([...singleCases, fullCase])('$name: gradients and Pᵀ·X equal the oracle', async ({ options }) => {
+    const random = new Random(3)
+    const mathematical = options(random, dims)
+    await expectGradients(runtime(), inputsOf(random), { ...mathematical, chunkSize: 8 })
+    await expectTransposed(runtime(), inputsOf(random), undefined, mathematical)
   })
 
   test('the report says how data travelled', async () => {

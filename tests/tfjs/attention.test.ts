@@ -1,11 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core'
 import '@tensorflow/tfjs-backend-cpu'
 import '@tensorflow/tfjs-backend-wasm'
-import { closeDefaultRuntime, OptionError, ShapeError } from 'heddle'
+import { closeDefaultRuntime, OptionError, ShapeError, type Tensor } from 'heddle'
 import { attention, attentionAsync, multiHeadAttention } from 'heddle/tfjs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { webgpuTolerance } from '../support/closeness.ts'
 import { attentionReference } from '../support/oracle.ts'
+import { withRuntime } from '../support/runtimes.ts'
+import { fingerprint } from '../support/tensors.ts'
 import { expectTfCase, tfCases } from './cases.ts'
 
 describe.each(['cpu', 'wasm'])('heddle/tfjs on the %s backend', (backend) => {
@@ -15,9 +17,22 @@ describe.each(['cpu', 'wasm'])('heddle/tfjs on the %s backend', (backend) => {
 
   afterAll(() => closeDefaultRuntime())
 
-  // tfjs's own products and sums make the gradients: their rounding is not ours, so the wider tolerance.
   test.each(tfCases)('$name: output and gradients', async (tfCase) => {
     await expectTfCase(tfCase, webgpuTolerance)
+  })
+
+  test('the gradients are those of attentionBackward, to the bit: no matrix of scores is made', async () => {
+    const n = 1500
+    const inputs = [1, 2, 3, 4].map((seed) => tf.randomNormal([2, n, 16], 0, 1, 'float32', seed)) as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
+    const onHost = async (each: tf.Tensor): Promise<Tensor> => ({ data: await each.data<'float32'>(), shape: each.shape })
+    const [query, key, value, dOutput] = await Promise.all([onHost(inputs[0]), onHost(inputs[1]), onHost(inputs[2]), onHost(inputs[3])])
+    const gradients = tf.grads((q, k, v) => attention(q, k, v, { causal: true }))([inputs[0], inputs[1], inputs[2]], inputs[3])
+    await withRuntime({ workers: 0 }, async (runtime) => {
+      const { output, logSumExp } = await runtime.attention({ query, key, value }, { causal: true, returnLogSumExp: true })
+      const { dQuery, dKey, dValue } = await runtime.attentionBackward({ query, key, value, output, logSumExp: logSumExp!, dOutput }, { causal: true })
+      for (const [at, expected] of [dQuery, dKey, dValue].entries()) expect(fingerprint(await gradients[at]!.data<'float32'>())).toBe(fingerprint(expected.data))
+    })
+    tf.dispose([inputs, gradients])
   })
 
   test.each(tfCases)('$name: the same from the pool', async ({ inputs, options }) => {

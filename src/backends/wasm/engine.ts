@@ -1,6 +1,8 @@
 import { attentionArena, startingArenaBytes } from '../../plan/arena.ts'
 import { backwardArena, type BackwardArena } from '../../plan/backward-arena.ts'
-import type { BiasPart, KeySegmentTask } from '../../protocol/backward-task.ts'
+import type {
+  AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, BiasPart, KeySegmentTask,
+} from '../../protocol/backward-task.ts'
 import type { AttentionTask, AttentionTaskResult } from '../../protocol/task.ts'
 import type { Backend, TaskContext } from '../backend.ts'
 import { Arena } from './arena.ts'
@@ -15,6 +17,8 @@ import { RowStages } from './stages.ts'
 export interface WasmBackend extends Backend {
   /** @param context whose `pace` asks for no turn */
   attentionNow(task: AttentionTask, context: TaskContext): AttentionTaskResult
+  /** The same of the tasks that a backward call consists of. */
+  gradientsNow(task: AttentionBackwardTask | AttentionBiasTask, context: TaskContext): AttentionBackwardResult | AttentionBiasResult
   readonly attentionBackward: NonNullable<Backend['attentionBackward']>
   readonly attentionTransposed: NonNullable<Backend['attentionTransposed']>
   readonly attentionBias: NonNullable<Backend['attentionBias']>
@@ -41,6 +45,18 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
     return { arena: arenaOf(layout.bytes), layout }
   }
 
+  const gradientSweep = (task: AttentionBackwardTask, context: TaskContext): Sweep<Partial<AttentionBackwardResult>> => {
+    const { arena, layout } = segmentArena(task)
+    const work = new SegmentGradients(arena, layout, task, context)
+    return { run: new SegmentSweep(arena, layout, task, context, work), work }
+  }
+
+  const biasSweep = (task: AttentionBiasTask, context: TaskContext): Sweep<Partial<AttentionBiasResult>> => {
+    const { arena, layout } = segmentArena(task.parts[0] as BiasPart)
+    const run = new BiasSweep(arena, layout, task, context)
+    return { run, work: run }
+  }
+
   const runOf = (task: AttentionTask, context: TaskContext): AttentionRun => {
     const layout = attentionArena(task.settings.headSize, task.settings.valueSize)
     return new AttentionRun(arenaOf(layout.bytes), layout, task, context)
@@ -56,20 +72,17 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
       return attention(task, context)
     },
     attentionNow: (task, context) => runOf(task, context).runNow(),
+    gradientsNow: (task, context) => (task.kind === 'attention-bias' ? sweepNow(biasSweep(task, context)) : sweepNow(gradientSweep(task, context))),
     async attentionBackward(task, context) {
-      const { arena, layout } = segmentArena(task)
-      const work = new SegmentGradients(arena, layout, task, context)
-      return sweep(new SegmentSweep(arena, layout, task, context, work), work)
+      return sweep(gradientSweep(task, context))
     },
     async attentionTransposed(task, context) {
       const { arena, layout } = segmentArena(task)
       const work = new SegmentTransposed(arena, layout, task, context)
-      return sweep(new SegmentSweep(arena, layout, task, context, work), work)
+      return sweep({ run: new SegmentSweep(arena, layout, task, context, work), work })
     },
     async attentionBias(task, context) {
-      const { arena, layout } = segmentArena(task.parts[0] as BiasPart)
-      const bias = new BiasSweep(arena, layout, task, context)
-      return sweep(bias, bias)
+      return sweep(biasSweep(task, context))
     },
     async rows(task, context) {
       stages ??= new RowStages(module, attention)
@@ -92,11 +105,27 @@ interface SweepFigures {
   readonly skippedTiles: number
 }
 
+/** A task on its way: what steps through it, and what holds its results. */
+interface Sweep<Result> {
+  readonly run: SweepFigures & { steps(): Iterable<Promise<void>> }
+  readonly work: { finish(): Result }
+}
+
 /** Runs a sweep to its end and takes a turn of the event loop whenever its context asks for one. */
-async function sweep<Result extends object>(
-  run: SweepFigures & { steps(): Iterable<Promise<void>> }, work: { finish(): Result },
-): Promise<Result & SweepFigures & { readonly elapsedMs: number }> {
+async function sweep<Result extends object>(task: Sweep<Result>): Promise<Result & SweepFigures & { readonly elapsedMs: number }> {
   const startedMs = performance.now()
-  for (const turn of run.steps()) await turn
+  for (const turn of task.run.steps()) await turn
+  return figuresOf(task, startedMs)
+}
+
+/** The same without a turn in between: the context's `pace` must ask for none. */
+function sweepNow<Result extends object>(task: Sweep<Result>): Result & SweepFigures & { readonly elapsedMs: number } {
+  const startedMs = performance.now()
+  const first = task.run.steps()[Symbol.iterator]().next()
+  if (first.done !== true) throw new RangeError('attention: expected a context that asks for no turn, got one that does')
+  return figuresOf(task, startedMs)
+}
+
+function figuresOf<Result extends object>({ run, work }: Sweep<Result>, startedMs: number): Result & SweepFigures & { readonly elapsedMs: number } {
   return { ...work.finish(), elapsedMs: performance.now() - startedMs, tiles: run.tiles, skippedTiles: run.skippedTiles }
 }

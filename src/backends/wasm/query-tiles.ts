@@ -76,7 +76,7 @@ export class QueryTiles {
     arena.setInteger(P_STATE, this.stateOf(row))
     arena.setInteger(P_QUERY_SEGMENTS, layout.querySegments + row * 4)
     arena.setInteger(P_COUNTER_ROW, rowStart + passStart + row)
-    loadScoreInputs(arena, layout, this.task, this.context, { row: passStart + row, rows }, block)
+    loadScoreInputs(arena, layout, this.task, this.context, { tile: { row: passStart + row, rows }, block })
     return arena.kernels.attendTile()
   }
 

@@ -14,25 +14,31 @@ export function setBand(arena: Arena, band: Band): void {
   arena.setInteger(P_POSITION, band.position)
 }
 
+/** Rows of a tile, counted in the task, and keys of a block. */
+interface Where {
+  readonly tile: { readonly row: number; readonly rows: number }
+  readonly block: { readonly start: number; readonly keys: number }
+}
+
 type Places = Pick<AttentionArena, 'mask' | 'bias' | 'blockRows'>
 
 /**
  * Copies what mask and bias say of a tile's rows and a block's keys into the arena.
  *
- * @param tile rows counted in the task
  */
 export function loadScoreInputs(
-  arena: Arena, places: Places, { mask, bias }: Pick<AttentionTask, 'mask' | 'bias'>, context: TaskContext,
-  tile: { readonly row: number; readonly rows: number }, block: { readonly start: number; readonly keys: number },
+  arena: Arena, places: Places, { mask, bias }: Pick<AttentionTask, 'mask' | 'bias'>, context: TaskContext, { tile, block }: Where,
 ): void {
   const { blockRows } = places
   if (mask !== undefined) {
-    copyIn(arena.octets, places.mask, blockRows, context.array(mask.array) as Uint8Array, mask, tile.row, stagedRows(mask, tile.rows), block.start, block.keys)
+    const source = context.array(mask.array) as Uint8Array
+    copyIn(arena.octets, places.mask, blockRows, source, mask, tile.row, stagedRows(mask, tile.rows), block.start, block.keys)
     arena.setInteger(P_MASK, places.mask)
     arena.setInteger(P_MASK_STRIDE, mask.rowStride === 0 ? 0 : blockRows)
   }
   if (bias !== undefined) {
-    copyIn(arena.floats, places.bias >> 2, blockRows, context.array(bias.array) as Float32Array, bias, tile.row, stagedRows(bias, tile.rows), block.start, block.keys)
+    const source = context.array(bias.array) as Float32Array
+    copyIn(arena.floats, places.bias >> 2, blockRows, source, bias, tile.row, stagedRows(bias, tile.rows), block.start, block.keys)
     arena.setInteger(P_BIAS, places.bias)
     arena.setInteger(P_BIAS_STRIDE, bias.rowStride === 0 ? 0 : blockRows)
   }

@@ -147,7 +147,7 @@ export class SegmentSweep {
     arena.setInteger(P_ROWS, tile.rows)
     arena.setInteger(P_COUNTER_ROW, tile.row)
     setBand(arena, bandOf(this.task, tile.row, block.start))
-    loadScoreInputs(arena, layout, scored, this.context, tile, block)
+    loadScoreInputs(arena, layout, scored, this.context, { tile, block })
     if (tile.segments !== undefined) this.#loadSegments(tile.row, tile.rows)
     const seen = work.run() > 0
     if (seen) this.tiles++

@@ -1,3 +1,4 @@
+import { reachOf } from '../../plan/visibility.ts'
 import { TILE } from './constants.ts'
 import type { AttentionTask } from '../../protocol/task.ts'
 
@@ -13,8 +14,8 @@ const FAR = 2 ** 30
 /** The first and last key (inclusive) that row `row` of the task may see by position: causal and window. */
 export function visibleOf(task: AttentionTask, row: number): { low: number; high: number } {
   const position = task.rowStart + row + task.queryOffset
-  const { causal, windowBefore, windowAfter } = task.settings
-  return { low: position - windowBefore, high: position + Math.min(windowAfter, causal ? 0 : Infinity) }
+  const { before, after } = reachOf(task.settings)
+  return { low: position - before, high: position + after }
 }
 
 /** Keys that some of the rows [first, first + count) may see, widened downwards to whole tiles; empty when start ≥ end. */

@@ -1,16 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { philoxWords } from '../../core/philox.ts'
 import { ofBatch } from '../../plan/attention-sizes.ts'
-import type { ForwardInputs } from './host-forward.ts'
+import { keysSeenFrom } from '../../plan/visibility.ts'
+import type { ForwardInputs, Gradients } from './host-forward.ts'
 import type { TfCall } from './options.ts'
-
-export interface Gradients {
-  readonly query: tf.Tensor4D
-  readonly key: tf.Tensor4D
-  readonly value: tf.Tensor4D
-  /** of the bias's own shape; null without one */
-  readonly bias: tf.Tensor4D | null
-}
 
 const LOWEST = -3.4028234663852886e38
 
@@ -63,14 +56,11 @@ function softmaxOf(scores: tf.Tensor, { mask, bias }: ForwardInputs, call: TfCal
 /** Which keys position, lengths and segments allow: bool [B, 1, M, N]. */
 function visibleKeys({ layout, options }: TfCall): tf.Tensor {
   const { batch, queries, keys } = layout.sizes
-  const { causal, windowBefore, windowAfter } = options.settings
   const allowed = new Uint8Array(batch * queries * keys)
   for (let b = 0; b < batch; b++) {
-    const end = Math.min(keys, ofBatch(options.keyLength, b))
     for (let i = 0; i < queries; i++) {
-      const position = i + ofBatch(options.queryOffset, b)
-      const last = Math.min(end - 1, position + windowAfter, causal ? position : Infinity)
-      for (let j = Math.max(0, position - windowBefore); j <= last; j++) {
+      const seen = keysSeenFrom(i + ofBatch(options.queryOffset, b), options.settings, Math.min(keys, ofBatch(options.keyLength, b)))
+      for (let j = seen.start; j < seen.end; j++) {
         const { segments } = options
         if (segments !== null && segments.query[b * queries + i] !== segments.key[b * keys + j]) continue
         allowed[(b * queries + i) * keys + j] = 1
