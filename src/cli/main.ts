@@ -6,6 +6,7 @@ import { version } from './machine.ts'
 import { runCommand } from './run/run-command.ts'
 import { Terminal } from './terminal/terminal.ts'
 import { tourCommand } from './tour/tour-command.ts'
+import { trainCommand } from './train/train-command.ts'
 import { validateCommand } from './validate/validate-command.ts'
 
 const interruption = new AbortController()
@@ -21,7 +22,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 process.exitCode = await dispatch(process.argv.slice(2), {
-  commands: [runCommand, benchCommand, validateCommand, tourCommand, doctorCommand],
+  commands: [runCommand, benchCommand, validateCommand, tourCommand, trainCommand, doctorCommand],
   version,
   terminal: new Terminal(process.stdout, process.stderr, process.env),
   signal: interruption.signal,
