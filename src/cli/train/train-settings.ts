@@ -31,7 +31,7 @@ type Defaults = Omit<TrainSettings, 'task' | 'file' | 'seed' | 'tokens'>
 
 /** Settings with which each task ends well. */
 const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
-  names: { steps: 1500, batch: 64, length: 16, symbols: 0, layers: 3, heads: 4, modelDim: 64, dropout: 0.1, learningRate: 3e-3, weightDecay: 0.1, evaluateEvery: 100 },
+  names: { steps: 800, batch: 8, length: 128, symbols: 0, layers: 3, heads: 4, modelDim: 64, dropout: 0.1, learningRate: 3e-3, weightDecay: 0.1, evaluateEvery: 100 },
   text: { steps: 600, batch: 2, length: 2048, symbols: 0, layers: 4, heads: 4, modelDim: 128, dropout: 0, learningRate: 2e-3, weightDecay: 0.1, evaluateEvery: 100 },
   copy: { steps: 1000, batch: 64, length: 32, symbols: 16, layers: 2, heads: 4, modelDim: 64, dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 100 },
   reverse: { steps: 1500, batch: 64, length: 32, symbols: 16, layers: 2, heads: 4, modelDim: 64, dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 100 },
