@@ -25,8 +25,8 @@ export interface Session {
 const WARMUP = 100
 const CLIP_NORM = 1
 
-export function modelOptions({ layers, heads, modelDim, dropout, seed }: TrainSettings, vocabulary: number): CausalLanguageModelOptions {
-  return { vocabulary, layers, heads, modelDim, dropout, seed, activation: 'gelu' }
+export function modelOptions({ layers, heads, modelDim, positions, dropout, seed, length }: TrainSettings, vocabulary: number): CausalLanguageModelOptions {
+  return { vocabulary, layers, heads, modelDim, positions, dropout, seed, activation: 'gelu', ...(positions === 'learned' ? { maxLength: length } : {}) }
 }
 
 /** Weights shrink; biases, norms and embeddings do not. */
