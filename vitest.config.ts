@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { defineConfig } from 'vitest/config'
 import { browserProjects } from './tests/browser/support/projects.ts'
 
@@ -8,10 +9,18 @@ const base = {
   hookTimeout: 20_000,
 }
 
+/** Where a test imports source files: kernels as bytes, as the build makes them. */
+const kernelBytes = {
+  name: 'kernel-bytes',
+  enforce: 'pre' as const,
+  load: (id: string) => (id.endsWith('.wasm') ? `export default Uint8Array.from(atob('${readFileSync(id).toString('base64')}'), (each) => each.charCodeAt(0))` : undefined),
+}
+
 export default defineConfig({
   test: {
     projects: [
       {
+        plugins: [kernelBytes],
         test: {
           ...base,
           name: 'node',

@@ -5,7 +5,7 @@
 //
 // kernels  one head on one thread: ratio to forward, FLOPs and share of the engine's own multiply-add peak, in one process
 // lanes    through the API, n 2,048, H 8, D 64: forward and backward, and one worker against two
-// peers    forward and backward together, H 8, D 64, one thread each: native PyTorch (/usr/bin/python3), jax-js, tfjs-wasm
+// peers    forward and backward together, H 8, D 64, one thread each: native PyTorch (/usr/bin/python3), jax-js (Node 22 or later), tfjs-wasm
 // long     one causal head of 64 over --tokens, with its peak memory beside the plan
 import { execFile, fork } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -38,6 +38,9 @@ await rm(folder, { recursive: true, force: true })
 await mkdir(folder, { recursive: true })
 const options = { bundle: true, format: 'esm', target: 'es2022', platform: 'node', external: ['heddle', '@tensorflow/*'], logLevel: 'warning', outExtension: { '.js': '.mjs' } }
 await build({ ...options, entryPoints: ['bench/backward/node.ts', 'bench/backward/data.ts', 'bench/attention/spread.ts'], outdir: folder, outbase: 'bench' })
+// tfjs keeps its registry in the global object: gradients of a bundled copy serve the package that Node loads.
+const gradients = { contents: "import '@tensorflow/tfjs-core/dist/register_all_gradients'", resolveDir: process.cwd() }
+await build({ bundle: true, format: 'esm', target: 'es2022', logLevel: 'error', platform: 'node', mainFields: ['module', 'main'], stdin: gradients, outfile: `${folder}/backward/tfjs-gradients.mjs` })
 const { spreadOf } = await import(pathToFileURL(`${folder}/attention/spread.mjs`).href)
 const { backwardData, worstOf } = await import(pathToFileURL(`${folder}/backward/data.mjs`).href)
 

@@ -34,7 +34,7 @@ async function heddle({ tokens, heads, headSize }: BackwardShape, data: Backward
 /** Two products with a softmax between, and tfjs's own gradients. */
 async function tfjs({ tokens, heads, headSize }: BackwardShape, data: BackwardData, packages: Packages): Promise<Run> {
   const tf = (await packages.load('@tensorflow/tfjs-core')) as typeof Tfjs
-  await packages.load('@tensorflow/tfjs-core/dist/register_all_gradients.js')
+  await packages.load('tfjs-gradients')
   const wasm = (await packages.load('@tensorflow/tfjs-backend-wasm')) as typeof TfjsWasm
   wasm.setWasmPaths(packages.address('@tensorflow/tfjs-backend-wasm'))
   wasm.setThreadsCount(1)

@@ -33,7 +33,7 @@ async function peer(): Promise<object> {
   const [heads, headSize, folder = ''] = rest
   const shape = { tokens: Number(tokens), heads: Number(heads), headSize: Number(headSize) }
   const packages: Packages = {
-    load: (id) => (id === 'heddle' || id.startsWith('@tensorflow/') ? import(id) : import(pathToFileURL(path.join(folder, 'node_modules', id, 'dist/index.js')).href)),
+    load: (id) => import(addressOf(id, folder)),
     address: (id) => `${path.dirname(createRequire(import.meta.url).resolve(`${id}/package.json`))}/dist/`,
   }
   const data = backwardData(shape)
@@ -50,4 +50,11 @@ async function peer(): Promise<object> {
     spent += times.at(-1) ?? 0
   }
   return { times, worstError, residentBytes: process.resourceUsage().maxRSS * 1024 }
+}
+
+/** The library's own, a file that the bench bundled beside this one, or a peer that it installed. */
+function addressOf(id: string, folder: string): string {
+  if (id === 'heddle' || id.startsWith('@tensorflow/')) return id
+  if (id === 'tfjs-gradients') return new URL('./tfjs-gradients.mjs', import.meta.url).href
+  return pathToFileURL(path.join(folder, 'node_modules', id, 'dist/index.js')).href
 }

@@ -1,7 +1,8 @@
 import type { Tensor } from '../core/tensor.ts'
+import { STATISTIC_NAMES } from '../protocol/row-results.ts'
 import type { CheckedCall } from './attention-call.ts'
 import type { AttentionJob } from './attention-job.ts'
-import type { AttentionResult } from './attention-options.ts'
+import type { AttentionResult, AttentionStatistics } from './attention-options.ts'
 
 /** The tensors that a call asked for, out of the arrays that its job filled. */
 export function attentionResult({ layout, options }: CheckedCall, job: AttentionJob): Omit<AttentionResult, 'report'> {
@@ -15,15 +16,6 @@ export function attentionResult({ layout, options }: CheckedCall, job: Attention
     ...(options.logSumExp ? { logSumExp: tensorOf<Float32Array>('logSumExp', rowShape) } : {}),
     ...(options.weights === 'all' ? { weights: tensorOf<Float32Array>('weights', layout.scoreShape) } : {}),
     ...(job.selection === null ? {} : { weights: { data: job.selection.data, shape: job.selection.shape } }),
-    ...(options.statistics
-      ? {
-          statistics: {
-            entropy: tensorOf<Float32Array>('entropy', rowShape),
-            maxWeight: tensorOf<Float32Array>('maxWeight', rowShape),
-            maxIndex: tensorOf<Int32Array>('maxIndex', rowShape),
-            meanDistance: tensorOf<Float32Array>('meanDistance', rowShape),
-          },
-        }
-      : {}),
+    ...(options.statistics ? { statistics: Object.fromEntries(STATISTIC_NAMES.map((name) => [name, tensorOf(name, rowShape)])) as unknown as AttentionStatistics } : {}),
   }
 }

@@ -1,21 +1,12 @@
 import type { ArrayClass, Ledger } from '../core/ledger.ts'
 import type { PlannedResult, Transport } from '../plan/attention-plan.ts'
+import { ROW_RESULTS, STATISTIC_NAMES, type RowResultName } from '../protocol/row-results.ts'
 import type { ArrayId, AttentionTaskResult, Destination, ReturnedName, TaskArray } from '../protocol/task.ts'
 import type { Layout, Strides } from './layout.ts'
 import type { ResolvedOptions } from './resolve-options.ts'
 
 /** The results that a task may have, by the names that tasks use. */
 export type ResultName = ReturnedName
-
-const PURPOSES: Readonly<Record<ResultName, string>> = {
-  output: 'output',
-  logSumExp: 'log-sum-exp',
-  entropy: 'entropy',
-  maxWeight: 'largest weight',
-  maxIndex: 'largest index',
-  meanDistance: 'mean distance',
-  weights: 'weights',
-}
 
 /** One result of the call: a row of `columns` elements for each query row of each head. */
 interface ResultSpec {
@@ -33,10 +24,10 @@ interface ResultSpec {
 export function resultSpecs(layout: Layout, options: ResolvedOptions): ResultSpec[] {
   const { heads, queries, keys, valueSize } = layout.sizes
   const perRow: Strides = { batch: heads * queries, head: queries, row: 1 }
-  const row = (name: ResultName, empty: number, Class: ArrayClass<TaskArray> = Float32Array): ResultSpec => ({ name, Class, columns: 1, strides: perRow, empty, given: null })
+  const row = (name: RowResultName): ResultSpec => ({ name, Class: ROW_RESULTS[name].Class, columns: 1, strides: perRow, empty: ROW_RESULTS[name].empty, given: null })
   const specs: ResultSpec[] = [{ name: 'output', Class: Float32Array, columns: valueSize, strides: layout.output, empty: 0, given: options.out }]
-  if (options.logSumExp) specs.push(row('logSumExp', -Infinity))
-  if (options.statistics) specs.push(row('entropy', 0), row('maxWeight', 0), row('maxIndex', -1, Int32Array), row('meanDistance', 0))
+  if (options.logSumExp) specs.push(row('logSumExp'))
+  if (options.statistics) specs.push(...STATISTIC_NAMES.map(row))
   if (options.settings.standard) {
     const strides = { batch: heads * queries * keys, head: queries * keys, row: keys }
     specs.push({ name: 'weights', Class: Float32Array, columns: keys, strides, empty: 0, given: null })
@@ -56,7 +47,9 @@ export function plannedResults(specs: readonly ResultSpec[], layout: Layout, opt
 
 /** The matrix of standard mode is a result only where all of it was asked for. */
 function purposeOf(name: ResultName, options: ResolvedOptions): string {
-  return name === 'weights' && options.weights !== 'all' ? 'score matrix' : PURPOSES[name]
+  if (name === 'output') return name
+  if (name === 'weights') return options.weights === 'all' ? name : 'score matrix'
+  return ROW_RESULTS[name].purpose
 }
 
 /**

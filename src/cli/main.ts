@@ -22,7 +22,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 process.exitCode = await dispatch(process.argv.slice(2), {
-  commands: [runCommand, benchCommand, validateCommand, tourCommand, trainCommand, doctorCommand],
+  commands: [runCommand, trainCommand, benchCommand, validateCommand, tourCommand, doctorCommand],
   version,
   terminal: new Terminal(process.stdout, process.stderr, process.env),
   signal: interruption.signal,

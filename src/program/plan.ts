@@ -53,8 +53,6 @@ export interface LayerPlan {
 
 export interface PlanOptions {
   readonly chunkSize: number | undefined
-  /** @default all of the pool */
-  readonly mostLanes?: number | undefined
   /** how many results, from the first, are copied out of shared memory at the end */
   readonly plainResults: number
 }
@@ -110,7 +108,7 @@ function* candidates(program: Program, host: ProgramHost, options: PlanOptions):
   const way = wayOf(program, host)
   const all = { residentLimitBytes: packedWeightBytes(stages), lastingLimitBytes: rawWeightBytes(stages) }
   let fewest: WeightLimits | undefined // asked for only where `all` is too much
-  for (let lanes = way === 'alone' ? 1 : Math.min(host.pool.lanes().length, options.mostLanes ?? Infinity); lanes >= 1; lanes = Math.floor(lanes / 2)) {
+  for (let lanes = way === 'alone' ? 1 : host.pool.lanes().length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
     const automatic = chunkRowsOf(program, options.chunkSize, lanes, host)
     for (let chunkRows = automatic; ; chunkRows = Math.max(8, Math.floor(chunkRows / 2))) {
       yield planOf(program, host, options, { lanes, chunkRows, ...all })

@@ -33,8 +33,6 @@ export interface RunOptions {
   readonly signal: AbortSignal | undefined
   readonly priority?: Priority | undefined
   readonly chunkSize: number | undefined
-  /** @default all of the pool */
-  readonly mostLanes?: number
   /** whether results belong in shared memory, as the inputs are */
   readonly sharedOutput: boolean
   /** how many results, from the first, are copied out of shared memory otherwise. @default 1 */
@@ -72,7 +70,7 @@ async function attemptProgram(program: Program, runtime: ProgramRuntime, options
   if (tiny) await runtime.openCallerLane()
   const host = runtime.stageHost(tiny)
   const plainResults = host.transport === 'shared' && !options.sharedOutput ? (options.plainResults ?? 1) : 0
-  const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, mostLanes: options.mostLanes, plainResults })
+  const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, plainResults })
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
   ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))

@@ -15,9 +15,8 @@ export interface ModelGraph {
   readonly output: Value
 }
 
-/** @param firstBatch what the batch's first sequence counts as for dropout, where it is a part of a larger batch */
-export function modelGraph(model: AnyModule, batch: Batch, seed: SeedWords | null, firstBatch: number): ModelGraph {
-  const graph = model.newGraph({ seed, firstBatch, forGradients: true })
+export function modelGraph(model: AnyModule, batch: Batch, seed: SeedWords | null): ModelGraph {
+  const graph = model.newGraph({ seed, forGradients: true })
   const input = model.inputValue(graph, batch.tokens ?? batch.input)
   return { graph, output: model.build(graph, input, forwardOptions(model, batch, input)) }
 }

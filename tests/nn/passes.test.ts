@@ -48,6 +48,6 @@ test('passes at once on one pool, one of them aborted: each has the bits that it
     expect(await aborted).toBe(reason)
     expect(await Promise.all(passes.map((pass) => pass.finally(() => order.push('pass'))))).toEqual([expected, expected])
     await attended
-    expect(order[0]).toBe('attention')
+    expect(order.indexOf('attention')).toBeLessThan(2)
   })
 })

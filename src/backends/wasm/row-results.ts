@@ -1,21 +1,13 @@
 import { STATE_BYTES, STATE_DISTANCE, STATE_INDEX, STATE_MAX, STATE_MOMENT, STATE_SEEN, STATE_SUM } from '../../../assembly/abi.ts'
 import { exactLog } from '../../core/elementary.ts'
+import { ROW_RESULT_NAMES, ROW_RESULTS, type RowResultName } from '../../protocol/row-results.ts'
 import type { Arena } from './arena.ts'
 
 /** What a row's state comes to. */
-export interface RowResult {
-  /** natural; −∞ where the row saw no key */
-  readonly logSumExp: number
-  /** nats */
-  readonly entropy: number
-  readonly maxWeight: number
-  /** −1 where the row saw no key */
-  readonly maxIndex: number
-  readonly meanDistance: number
-}
+export type RowResult = Readonly<Record<RowResultName, number>>
 
 const LN2 = 0.6931471805599453
-const EMPTY: RowResult = { logSumExp: -Infinity, entropy: 0, maxWeight: 0, maxIndex: -1, meanDistance: 0 }
+const EMPTY = Object.fromEntries(ROW_RESULT_NAMES.map((name) => [name, ROW_RESULTS[name].empty])) as RowResult
 
 /**
  * Row `row` of the states that start at byte `states`. With p = exp(unit·(s − m)): logSumExp = unit·m + ln sum,

@@ -4,6 +4,7 @@ import {
   P_THRESHOLD, P_VALUE, P_VALUE_SIZE, P_VECTORS,
 } from '../../../assembly/abi.ts'
 import type { AttentionArena } from '../../plan/arena.ts'
+import { asksForStatistics } from '../../protocol/row-results.ts'
 import type { AttentionTask } from '../../protocol/task.ts'
 import type { Arena } from './arena.ts'
 
@@ -16,8 +17,7 @@ export type ScoredTask = Pick<AttentionTask, 'settings' | 'batchHead' | 'alibiSl
 
 /** FLAG_… of what the whole task asks for; tiles and blocks add what they hold. */
 export function flagsOf(task: AttentionTask): number {
-  const statistics = [task.entropy, task.maxWeight, task.maxIndex, task.meanDistance]
-  return scoreFlags(task) | (statistics.every((destination) => destination === undefined) ? 0 : FLAG_STATISTICS)
+  return scoreFlags(task) | (asksForStatistics(task) ? FLAG_STATISTICS : 0)
 }
 
 /** FLAG_… of what makes scores and dropout. */

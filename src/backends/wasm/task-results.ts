@@ -1,11 +1,9 @@
 import type { ArrayId, AttentionTask, AttentionTaskResult, Destination, Slice, TaskArray } from '../../protocol/task.ts'
+import { ROW_RESULT_NAMES, rowResultArray, type RowResultName } from '../../protocol/row-results.ts'
 import type { Arena } from './arena.ts'
 import { copyOut } from './copy-rows.ts'
 import { scoreUnit } from './task-parameters.ts'
-import { rowResult, type RowResult } from './row-results.ts'
-
-type RowField = keyof RowResult
-const ROW_FIELDS: readonly RowField[] = ['logSumExp', 'entropy', 'maxWeight', 'maxIndex', 'meanDistance']
+import { rowResult } from './row-results.ts'
 
 /** Where rows go: row r, column c at offset + r·rowStride + c·columnStride. */
 export interface Sink<Data extends TaskArray = Float32Array> {
@@ -13,25 +11,23 @@ export interface Sink<Data extends TaskArray = Float32Array> {
   readonly slice: Omit<Slice, 'array'>
 }
 
-type Dense = { -readonly [Field in RowField | 'output' | 'weights']?: NonNullable<AttentionTaskResult[Field]> }
+type Dense = { -readonly [Field in RowResultName | 'output' | 'weights']?: NonNullable<AttentionTaskResult[Field]> }
 
 /** A task's results on their way out: dense arrays for destinations that are `true`; slices are written pass by pass. */
 export class TaskResults {
   readonly #task: AttentionTask
   readonly #arrayOf: (id: ArrayId) => TaskArray
   readonly #dense: Dense = {}
-  readonly #wanted: readonly RowField[]
+  readonly #wanted: readonly RowResultName[]
 
   constructor(task: AttentionTask, arrayOf: (id: ArrayId) => TaskArray) {
     this.#task = task
     this.#arrayOf = arrayOf
     const { rows, settings: { keys, valueSize, standard } } = task
-    this.#wanted = ROW_FIELDS.filter((field) => task[field] !== undefined)
+    this.#wanted = ROW_RESULT_NAMES.filter((field) => task[field] !== undefined)
     if (task.output === true) this.#dense.output = new Float32Array(rows * valueSize)
     for (const field of this.#wanted) {
-      if (task[field] !== true) continue
-      if (field === 'maxIndex') this.#dense.maxIndex = new Int32Array(rows)
-      else this.#dense[field] = new Float32Array(rows)
+      if (task[field] === true) Object.assign(this.#dense, { [field]: rowResultArray(field, rows) })
     }
     if (task.weights === true) this.#dense.weights = new Float32Array((standard ? rows : (task.weightRows?.length ?? 0)) * keys)
   }

@@ -3,14 +3,15 @@ import type { BlockScratch } from './block-scratch.ts'
 import { MAP_READ, TILE, USAGE } from './constants.ts'
 import { largestMagnitude, SAFE_MAGNITUDE } from './finite.ts'
 import { keysOfRows } from './key-range.ts'
-import { attentionMergeKernel, mergeGroups, mergeParams, ROW_RESULTS } from './kernels/attention-merge.wgsl.ts'
+import { attentionMergeKernel, mergeGroups, mergeParams } from './kernels/attention-merge.wgsl.ts'
+import { asksForStatistics, ROW_RESULT_NAMES } from '../../protocol/row-results.ts'
 import { attentionPartialKernel, valueSlices } from './kernels/attention-partial.wgsl.ts'
 import type { PassPacer } from './pass-pacer.ts'
 import { residentOf, scoreShapeOf, uploadParams, uploadQuery, uploadScoreInputs, type Pass, type TaskResources } from './score-inputs.ts'
 import { NonFiniteInput } from './signals.ts'
 import { tileFor, tileRows } from './tile-choice.ts'
 
-/** What a block's rows came to: `output` is [rows, ⌈Dv / 4⌉·4], `rowResults` five arrays of [rows] as `ROW_RESULTS` lists them. */
+/** What a block's rows came to: `output` is [rows, ⌈Dv / 4⌉·4], `rowResults` five arrays of [rows] as `ROW_RESULT_NAMES` lists them. */
 export interface BlockResult {
   readonly output: Float32Array
   readonly rowResults: Uint32Array
@@ -37,7 +38,7 @@ export class AttentionBlock {
     this.first = first
     this.rows = rows
     const { task, scratch } = resources
-    this.#statistics = [task.entropy, task.maxWeight, task.maxIndex, task.meanDistance].some((wanted) => wanted !== undefined)
+    this.#statistics = asksForStatistics(task)
     this.#scratch = scratch.take(sizes, task.settings.valueSize)
   }
 
@@ -91,7 +92,7 @@ export class AttentionBlock {
     if (this.#mapped === null) return null
     await this.#mapped
     const outputBytes = this.rows * this.#valueQuads * 16
-    const bytes = outputBytes + this.rows * ROW_RESULTS.length * 4
+    const bytes = outputBytes + this.rows * ROW_RESULT_NAMES.length * 4
     const mapped = this.#scratch.staging.getMappedRange(0, gpuBufferBytes(bytes)).slice(0, bytes)
     this.#scratch.staging.unmap()
     this.#mapped = null
@@ -170,7 +171,7 @@ export class AttentionBlock {
   async #finish(): Promise<void> {
     const { gpu } = this.#resources
     const outputBytes = this.rows * this.#valueQuads * 16
-    const rowBytes = this.rows * ROW_RESULTS.length * 4
+    const rowBytes = this.rows * ROW_RESULT_NAMES.length * 4
     const { output, rowResults, staging } = this.#scratch
     const encoder = gpu.device.createCommandEncoder({ label: 'heddle.attention-finish' })
     const spent = await this.#encodeMerge(encoder, { output, rowResults })

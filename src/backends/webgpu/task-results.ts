@@ -1,9 +1,7 @@
+import { ROW_RESULT_NAMES, ROW_RESULTS, rowResultArray, type RowResultName } from '../../protocol/row-results.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, Destination, TaskArray } from '../../protocol/task.ts'
 import type { BlockResult } from './attention-block.ts'
-import { ROW_RESULTS } from './kernels/attention-merge.wgsl.ts'
 import { unpackRows } from './pack-rows.ts'
-
-type RowResult = (typeof ROW_RESULTS)[number]
 
 /** What goes back with the task's answer: the dense arrays of destinations that were `true`. */
 export type DenseResults = { -readonly [Name in keyof AttentionTaskResult]?: AttentionTaskResult[Name] }
@@ -39,7 +37,7 @@ export class TaskResults {
     const task = this.#task
     for (const block of this.#blocks) {
       this.#writeOutput(block.first, block.rows, block.result)
-      ROW_RESULTS.forEach((name, index) => {
+      ROW_RESULT_NAMES.forEach((name, index) => {
         const destination = task[name]
         if (destination !== undefined) this.#writeRows(name, destination, index, block)
       })
@@ -55,28 +53,26 @@ export class TaskResults {
     unpackRows(source, stride, target, slice, { first, count: rows }, { first: 0, count: valueSize })
   }
 
-  #writeRows(name: RowResult, destination: Destination, index: number, block: { first: number; rows: number; result: BlockResult | null }): void {
+  #writeRows(name: RowResultName, destination: Destination, index: number, block: { first: number; rows: number; result: BlockResult | null }): void {
     const { target, slice } = this.#target(destination, name, this.#task.rows, 1)
     const source = block.result === null ? emptyRows(name, block.rows) : rowsOf(name, block.result.rowResults, index, block.rows)
     unpackRows(source, 1, target, slice, { first: block.first, count: block.rows }, { first: 0, count: 1 })
   }
 
   /** The array that a destination names, or a dense one that goes back with the answer. */
-  #target(destination: Destination, name: RowResult | 'output' | 'weights', rows: number, columns: number) {
+  #target(destination: Destination, name: RowResultName | 'output' | 'weights', rows: number, columns: number) {
     if (destination !== true) return { target: this.#array(destination.array), slice: destination }
-    const made = this.#dense[name] ?? (name === 'maxIndex' ? new Int32Array(rows) : new Float32Array(rows * columns))
+    const made = this.#dense[name] ?? (name === 'output' || name === 'weights' ? new Float32Array(rows * columns) : rowResultArray(name, rows))
     Object.assign(this.#dense, { [name]: made })
-    return { target: made as TaskArray, slice: { array: -1, offset: 0, rowStride: columns } }
+    return { target: made, slice: { array: -1, offset: 0, rowStride: columns } }
   }
 }
 
-function rowsOf(name: RowResult, all: Uint32Array, index: number, rows: number): TaskArray {
+function rowsOf(name: RowResultName, all: Uint32Array, index: number, rows: number): TaskArray {
   const bits = all.subarray(index * rows, (index + 1) * rows)
-  const buffer = bits.buffer as ArrayBuffer
-  return name === 'maxIndex' ? new Int32Array(buffer, bits.byteOffset, rows) : new Float32Array(buffer, bits.byteOffset, rows)
+  return new ROW_RESULTS[name].Class(bits.buffer as ArrayBuffer, bits.byteOffset, rows)
 }
 
-function emptyRows(name: RowResult, rows: number): TaskArray {
-  if (name === 'maxIndex') return new Int32Array(rows).fill(-1)
-  return new Float32Array(rows).fill(name === 'logSumExp' ? -Infinity : 0)
+function emptyRows(name: RowResultName, rows: number): TaskArray {
+  return rowResultArray(name, rows).fill(ROW_RESULTS[name].empty)
 }

@@ -9,15 +9,12 @@ export function mergeGroups(rows: number): number {
   return Math.ceil(rows / ROWS)
 }
 
-/** The order of the per-row results, each [rows]. */
-export const ROW_RESULTS = ['logSumExp', 'entropy', 'maxWeight', 'maxIndex', 'meanDistance'] as const
-
 /**
  * Merges the partials of slots 0 … slots − 1, which lie in key order, into slot 0 without approximation up to rounding:
  *
  *     m = max m_s   l = Σ e^(m_s − m)·l_s   O = Σ e^(m_s − m)·O_s
  *
- * and, when `last`, writes O / l to `output` [rows, valueQuads] and the bits of the row results (`ROW_RESULTS`) to
+ * and, when `last`, writes O / l to `output` [rows, valueQuads] and the bits of the row results (`ROW_RESULT_NAMES`) to
  * `rowResults` [5, rows]: log-sum-exp m + ln l, entropy ln l − T / l with T = Σ e^(s − m)·(s − m), largest weight 1 / l,
  * its key, mean distance. A row with l = 0 had no allowed key: 0, and −∞ for its log-sum-exp.
  * Dispatch: mergeGroups(rows) workgroups. One workgroup owns a row, so that slot 0 is read before it is written.
