@@ -2,7 +2,6 @@ import { benchCommand } from './bench/bench-command.ts'
 import { EXIT } from './command.ts'
 import { dispatch } from './dispatch.ts'
 import { doctorCommand } from './doctor/doctor-command.ts'
-import { train } from '../train/index.ts'
 import { version } from './machine.ts'
 import { runCommand } from './run/run-command.ts'
 import { Terminal } from './terminal/terminal.ts'
@@ -23,7 +22,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 process.exitCode = await dispatch(process.argv.slice(2), {
-  commands: [runCommand, trainCommand(train), benchCommand, validateCommand, tourCommand, doctorCommand],
+  commands: [runCommand, trainCommand, benchCommand, validateCommand, tourCommand, doctorCommand],
   version,
   terminal: new Terminal(process.stdout, process.stderr, process.env),
   signal: interruption.signal,

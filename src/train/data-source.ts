@@ -1,3 +1,4 @@
+import { abortReason, onAbort, throwIfAborted } from '../core/abort.ts'
 import { expected } from '../core/check.ts'
 import { OptionError } from '../core/errors.ts'
 import type { Batch } from './batch.ts'
@@ -47,7 +48,7 @@ export class BatchReader {
 
   /** The next batch; undefined when there is none left. Rejects with the signal's reason, even while a batch is due. */
   async next(): Promise<Batch | undefined> {
-    this.#signal?.throwIfAborted()
+    throwIfAborted(this.#signal)
     if (this.#make !== null) return untilAborted(Promise.resolve(this.#make(this.#index++)), this.#signal)
     if (this.#iterator === null || !this.#open) return undefined
     this.#open = false
@@ -87,9 +88,7 @@ export async function* batchesOf(list: BatchList, signal: AbortSignal | undefine
 function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
-    // A polyfill may leave `reason` out.
-    const abort = (): void => reject((signal.reason ?? new Error('the operation was aborted')) as Error)
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    const stop = onAbort(signal, () => reject(abortReason(signal) as Error))
+    promise.then(resolve, reject).finally(stop)
   })
 }

@@ -1,3 +1,4 @@
+import { throwIfAborted } from '../core/abort.ts'
 import { takeTurn } from '../scheduler/pacer.ts'
 
 /** Well under a millisecond of any update. */
@@ -22,7 +23,7 @@ export class PacedLoop {
 
   async #turn(): Promise<void> {
     await takeTurn()
-    this.signal?.throwIfAborted()
+    throwIfAborted(this.signal)
     this.#dueMs = performance.now() + TURN_EVERY_MS
   }
 }

@@ -1,3 +1,4 @@
+import { throwIfAborted } from '../core/abort.ts'
 import { errorOfCode, FormatError, HeddleError, NumericError, OptionError } from '../core/errors.ts'
 import { seedWords } from '../core/seed.ts'
 import type { AnyModule, StateDict } from '../nn/module.ts'
@@ -53,7 +54,7 @@ export class TrainingRun {
 
   async *steps(): AsyncGenerator<TrainStep, void, undefined> {
     const { data, signal, steps } = this.options
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     const reader = new BatchReader(data, signal)
     try {
       await this.#resume(reader)

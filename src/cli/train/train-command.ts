@@ -14,7 +14,7 @@ import { prepareTask } from './tasks/prepare-task.ts'
 import { readSavedRun, runMetadata, trainFiles, writeWhole, type SavedRun } from './train-files.ts'
 import { TrainLog } from './train-log.ts'
 import { comparison, trainPage, trainPlots, type TrainReport } from './train-report.ts'
-import { modelOptions, trainSession, type Session, type StartTraining } from './train-session.ts'
+import { modelOptions, trainSession, type Session } from './train-session.ts'
 import { readSettings, SETTING_OPTIONS, TASKS } from './train-settings.ts'
 
 const OPTIONS: Command['options'] = {
@@ -49,12 +49,15 @@ const NOTES = [
   'Status 1 when the trained model does not do what its task asks for.',
 ]
 
-/** The command, over the function that trains. */
-export function trainCommand(start: StartTraining): Command {
-  return { name: 'train', summary: 'trains a small transformer and measures what it learned', options: OPTIONS, notes: NOTES, run: (context) => run(start, context) }
+export const trainCommand: Command = {
+  name: 'train',
+  summary: 'trains a small transformer and measures what it learned',
+  options: OPTIONS,
+  notes: NOTES,
+  run,
 }
 
-async function run(start: StartTraining, context: CommandContext): Promise<number> {
+async function run(context: CommandContext): Promise<number> {
   const { values, terminal, signal } = context
   const saved = await savedRun(context)
   const settings = saved?.settings ?? readSettings(values)
@@ -69,7 +72,7 @@ async function run(start: StartTraining, context: CommandContext): Promise<numbe
     const log = await TrainLog.open(files.log, saved?.step ?? 0)
     const session: Session = { settings, task, model, runtime, files, log, terminal, signal, ...(saved === undefined ? {} : { resume: saved.bytes }) }
     printStart(session, saved)
-    const last = await trainSession(start, session)
+    const last = await trainSession(session)
     return await conclude(session, last, context, folder)
   } finally {
     await runtime.close()

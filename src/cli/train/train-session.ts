@@ -1,6 +1,6 @@
 import type { Runtime } from '../../index.ts'
 import type { CausalLanguageModel, CausalLanguageModelOptions } from '../../nn/index.ts'
-import { AdamW, cosineAnnealing, crossEntropy, type TrainOptions, type TrainStep } from '../../train/index.ts'
+import { AdamW, cosineAnnealing, crossEntropy, train, type TrainOptions, type TrainStep } from '../../train/index.ts'
 import { formatDuration, formatInteger, formatNumber } from '../terminal/format.ts'
 import { ProgressBar } from '../terminal/progress-bar.ts'
 import type { Terminal } from '../terminal/terminal.ts'
@@ -8,9 +8,6 @@ import type { PreparedTask } from './tasks/prepared-task.ts'
 import { runMetadata, writeWhole, type TrainFiles } from './train-files.ts'
 import { logEntry, type TrainLog } from './train-log.ts'
 import type { TrainSettings } from './train-settings.ts'
-
-/** `train` of heddle/train. */
-export type StartTraining = (model: CausalLanguageModel, options: TrainOptions) => AsyncIterable<TrainStep>
 
 /** A run with everything that it needs. */
 export interface Session {
@@ -28,8 +25,8 @@ export interface Session {
 const WARMUP = 100
 const CLIP_NORM = 1
 
-export function modelOptions({ layers, heads, modelDim, dropout, seed }: TrainSettings, vocabulary: number): CausalLanguageModelOptions {
-  return { vocabulary, layers, heads, modelDim, dropout, seed, activation: 'gelu' }
+export function modelOptions({ layers, heads, modelDim, positions, dropout, seed, length }: TrainSettings, vocabulary: number): CausalLanguageModelOptions {
+  return { vocabulary, layers, heads, modelDim, positions, dropout, seed, activation: 'gelu', ...(positions === 'learned' ? { maxLength: length } : {}) }
 }
 
 /** Weights shrink; biases, norms and embeddings do not. */
@@ -44,13 +41,13 @@ function optimizerOf(model: CausalLanguageModel, { learningRate, weightDecay }: 
  *
  * @returns the last step
  */
-export async function trainSession(start: StartTraining, session: Session): Promise<TrainStep | undefined> {
+export async function trainSession(session: Session): Promise<TrainStep | undefined> {
   const { settings, log, terminal, signal } = session
   const bar = new ProgressBar(terminal.err, '')
   const startMs = performance.now()
   let [last, made]: [TrainStep | undefined, number] = [undefined, 0]
   try {
-    for await (const step of start(session.model, trainOptions(session))) {
+    for await (const step of train(session.model, trainOptions(session))) {
       last = step
       log.add(logEntry(step))
       const elapsedMs = performance.now() - startMs

@@ -21,6 +21,7 @@ export interface TrainSettings {
   readonly layers: number
   readonly heads: number
   readonly modelDim: number
+  readonly positions: 'rotary' | 'sinusoidal' | 'learned'
   readonly dropout: number
   readonly learningRate: number
   readonly weightDecay: number
@@ -31,11 +32,11 @@ type Defaults = Omit<TrainSettings, 'task' | 'file' | 'seed' | 'tokens'>
 
 /** Settings with which each task ends well. */
 const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
-  names: { steps: 1500, batch: 64, length: 16, symbols: 0, layers: 3, heads: 4, modelDim: 64, dropout: 0.1, learningRate: 3e-3, weightDecay: 0.1, evaluateEvery: 100 },
-  text: { steps: 600, batch: 2, length: 2048, symbols: 0, layers: 4, heads: 4, modelDim: 128, dropout: 0, learningRate: 2e-3, weightDecay: 0.1, evaluateEvery: 100 },
-  copy: { steps: 1000, batch: 64, length: 32, symbols: 16, layers: 2, heads: 4, modelDim: 64, dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 100 },
-  reverse: { steps: 1500, batch: 64, length: 32, symbols: 16, layers: 2, heads: 4, modelDim: 64, dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 100 },
-  induction: { steps: 1000, batch: 4, length: 1024, symbols: 512, layers: 2, heads: 4, modelDim: 128, dropout: 0, learningRate: 2e-3, weightDecay: 0.01, evaluateEvery: 50 },
+  names: { steps: 800, batch: 8, length: 128, symbols: 0, layers: 3, heads: 4, modelDim: 64, positions: 'rotary', dropout: 0.1, learningRate: 3e-3, weightDecay: 0.1, evaluateEvery: 100 },
+  text: { steps: 600, batch: 2, length: 2048, symbols: 0, layers: 4, heads: 4, modelDim: 128, positions: 'rotary', dropout: 0, learningRate: 2e-3, weightDecay: 0.1, evaluateEvery: 100 },
+  copy: { steps: 200, batch: 64, length: 32, symbols: 16, layers: 2, heads: 4, modelDim: 64, positions: 'rotary', dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 50 },
+  reverse: { steps: 200, batch: 64, length: 32, symbols: 16, layers: 2, heads: 4, modelDim: 64, positions: 'sinusoidal', dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 50 },
+  induction: { steps: 1000, batch: 4, length: 1024, symbols: 512, layers: 2, heads: 4, modelDim: 128, positions: 'rotary', dropout: 0, learningRate: 2e-3, weightDecay: 0.01, evaluateEvery: 50 },
 }
 
 /** Options that a resumed run takes from its checkpoint. */

@@ -13,6 +13,8 @@ const HELD_OUT = 0.1
 const SAMPLES = 256
 const SHOWN = 30
 const TEMPERATURE = 0.9
+/** of a name that the model writes, its end included */
+const LONGEST = 20
 
 /** A character model of English first names, of which a tenth is held out. */
 export function prepareNames({ batch, length, seed }: TrainSettings): PreparedTask {
@@ -20,18 +22,18 @@ export function prepareNames({ batch, length, seed }: TrainSettings): PreparedTa
   const tokenizer = CharacterTokenizer.fromText(names.join('') + EDGE)
   const { training, validation } = splitItems(names, HELD_OUT, seed)
   const encode = (list: readonly string[]): Int32Array[] => list.map((name) => tokenizer.encode(EDGE + name + EDGE))
-  const held = sequencesInOrder(encode(validation), { batch: 4 * batch, length })
-  const simple = baselines(sequencesInOrder(encode(training), { batch: 4 * batch, length }), held, tokenizer.size)
+  const held = sequencesInOrder(encode(validation), { batch, length, pack: true })
+  const simple = baselines(sequencesInOrder(encode(training), { batch, length, pack: true }), held, tokenizer.size)
   return {
     vocabulary: tokenizer.size,
     pieces: tokenizer.vocabulary,
     dataHash: hashOf(names.join(EDGE)),
     facts: [`${formatInteger(names.length)} English first names (@stdlib, public domain): ${formatInteger(training.length)} to train, ${formatInteger(validation.length)} held out; ${tokenizer.size} characters`],
-    training: sequenceBatches(encode(training), { batch, length, seed }),
+    training: sequenceBatches(encode(training), { batch, length, pack: true, seed }),
     validation: held,
     baselines: simple,
     finish: async (trained) => {
-      const written = await writeNames(trained, tokenizer, length)
+      const written = await writeNames(trained, tokenizer)
       const [seen, unseen] = [new Set(training), new Set(validation)]
       const fresh = [...new Set(written)].filter((name) => !seen.has(name) && !unseen.has(name))
       const count = (list: ReadonlySet<string>): number => written.filter((name) => list.has(name)).length
@@ -42,11 +44,11 @@ export function prepareNames({ batch, length, seed }: TrainSettings): PreparedTa
 }
 
 /** Names that the model writes, one per row of one call. */
-async function writeNames({ model, runtime, signal, seed }: Trained, tokenizer: CharacterTokenizer, length: number): Promise<string[]> {
+async function writeNames({ model, runtime, signal, seed }: Trained, tokenizer: CharacterTokenizer): Promise<string[]> {
   const edge = tokenizer.encode(EDGE)[0] ?? 0
   const prompt = { data: new Int32Array(SAMPLES).fill(edge), shape: [SAMPLES, 1] }
-  const { data } = await model.generate(prompt, { maxNewTokens: length, temperature: TEMPERATURE, seed, stopToken: edge, runtime, signal })
-  return Array.from({ length: SAMPLES }, (_, row) => tokenizer.decode(data.subarray(row * (length + 1), (row + 1) * (length + 1))).replaceAll(EDGE, ''))
+  const { data } = await model.generate(prompt, { maxNewTokens: LONGEST, temperature: TEMPERATURE, seed, stopToken: edge, runtime, signal })
+  return Array.from({ length: SAMPLES }, (_, row) => tokenizer.decode(data.subarray(row * (LONGEST + 1), (row + 1) * (LONGEST + 1))).replaceAll(EDGE, ''))
 }
 
 /** Distinct names in lower case, in a fixed order. @throws {UsageError} that says what to install */
