@@ -1,5 +1,4 @@
 import { Ledger } from '../core/ledger.ts'
-import { KEPT_PURPOSE } from '../plan/kept-buffers.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import { planSegments, segmentScratchNeeds } from '../plan/segment-plan.ts'
 import type { Fallback } from '../protocol/messages.ts'
@@ -72,7 +71,7 @@ function openRun(host: SegmentHost, plan: SegmentPlan, needs: readonly number[])
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
   ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
-  const memory = host.scratch.open(needs, plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
+  const memory = host.scratch.open(needs, plan.bytes['kept buffers'] ?? 0, ledger)
   return { plan, ledger, memory, operands: new Operands(plan.transport, new SharedCopies(memory)) }
 }
 

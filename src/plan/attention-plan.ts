@@ -1,11 +1,11 @@
-import { MemoryBudgetError } from '../core/errors.ts'
 import { ceilDivide } from '../core/integers.ts'
-import { sumOfBytes, type BytesByPurpose } from '../core/ledger.ts'
+import { sumOfBytes, type BytesByPurpose, type Purpose } from '../core/ledger.ts'
 import { attentionArenaRows } from './arena.ts'
 import { attentionFlops, scoreCount, type AttentionSizes, type Visibility } from './attention-sizes.ts'
+import { chooseCandidate, type ChosenBytes } from './choose-candidate.ts'
 import { defaultChunkRows, gpuChunkRows, SMALLEST_TASK_FLOPS } from './chunk-rows.ts'
 import { explainPlan } from './explain.ts'
-import { affordableKept, matchKept } from './kept-buffers.ts'
+import { matchKept } from './kept-buffers.ts'
 import { ASSUMED_GPU, GPU_OVERLAP, gpuBlockSizes, type GpuAllowance } from './gpu-memory.ts'
 import { gpuAllowance, laneBytes, mayRunBeside, withoutBeside, type PlannedLane, type ScoreInputs } from './lane-bytes.ts'
 
@@ -29,6 +29,7 @@ export interface PlannedInput {
 
 /** A result: bytes for each query row of one head. */
 export interface PlannedResult {
+  readonly purpose: Purpose
   readonly rowBytes: number
   /** rows of all heads */
   readonly rows: number
@@ -58,8 +59,7 @@ export interface PlanRequest {
   readonly scoreInputs: ScoreInputs
   /** distinct arrays: one that is both key and value is listed once */
   readonly inputs: readonly PlannedInput[]
-  /** by purpose: 'output', 'log-sum-exp', 'statistics', 'weights', 'score matrix' */
-  readonly results: Readonly<Record<string, PlannedResult>>
+  readonly results: readonly PlannedResult[]
   readonly selection: PlannedSelection | null
   /** results whose size no chunk changes, by purpose */
   readonly fixedBytes: BytesByPurpose
@@ -109,27 +109,29 @@ export interface AttentionPlan {
 
 /** @throws {MemoryBudgetError} when no chunk size and no number of lanes fits; says which budget would do */
 export function planAttention(request: PlanRequest): AttentionPlan {
-  const standardBytes = scoreCount(request.sizes) * 4
+  const { budgetBytes, budgetSource, mode } = request
   const keptBytes = matchKept(scratchNeeds(request), request.kept ?? []).leftBytes
-  let smallest: Candidate | undefined
-  for (const candidate of candidates(request)) {
-    const affordable = affordableKept(candidate, keptBytes, request.budgetBytes)
-    if (affordable !== undefined) return finishPlan(request, affordable, standardBytes)
-    if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
-  }
-  if (mayRunBeside(request.lanes)) return planAttention({ ...request, lanes: withoutBeside(request.lanes) })
-  throw overBudget(request, smallest)
+  const advice = mode === 'standard' ? STANDARD_ADVICE : ''
+  return finishPlan(request, chooseCandidate(candidates(request), { what: 'attention', budgetBytes, budgetSource, keptBytes, results: ['output'], advice }))
 }
+
+const STANDARD_ADVICE = '; the score matrix grows with n²: ask for some rows with returnWeights: { heads, rows }, which chunked mode gives at any n'
 
 /** Bytes of each array that the call makes for itself in shared memory and later calls use again: copies of plain inputs. */
 export function scratchNeeds({ transport, inputs }: Pick<PlanRequest, 'transport' | 'inputs'>): number[] {
   return transport === 'shared' ? inputs.filter((input) => !input.shared && input.bytes > 0).map((input) => input.bytes) : []
 }
 
-interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'keySplits' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'device' | 'bytes' | 'budgetedBytes'> {}
+interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'keySplits' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'mayRunBeside' | 'device' | 'bytes' | 'budgetedBytes'> {}
 
-/** From the fastest to the smallest: first lean GPU lanes, then fewer rows a chunk, then fewer lanes. */
+/** From the fastest to the smallest: those of `candidatesOn`, then the same on the first bench of each lane alone. */
 function* candidates(request: PlanRequest): Generator<Candidate> {
+  yield* candidatesOn(request)
+  if (mayRunBeside(request.lanes)) yield* candidatesOn({ ...request, lanes: withoutBeside(request.lanes) })
+}
+
+/** First lean GPU lanes, then fewer rows a chunk, then fewer lanes. */
+function* candidatesOn(request: PlanRequest): Generator<Candidate> {
   const { sizes, chunkSize } = request
   const hasGpu = request.lanes.some(({ kind }) => kind === 'webgpu')
   const flopsPerRow = attentionFlops(request.sizes, request.visibility) / Math.max(1, sizes.batch * sizes.heads * sizes.queries)
@@ -171,13 +173,13 @@ function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flo
   const inFlight = Math.min(tasks, lanes * depth * tasksPerMessage)
   const copied = request.inputs.filter((input) => transport === 'shared' && !input.shared)
   const headBytes = request.inputs.reduce((total, input) => total + input.headBytes, 0)
-  const results = Object.entries(request.results).filter(([, result]) => result.owned)
+  const results = request.results.filter(({ owned }) => owned)
   const cachedHeads = transport === 'transfer' ? 1 : sizes.batch * sizes.keyValueHeads
   const weightRows = request.mode === 'standard' ? chunkRows : Math.min(chunkRows, request.selection?.rows.length ?? 0)
   const demand = { ...request.scoreInputs, sizes, chunkRows, cachedHeads, overlap: Math.min(GPU_OVERLAP, depth), weightRows, lanes: Math.min(lanes, messages) }
   const device = gpuAllowance(request.lanes, demand, lean)
-  const bytes: Record<string, number> = {
-    ...Object.fromEntries(results.map(([purpose, result]) => [purpose, result.rowBytes * result.rows])),
+  const bytes: BytesByPurpose = {
+    ...Object.fromEntries(results.map(({ purpose, rowBytes, rows }) => [purpose, rowBytes * rows])),
     ...request.fixedBytes,
     partials: keySplits > 1 ? sizes.batch * sizes.heads * sizes.queries * keySplits * partialRowBytes(sizes.valueSize) : 0,
     'input copies': copied.reduce((total, input) => total + input.bytes, 0),
@@ -186,7 +188,7 @@ function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flo
     'in flight': keySplits > 1 ? 0 : largestStaging(request, chunkRows, inFlight),
     'head copies': transport === 'transfer' ? Math.min(lanes, tasks) * headBytes : 0,
   }
-  return { chunkRows, keySplits, tasks, tasksPerMessage, depth, lanes, device, bytes, budgetedBytes: sumOfBytes(bytes) - (bytes['output'] ?? 0) }
+  return { chunkRows, keySplits, tasks, tasksPerMessage, depth, lanes, mayRunBeside: mayRunBeside(request.lanes), device, bytes, budgetedBytes: sumOfBytes(bytes) - (bytes['output'] ?? 0) }
 }
 
 /** A row of a partial: Dv values and a log-sum-exp. All partials of a call are held until they merge. */
@@ -216,7 +218,7 @@ function largestStaging(request: PlanRequest, chunkRows: number, count: number):
 
 /** Bytes that a task's message and its answer carry for each query row. */
 export function stagingRowBytes({ transport, inputs, results }: Pick<PlanRequest, 'transport' | 'inputs' | 'results'>): number {
-  const back = Object.values(results).reduce((total, result) => total + (result.direct ? 0 : result.rowBytes), 0)
+  const back = results.reduce((total, result) => total + (result.direct ? 0 : result.rowBytes), 0)
   return back + (transport === 'transfer' ? inputs.reduce((total, input) => total + input.rowBytes, 0) : 0)
 }
 
@@ -230,34 +232,16 @@ function chunkKinds(queries: number, chunkRows: number, selectedRows: readonly n
   return [...kinds, { rows: chunkRows, selected: 0, chunks: fullUnselected }, { rows: rest, selected: 0, chunks: rest > 0 && !counts.has(full) ? 1 : 0 }]
 }
 
-function finishPlan(request: PlanRequest, candidate: Candidate, standardBytes: number): AttentionPlan {
-  const bytes = Object.fromEntries(Object.entries(candidate.bytes).filter(([, count]) => count > 0))
+function finishPlan(request: PlanRequest, candidate: Candidate & ChosenBytes): AttentionPlan {
   const plan = {
     ...candidate,
     mode: request.mode,
     sizes: request.sizes,
     transport: request.transport,
-    mayRunBeside: mayRunBeside(request.lanes),
     laneKinds: request.lanes.slice(0, candidate.lanes).map((lane) => lane.kind),
     flops: attentionFlops(request.sizes, request.visibility),
-    bytes,
-    totalBytes: sumOfBytes(bytes),
     budgetBytes: request.budgetBytes,
-    standardBytes,
+    standardBytes: scoreCount(request.sizes) * 4,
   }
   return { ...plan, explain: () => explainPlan(plan) }
-}
-
-function overBudget(request: PlanRequest, smallest: Candidate | undefined): MemoryBudgetError {
-  const needed = smallest?.budgetedBytes ?? 0
-  const largest = Object.entries(smallest?.bytes ?? {}).filter(([purpose]) => purpose !== 'output')
-  const list = largest.filter(([, count]) => count > 0).map(([purpose, count]) => `${purpose} ${count}`).join(', ')
-  const way =
-    request.mode === 'standard'
-      ? '; the score matrix grows with n²: ask for some rows with returnWeights: { heads, rows }, which chunked mode gives at any n'
-      : ''
-  return new MemoryBudgetError(
-    `attention: expected ${request.budgetSource} of at least ${needed} bytes (${list}), got ${request.budgetBytes}${way}`,
-    { details: { smallestBudgetBytes: needed, budgetBytes: request.budgetBytes, bytes: smallest?.bytes } },
-  )
 }

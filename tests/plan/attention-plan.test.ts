@@ -25,7 +25,7 @@ function request(n: number, extra: Partial<PlanRequest> = {}): PlanRequest {
       { shared: false, bytes: tensorBytes, headBytes: tensorBytes, rowBytes: 0 },
       { shared: false, bytes: tensorBytes, headBytes: tensorBytes, rowBytes: 0 },
     ],
-    results: { output: { rowBytes: 256, rows: n, direct: false, owned: true } },
+    results: [{ purpose: 'output', rowBytes: 256, rows: n, direct: false, owned: true }],
     selection: null,
     scoreInputs: { matrices: [], segments: false },
     fixedBytes: {},
@@ -100,7 +100,7 @@ describe('planAttention', () => {
 
   it('counts no copy of what is shared already', () => {
     const plain = request(4096)
-    const plan = planAttention({ ...plain, inputs: plain.inputs.map((input) => ({ ...input, shared: true })), results: { output: { rowBytes: 256, rows: 4096, direct: true, owned: true } } })
+    const plan = planAttention({ ...plain, inputs: plain.inputs.map((input) => ({ ...input, shared: true })), results: [{ purpose: 'output', rowBytes: 256, rows: 4096, direct: true, owned: true }] })
     expect(plan.bytes['input copies']).toBeUndefined()
     expect(plan.bytes['in flight']).toBeUndefined()
   })
