@@ -6,7 +6,8 @@ import type { JobOutcome } from '../scheduler/job.ts'
 import type { Pool } from '../scheduler/pool.ts'
 import type { PlanContext } from './attention-call.ts'
 import type { BackwardCall, TransposedCall } from './backward-call.ts'
-import { backwardArrays, BackwardTasks } from './backward-tasks.ts'
+import { backwardArrays } from './backward-arrays.ts'
+import { BackwardTasks } from './backward-tasks.ts'
 import type {
   AttentionBackwardInputs, AttentionBackwardResult, AttentionTransposedInputs, AttentionTransposedResult, SegmentReport,
 } from './backward-options.ts'

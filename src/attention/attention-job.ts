@@ -1,5 +1,6 @@
 import type { ArraySource, Ledger } from '../core/ledger.ts'
-import { stagingRowBytes, type AttentionPlan, type PlanRequest } from '../plan/attention-plan.ts'
+import { stagingRowBytes } from '../plan/attention-plan.ts'
+import type { AttentionPlan, PlanRequest } from '../plan/attention-request.ts'
 import { ofBatch, visiblePairs, type Visibility } from '../plan/attention-sizes.ts'
 import type { TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult, Slice, TaskArray } from '../protocol/task.ts'

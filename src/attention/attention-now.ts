@@ -11,7 +11,8 @@ import type { AttentionInputs, AttentionOptions } from './attention-options.ts'
 import { checkBackward } from './backward-call.ts'
 import type { AttentionBackwardInputs, AttentionBackwardOptions, AttentionBackwardResult } from './backward-options.ts'
 import { backwardRequest } from './backward-request.ts'
-import { backwardArrays, BackwardTasks } from './backward-tasks.ts'
+import { backwardArrays } from './backward-arrays.ts'
+import { BackwardTasks } from './backward-tasks.ts'
 import { Operands, SharedCopies } from '../scheduler/operands.ts'
 
 let backend: WasmBackend | undefined

@@ -1,5 +1,6 @@
 import type { ArrayClass, Ledger, Purpose } from '../core/ledger.ts'
-import type { PlannedResult, Transport } from '../plan/attention-plan.ts'
+import type { PlannedResult } from '../plan/attention-request.ts'
+import type { Transport } from '../plan/transport.ts'
 import { ROW_RESULTS, STATISTIC_NAMES, type RowResultName } from '../protocol/row-results.ts'
 import type { ArrayId, AttentionTaskResult, Destination, ReturnedName, TaskArray } from '../protocol/task.ts'
 import type { Layout, Strides } from './layout.ts'

@@ -1,6 +1,6 @@
 import { sumOfBytes, type BytesByPurpose } from '../core/ledger.ts'
 import { isShared } from '../core/shared-memory.ts'
-import type { Transport } from '../plan/attention-plan.ts'
+import type { Transport } from '../plan/transport.ts'
 import { chooseCandidate } from '../plan/choose-candidate.ts'
 import { SMALLEST_TASK_FLOPS, stageChunkRows } from '../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../plan/explain.ts'

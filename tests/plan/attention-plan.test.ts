@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryBudgetError } from '../../src/core/errors.ts'
-import { planAttention, type PlanRequest } from '../../src/plan/attention-plan.ts'
+import { planAttention } from '../../src/plan/attention-plan.ts'
+import type { PlanRequest } from '../../src/plan/attention-request.ts'
 
 const MEBI = 2 ** 20
 
