@@ -14,7 +14,7 @@ import { prepareTask } from './tasks/prepare-task.ts'
 import { readSavedRun, runMetadata, trainFiles, writeWhole, type SavedRun } from './train-files.ts'
 import { TrainLog } from './train-log.ts'
 import { comparison, trainPage, trainPlots, type TrainReport } from './train-report.ts'
-import { modelOptions, trainSession, type Session } from './train-session.ts'
+import { modelOptions, resumeCommand, trainSession, type Session } from './train-session.ts'
 import { readSettings, SETTING_OPTIONS, TASKS } from './train-settings.ts'
 
 const OPTIONS: Command['options'] = {
@@ -31,6 +31,7 @@ const OPTIONS: Command['options'] = {
   dropout: { type: 'string', value: 'P', summary: 'share of values that are dropped' },
   'learning-rate': { type: 'string', value: 'X', summary: 'at its largest; it rises first, then falls along a cosine' },
   'weight-decay': { type: 'string', value: 'X', summary: 'of weight matrices' },
+  'evaluate-every': { type: 'string', value: 'N', summary: 'steps between two measurements of the held-out loss, each with a checkpoint' },
   seed: { type: 'string', value: 'N', summary: 'of weights, data and dropout (default: 0)' },
   resume: { type: 'string', value: 'FILE', summary: 'a checkpoint to go on from, with the same bits as if never interrupted' },
   out: { type: 'string', value: 'DIR', summary: 'folder of checkpoint, model, log and report (default: heddle-report)' },
@@ -73,7 +74,7 @@ async function run(context: CommandContext): Promise<number> {
     const session: Session = { settings, task, model, runtime, files, log, terminal, signal, ...(saved === undefined ? {} : { resume: saved.bytes }) }
     printStart(session, saved)
     const last = await trainSession(session)
-    return await conclude(session, last, context, folder)
+    return await concluded(session, () => conclude(session, last, context, folder))
   } finally {
     await runtime.close()
   }
@@ -94,6 +95,16 @@ function printStart({ settings, task, model, terminal }: Session, saved: SavedRu
   terminal.line(`${formatInteger(model.numParameters())} parameters: ${layers} layers, ${heads} heads, width ${modelDim}; ${formatInteger(steps)} steps of ${batch} × ${formatInteger(length)} tokens`)
   if (saved !== undefined) terminal.line(`Goes on after step ${formatInteger(saved.step)}`)
   terminal.line()
+}
+
+/** Runs what comes behind the last step, whose checkpoint is saved. */
+async function concluded({ signal, terminal, files }: Session, work: () => Promise<number>): Promise<number> {
+  try {
+    return await work()
+  } catch (error) {
+    if (signal.aborted) terminal.note(`All steps are made and saved. For the report: ${resumeCommand(files)}`)
+    throw error
+  }
 }
 
 async function conclude(session: Session, last: TrainStep | undefined, { values }: CommandContext, folder: string): Promise<number> {

@@ -61,7 +61,8 @@ export async function trainSession(session: Session): Promise<TrainStep | undefi
     }
     return last
   } catch (error) {
-    if (signal.aborted && last !== undefined) await saveInterrupted(session, last, bar)
+    bar.clear()
+    if (signal.aborted) await saveInterrupted(session, last)
     throw error
   } finally {
     bar.clear()
@@ -80,10 +81,18 @@ function trainOptions({ settings, task, model, runtime, signal, files, resume }:
   }
 }
 
-async function saveInterrupted({ files, terminal }: Session, last: TrainStep, bar: ProgressBar): Promise<void> {
-  bar.clear()
-  await writeWhole(files.checkpoint, last.checkpoint())
-  terminal.note(`Saved after step ${formatInteger(last.step)}. To go on: heddle train --resume ${files.checkpoint}`)
+/** Saves the last whole step, where this process made one, and says how to go on. */
+async function saveInterrupted({ files, terminal, resume }: Session, last: TrainStep | undefined): Promise<void> {
+  if (last !== undefined) {
+    await writeWhole(files.checkpoint, last.checkpoint())
+    terminal.note(`Saved after step ${formatInteger(last.step)}. To go on: ${resumeCommand(files)}`)
+  } else if (resume === undefined) terminal.note('Stopped before the first step: nothing to save.')
+  else terminal.note('Stopped before another step: the checkpoint is as it was.')
+}
+
+/** What a user types to go on. */
+export function resumeCommand({ checkpoint }: TrainFiles): string {
+  return `heddle train --resume ${/[^\w./-]/.test(checkpoint) ? `'${checkpoint}'` : checkpoint}`
 }
 
 /** `loss 2.31  rate 0.0012  norm 0.81  12,345 tokens/s`. */

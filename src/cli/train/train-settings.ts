@@ -40,7 +40,7 @@ const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
 }
 
 /** Options that a resumed run takes from its checkpoint. */
-export const SETTING_OPTIONS = ['task', 'file', 'tokens', 'steps', 'batch', 'length', 'symbols', 'seed', 'layers', 'heads', 'model-size', 'dropout', 'learning-rate', 'weight-decay'] as const
+export const SETTING_OPTIONS = ['task', 'file', 'tokens', 'steps', 'batch', 'length', 'symbols', 'seed', 'layers', 'heads', 'model-size', 'dropout', 'learning-rate', 'weight-decay', 'evaluate-every'] as const
 
 /** @throws {UsageError} for values that do not fit */
 export function readSettings(values: OptionValues): TrainSettings {
@@ -63,8 +63,8 @@ export function readSettings(values: OptionValues): TrainSettings {
     modelDim: integerOption(values, 'model-size', 1) ?? defaults.modelDim,
     dropout: shareOption(values, 'dropout') ?? defaults.dropout,
     learningRate: positiveOption(values, 'learning-rate') ?? defaults.learningRate,
-    weightDecay: positiveOption(values, 'weight-decay') ?? defaults.weightDecay,
-    evaluateEvery: Math.min(defaults.evaluateEvery, steps),
+    weightDecay: decayOption(values, 'weight-decay') ?? defaults.weightDecay,
+    evaluateEvery: integerOption(values, 'evaluate-every', 1) ?? Math.min(defaults.evaluateEvery, steps),
   }
   if (settings.modelDim % settings.heads !== 0) throw new UsageError(`--model-size: expected a multiple of the ${settings.heads} heads, got ${settings.modelDim}`)
   return settings
@@ -72,6 +72,10 @@ export function readSettings(values: OptionValues): TrainSettings {
 
 export function isTask(name: string): name is TaskName {
   return (TASKS as readonly string[]).includes(name)
+}
+
+function decayOption(values: OptionValues, name: string): number | undefined {
+  return stringOption(values, name)?.trim() === '0' ? 0 : positiveOption(values, name)
 }
 
 function shareOption(values: OptionValues, name: string): number | undefined {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { baselines, CharacterTokenizer, splitText, windowBatches, windowsInOrder, WordTokenizer, type Tokenizer } from '../../../train/index.ts'
-import { loadText, type SourceText } from '../../run/load-text.ts'
+import { mobyDick, type SourceText } from '../../run/load-text.ts'
 import { formatInteger } from '../../terminal/format.ts'
 import { UsageError } from '../../usage-error.ts'
 import type { TrainSettings } from '../train-settings.ts'
@@ -17,7 +17,7 @@ const TEMPERATURE = 0.8
 
 /** A model of one text, whose last tenth is held out. */
 export async function prepareText({ file, tokens: kind, batch, length, seed }: TrainSettings): Promise<PreparedTask> {
-  const { name, text } = file === null ? await loadText(undefined) : await readTextFile(file)
+  const { name, text } = file === null ? mobyDick('--file FILE') : await readTextFile(file)
   const tokenizer = kind === 'words' ? WordTokenizer.fromText(text, { maxSize: MOST_WORDS }) : CharacterTokenizer.fromText(text)
   const { training, validation } = splitText(tokenizer.encode(text), HELD_OUT)
   if (validation.length < length + 1) {
