@@ -14,7 +14,7 @@ export interface Repeats {
 }
 
 /** Short periods teach the head soon. */
-const SHORTEST = 4
+const SHORTEST = 2
 const HELD_OUT_ROWS = 64
 const RIGHT_SHARE = 0.9
 

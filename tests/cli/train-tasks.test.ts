@@ -1,0 +1,84 @@
+import { createRuntime } from '../../src/index.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { exactFinding, measureExactness } from '../../src/cli/train/tasks/exactness.ts'
+import { joined, prepareRepeats } from '../../src/cli/train/tasks/repeats.ts'
+import { readSettings } from '../../src/cli/train/train-settings.ts'
+import { CausalLanguageModel } from '../../src/nn/index.ts'
+import type { Batch } from '../../src/train/index.ts'
+
+type Runtime = Awaited<ReturnType<typeof createRuntime>>
+let runtime: Runtime
+beforeAll(async () => {
+  runtime = await createRuntime({ workers: 0 })
+})
+afterAll(() => runtime.close())
+
+const batchOf = (rows: number, length: number, tokens: readonly number[], targets: readonly number[]): Batch => ({
+  tokens: { data: Int32Array.from(tokens), shape: [rows, length] },
+  targets: { data: Int32Array.from(targets), shape: [rows, length] },
+})
+
+describe('exactness', () => {
+  /** What the untrained model holds likeliest. */
+  async function likeliest(model: CausalLanguageModel, { tokens }: Batch): Promise<number[]> {
+    const { output } = await model.forward(tokens as NonNullable<typeof tokens>, { runtime })
+    const rows = Array.from({ length: output.data.length / model.vocabulary }, (_, place) => output.data.subarray(place * model.vocabulary, (place + 1) * model.vocabulary))
+    return rows.map((row) => row.indexOf(Math.max(...row)))
+  }
+
+  it('counts sequences without a mistake, and right tokens among those that count', async () => {
+    const model = new CausalLanguageModel({ vocabulary: 6, layers: 1, heads: 1, modelDim: 8, seed: 1 })
+    const tokens = [0, 1, 2, 3, 4, 5, 5, 3, 1, 0, 2, 4]
+    const answers = await likeliest(model, batchOf(3, 4, tokens, tokens))
+    const wrong = (place: number): number => ((answers[place] ?? 0) + 1) % 6
+    // row 0: all right; row 1: one mistake; row 2: its mistakes do not count
+    const targets = answers.map((answer, place) => (place === 5 ? wrong(5) : place > 8 ? -100 : answer))
+    const trained = { model, runtime, signal: new AbortController().signal }
+    const found = await measureExactness(trained, [batchOf(3, 4, tokens, targets)])
+    expect(found).toEqual({ sequences: 3, exact: 2, counted: 9, right: 8 })
+    expect(exactFinding(found)).toEqual({ name: 'at least 99 % of held-out sequences exact', passed: false, detail: '2 of 3 without a mistake, 88.89 % of the tokens' })
+    expect(exactFinding({ sequences: 200, exact: 198, counted: 1, right: 1 }).passed).toBe(true)
+  })
+
+  it('is none where all tokens are equally likely, or none is a number', async () => {
+    const trained = (value: number) => {
+      const model = new CausalLanguageModel({ vocabulary: 6, layers: 1, heads: 1, modelDim: 8, seed: 1 })
+      model.embedding.weight.data.fill(value)
+      model.embedding.weight.touch()
+      return { model, runtime, signal: new AbortController().signal }
+    }
+    for (const value of [0, NaN]) expect(await measureExactness(trained(value), [batchOf(1, 2, [0, 1], [0, 0])])).toMatchObject({ exact: 0, right: 0 })
+  })
+})
+
+describe('repeats', () => {
+  const settings = { ...readSettings({ task: 'text', repeats: '0.25' }), batch: 4, length: 64 }
+
+  it('are the last rows of each batch: tokens of the whole vocabulary, which come again', () => {
+    const repeats = prepareRepeats(settings, 50)
+    expect(repeats?.rows).toBe(1)
+    expect(repeats?.fact).toBe('1 of 4 rows of a batch are random tokens that repeat after 2 to 32')
+    const text = (index: number): Batch => batchOf(3, 64, new Array<number>(192).fill(index), new Array<number>(192).fill(7))
+    const { tokens, targets } = joined(text, repeats?.training ?? text)(5)
+    expect([tokens?.shape, targets?.shape]).toEqual([[4, 64], [4, 64]])
+    expect(new Set(tokens?.data.subarray(0, 192))).toEqual(new Set([5]))
+    const [own, asked] = [Array.from(tokens?.data.subarray(192) ?? []), Array.from(targets?.data.subarray(192) ?? [])]
+    const period = own.indexOf(own[0] ?? -1, 1)
+    expect(asked.slice(0, period)).toEqual(new Array(period).fill(-100))
+    expect(asked.slice(period, -1)).toEqual(own.slice(period + 1))
+  })
+
+  it('are none where none are asked for, and must leave rows for both', () => {
+    expect(prepareRepeats({ ...settings, repeats: 0 }, 50)).toBeNull()
+    for (const share of [0.05, 0.95]) expect(() => prepareRepeats({ ...settings, repeats: share }, 50)).toThrow(`--repeats: expected a share that gives the text and the repetitions a row each of the batch's 4, got ${share}`)
+    expect(() => readSettings({ task: 'copy', repeats: '0.5' })).toThrow('--repeats: expected it with --task text, got --task copy')
+  })
+
+  it('judge an untrained model to know nothing', async () => {
+    const model = new CausalLanguageModel({ vocabulary: 50, layers: 1, heads: 1, modelDim: 8, seed: 1 })
+    const finding = await prepareRepeats(settings, 50)?.finding({ model, runtime, signal: new AbortController().signal, seed: 0, loss: 4 })
+    expect(finding).toMatchObject({ name: 'at least 90 % of random tokens right when they repeat', passed: false })
+    expect(Number(/^[\d.]+/.exec(finding?.detail ?? '')?.[0])).toBeLessThan(10)
+    expect(finding?.detail).toMatch(/chance 2\.00 %$/)
+  })
+})
