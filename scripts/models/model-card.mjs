@@ -42,6 +42,6 @@ ${limits}
 
 ${note}
 
-${samples.map((sample) => `> ${sample.replaceAll('\n', '\n> ')}`).join('\n>\n')}
+> ${samples.join(', ').replaceAll(/\s*\n\s*/g, '\n>\n> ')}
 `
 }

@@ -52,33 +52,37 @@ describe('exactness', () => {
 })
 
 describe('repeats', () => {
+  /** Tokens 40 … 79; the lower ones are more frequent. */
+  const text = Int32Array.from({ length: 820 }, (_, place) => 79 - Math.floor((Math.sqrt(8 * place + 1) - 1) / 2))
   const settings = { ...readSettings({ task: 'text', repeats: '0.25' }), batch: 4, length: 64 }
 
-  it('are the last rows of each batch: tokens of the whole vocabulary, which come again', () => {
-    const repeats = prepareRepeats(settings, 50)
+  it('are the last rows of each batch: the most frequent tokens, which come again', () => {
+    const repeats = prepareRepeats(settings, text)
     expect(repeats?.rows).toBe(1)
-    expect(repeats?.fact).toBe('1 of 4 rows of a batch are random tokens that repeat after 2 to 32')
-    const text = (index: number): Batch => batchOf(3, 64, new Array<number>(192).fill(index), new Array<number>(192).fill(7))
-    const { tokens, targets } = joined(text, repeats?.training ?? text)(5)
+    expect(repeats?.fact).toBe('1 of 4 rows of a batch are 32 frequent tokens in a random order that repeats after 3 to 32')
+    const windows = (index: number): Batch => batchOf(3, 64, new Array<number>(192).fill(index), new Array<number>(192).fill(7))
+    const { tokens, targets } = joined(windows, repeats?.training ?? windows)(5)
     expect([tokens?.shape, targets?.shape]).toEqual([[4, 64], [4, 64]])
     expect(new Set(tokens?.data.subarray(0, 192))).toEqual(new Set([5]))
     const [own, asked] = [Array.from(tokens?.data.subarray(192) ?? []), Array.from(targets?.data.subarray(192) ?? [])]
+    expect([Math.min(...own), Math.max(...own)]).toEqual([expect.toSatisfy((token: number) => token >= 40), expect.toSatisfy((token: number) => token < 72)])
     const period = own.indexOf(own[0] ?? -1, 1)
     expect(asked.slice(0, period)).toEqual(new Array(period).fill(-100))
     expect(asked.slice(period, -1)).toEqual(own.slice(period + 1))
   })
 
   it('are none where none are asked for, and must leave rows for both', () => {
-    expect(prepareRepeats({ ...settings, repeats: 0 }, 50)).toBeNull()
-    for (const share of [0.05, 0.95]) expect(() => prepareRepeats({ ...settings, repeats: share }, 50)).toThrow(`--repeats: expected a share that gives the text and the repetitions a row each of the batch's 4, got ${share}`)
+    expect(prepareRepeats({ ...settings, repeats: 0 }, text)).toBeNull()
+    expect(() => prepareRepeats({ ...settings, length: 4 }, text)).toThrow('--repeats: expected windows of 6 tokens or more, and 3 different ones, got 4 and 32')
+    for (const share of [0.05, 0.95]) expect(() => prepareRepeats({ ...settings, repeats: share }, text)).toThrow(`--repeats: expected a share that gives the text and the repetitions a row each of the batch's 4, got ${share}`)
     expect(() => readSettings({ task: 'copy', repeats: '0.5' })).toThrow('--repeats: expected it with --task text, got --task copy')
   })
 
   it('judge an untrained model to know nothing', async () => {
-    const model = new CausalLanguageModel({ vocabulary: 50, layers: 1, heads: 1, modelDim: 8, seed: 1 })
-    const finding = await prepareRepeats(settings, 50)?.finding({ model, runtime, signal: new AbortController().signal, seed: 0, loss: 4 })
+    const model = new CausalLanguageModel({ vocabulary: 80, layers: 1, heads: 1, modelDim: 8, seed: 1 })
+    const finding = await prepareRepeats(settings, text)?.finding({ model, runtime, signal: new AbortController().signal, seed: 0, loss: 4 })
     expect(finding).toMatchObject({ name: 'at least 90 % of random tokens right when they repeat', passed: false })
     expect(Number(/^[\d.]+/.exec(finding?.detail ?? '')?.[0])).toBeLessThan(10)
-    expect(finding?.detail).toMatch(/chance 2\.00 %$/)
+    expect(finding?.detail).toMatch(/chance 3\.13 %$/)
   })
 })

@@ -10,6 +10,7 @@ import { formatInteger } from '../terminal/format.ts'
 import { formatTable } from '../terminal/table.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
+import { startCopying, wantsCopying } from './copying-start.ts'
 import { prepareTask } from './tasks/prepare-task.ts'
 import { readSavedRun, runMetadata, trainFiles, writeWhole, type SavedRun } from './train-files.ts'
 import { TrainLog } from './train-log.ts'
@@ -71,6 +72,7 @@ async function run(context: CommandContext): Promise<number> {
   const runtime = await createRuntime({ workers: workersOption(values) })
   try {
     const model = new CausalLanguageModel(modelOptions(settings, task.vocabulary))
+    if (wantsCopying(settings)) startCopying(model)
     const log = await TrainLog.open(files.log, saved?.step ?? 0)
     const session: Session = { settings, task, model, runtime, files, log, terminal, signal, ...(saved === undefined ? {} : { resume: saved.bytes }) }
     printStart(session, saved)

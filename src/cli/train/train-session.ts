@@ -4,6 +4,7 @@ import { AdamW, cosineAnnealing, crossEntropy, train, type TrainOptions, type Tr
 import { formatDuration, formatInteger, formatNumber } from '../terminal/format.ts'
 import { ProgressBar } from '../terminal/progress-bar.ts'
 import type { Terminal } from '../terminal/terminal.ts'
+import { wantsCopying } from './copying-start.ts'
 import type { PreparedTask } from './tasks/prepared-task.ts'
 import { runMetadata, writeWhole, type TrainFiles } from './train-files.ts'
 import { logEntry, type TrainLog } from './train-log.ts'
@@ -25,8 +26,10 @@ export interface Session {
 const WARMUP = 100
 const CLIP_NORM = 1
 
-export function modelOptions({ layers, heads, modelDim, positions, dropout, seed, length }: TrainSettings, vocabulary: number): CausalLanguageModelOptions {
-  return { vocabulary, layers, heads, modelDim, positions, dropout, seed, activation: 'gelu', ...(positions === 'learned' ? { maxLength: length } : {}) }
+export function modelOptions(settings: TrainSettings, vocabulary: number): CausalLanguageModelOptions {
+  const { layers, heads, modelDim, positions, dropout, seed, length } = settings
+  const scaled = wantsCopying(settings) ? { scaleEmbeddings: true } : {}
+  return { ...scaled, vocabulary, layers, heads, modelDim, positions, dropout, seed, activation: 'gelu', ...(positions === 'learned' ? { maxLength: length } : {}) }
 }
 
 /** Weights shrink; biases, norms and embeddings do not. */

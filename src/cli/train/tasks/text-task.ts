@@ -27,7 +27,7 @@ export async function prepareText(settings: TrainSettings): Promise<PreparedTask
   }
   const held = windowsInOrder(validation.subarray(0, Math.max(length + 1, VALIDATION_TOKENS + 1)), { batch, length })
   const simple = baselines(windowsInOrder(training, { batch: 1, length }), held, tokenizer.size)
-  const repeats = prepareRepeats(settings, tokenizer.size)
+  const repeats = prepareRepeats(settings, training)
   const windows = (rows: number): ((index: number) => Batch) => windowBatches(training, { batch: rows, length, seed })
   return {
     vocabulary: tokenizer.size,
