@@ -2,6 +2,7 @@ import { createRuntime } from '../../src/index.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { exactFinding, measureExactness } from '../../src/cli/train/tasks/exactness.ts'
 import { joined, prepareRepeats } from '../../src/cli/train/tasks/repeats.ts'
+import { startCopying, wantsCopying } from '../../src/cli/train/copying-start.ts'
 import { readSettings } from '../../src/cli/train/train-settings.ts'
 import { CausalLanguageModel } from '../../src/nn/index.ts'
 import type { Batch } from '../../src/train/index.ts'
@@ -84,5 +85,38 @@ describe('repeats', () => {
     expect(finding).toMatchObject({ name: 'at least 90 % of random tokens right when they repeat', passed: false })
     expect(Number(/^[\d.]+/.exec(finding?.detail ?? '')?.[0])).toBeLessThan(10)
     expect(finding?.detail).toMatch(/chance 3\.13 %$/)
+  })
+})
+
+describe('a start that copies', () => {
+  it('is for tasks that look back', () => {
+    expect([{ task: 'induction' }, { task: 'text', repeats: '0.5' }].map((values) => wantsCopying(readSettings(values)))).toEqual([true, true])
+    expect([{ task: 'text' }, { task: 'names' }, { task: 'copy' }, { task: 'reverse' }].map((values) => wantsCopying(readSettings(values)))).toEqual([false, false, false, false])
+  })
+
+  it('adds the identity to the last block’s values and output, and makes embeddings larger', () => {
+    const made = (): CausalLanguageModel => new CausalLanguageModel({ vocabulary: 6, layers: 2, heads: 2, modelDim: 8, seed: 1 })
+    const [before, model] = [made().stateDict(), made()]
+    startCopying(model)
+    const differences = Object.entries(model.stateDict()).flatMap(([name, { data }]) => {
+      const old = before[name]?.data ?? new Float32Array(0)
+      return name === 'embedding.weight' ? [] : Array.from(data, (value, place) => ({ name, place, by: value - (old[place] ?? NaN) })).filter(({ by }) => by !== 0)
+    })
+    // The rows of values are 16 to 23 of in_proj_weight.
+    const diagonal = (name: string, rowStart: number) => Array.from({ length: 8 }, (_, row) => ({ name: `encoder.layers.1.self_attn.${name}`, place: (rowStart + row) * 8 + row, by: expect.closeTo(1, 6) as number }))
+    expect(differences).toEqual([...diagonal('in_proj_weight', 16), ...diagonal('out_proj.weight', 0)])
+    expect([...(model.stateDict()['embedding.weight']?.data ?? [])]).toEqual(Array.from(before['embedding.weight']?.data ?? [], (value) => Math.fround(value * 5)))
+  })
+
+  it('has embeddings times √modelDim, with rotary positions too', async () => {
+    const options = { vocabulary: 6, layers: 1, heads: 1, modelDim: 16, seed: 1 }
+    const embedded = async (more: object): Promise<Float32Array> => {
+      const { embedding } = new CausalLanguageModel({ ...options, ...more })
+      return (await embedding.forward({ data: Int32Array.of(3), shape: [1] }, { runtime })).output.data
+    }
+    const [plain, scaled] = [await embedded({}), await embedded({ scaleEmbeddings: true })]
+    expect(plain).toHaveLength(16)
+    expect([...scaled]).toEqual([...plain].map((value) => 4 * value))
+    expect(() => new CausalLanguageModel({ ...options, scaleEmbeddings: 1 as never })).toThrow('CausalLanguageModel: option scaleEmbeddings')
   })
 })

@@ -132,7 +132,7 @@ describe('what does not fit', () => {
     ['a binary file', async () => ['--file', await write('zero.txt', 'a\0b')], '--file: expected text in UTF-8, got a binary file'],
     ['a text that is too short', async () => ['--file', await write('short.txt', 'call me ishmael '.repeat(40))], 'expected a text of 20,490 characters or more for windows of 2,048 (a tenth is held out), got 640; --length makes windows shorter'],
     ['an odd length', () => ['--task', 'copy', '--length', '9'], 'option length: expected an even number, got 9'],
-    ['too few symbols', () => ['--task', 'induction', '--symbols', '16'], 'option symbols: expected at least length / 2 = 512, got 16'],
+    ['too few symbols', () => ['--task', 'induction', '--symbols', '2'], 'option shortest: expected an integer from 1 to 2, got number 3'],
     ['a learning rate that is no number', () => ['--learning-rate', 'NaN'], "--learning-rate: expected a number above 0, got 'NaN'"],
     ['options beside a checkpoint', () => ['--resume', 'x', '--steps', '5', '--seed', '1'], '--resume: the checkpoint decides about --steps, --seed; leave them out'],
     ['a checkpoint that is not there', () => ['--resume', place('none.safetensors')], '--resume: expected a checkpoint that can be read, got'],

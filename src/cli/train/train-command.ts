@@ -44,7 +44,7 @@ const OPTIONS: Command['options'] = {
 const NOTES = [
   'Examples:',
   '  heddle train                                 a model of first names, in about a minute',
-  '  heddle train --task induction                find what followed this symbol, 512 tokens back',
+  '  heddle train --task induction                find what followed this symbol, in 1,024 tokens',
   '  heddle train --file book.txt --tokens words  a model of your own text',
   '  heddle train --resume heddle-report/train-names-checkpoint.safetensors',
   '',

@@ -38,7 +38,7 @@ const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
   text: { steps: 600, batch: 2, length: 2048, symbols: 0, repeats: 0, layers: 4, heads: 4, modelDim: 128, positions: 'rotary', dropout: 0, learningRate: 2e-3, weightDecay: 0.1, evaluateEvery: 100 },
   copy: { steps: 200, batch: 64, length: 32, symbols: 16, repeats: 0, layers: 2, heads: 4, modelDim: 64, positions: 'rotary', dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 50 },
   reverse: { steps: 200, batch: 64, length: 32, symbols: 16, repeats: 0, layers: 2, heads: 4, modelDim: 64, positions: 'sinusoidal', dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 50 },
-  induction: { steps: 1000, batch: 4, length: 1024, symbols: 512, repeats: 0, layers: 2, heads: 4, modelDim: 128, positions: 'rotary', dropout: 0, learningRate: 2e-3, weightDecay: 0.01, evaluateEvery: 50 },
+  induction: { steps: 800, batch: 2, length: 1024, symbols: 64, repeats: 0, layers: 2, heads: 2, modelDim: 64, positions: 'rotary', dropout: 0, learningRate: 6e-3, weightDecay: 0.01, evaluateEvery: 100 },
 }
 
 /** Options that a resumed run takes from its checkpoint. */
