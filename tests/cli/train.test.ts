@@ -85,17 +85,17 @@ describe('heddle train', () => {
     const settings = [...COPY, '--steps', '20', '--evaluate-every', '6']
     const [whole, cut] = [place('bits whole'), place('bits cut')]
     await trainHere([...settings, '--out', whole])
-    // The signal aborts in the body of the loop, so that the next step is the one that does not come about.
-    const interrupted = await trainHere([...settings, '--out', cut], { stopAt: 'step      6' })
+    // Behind step 10, which is not evaluated: the checkpoint of step 6 is there already.
+    const interrupted = await trainHere([...settings, '--out', cut], { stopAt: ' 50 %', isTTY: true })
     expect(interrupted.status).toBe(EXIT.interrupted)
-    expect(interrupted.err).toContain(`Saved after step 6. To go on: heddle train --resume '${path.join(cut, 'train-copy-checkpoint.safetensors')}'\n`)
+    expect(interrupted.err).toContain(`Saved after step 10. To go on: heddle train --resume '${path.join(cut, 'train-copy-checkpoint.safetensors')}'\n`)
     expect(await readdir(cut)).not.toContain('train-copy.safetensors')
 
     const checkpoint = path.join(cut, 'train-copy-checkpoint.safetensors')
-    const again = await trainHere(['--resume', checkpoint, '--workers', '0'], { stopAt: 'Goes on after step 6' })
+    const again = await trainHere(['--resume', checkpoint, '--workers', '0'], { stopAt: 'Goes on after step 10' })
     expect(again.err).toContain('Stopped before another step: the checkpoint is as it was.')
     const resumed = await trainHere(['--resume', checkpoint, '--workers', '0'])
-    expect(resumed.out).toContain('Goes on after step 6\n')
+    expect(resumed.out).toContain('Goes on after step 10\n')
     for (const name of ['train-copy.safetensors', 'train-copy-checkpoint.safetensors']) {
       expect((await readFile(path.join(cut, name))).equals(await readFile(path.join(whole, name))), name).toBe(true)
     }
