@@ -15,7 +15,7 @@ export const MODELS = [
   {
     name: 'moby-dick',
     title: 'Moby-Dick, character by character, with induction',
-    args: ['train', '--task', 'text', '--repeats', '0.5', '--layers', '2', '--heads', '2', '--model-size', '64', '--length', '256', '--batch', '8', '--steps', '1200', '--learning-rate', '0.006', '--weight-decay', '0.01', '--evaluate-every', '200', '--seed', '0'],
+    args: ['train', '--task', 'text', '--repeats', '0.5', '--layers', '2', '--heads', '2', '--model-size', '64', '--length', '256', '--batch', '8', '--steps', '900', '--learning-rate', '0.006', '--weight-decay', '0.01', '--evaluate-every', '150', '--seed', '0'],
     about:
       'A decoder of two blocks for the analyzer and the page. Half of the rows that it learned from are the novel; the other half are frequent characters in a random order that repeats, which nothing but looking back can predict. So it has a head that finds what followed a character before (Olsson et al. 2022), and the card says how often that is right. The last block began as one that copies what it looks at; where to look, and the block before it, it learned (`src/cli/train/copying-start.ts`).',
     limits: 'It writes what looks like the spelling of the novel, not sentences. It was trained on windows of 256 characters; longer ones are outside what it has seen.',
