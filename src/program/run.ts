@@ -139,8 +139,8 @@ class StagesRun {
     const [first] = stages
     if (first === undefined) return undefined
     const { plan, memory, copies, ledger, options } = this.parts
-    const { firstBatch, forGradients } = this.program.graph
-    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(forGradients ? { withoutGpu: true as const } : {}), ...(firstBatch === 0 ? {} : { firstBatch }) }
+    const { forGradients } = this.program.graph
+    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(forGradients ? { withoutGpu: true as const } : {}) }
     if (this.#way === 'alone') return new AloneJob(this.program, stageOptions, memory, ledger, copies)
     for (const stage of stages) memory.prepare(stage)
     if (this.#way === 'pass') return new PassJob(stages, stageOptions, memory, ledger, copies)
