@@ -18,12 +18,14 @@ const [part, parts] = values.part.split('/').map(Number)
 const chosen = MUTATIONS.filter(({ what }, index) => what.includes(values.only) && index % parts === part - 1)
 if (chosen.length === 0) throw new Error(`mutate: expected --only to be part of a fault's name, got ${JSON.stringify(values.only)}`)
 
+/** what the tests that failed last said */
+let lastOutput = ''
 const copy = await mkdtemp(path.join(os.tmpdir(), 'heddle-mutants-'))
 const run = promisify(execFile)
 try {
   for (const name of COPIED) await cp(path.join(root, name), path.join(copy, name), { recursive: true, preserveTimestamps: true })
   await symlink(path.join(root, 'node_modules'), path.join(copy, 'node_modules'))
-  if ((await build()) !== null || (await testsFail([...new Set(chosen.flatMap(({ tests }) => tests))]))) throw new Error('mutate: expected the tests to pass without a fault')
+  if ((await build()) !== null || (await testsFail([...new Set(chosen.flatMap(({ tests }) => tests))]))) throw new Error(`mutate: expected the tests to pass without a fault\n${lastOutput}`)
   const results = []
   for (const mutation of chosen) {
     const result = { what: mutation.what, file: mutation.file, result: await judge(mutation) }
@@ -59,7 +61,10 @@ async function build() {
 
 async function testsFail(tests) {
   const vitest = path.join(root, 'node_modules/vitest/vitest.mjs')
-  return run(process.execPath, [vitest, 'run', '--project', 'node', '--bail', '1', ...tests], { cwd: copy, timeout: LIMIT_MS, maxBuffer: 2 ** 26 }).then(() => false, () => true)
+  return run(process.execPath, [vitest, 'run', '--project', 'node', '--bail', '1', ...tests], { cwd: copy, timeout: LIMIT_MS, maxBuffer: 2 ** 26 }).then(() => false, (error) => {
+    lastOutput = error.stdout ?? String(error)
+    return true
+  })
 }
 
 function report(results) {

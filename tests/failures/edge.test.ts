@@ -169,6 +169,13 @@ describe('odd values are typed errors', () => {
     expect((await runtime().attention(inputs, { softcap: 3e38 })).output.data.every(Number.isFinite)).toBe(true)
   })
 
+  test.each(['mask', 'bias'] as const)('an out that overlaps the %s', async (name) => {
+    const buffer = new ArrayBuffer(512)
+    const out = { data: new Float32Array(buffer), shape: [8, 16] }
+    const matrix = { data: name === 'mask' ? new Uint8Array(buffer, 0, 64) : new Float32Array(buffer, 0, 64), shape: [8, 8] }
+    await expect(runtime().attention(inputs, { out, [name]: matrix })).rejects.toThrow('overlaps an input')
+  })
+
   test('a stream that someone else reads', async () => {
     const stream = new Blob([new Uint8Array(16)]).stream()
     stream.getReader()
