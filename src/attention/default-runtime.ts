@@ -1,6 +1,7 @@
 import type { AttentionInputs, AttentionOptions, AttentionResult } from './attention-options.ts'
 import { checkCall } from './attention-call.ts'
-import { createRuntime, type Runtime } from './runtime.ts'
+import { createRuntime } from './create-runtime.ts'
+import type { Runtime } from './runtime.ts'
 
 let starting: Promise<Runtime> | null = null
 

@@ -11,7 +11,6 @@ import type { Transport } from '../plan/transport.ts'
 import { worthAWorker } from '../plan/chunk-rows.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import { planSegments } from '../plan/segment-plan.ts'
-import type { LaneKind } from '../protocol/messages.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import { Pool } from '../scheduler/pool.ts'
 import { borrowedArrays, checkCall, checkShapes, planInputs, planRequest, type CheckedCall, type InputCall, type PlanContext } from './attention-call.ts'
@@ -25,10 +24,9 @@ import type {
 } from './backward-options.ts'
 import { backwardRequest } from './backward-request.ts'
 import { CallerLane } from './caller-lane.ts'
-import { hostFallbacks, machineMemoryBytes, probeCapabilities, type Capabilities } from './capabilities.ts'
-import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
+import { hostFallbacks, machineMemoryBytes, type Capabilities } from './capabilities.ts'
 import { keptLimitBytes, ScratchMemory } from '../scheduler/scratch-memory.ts'
-import { asksForGpu, checkRuntimeNames, resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
+import type { ResolvedRuntimeOptions } from './runtime-options.ts'
 
 /** Shapes for `runtime.plan`: each a shape, or a tensor, whose memory is then taken into account. */
 export interface PlanInputs {
@@ -134,8 +132,7 @@ export class Runtime {
   async attentionBackward(inputs: AttentionBackwardInputs, options: AttentionBackwardOptions = {}): Promise<AttentionBackwardResult> {
     this.#checkOpen()
     const call = checkBackward(inputs, options)
-    const { runBackward } = await import('./attention-backward.ts')
-    return withBorrowed('attentionBackward', borrowedArrays(call, call.inputs), async () => runBackward(call, call.inputs, await this.#segmentHost(call)))
+    return withBorrowed('attentionBackward', borrowedArrays(call, call.inputs), async () => (await import('./attention-backward.ts')).runBackward(call, call.inputs, await this.#segmentHost(call)))
   }
 
   /**
@@ -162,8 +159,7 @@ export class Runtime {
   async attentionTransposed(inputs: AttentionTransposedInputs, options: AttentionTransposedOptions = {}): Promise<AttentionTransposedResult> {
     this.#checkOpen()
     const call = checkTransposed(inputs, options)
-    const { runTransposed } = await import('./attention-backward.ts')
-    return withBorrowed('attentionTransposed', borrowedArrays(call, call.inputs), async () => runTransposed(call, call.inputs, await this.#segmentHost(call)))
+    return withBorrowed('attentionTransposed', borrowedArrays(call, call.inputs), async () => (await import('./attention-backward.ts')).runTransposed(call, call.inputs, await this.#segmentHost(call)))
   }
 
   /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
@@ -260,42 +256,5 @@ export class Runtime {
       tiles: job.tiles,
       skippedTiles: job.skippedTiles,
     }
-  }
-}
-
-/**
- * Starts a pool of workers.
- *
- * @throws {OptionError} for unknown or wrong options
- * @throws {BackendUnavailableError} when the host cannot run the backend, or no worker starts; it can be tried again
- */
-export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  options = checkRuntimeNames(options)
-  const capabilities = await probeCapabilities(asksForGpu(options))
-  const resolved = await resolveRuntimeOptions(options, capabilities)
-  const choice = await chooseAutoLanes(options, capabilities, (kind) => timeLane(kind, options, capabilities))
-  if (choice === undefined) return openRuntime(capabilities, resolved)
-  const { kinds, reason } = choice
-  const told = { ...capabilities, reasons: { ...capabilities.reasons, auto: reason } }
-  return openRuntime(told, kinds === undefined ? resolved : await resolveRuntimeOptions(options, capabilities, kinds))
-}
-
-async function openRuntime(capabilities: Capabilities, options: ResolvedRuntimeOptions): Promise<Runtime> {
-  const pool = new Pool(options.pool)
-  await pool.open()
-  return new Runtime(capabilities, options, pool)
-}
-
-/** Milliseconds of the measuring job on one lane of this kind, warm. */
-async function timeLane(kind: LaneKind, { workers: _, ...options }: RuntimeOptions, capabilities: Capabilities): Promise<number> {
-  const runtime = await openRuntime(capabilities, await resolveRuntimeOptions({ ...options, backend: { [kind]: 1 } }, capabilities))
-  try {
-    const shape = [MEASURED_TOKENS, 64]
-    const inputs = { query: runtime.tensor(shape), key: runtime.tensor(shape), value: runtime.tensor(shape) }
-    const run = async (): Promise<number> => (await runtime.attention(inputs)).report.elapsedMs
-    await run()
-    return Math.min(await run(), await run())
-  } finally {
-    await runtime.close()
   }
 }
