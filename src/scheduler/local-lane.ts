@@ -6,7 +6,7 @@ import type { Lane } from './lane.ts'
 /** A lane on the calling thread: the same code without a worker. */
 export class LocalLane implements Lane {
   readonly lost = new Promise<Error>(() => undefined)
-  readonly #host = new LaneHost()
+  readonly #host = new LaneHost(false)
 
   start(config: LaneConfig): Promise<LaneHello> {
     return this.#host.start(config)
