@@ -156,7 +156,7 @@ describe('a window with sinks', () => {
 })
 
 describe('bad input', () => {
-  const call = (given: unknown, options: object): Promise<unknown> => model.generate(given as number[][], { runtime: runtime(), maxNewTokens: 2, ...options } as GenerateOptions)
+  const call = (given: unknown, options: object): Promise<unknown> => model.generate(given as number[][], { runtime: runtime(), maxNewTokens: 2, ...options })
   it.each<[string, unknown, object, new (...given: never[]) => Error, RegExp]>([
     ['no prompts', [], {}, ShapeError, /a list of at least one prompt, got an empty one/],
     ['an empty prompt', [[1], []], {}, ShapeError, /prompt 1: expected a prompt of at least one token/],
