@@ -1,6 +1,8 @@
-// Decoding: `attention` (one token with grouped heads, beside onnxruntime-web). Numbers are processor time; contenders take turns.
+// Decoding: `attention` is one token with grouped heads beside onnxruntime-web, in turns, in processor time; `tokens` is a small
+// language model, in wall time per token.
 //
-//   npm run build && node scripts/bench-decode.mjs [attention] [keys] [rounds]
+//   npm run build && node scripts/bench-decode.mjs attention [keys] [rounds]
+//   npm run build && node scripts/bench-decode.mjs tokens [prompt tokens] [new tokens]
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -9,7 +11,7 @@ import { installPeers, peersFolder } from './bench/peer-packages.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 await mkdir('build', { recursive: true })
-await installPeers(['onnxruntime-web'])
+if (process.argv[2] !== 'tokens') await installPeers(['onnxruntime-web'])
 process.env.PEER ??= path.join(peersFolder, 'node_modules/onnxruntime-web/dist')
 const outfile = path.resolve('build/bench-decode.mjs')
 await build({ entryPoints: ['bench/decode/node.ts'], bundle: true, platform: 'node', format: 'esm', target: 'node20', external: ['heddle', 'heddle/nn'], outfile, logLevel: 'warning' })
