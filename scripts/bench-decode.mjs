@@ -1,5 +1,5 @@
-// Decoding: `attention` is one token with grouped heads beside onnxruntime-web, in turns, in processor time; `tokens` is a small
-// language model, in wall time per token.
+// Decoding: `attention` is one token with grouped heads beside onnxruntime-web, in turns; `tokens` is a small language
+// model on the calling thread. Times are processor time.
 //
 //   npm run build && node scripts/bench-decode.mjs attention [keys] [rounds]
 //   npm run build && node scripts/bench-decode.mjs tokens [prompt tokens] [new tokens]

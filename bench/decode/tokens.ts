@@ -5,18 +5,18 @@ import { spreadOf } from '../attention/spread.ts'
 /** The attention and widths of a small Llama; random weights. */
 const SHAPE = { vocabulary: 8000, modelDim: 512, heads: 8, keyValueHeads: 2, feedForwardDim: 1376, layers: 8, seed: 1 }
 
-/** Milliseconds per token of `stream`, one step after the other, behind a prompt that is read first. */
+/** Processor milliseconds per token of `stream`, one step after the other, behind a prompt that is read first. */
 export async function decodeTokens(promptTokens: number, newTokens: number): Promise<string> {
   const runtime = await createRuntime({ workers: 0 })
   try {
     const model = new CausalLanguageModel(SHAPE)
     const prompt = tensor(Int32Array.from({ length: promptTokens }, (_, index) => (index * 31) % SHAPE.vocabulary), [promptTokens])
     const times: number[] = []
-    let last = NaN
+    let last = process.cpuUsage()
     for await (const token of model.stream(prompt, { runtime, maxNewTokens: newTokens })) {
-      const now = performance.now()
-      if (token.position > promptTokens) times.push(now - last)
-      last = now
+      const { user, system } = process.cpuUsage(last)
+      if (token.position > promptTokens) times.push((user + system) / 1000)
+      last = process.cpuUsage()
     }
     const { medianMs, lowMs, highMs } = spreadOf(times)
     const shape = `E ${SHAPE.modelDim}, H ${SHAPE.heads}, Hkv ${SHAPE.keyValueHeads}, FF ${SHAPE.feedForwardDim}, ${SHAPE.layers} blocks, V ${SHAPE.vocabulary}`
