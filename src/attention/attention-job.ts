@@ -162,7 +162,7 @@ export class AttentionJob implements Job {
         }
       }
     }
-    return cut
+    return queries === 1 && this.#splits.length > 1 ? groupsTogether(cut) : cut
   }
 
   #task(b: number, h: number, keyValueHead: number, rowStart: number, rows: number): AttentionTask {
@@ -240,6 +240,11 @@ export class AttentionJob implements Job {
     if (this.#splits.length > 1) return 0 // counted as partials
     return tasks.reduce((sum, task) => sum + task.rows * this.#stagingRowBytes + (task.weightRows?.length ?? 0) * this.#layout.sizes.keys * 4, 0)
   }
+}
+
+/** Tasks over the same keys beside each other, so that a lane can join the heads of a group. */
+function groupsTogether<Cut extends { readonly task: AttentionTask; readonly group: number }>(cut: readonly Cut[]): Cut[] {
+  return [...cut].sort((a, b) => a.group - b.group || a.task.keyStart - b.task.keyStart || a.task.batchHead - b.task.batchHead)
 }
 
 /** Every array that a task reads or writes. */

@@ -2,6 +2,7 @@ import { defaultRuntime } from '../attention/default-runtime.ts'
 import type { Runtime } from '../attention/runtime.ts'
 import { OptionError } from '../core/errors.ts'
 import { checkShape, readTensor, type Tensor, type TensorData } from '../core/tensor.ts'
+import { ofBatch } from '../plan/attention-sizes.ts'
 import { Graph, type GraphOptions } from '../program/graph.ts'
 import type { Value } from '../program/operation.ts'
 import type { Parameter } from '../program/parameter.ts'
@@ -22,6 +23,9 @@ export interface CacheUse {
   readonly keyValueHeads: number
   readonly headSize: number
 }
+
+/** B and M of an input. */
+export type RowSizes = Pick<Value, 'batch' | 'rows'>
 
 /** What a forward pass gave. */
 export interface ForwardRun {
@@ -205,6 +209,11 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return readRows(what, input, this.inputDim) as unknown as Tensor<Input>
   }
 
+  /** How many of each sequence's rows stay in the caches. @throws {OptionError} where options say otherwise than the input allows */
+  protected rowCounts(_options: Options, { batch, rows }: RowSizes): readonly number[] {
+    return new Array<number>(batch).fill(rows)
+  }
+
   /** The caches that a call writes to. */
   protected cachesOf(_options: Options): readonly CacheUse[] {
     return []
@@ -233,20 +242,21 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     const uses = this.cachesOf(options)
     const caches = uses.map(({ cache }) => cache)
     checkCaches(`${this.label}: cache`, caches)
-    const built = this.#build(input, options, { seed, position: caches[0]?.upcomingLength ?? 0, forGradients: false })
-    const { batch, rows } = built.input
+    const { batch, rows } = this.valueOf(this.newGraph(), 'input', input.shape, null)
+    const counts = this.rowCounts(options, { batch, rows })
     for (const { cache, keyValueHeads, headSize } of uses) cache.checkRoom(this.label, batch, keyValueHeads, headSize, rows)
+    const built = this.#build(input, options, { seed, position: caches[0]?.upcomingLengths ?? 0, forGradients: false })
     const run = async (): Promise<ForwardRun> => {
-      const position = caches[0]?.length ?? 0
+      const position = Array.from(caches[0]?.lengths ?? [0])
       // An earlier call on the cache failed: this one stands further ahead than was thought.
-      const { graph, output } = position === built.graph.position ? built : this.#build(input, options, { seed, position, forGradients: false })
+      const { graph, output } = position.every((each, b) => each === ofBatch(built.graph.positions, b)) ? built : this.#build(input, options, { seed, position, forGradients: false })
       const { data, report } = await runForward(graph, output, options.runtime ?? (await defaultRuntime()), options, [input, ...others])
       const [first, ...exposed] = data
       const names = [...graph.exposed.keys()]
       const lead = built.input.integers ? input.shape : input.shape.slice(0, -1)
       return { output: { data: first as Float32Array, shape: [...lead, output.width] }, exposed: new Map(exposed.map((array, index) => [names[index] ?? '', array])), report }
     }
-    return caches.length === 0 ? run() : appendRows(caches, rows, options.signal, run)
+    return caches.length === 0 ? run() : appendRows(caches, counts, options.signal, run)
   }
 
   #build(input: Tensor<Input>, options: Options, graphOptions: GraphOptions): BuiltForward {

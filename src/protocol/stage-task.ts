@@ -104,8 +104,9 @@ function byPosition(step: { readonly byPosition?: true }, slice: MovingSlice, ch
   return { ...make(slice), byPosition: true } as RowStep
 }
 
-function placedHeads({ array, offset, headStride, rowStride, batchStride = 0, startStride }: MovingHeads, { batch, rowStart }: Chunk): HeadSlice {
-  return { array, offset: offset + batch * batchStride + rowStart * startStride, headStride, rowStride }
+function placedHeads({ array, offset, headStride, rowStride, batchStride = 0, startStride, rowShifts }: MovingHeads, { batch, rowStart }: Chunk): HeadSlice {
+  const first = rowStart * startStride + (rowShifts?.[batch] ?? 0) * rowStride
+  return { array, offset: offset + batch * batchStride + first, headStride, rowStride }
 }
 
 function ofHead({ array, offset, batchStride = 0, headStride, rowStride, startStride }: MovingHeads, head: number, { batch, row }: Pick<RowRun, 'batch' | 'row'>): Slice {

@@ -51,6 +51,8 @@ export interface HeadSlice {
   readonly batchStride?: number
   readonly headStride: number
   readonly rowStride: number
+  /** rows of each batch that stand before its row 0; 0 where absent */
+  readonly rowShifts?: readonly number[]
 }
 
 /** Values of a slab, which the sums over its rows read: `stride` rows per panel of columns (8 or 4), zero-filled. */

@@ -154,8 +154,9 @@ export function loadHeadsTile({ to, heads, from, slots, slotStride }: StepOf<'lo
 }
 
 /** Where the first row of a run stands: a slice that crosses sequences is that of batch 0 and position 0. */
-function headStart({ offset, batchStride = 0, rowStride }: HeadSlice, run: RowRun, crosses: boolean): number {
-  return offset + (crosses ? run.batch * batchStride + run.row * rowStride : run.at * rowStride)
+function headStart({ offset, batchStride = 0, rowStride, rowShifts }: HeadSlice, run: RowRun, crosses: boolean): number {
+  if (!crosses) return offset + run.at * rowStride
+  return offset + run.batch * batchStride + (run.row + (rowShifts?.[run.batch] ?? 0)) * rowStride
 }
 
 /** The rows in panels of `columns` columns, to their place in the slab. */

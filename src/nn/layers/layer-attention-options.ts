@@ -39,8 +39,8 @@ export interface LayerAttentionSizes {
 }
 
 export interface LayerAttentionExtras {
-  /** rows that a cache held before */
-  readonly queryOffset: number
+  /** rows that a cache held before: one entry per sequence where they differ, else one for all */
+  readonly positions: readonly number[]
   readonly dropout: number
   readonly seed: SeedWords | null
 }
@@ -48,7 +48,7 @@ export interface LayerAttentionExtras {
 /** The options of `attention` that these layer options stand for, on [B, H, M, D] tensors. */
 export function toAttentionOptions(what: string, sizes: LayerAttentionSizes, options: LayerAttentionOptions, extras: LayerAttentionExtras): AttentionOptions {
   const { causal, window, mask, bias, alibiSlopes, softcap } = options
-  const { queryOffset, dropout, seed } = extras
+  const { positions, dropout, seed } = extras
   return {
     ...(causal === undefined ? {} : { causal }),
     ...(window === undefined ? {} : { window }),
@@ -56,8 +56,8 @@ export function toAttentionOptions(what: string, sizes: LayerAttentionSizes, opt
     ...(softcap === undefined ? {} : { softcap }),
     ...(mask === undefined ? {} : { mask: withHeadAxis(`${what}: option mask`, Uint8Array, mask) }),
     ...(bias === undefined ? {} : { bias: withHeadAxis(`${what}: option bias`, Float32Array, bias) }),
-    ...keyLimits(what, sizes, options),
-    ...(queryOffset === 0 ? {} : { queryOffset }),
+    ...ownRowsOnly(keyLimits(what, sizes, options), sizes, positions),
+    ...(positions.every((position) => position === 0) ? {} : { queryOffset: positions.length > 1 ? Int32Array.from(positions) : (positions[0] ?? 0) }),
     ...(seed === null || dropout === 0 ? {} : { dropout: { probability: dropout, seed: seedValue(seed) } }),
   }
 }
@@ -87,6 +87,13 @@ function keyLimits(what: string, sizes: LayerAttentionSizes, { keyMask, keyLengt
   const lengths = prefixLengths(keyMask.data, batch, keys)
   if (lengths !== null && keyLengths === undefined) return { ...given, keyLengths: lengths }
   return { ...given, segments: maskedSegments(keyMask.data, batch, queries, keys, segments) }
+}
+
+/** Where sequences of a cache have different lengths, each ends with the rows of this call. Wrong lengths stay, for attention to refuse. */
+function ownRowsOnly<Limits extends Pick<AttentionOptions, 'keyLengths'>>(limits: Limits, { batch, queries }: LayerAttentionSizes, positions: readonly number[]): Limits {
+  const { keyLengths } = limits
+  if (positions.length <= 1 || (keyLengths !== undefined && !(keyLengths instanceof Int32Array && keyLengths.length === batch))) return limits
+  return { ...limits, keyLengths: Int32Array.from(positions, (position, b) => Math.min(keyLengths?.[b] ?? Infinity, position + queries)) }
 }
 
 function prefixLengths(mask: Uint8Array, batch: number, keys: number): Int32Array | null {

@@ -125,14 +125,14 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     const value = this.project(graph, 'value', sources.value)
     if (cache === undefined) return { query, key, value }
     const cached = cache.values(graph, graph.position)
-    return { query, key: append(graph, key, cached.key, graph.position), value: append(graph, value, cached.value, graph.position) }
+    return { query, key: append(graph, key, cached.key, graph.positions), value: append(graph, value, cached.value, graph.positions) }
   }
 
   /** The context of queries, keys and values. */
   attendProjected(graph: Graph, { query, key, value }: AttentionSources, options: MultiHeadAttentionForward): Value {
     const { heads, keyValueHeads, headSize } = this
     const sizes: LayerAttentionSizes = { batch: query.batch, heads, keyValueHeads, queries: query.rows, keys: key.rows, headSize }
-    const extras = { queryOffset: graph.position, dropout: this.dropout, seed: this.attentionSeed(graph.seed) }
+    const extras = { positions: graph.positions, dropout: this.dropout, seed: this.attentionSeed(graph.seed) }
     const attention = { ...toAttentionOptions(graph.scope, sizes, options, extras), ...detailsOf(options) }
     const { context, results } = attend(graph, query, key, value, { heads, keyHeads: keyValueHeads }, resolveLayerAttention(sizes, attention))
     for (const [name, result] of results) graph.expose(name, result)
