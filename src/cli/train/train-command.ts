@@ -44,11 +44,11 @@ const OPTIONS: Command['options'] = {
 const NOTES = [
   'Examples:',
   '  heddle train                                 a model of first names, in about a minute',
-  '  heddle train --task induction                find what followed this symbol, in 1,024 tokens',
+  '  heddle train --task induction                find what followed this symbol before',
   '  heddle train --file book.txt --tokens words  a model of your own text',
   '  heddle train --resume heddle-report/train-names-checkpoint.safetensors',
   '',
-  'Every task has settings with which it ends well; each option above changes one of them. Ctrl-C saves a checkpoint and says how to go on.',
+  'Every task has settings of its own; each option above changes one of them. Ctrl-C saves a checkpoint and says how to go on.',
   'Status 1 when the trained model does not do what its task asks for.',
 ]
 
