@@ -26,7 +26,7 @@ const OPTIONS: Command['options'] = {
   batch: { type: 'string', value: 'N', summary: 'sequences per step' },
   length: { type: 'string', value: 'N', summary: 'tokens per sequence' },
   symbols: { type: 'string', value: 'N', summary: 'copy, reverse, induction: different symbols' },
-  repeats: { type: 'string', value: 'P', summary: 'text: share of rows that are random tokens, repeated; they teach induction (default: 0)' },
+  repeats: { type: 'string', value: 'P', summary: 'text: share of rows that are random tokens, repeated, to measure induction (default: 0)' },
   layers: { type: 'string', value: 'N', summary: 'blocks of the model' },
   heads: { type: 'string', value: 'N', summary: 'heads per block' },
   'model-size': { type: 'string', value: 'N', summary: 'width of the model' },
