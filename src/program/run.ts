@@ -24,6 +24,8 @@ export interface LayerReport {
   readonly lanes: readonly LaneShare[]
   /** tasks sent again because their worker died */
   readonly retries: number
+  /** whether graph, stages and registers are those of an earlier call of the same shape */
+  readonly programReused: boolean
   readonly fallbacks: readonly Fallback[]
   /** what the counting allocator saw */
   readonly memory: { readonly plannedBytes: number; readonly peakBytes: number; readonly peakByPurpose: BytesByPurpose }
@@ -37,6 +39,8 @@ export interface RunOptions {
   readonly sharedOutput: boolean
   /** how many results, from the first, are copied out of shared memory otherwise. @default 1 */
   readonly plainResults?: number
+  /** whether the program has run before. @default false */
+  readonly isReused?: boolean
   /** hears of each stage when it is done, and may look at the data of its values */
   readonly onStage?: ((index: number, dataOf: (value: Value) => TaskArray) => void) | undefined
 }
@@ -82,7 +86,7 @@ async function attemptProgram(program: Program, runtime: ProgramRuntime, options
     const data = program.results.map((value, index) => memory.result(value, index))
     const { lanes, fallbacks } = run
     const { peakBytes, peakByPurpose } = ledger
-    const report = { plan, elapsedMs: performance.now() - startMs, lanes, retries: retries + run.retries, fallbacks, memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose } }
+    const report = { plan, elapsedMs: performance.now() - startMs, lanes, retries: retries + run.retries, programReused: options.isReused ?? false, fallbacks, memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose } }
     return { data, report }
   } finally {
     scratch.release(run.clean)

@@ -88,7 +88,10 @@ export async function* batchesOf(list: BatchList, signal: AbortSignal | undefine
 function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
-    const stop = onAbort(signal, () => reject(abortReason(signal) as Error))
+    const stop = onAbort(signal, () => {
+      const reason = abortReason(signal) as Error
+      reject(reason)
+    })
     promise.then(resolve, reject).finally(stop)
   })
 }
