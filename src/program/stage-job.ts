@@ -12,6 +12,7 @@ import { isKind, type Value } from './operation.ts'
 import { chosenWeights } from './operations/attend.ts'
 import type { RowStage, StoredValue } from './stage.ts'
 import { chunkFlops, transferredRowBytes } from './stage-sizes.ts'
+import type { WorkKind, WorkTimes } from './work.ts'
 
 /** What a job of stages takes from the plan. */
 export interface StageJobOptions extends LaneLimits {
@@ -22,6 +23,12 @@ export interface StageJobOptions extends LaneLimits {
   readonly mayRunBeside: boolean
   readonly signal: AbortSignal | undefined
   readonly priority: Priority | undefined
+}
+
+/** What a pass tells of its parts when a lane is done. */
+export interface PassJobOptions extends StageJobOptions {
+  readonly kinds: readonly WorkKind[]
+  readonly work: WorkTimes
 }
 
 /** One stage as work for the pool, where the scheduler places every chunk: rows travel, or a GPU takes part. */

@@ -60,6 +60,17 @@ describe.each(SETUPS)('programs of training steps on %s', (_name, runtimeOptions
     }
   })
 
+  it('say what the lanes\' time went into', async () => {
+    const { report } = await run(makeModel(), batchOf(0))
+    const work = new Map(report.work.map(({ what, ms }) => [what, ms]))
+    expect([...work.keys()].sort()).toEqual(['attention backward', 'backward', 'forward', 'turn', 'weight gradients'])
+    for (const [what, ms] of work) expect(ms, what).toBeGreaterThan(0)
+    const busyMs = report.lanes.reduce((sum, lane) => sum + lane.busyMs, 0)
+    expect([...work.values()].reduce((sum, ms) => sum + ms, 0)).toBeCloseTo(busyMs, 6)
+    const evaluation = await run(makeModel().eval(), batchOf(0), { only: [] })
+    expect(evaluation.report.work.map(({ what }) => what)).toEqual(['forward'])
+  })
+
   it('serve packed batches of other lengths', async () => {
     const model = makeModel()
     for (const [turn, length] of [4, 6, 3].entries()) {
