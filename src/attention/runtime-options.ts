@@ -1,3 +1,5 @@
+import { loadKernels } from '../backends/wasm/binaries.ts'
+import { variantFor } from '../backends/wasm/probe.ts'
 import { checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
 import type { LaneConfig, LaneKind, WebGpuConfig } from '../protocol/messages.ts'
@@ -63,12 +65,12 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
   }
   const count = workerCount(workers, capabilities)
   const kinds = laneKinds(count, options, autoKinds ?? [])
-  const wasm = await compileKernels(options.wasm)
+  const wasm = await kernelsOf(options, numerics, capabilities, kinds)
   const webgpu = checkWebGpu(options.webgpu)
   const config = (kind: LaneKind): LaneConfig => (kind === 'webgpu' ? { kind, numerics, wasm, webgpu } : { kind, numerics, wasm })
   const onCaller: PoolConfig = { lanes: [config(options.backend === 'webgpu' ? 'webgpu' : 'wasm')], makeLane: () => new LocalLane() }
   return {
-    pool: kinds.length === 0 ? onCaller : { lanes: kinds.map(config), makeLane: () => new WorkerLane({ workerFactory, workerUrl }) },
+    pool: kinds.length === 0 ? onCaller : { lanes: kinds.map(config), makeLane: ({ kind }) => new WorkerLane({ workerFactory, workerUrl, kind }) },
     onWorkers: kinds.length > 0,
     caller: kinds.length > 0 && kinds.every((kind) => kind === 'wasm') ? onCaller : null,
     numerics,
@@ -79,7 +81,7 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
 }
 
 function checkWebGpu(webgpu: WebGpuConfig = {}): WebGpuConfig {
-  checkNames('createRuntime: option webgpu', webgpu, ['storage', 'tile'])
+  webgpu = checkNames('createRuntime: option webgpu', webgpu, ['storage', 'tile'])
   checkOneOf('createRuntime: option webgpu.storage', webgpu.storage ?? 'float32', ['float32', 'float16'])
   checkOneOf('createRuntime: option webgpu.tile', webgpu.tile ?? 'auto', ['auto', 'base', 'wide', 'subgroups', 'wide-subgroups'])
   return webgpu
@@ -87,7 +89,7 @@ function checkWebGpu(webgpu: WebGpuConfig = {}): WebGpuConfig {
 
 function laneKinds(count: number, { workers, backend = 'auto' }: RuntimeOptions, autoKinds: readonly LaneKind[]): LaneKind[] {
   if (typeof backend === 'object' && (backend as unknown) !== null) {
-    checkNames('createRuntime: option backend', backend, ['wasm', 'webgpu'])
+    backend = checkNames('createRuntime: option backend', backend, ['wasm', 'webgpu'])
     const { wasm = 0, webgpu = 0 } = backend
     checkInteger('createRuntime: option backend.wasm', wasm, 0, MAX_WORKERS)
     checkInteger('createRuntime: option backend.webgpu', webgpu, 0, MAX_WORKERS)
@@ -101,10 +103,13 @@ function laneKinds(count: number, { workers, backend = 'auto' }: RuntimeOptions,
   return backend === 'auto' && typeof workers !== 'number' && autoKinds.length > 0 ? [...autoKinds] : new Array<LaneKind>(count).fill('wasm')
 }
 
-/** Whether a GPU was asked for by name. @throws {OptionError} for unknown option names */
-export function asksForGpu(options: RuntimeOptions): boolean {
-  checkNames('createRuntime: options', options, NAMES)
-  const { backend } = options
+/** The options, each read once. @throws {OptionError} for unknown names */
+export function checkRuntimeNames(options: RuntimeOptions): RuntimeOptions {
+  return checkNames('createRuntime: options', options, NAMES)
+}
+
+/** Whether a GPU was asked for by name. */
+export function asksForGpu({ backend }: RuntimeOptions): boolean {
   return backend === 'webgpu' || (typeof backend === 'object' && (backend as unknown) !== null && (backend.webgpu ?? 0) > 0)
 }
 
@@ -115,9 +120,16 @@ function workerCount(workers: unknown, capabilities: Capabilities): number {
   return workers
 }
 
-async function compileKernels(wasm: RuntimeOptions['wasm']): Promise<LaneConfig['wasm']> {
-  if (wasm === undefined) return null
-  checkNames('createRuntime: option wasm', wasm, ['simd', 'relaxed'])
+/** Workers of wasm lanes bring no kernels: they get the user's, or the package's. */
+async function kernelsOf({ wasm }: RuntimeOptions, numerics: 'fast' | 'portable', capabilities: Capabilities, kinds: readonly LaneKind[]): Promise<LaneConfig['wasm']> {
+  const given = wasm === undefined ? null : await compileKernels(wasm)
+  const variant = variantFor(numerics, capabilities)
+  if (!capabilities.simd || !kinds.includes('wasm') || given?.[variant] !== undefined) return given
+  return { ...given, [variant]: await loadKernels(variant) }
+}
+
+async function compileKernels(wasm: NonNullable<RuntimeOptions['wasm']>): Promise<NonNullable<LaneConfig['wasm']>> {
+  wasm = checkNames('createRuntime: option wasm', wasm, ['simd', 'relaxed'])
   const entries = await Promise.all(Object.entries(wasm).map(async ([name, binary]) => [name, await compileKernel(name, binary)] as const))
   return Object.fromEntries(entries)
 }

@@ -1,7 +1,7 @@
 import { throwIfAborted } from '../core/abort.ts'
+import { withBorrowed } from '../core/borrowed.ts'
 import { WorkerLostError } from '../core/errors.ts'
 import { Ledger, type BytesByPurpose } from '../core/ledger.ts'
-import { KEPT_PURPOSE } from '../plan/kept-buffers.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import type { Job, LaneShare, Priority } from '../scheduler/job.ts'
@@ -10,6 +10,8 @@ import type { ProgramHost, ProgramRuntime } from './host.ts'
 import { AloneJob } from './alone-job.ts'
 import { ProgramMemory } from './memory.ts'
 import type { Value } from './operation.ts'
+import { optionArrays } from './operations/attend.ts'
+import { parametersOfGraph } from './operations/rules.ts'
 import type { Program } from './partition.ts'
 import { isSumming, PassJob } from './pass-job.ts'
 import { isTiny, planProgram, scratchBytes, wayOf, type LayerPlan } from './plan.ts'
@@ -58,7 +60,17 @@ export interface ProgramResult {
 const MAX_ATTEMPTS = 3
 
 /** Runs a program stage by stage. @throws as `runtime.attention` does */
-export async function runProgram(program: Program, runtime: ProgramRuntime, options: RunOptions): Promise<ProgramResult> {
+export function runProgram(program: Program, runtime: ProgramRuntime, options: RunOptions): Promise<ProgramResult> {
+  return withBorrowed('layer', borrowedArrays(program), () => repeatProgram(program, runtime, options))
+}
+
+/** What a run reads of memory that callers may hold: inputs, attention's options and parameters. */
+function borrowedArrays({ graph, stages }: Program): TaskArray[] {
+  const options = stages.filter(isRowStage).flatMap(({ attend }) => (attend === null ? [] : optionArrays(attend)))
+  return [...graph.bindings.values(), ...options, ...[...parametersOfGraph(graph)].map(({ data }) => data)]
+}
+
+async function repeatProgram(program: Program, runtime: ProgramRuntime, options: RunOptions): Promise<ProgramResult> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await attemptProgram(program, runtime, options, attempt - 1)
@@ -81,7 +93,7 @@ async function attemptProgram(program: Program, runtime: ProgramRuntime, options
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
   ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
-  const scratch = host.scratch.open(scratchBytes(program, host.transport, plainResults), plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
+  const scratch = host.scratch.open(scratchBytes(program, host.transport, plainResults), plan.bytes['kept buffers'] ?? 0, ledger)
   const memory = new ProgramMemory(program, { transport: host.transport, sharedOutput: options.sharedOutput, plainResults }, ledger, scratch)
   const run = new StagesRun(program, host, { plan, memory, copies: new SharedCopies(scratch), ledger, options })
   try {
@@ -147,8 +159,8 @@ class StagesRun {
     const [first] = stages
     if (first === undefined) return undefined
     const { plan, memory, copies, ledger, options } = this.parts
-    const { firstBatch, forGradients } = this.program.graph
-    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(forGradients ? { withoutGpu: true as const } : {}), ...(firstBatch === 0 ? {} : { firstBatch }) }
+    const { forGradients } = this.program.graph
+    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(forGradients ? { withoutGpu: true as const } : {}) }
     const passOptions = { ...stageOptions, kinds: workKinds(stages, this.program.graph), work: this.work }
     if (this.#way === 'alone') return new AloneJob(this.program, passOptions, memory, ledger, copies)
     for (const stage of stages) memory.prepare(stage)

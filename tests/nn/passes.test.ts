@@ -1,7 +1,7 @@
 import { TransformerEncoder } from 'heddle/nn'
 import { expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { withRuntime } from '../support/runtimes.ts'
+import { allLanes, withRuntime } from '../support/runtimes.ts'
 import { fingerprint, normalTensor } from '../support/tensors.ts'
 
 const layer = new TransformerEncoder({ modelDim: 64, heads: 4, layers: 2 })
@@ -10,6 +10,7 @@ const options = { causal: true, chunkSize: 128 }
 
 test('no more lanes take part than there are chunks', async () => {
   await withRuntime({ workers: 3 }, async (runtime) => {
+    await allLanes(runtime)
     const lanes = async (batch: number, rows: number, chunkSize: number): Promise<number> => {
       const input = { data: x.data.subarray(0, batch * rows * 64), shape: [batch, rows, 64] }
       const { output, report } = await layer.forward(input, { runtime, chunkSize })
@@ -35,8 +36,8 @@ test('a pass that is looked at between its stages has the same bits', async () =
   })
 })
 
-test('passes at once on one pool, one of them aborted: each has the bits that it has alone, and attention comes in between', async () => {
-  await withRuntime({ workers: 2 }, async (runtime) => {
+test.each([0, 2])('passes at once on %i workers, one of them aborted: each has the bits that it has alone, and attention comes in between', async (workers) => {
+  await withRuntime({ workers }, async (runtime) => {
     const expected = fingerprint((await layer.forward(x, { runtime, ...options })).output.data)
     const controller = new AbortController()
     const reason = new Error('enough')
@@ -48,6 +49,7 @@ test('passes at once on one pool, one of them aborted: each has the bits that it
     expect(await aborted).toBe(reason)
     expect(await Promise.all(passes.map((pass) => pass.finally(() => order.push('pass'))))).toEqual([expected, expected])
     await attended
-    expect(order.indexOf('attention')).toBeLessThan(2)
+    // Where the lanes are other threads, who ends first depends on when this one is awake to send the chunks.
+    expect(order.indexOf('attention')).toBeLessThan(workers === 0 ? 1 : 2)
   })
 })

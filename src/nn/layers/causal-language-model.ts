@@ -10,7 +10,7 @@ import { generateTokens, type GenerateOptions } from '../generate.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
 import { Module, type CacheUse } from '../module.ts'
 import { Dropout } from './dropout.ts'
-import { checkTokens, Embedding, tokensOf } from './embedding.ts'
+import { readTokens, Embedding, tokensOf } from './embedding.ts'
 import { Linear } from './linear.ts'
 import { PositionalEncoding } from './positional-encoding.ts'
 import { BLOCK_NAMES, type TransformerBlockOptions } from './transformer-block.ts'
@@ -26,6 +26,8 @@ export interface CausalLanguageModelOptions extends Omit<TransformerBlockOptions
   readonly maxLength?: number
   /** Whether the head is the embedding's matrix. @default true */
   readonly tieWeights?: boolean
+  /** Whether embeddings are times √modelDim, as in the paper. @default with sinusoidal positions */
+  readonly scaleEmbeddings?: boolean
 }
 
 /** What `CausalLanguageModel.forward` takes. */
@@ -41,7 +43,7 @@ export interface LanguageModelForward extends ForwardOptions {
   readonly positions?: Tensor<Int32Array>
 }
 
-const NAMES: readonly string[] = [...BLOCK_NAMES.filter((name) => name !== 'rotary'), 'vocabulary', 'layers', 'positions', 'maxLength', 'tieWeights']
+const NAMES: readonly string[] = [...BLOCK_NAMES.filter((name) => name !== 'rotary'), 'vocabulary', 'layers', 'positions', 'maxLength', 'tieWeights', 'scaleEmbeddings']
 
 /**
  * A decoder-only transformer: embedding, positions, causal blocks (pre-norm unless asked otherwise), a last norm, and logits
@@ -62,18 +64,19 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   /** @throws {OptionError} for unknown names and wrong values */
   constructor(options: CausalLanguageModelOptions) {
     super()
-    checkNames('CausalLanguageModel: options', options, NAMES)
-    const { vocabulary, layers, positions = 'rotary', maxLength, tieWeights = true, ...block } = options
+    options = checkNames('CausalLanguageModel: options', options, NAMES)
+    const { vocabulary, layers, positions = 'rotary', maxLength, tieWeights = true, scaleEmbeddings = positions === 'sinusoidal', ...block } = options
     const { modelDim, dropout = 0, norm = 'pre' } = block
     checkInteger('CausalLanguageModel: option vocabulary', vocabulary, 1)
     checkOneOf('CausalLanguageModel: option positions', positions, ['rotary', 'sinusoidal', 'learned'])
     checkBoolean('CausalLanguageModel: option tieWeights', tieWeights)
+    checkBoolean('CausalLanguageModel: option scaleEmbeddings', scaleEmbeddings)
     const words = seedWords('CausalLanguageModel: option seed', options.seed ?? 0)
     const partSeed = (index: number): bigint => seedValue(deriveSeed(words, index))
     this.vocabulary = vocabulary
     this.modelDim = modelDim
     // The paper scales embeddings up beside sines of size 1; a small deviation keeps tied logits small.
-    const scale = positions === 'sinusoidal' ? Math.sqrt(modelDim) : 1
+    const scale = scaleEmbeddings ? Math.sqrt(modelDim) : 1
     this.embedding = this.addModule('embedding', new Embedding(vocabulary, modelDim, { scale, deviation: 0.02, seed: partSeed(0) }))
     const learned = positions === 'learned' ? { kind: positions, ...(maxLength === undefined ? {} : { maxLength }) } : {}
     this.positions = positions === 'rotary' ? null : this.addModule('positions', new PositionalEncoding({ modelDim, seed: partSeed(1), ...learned }))
@@ -94,7 +97,6 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
    * @throws {NumericError} that names the place of a logit which is NaN or +∞
    */
   generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
-    checkTokens('generate: prompt', prompt, this.vocabulary)
     if (this.drops) throw new OptionError('generate: expected a model in evaluation mode, got one in training mode with dropout')
     return generateTokens(this, prompt, options)
   }
@@ -147,8 +149,8 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return tokensOf(graph, `${this.label}: ${name}`, shape, data)
   }
 
-  protected override checkInput(_what: string, input: Tensor<Int32Array>): void {
-    checkTokens('CausalLanguageModel: tokens', input, this.vocabulary)
+  protected override readInput(_what: string, input: unknown): Tensor<Int32Array> {
+    return readTokens('CausalLanguageModel: tokens', input, this.vocabulary)
   }
 }
 
