@@ -60,6 +60,8 @@ export class Graph {
 
   /** Whether gradients will be taken: attention then keeps its log-sum-exp. */
   readonly forGradients: boolean
+  /** how many operations the forward pass has, once gradients were added; else null */
+  forwardOperations: number | null = null
   /** blocks whose first operations may share the stage before them */
   readonly joining = new Set<number>()
   /** Position of each sequence's first row: what caches hold already. One entry per sequence where they differ, else one for all. */

@@ -76,7 +76,7 @@ export interface OperationTypes {
   /** [query, key, value] → softmax(scale·QKᵀ + …)·V, then the results beside it */
   attend: AttendAttributes
   /** [query, key, value, context, logSumExp, dContext] → dQuery, dKey, dValue */
-  'attend-backward': AttendAttributes & { readonly segments: readonly (readonly KeySegment[])[] }
+  'attend-backward': { readonly forward: AttendAttributes; readonly segments: readonly (readonly KeySegment[])[] }
   /** [logits, targets] → the loss of each row, its log-sum-exp; `factor` is a row's weight in the whole loss */
   'cross-entropy': { readonly rule: CrossEntropyRule; readonly factor: number }
   /** [logits, targets, logSumExp] → dLogits */

@@ -16,6 +16,7 @@ import { chosenWeights } from './operations/attend.ts'
 import type { StoredValue } from './stage-item.ts'
 import type { RowStage } from './stage.ts'
 import { chunkFlops, transferredRowBytes } from './stage-sizes.ts'
+import type { WorkKind, WorkTimes } from './work.ts'
 
 /** What a job of stages takes from the plan. */
 export interface StageJobOptions extends LaneLimits {
@@ -26,6 +27,12 @@ export interface StageJobOptions extends LaneLimits {
   readonly mayRunBeside: boolean
   readonly signal: AbortSignal | undefined
   readonly priority: Priority | undefined
+}
+
+/** What a pass tells of its parts when a lane is done. */
+export interface PassJobOptions extends StageJobOptions {
+  readonly kinds: readonly WorkKind[]
+  readonly work: WorkTimes
 }
 
 /** One stage as work for the pool, where the scheduler places every chunk: rows travel, or a GPU takes part. */

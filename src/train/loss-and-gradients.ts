@@ -7,14 +7,15 @@ import type { SeedWords } from '../core/philox.ts'
 import { dropoutSeed } from '../nn/forward-options.ts'
 import { Module, type AnyModule } from '../nn/module.ts'
 import { gradientTensor } from '../nn/run-backward.ts'
-import { gradientProgram, type ForwardGraph } from '../program/gradient-program.ts'
+import type { ForwardGraph } from '../program/gradient-program.ts'
 import type { Value } from '../program/operation.ts'
 import { readParameters } from '../program/parameter-access.ts'
 import type { Parameter } from '../program/parameter.ts'
+import { withGradientProgram } from '../program/program-cache.ts'
 import { runProgram } from '../program/run.ts'
 import { readBatch, type Batch } from './batch.ts'
 import type { GradientOptions, GradientResult } from './gradient-call.ts'
-import { modelGraph, rowLosses } from './loss-graph.ts'
+import { modelGraph, rowLosses, type ModelGraph } from './loss-graph.ts'
 import { checkLoss, countTargets, type Loss } from './losses.ts'
 
 /**
@@ -37,6 +38,7 @@ export async function lossAndGradients(model: AnyModule, batch: Batch, options: 
 /** A call after all checks. */
 interface Call {
   readonly model: AnyModule
+  readonly forward: ModelGraph
   readonly batch: Batch
   readonly loss: Loss
   readonly seed: SeedWords | null
@@ -57,9 +59,9 @@ function checkCall(model: unknown, given: Batch, options: GradientOptions): Call
   const wanted = wantedParameters(model, options.only)
   const { batch, rows } = readBatch('lossAndGradients: batch', given)
   const seed = dropoutSeed('lossAndGradients', model.drops, options.seed)
-  const { output } = modelGraph(model, batch, seed)
-  const counted = countTargets(loss, batch, [...rows, output.width])
-  return { model, batch, loss, seed, signal, runtime, counted, wanted }
+  const forward = modelGraph(model, batch, seed)
+  const counted = countTargets(loss, batch, [...rows, forward.output.width])
+  return { model, forward, batch, loss, seed, signal, runtime, counted, wanted }
 }
 
 function wantedParameters(model: AnyModule, only: unknown): Map<string, Parameter> {
@@ -74,14 +76,17 @@ function wantedParameters(model: AnyModule, only: unknown): Map<string, Paramete
 async function compute(call: Call, runtime: Runtime): Promise<GradientResult> {
   const { model, batch, loss, seed, signal, counted, wanted } = call
   const parameters = new Set(wanted.values())
+  let checked: ModelGraph | undefined = call.forward
   const build = (): ForwardGraph => {
-    const forward = modelGraph(model, batch, seed)
+    const forward = checked ?? modelGraph(model, batch, seed)
+    checked = undefined
     return { graph: forward.graph, seeds: new Map(), losses: [rowLosses(forward, loss, batch, 1 / counted)], inputs: [], parameters }
   }
-  const { program, parameters: gradients } = gradientProgram(build, runtime, { chunkSize: undefined })
-  const { data, report } = await runProgram(program, runtime, { signal, chunkSize: undefined, sharedOutput: false, plainResults: program.results.length })
-  const dataOf = (value: Value): Float32Array => data[program.results.indexOf(value)] as Float32Array
-  // In float64, in the order of the rows.
-  const sum = (data[0] as Float32Array).reduce((total, each) => total + each, 0)
-  return { loss: sum / counted, counted, gradients: new Map([...wanted].map(([name, parameter]) => [name, gradientTensor(parameter, gradients.get(parameter), dataOf)])), report }
+  return withGradientProgram(model, runtime, build, async ({ program, parameters: gradients }, isReused) => {
+    const { data, report } = await runProgram(program, runtime, { signal, chunkSize: undefined, sharedOutput: false, plainResults: program.results.length, isReused })
+    const dataOf = (value: Value): Float32Array => data[program.results.indexOf(value)] as Float32Array
+    // In float64, in the order of the rows.
+    const sum = (data[0] as Float32Array).reduce((total, each) => total + each, 0)
+    return { loss: sum / counted, counted, gradients: new Map([...wanted].map(([name, parameter]) => [name, gradientTensor(parameter, gradients.get(parameter), dataOf)])), report }
+  })
 }
