@@ -30,7 +30,10 @@ export function attentionNow(inputs: AttentionInputs, options: AttentionOptions 
   const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
   const job = new AttentionJob(call.layout, call.options, arrays, request, planAttention(request), resultsShared(inputs), new Ledger())
   const context = { array: (id: number) => job.provide(id), pace: () => undefined }
-  for (const part of job.tasks) job.completed(part, part.tasks.flatMap((task) => (task.kind === 'attention' ? [lane.attentionNow(task, context)] : [])))
+  for (const part of job.tasks) {
+    const results = part.tasks.flatMap((task) => (task.kind === 'attention' ? [lane.attentionNow(task, context)] : []))
+    job.completed(part, results, { lane: 0, kind: 'wasm', endMs: performance.now() })
+  }
   job.finish()
   return {
     output: { data: job.results.array('output') as Float32Array, shape: call.layout.outputShape },
