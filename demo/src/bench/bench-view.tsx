@@ -1,0 +1,1 @@
+export function BenchView() { return <h1>bench</h1> }

@@ -1,0 +1,1 @@
+export function HeadsView() { return <h1>heads</h1> }

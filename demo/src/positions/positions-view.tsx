@@ -1,0 +1,1 @@
+export function PositionsView() { return <h1>positions</h1> }

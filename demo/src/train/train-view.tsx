@@ -1,0 +1,1 @@
+export function TrainView() { return <h1>train</h1> }
