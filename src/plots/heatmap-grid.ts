@@ -22,7 +22,7 @@ export interface HeatmapGrid {
 }
 
 const MAX_PANEL = 150
-const MIN_PANEL = 88
+const MIN_PANEL = 80
 const GAP = 12
 const LABEL_ROOM = 36
 /** More cells side by side than this are pooled. */
@@ -36,7 +36,7 @@ export function heatmapGrid(grid: HeatmapGrid, options: PlotOptions = {}): strin
   const { width = DEFAULT_WIDTH } = options
   const most = Math.max(...grid.panels.map((row) => row.length), 0)
   if (most === 0) throw new RangeError(`plot '${grid.title}': expected one panel or more, got none`)
-  const fit = Math.max(1, Math.min(most, Math.floor((width - 32 + GAP) / (MIN_PANEL + GAP))))
+  const fit = Math.min(most, panelsThatFit(width))
   const size = Math.min(MAX_PANEL, (width - 32 - (fit - 1) * GAP) / fit)
   const lines = grid.panels.flatMap((row) => Array.from({ length: Math.ceil(row.length / fit) }, (_, line) => row.slice(line * fit, (line + 1) * fit)))
   const pooled = new Map(grid.panels.flat().map((panel) => [panel, poolMatrix(panel, MAX_CELLS, 'max')]))
@@ -47,6 +47,11 @@ export function heatmapGrid(grid: HeatmapGrid, options: PlotOptions = {}): strin
   const bottom = 40 + lines.length * (size + LABEL_ROOM + 10)
   const scale = drawScale({ left: 16, top: Math.round(bottom), width: 180 }, { scale: 'sequential', domain }, escapeText(`${formatNumber(domain[0])} to ${formatNumber(domain[1])}: ${grid.value.label}`))
   return plotFrame(grid.title, { width, height: Math.ceil(bottom + 34) }, [...body, ...scale], options)
+}
+
+/** How many panels stand side by side in a drawing of this width. */
+export function panelsThatFit(width: number): number {
+  return Math.max(1, Math.floor((width - 32 + GAP) / (MIN_PANEL + GAP)))
 }
 
 interface Place {

@@ -7,6 +7,8 @@ import { readText } from './read-text.ts'
 
 /** Scores are 14 for a place and itself, about 10 for the same word in like company, and about 0 ± 2 for others. */
 const SCORE_SCALE = 14
+/** A thousandth; smaller weights are not listed. */
+const SMALLEST_SHOWN = 1e-3
 /** A timeline of more tasks would not be read. */
 const SHOWN_TASKS = 2000
 /** How often a running call is drawn. */
@@ -136,7 +138,7 @@ function optionsOf(): AttentionOptions {
 function topPlaces(weights: Float32Array, self: number, count: number): Gaze['top'] {
   const top: { place: number; weight: number }[] = []
   for (const [place, weight] of weights.entries()) {
-    if (place === self || (top.length === count && weight <= (top.at(-1)?.weight ?? 0))) continue
+    if (place === self || weight < SMALLEST_SHOWN || (top.length === count && weight <= (top.at(-1)?.weight ?? 0))) continue
     if (top.length === count) top.pop()
     const at = top.findIndex((other) => other.weight < weight)
     top.splice(at < 0 ? top.length : at, 0, { place, weight })

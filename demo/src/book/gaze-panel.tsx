@@ -27,7 +27,7 @@ export function GazePanel({ reading }: { readonly reading: Reading }) {
           <li key={place}>
             <button type="button" onClick={() => { shownFrom.value = Math.max(0, place - LEAD_IN); void look(place) }}>
               <span class="weight">{percent(weight)}</span>
-              <span class="snippet">{around(reading, place, -CONTEXT)} <mark>{wordAt(reading, place)}</mark> {around(reading, place, CONTEXT)}</span>
+              <span class="snippet">{around(reading, place, -CONTEXT)}<mark>{wordAt(reading, place)}</mark>{around(reading, place, CONTEXT)}</span>
               <span class="at">{formatInteger(place + 1)}</span>
             </button>
           </li>
@@ -45,7 +45,7 @@ function wordAt({ text: whole, starts, ends }: Reading, place: number): string {
 /** The text beside a place, `words` words long. */
 function around({ text: whole, starts, ends, ids }: Reading, place: number, words: number): string {
   const other = Math.max(0, Math.min(ids.length - 1, place + words))
-  return (words < 0 ? whole.slice(starts[other], starts[place]) : whole.slice(ends[place], ends[other])).replaceAll(/\s+/g, ' ').trim()
+  return (words < 0 ? whole.slice(starts[other], starts[place]) : whole.slice(ends[place], ends[other])).replaceAll(/\s+/g, ' ')
 }
 
 function percent(weight: number): string {

@@ -54,7 +54,7 @@ function pieces({ text: whole, starts, ends, ids }: Reading, from: number, to: n
     const shade = current?.place === place ? 'self' : level > 1 ? `shade shade-${Math.ceil(level / 4)}` : ''
     parts.push(
       <button key={place} type="button" data-place={place} tabIndex={place === stop ? 0 : -1} class={shade} aria-pressed={current?.place === place}>{whole.slice(starts[place], ends[place])}</button>,
-      gap(whole.slice(ends[place], place + 1 < ids.length ? starts[place + 1] : ends[place])),
+      gap(whole.slice(ends[place], place + 1 < ids.length ? starts[place + 1] : whole.length)),
     )
   }
   return parts

@@ -23,18 +23,13 @@ export interface VisitOptions {
 
 /** A page that was opened, with everything that should not happen on it. */
 export interface Visit {
+  readonly browser: Browser
   readonly page: Page
   /** exceptions, errors on the console (refusals by the content security policy among them) */
   readonly problems: string[]
   /** addresses beyond the page's own host */
   readonly elsewhere: string[]
 }
-
-/** For tests of long tasks: where another process takes the page's core, a task looks long. One clean run shows that none is. */
-export const AGAIN = { retry: 3 }
-
-/** Counts tasks of the main thread above 50 ms from its call on. */
-const WATCH_LONG_TASKS = `window.longTasks = []; new PerformanceObserver((list) => { for (const { duration, startTime } of list.getEntries()) window.longTasks.push([Math.round(startTime), Math.round(duration)]) }).observe({ type: 'longtask' })`
 
 /** One browser for a file of tests; pages are closed after each test. */
 export function usePage(): (options?: VisitOptions) => Promise<Visit> {
@@ -59,7 +54,7 @@ export function usePage(): (options?: VisitOptions) => Promise<Visit> {
     // Far above what any step takes, also beside other work on the machine.
     context.setDefaultTimeout(20_000)
     const page = await context.newPage()
-    const visit: Visit = { page, problems: [], elsewhere: [] }
+    const visit: Visit = { browser, page, problems: [], elsewhere: [] }
     const { url } = servers[String(isolated)] as PageServer
     page.on('pageerror', (error) => visit.problems.push(error.message))
     page.on('console', (message) => {
@@ -79,13 +74,41 @@ export async function shoot({ page }: Visit, name: string): Promise<void> {
   await page.screenshot({ path: `${SHOTS}${name}.png`, fullPage: true, animations: 'disabled' })
 }
 
-export async function watchLongTasks({ page }: Visit): Promise<void> {
-  await page.evaluate(WATCH_LONG_TASKS)
+/** What the main thread did during a stretch of a test. */
+export interface MainThread {
+  readonly tasks: number
+  /** milliseconds of the longest task */
+  readonly longestMs: number
 }
 
-/** [start, duration] of each, in ms, since they are watched. */
-export async function longTasks({ page }: Visit): Promise<[number, number][]> {
-  return page.evaluate('window.longTasks')
+interface TraceEvent {
+  readonly name: string
+  readonly pid: number
+  readonly tid: number
+  readonly args: { readonly name?: string }
+  /** microseconds of the thread's own time */
+  readonly tdur?: number
+}
+
+/**
+ * Traces the page while `act` runs. Tasks count with the time that the thread itself worked: where other processes want the
+ * core as well, the clock goes on while a task waits for its turn, and `PerformanceObserver` would report that as a long task.
+ */
+export async function traceMainThread({ browser, page }: Visit, act: () => Promise<void>): Promise<MainThread> {
+  await browser.startTracing(page, { categories: ['toplevel', 'disabled-by-default-devtools.timeline'] })
+  await act()
+  const { traceEvents } = JSON.parse((await browser.stopTracing()).toString()) as { readonly traceEvents: readonly TraceEvent[] }
+  const key = ({ pid, tid }: TraceEvent): string => `${pid}:${tid}`
+  const main = new Set(traceEvents.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain').map(key))
+  const tasks = traceEvents.filter((event) => event.name === 'RunTask' && main.has(key(event)))
+  return { tasks: tasks.length, longestMs: Math.max(0, ...tasks.map(({ tdur = 0 }) => tdur / 1000)) }
+}
+
+/** No task of the main thread works for longer than 50 ms. */
+export function expectNoLongTask({ tasks, longestMs }: MainThread): void {
+  // A trace that saw nothing would pass otherwise.
+  expect(tasks).toBeGreaterThan(20)
+  expect(longestMs).toBeLessThan(50)
 }
 
 /** Nothing that axe-core calls serious or critical, no exception, no refusal by the policy, no request elsewhere, no sideways scrolling. */
