@@ -96,13 +96,13 @@ interface TraceEvent {
  */
 export async function traceMainThread({ browser, page }: Visit, act: () => Promise<void>): Promise<MainThread> {
   await browser.startTracing(page, { categories: ['toplevel', 'disabled-by-default-devtools.timeline'] })
-  let trace = Buffer.alloc(0)
+  let trace: Uint8Array = new Uint8Array()
   try {
     await act()
   } finally {
     trace = await browser.stopTracing()
   }
-  const { traceEvents } = JSON.parse(trace.toString()) as { readonly traceEvents: readonly TraceEvent[] }
+  const { traceEvents } = JSON.parse(new TextDecoder().decode(trace)) as { readonly traceEvents: readonly TraceEvent[] }
   const key = ({ pid, tid }: TraceEvent): string => `${pid}:${tid}`
   const main = new Set(traceEvents.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain').map(key))
   const tasks = traceEvents.filter((event) => event.name === 'RunTask' && main.has(key(event)))
