@@ -18,6 +18,7 @@ try {
   await page.getByText(/^Done in/).waitFor({ timeout: 400_000 })
   await page.locator('.page button', { hasText: /^ocean$/ }).first().click()
   await page.locator('.places li').first().waitFor()
+  await page.evaluate(() => scrollTo(0, 0))
   await page.screenshot({ path: `${root}docs/page.png`, clip: { x: 0, y: 0, width: 1200, height: HEIGHT }, fullPage: true, animations: 'disabled' })
 } finally {
   await browser.close()

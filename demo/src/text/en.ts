@@ -122,7 +122,7 @@ export const en = {
     keyPosition: 'position of the key',
     weight: 'weight',
     patterns: 'All positions at once',
-    logWeight: 'log₁₀ of the weight; a row per position that attends',
+    logWeight: 'log₁₀ of the weight',
     table: 'The table of sinusoidal positions',
     dimension: 'dimension',
     position: 'position',

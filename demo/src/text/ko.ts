@@ -123,7 +123,7 @@ export const ko: Text = {
     keyPosition: '키의 위치',
     weight: '가중치',
     patterns: '모든 위치를 한눈에',
-    logWeight: '가중치의 log₁₀, 한 행이 보는 위치 하나',
+    logWeight: '가중치의 log₁₀',
     table: '사인 위치 인코딩 표',
     dimension: '차원',
     position: '위치',
