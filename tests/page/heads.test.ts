@@ -25,10 +25,14 @@ async function openModel({ page }: Visit): Promise<void> {
 test.each([['light', 1280], ['dark', 375]] as const)('heads in the %s theme, %i pixels wide: a model from a file on one’s own input', async (theme, width) => {
   const opened = await visit({ view: 'heads', theme, width })
   const { page } = opened
-  await page.getByText('No model yet').waitFor()
+  await page.getByText('The names model that comes with Heddle').waitFor()
+  await page.locator('.tokens li').nth('isabella'.length).waitFor()
+  // Three layers of four heads.
+  expect(await page.getByRole('radio').count()).toBe(12)
+  await shoot(opened, `heads-shipped-${theme}-${width}`)
   await openModel(opened)
   await page.getByLabel('Input', { exact: true }).fill('anna')
-  await page.locator('.tokens li').nth(4).waitFor()
+  await page.waitForFunction(() => document.querySelectorAll('.tokens li').length === 5)
   expect(await page.locator('.tokens li').count()).toBe(5)
   await page.getByRole('radio', { name: '2.2' }).check()
   await page.getByRole('heading', { name: 'Where “a” attends' }).waitFor()

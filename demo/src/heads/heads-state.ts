@@ -1,3 +1,4 @@
+import shippedUrl from '../../../models/names.safetensors?url'
 import { computed, effect, signal } from '@preact/signals'
 import { host } from '../host.ts'
 import { headWeights, type HeadWeights } from '../train/head-weights.ts'
@@ -5,10 +6,13 @@ import { EDGE } from '../train/names-data.ts'
 import { trained } from '../train/train-state.ts'
 import { openModel, type NamedModel } from './open-model.ts'
 
+/** The name of the model that comes with Heddle. */
+export const SHIPPED = 'names'
 /** Of an input: a matrix per head is shown in full. */
 export const LONGEST_INPUT = 48
 
 const opened = signal<NamedModel | null>(null)
+const shipped = signal<NamedModel | null>(null)
 export const input = signal('isabella')
 export const failure = signal<unknown>(null)
 /** index into `found.heads` */
@@ -17,11 +21,11 @@ export const chosen = signal(0)
 export const row = signal(-1)
 export const found = signal<{ readonly labels: readonly string[]; readonly heads: readonly HeadWeights[] } | null>(null)
 
-/** A file that was opened goes before the model of the training view. */
+/** A file that was opened goes before the model of the training view, and that before the one that comes with Heddle. */
 export const current = computed<NamedModel | null>(() => {
   if (opened.value !== null) return opened.value
   const own = trained.value
-  return own === null ? null : { name: '', model: own.model, tokenizer: own.names.tokenizer, pieces: own.names.tokenizer.vocabulary }
+  return own === null ? shipped.value : { name: '', model: own.model, tokenizer: own.names.tokenizer, pieces: own.names.tokenizer.vocabulary }
 })
 
 /** The characters of the input that the model has no token for. */
@@ -36,6 +40,18 @@ effect(() => {
   const text = input.value
   if (model !== null && host.value.kind === 'ready' && unknown.value.length === 0 && text !== '') void compute(model, text, ++asked)
 })
+
+/** Fetches the names model, once. */
+export async function loadShipped(): Promise<void> {
+  if (current.peek() !== null) return
+  try {
+    const response = await fetch(shippedUrl)
+    if (!response.ok) throw new Error(`expected the names model, got status ${response.status}`)
+    shipped.value = await openModel(SHIPPED, new Uint8Array(await response.arrayBuffer()))
+  } catch (error) {
+    failure.value = error
+  }
+}
 
 export async function openFile(file: File): Promise<void> {
   try {

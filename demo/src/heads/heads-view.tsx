@@ -1,14 +1,19 @@
-import { useId } from 'preact/hooks'
+import { useEffect, useId } from 'preact/hooks'
 import { heatmapGrid } from '../../../src/plots/heatmap-grid.ts'
 import { heatmap } from '../../../src/plots/heatmap.ts'
+import { host } from '../host.ts'
 import { Choice, Failure } from '../parts/controls.tsx'
 import { Plot } from '../parts/plot.tsx'
 import { text } from '../text/text.ts'
 import type { HeadWeights } from '../train/head-weights.ts'
-import { chosen, current, failure, found, input, LONGEST_INPUT, openFile, row, unknown } from './heads-state.ts'
+import { chosen, current, failure, found, input, loadShipped, LONGEST_INPUT, openFile, row, SHIPPED, unknown } from './heads-state.ts'
 
 export function HeadsView() {
   const t = text.value.heads
+  const isReady = host.value.kind === 'ready'
+  useEffect(() => {
+    if (isReady) void loadShipped()
+  }, [isReady])
   return (
     <div class="view heads">
       <div class="intro">
@@ -30,8 +35,8 @@ function Source() {
   const model = current.value
   return (
     <div class="actions">
-      <p class="outcome" role="status">{model === null ? t.none : model.name === '' ? t.own : t.from(model.name)}</p>
-      {model === null ? <a class="button" href="#/train">{t.train}</a> : null}
+      <p class="outcome" role="status">{model === null ? t.none : model.name === '' ? t.own : model.name === SHIPPED ? t.shipped : t.from(model.name)}</p>
+      {model === null || model.name === SHIPPED ? <a class="button" href="#/train">{t.train}</a> : null}
       <label class="file">{t.open}<input type="file" accept=".safetensors" onChange={(event) => { const file = event.currentTarget.files?.[0]; if (file !== undefined) void openFile(file) }} /></label>
     </div>
   )
