@@ -18,7 +18,7 @@ function directionZones() {
 export default tseslint.config(
   { ignores: ['dist/**', 'build/**', 'node_modules/**', 'assembly/**', 'examples/**', 'docs/**', 'coverage/**', '**/*.d.ts'] },
   {
-    files: ['src/**/*.ts', 'workers/**/*.ts', 'tests/**/*.ts', 'bench/**/*.ts', 'demo/**/*.{ts,tsx}', 'vitest.config.ts'],
+    files: ['src/**/*.ts', 'workers/**/*.ts', 'tests/**/*.ts', 'bench/**/*.ts', 'demo/**/*.{ts,tsx}', 'scripts/**/*.ts', 'vitest.config.ts'],
     extends: [tseslint.configs.recommendedTypeChecked],
     plugins: { 'import-x': importX },
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
@@ -51,7 +51,7 @@ export default tseslint.config(
     rules: { 'no-restricted-exports': 'off' },
   },
   {
-    files: ['tests/**/*.ts', 'bench/**/*.ts'],
+    files: ['tests/**/*.ts', 'bench/**/*.ts', 'scripts/**/*.ts'],
     rules: { '@typescript-eslint/no-unsafe-assignment': 'off', '@typescript-eslint/no-unsafe-member-access': 'off', '@typescript-eslint/no-unsafe-argument': 'off', '@typescript-eslint/no-unsafe-call': 'off', '@typescript-eslint/no-unsafe-return': 'off' },
   },
 )

@@ -1,4 +1,5 @@
 import type { AttentionInputs, AttentionOptions, AttentionResult } from './attention-options.ts'
+import { checkCall } from './attention-call.ts'
 import { createRuntime, type Runtime } from './runtime.ts'
 
 let starting: Promise<Runtime> | null = null
@@ -24,5 +25,7 @@ export async function closeDefaultRuntime(): Promise<void> {
  * process alive.
  */
 export async function attention(inputs: AttentionInputs, options: AttentionOptions = {}): Promise<AttentionResult> {
-  return (await defaultRuntime()).attention(inputs, options)
+  // Read at the call, as `runtime.attention` does: the runtime may take a while to start.
+  const call = checkCall(inputs, options)
+  return (await defaultRuntime()).attend(call)
 }

@@ -1,5 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { throwIfAborted } from '../core/abort.ts'
+import { withBorrowed } from '../core/borrowed.ts'
 import { RuntimeClosedError } from '../core/errors.ts'
 import { allocate, Ledger } from '../core/ledger.ts'
 import { checkedProduct } from '../core/integers.ts'
@@ -13,7 +14,7 @@ import { planSegments } from '../plan/segment-plan.ts'
 import type { LaneKind } from '../protocol/messages.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import { Pool } from '../scheduler/pool.ts'
-import { checkCall, checkShapes, planInputs, planRequest, type CheckedCall, type PlanContext } from './attention-call.ts'
+import { borrowedArrays, checkCall, checkShapes, planInputs, planRequest, type CheckedCall, type InputCall, type PlanContext } from './attention-call.ts'
 import type { SegmentHost } from './attention-backward.ts'
 import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
@@ -27,7 +28,7 @@ import { CallerLane } from './caller-lane.ts'
 import { hostFallbacks, machineMemoryBytes, probeCapabilities, type Capabilities } from './capabilities.ts'
 import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
 import { keptLimitBytes, ScratchMemory } from '../scheduler/scratch-memory.ts'
-import { asksForGpu, resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
+import { asksForGpu, checkRuntimeNames, resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
 
 /** Shapes for `runtime.plan`: each a shape, or a tensor, whose memory is then taken into account. */
 export interface PlanInputs {
@@ -71,12 +72,22 @@ export class Runtime {
    * @throws the signal's reason, after an abort
    */
   async attention(inputs: AttentionInputs, options: AttentionOptions = {}): Promise<AttentionResult> {
+    this.#checkOpen()
+    return this.attend(checkCall(inputs, options))
+  }
+
+  /** @internal The same for a call that was checked. */
+  async attend(call: InputCall): Promise<AttentionResult> {
+    throwIfAborted(call.options.signal)
+    return withBorrowed('attention', borrowedArrays(call, call.inputs), () => this.#attend(call))
+  }
+
+  async #attend(call: InputCall): Promise<AttentionResult> {
     const startMs = performance.now()
     this.#checkOpen()
-    const call = checkCall(inputs, options)
-    throwIfAborted(call.options.signal)
     if (this.#isInline(call)) await this.#caller?.open()
     const pool = this.#poolFor(call)
+    const { inputs } = call
     const request = planRequest(call, inputs, this.#planContext(pool))
     const plan = planAttention(request)
     const ledger = new Ledger()
@@ -124,7 +135,7 @@ export class Runtime {
     this.#checkOpen()
     const call = checkBackward(inputs, options)
     const { runBackward } = await import('./attention-backward.ts')
-    return runBackward(call, inputs, await this.#segmentHost(call))
+    return withBorrowed('attentionBackward', borrowedArrays(call, call.inputs), async () => runBackward(call, call.inputs, await this.#segmentHost(call)))
   }
 
   /**
@@ -152,7 +163,7 @@ export class Runtime {
     this.#checkOpen()
     const call = checkTransposed(inputs, options)
     const { runTransposed } = await import('./attention-backward.ts')
-    return runTransposed(call, inputs, await this.#segmentHost(call))
+    return withBorrowed('attentionTransposed', borrowedArrays(call, call.inputs), async () => runTransposed(call, call.inputs, await this.#segmentHost(call)))
   }
 
   /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
@@ -195,7 +206,7 @@ export class Runtime {
   }
 
   async #segmentHost(call: SegmentCall): Promise<SegmentHost> {
-    call.options.signal?.throwIfAborted()
+    throwIfAborted(call.options.signal)
     if (this.#isInline(call)) await this.#caller?.open()
     const pool = this.#poolFor(call)
     const { numerics, sharedWanted } = this.#options
@@ -259,6 +270,7 @@ export class Runtime {
  * @throws {BackendUnavailableError} when the host cannot run the backend, or no worker starts; it can be tried again
  */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
+  options = checkRuntimeNames(options)
   const capabilities = await probeCapabilities(asksForGpu(options))
   const resolved = await resolveRuntimeOptions(options, capabilities)
   const choice = await chooseAutoLanes(options, capabilities, (kind) => timeLane(kind, options, capabilities))

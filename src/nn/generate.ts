@@ -9,7 +9,7 @@ import { seedWords } from '../core/seed.ts'
 import { defaultRuntime } from '../attention/default-runtime.ts'
 import { Graph } from '../program/graph.ts'
 import type { Value } from '../program/operation.ts'
-import { checkTokens, tokensOf } from './layers/embedding.ts'
+import { readTokens, tokensOf } from './layers/embedding.ts'
 import { runForward } from './run-forward.ts'
 
 export interface GenerateOptions extends Omit<ForwardOptions, 'chunkSize' | 'monitorNorms'> {
@@ -40,9 +40,10 @@ const NAMES = ['maxNewTokens', 'temperature', 'topK', 'stopToken', 'onToken']
  *
  * @throws {NumericError} where a logit is NaN or +∞: a model that holds NaN, or whose activations overflow
  */
-export async function generateTokens(model: DecoderModel, prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
+export async function generateTokens(model: DecoderModel, given: Tensor<Int32Array>, givenOptions: GenerateOptions): Promise<Tensor<Int32Array>> {
+  const options = checkNames('generate: options', givenOptions, [...FORWARD_NAMES, ...NAMES])
   const rule = checkOptions(model, options)
-  checkTokens('generate: prompt', prompt, model.vocabulary)
+  const prompt = readTokens('generate: prompt', given, model.vocabulary)
   const [rows = 0, batch = 1] = prompt.shape.toReversed()
   if (rows < 1) throw new ShapeError(`generate: expected a prompt of at least one token, got ${formatShape(prompt.shape)}`)
   const capacity = rows + options.maxNewTokens
@@ -100,7 +101,6 @@ function checkLogits(logits: Float32Array, batch: number, position: number): voi
 }
 
 function checkOptions(model: DecoderModel, options: GenerateOptions): SamplingRule {
-  checkNames('generate: options', options, [...FORWARD_NAMES, ...NAMES])
   const { maxNewTokens, temperature = 0, topK = 0, stopToken, onToken, seed, runtime, signal, priority, trace } = options
   checkForward('generate', { ...(runtime === undefined ? {} : { runtime }), ...(signal === undefined ? {} : { signal }), ...(priority === undefined ? {} : { priority }), ...(trace === undefined ? {} : { trace }) })
   checkInteger('generate: option maxNewTokens', maxNewTokens, 1)

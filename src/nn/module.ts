@@ -1,13 +1,13 @@
 import { defaultRuntime } from '../attention/default-runtime.ts'
 import type { Runtime } from '../attention/runtime.ts'
 import { OptionError } from '../core/errors.ts'
-import { checkShape, type Tensor, type TensorData } from '../core/tensor.ts'
+import { checkShape, readTensor, type Tensor, type TensorData } from '../core/tensor.ts'
 import { Graph, type GraphOptions } from '../program/graph.ts'
 import type { Value } from '../program/operation.ts'
 import type { Parameter } from '../program/parameter.ts'
 import type { LayerPlan } from '../program/plan.ts'
 import type { LayerReport } from '../program/run.ts'
-import { checkForward, checkRows, dropoutSeed, rowsOfShape, type ForwardOptions, type LayerResult } from './forward-options.ts'
+import { checkForward, dropoutSeed, readRows, rowsOfShape, type ForwardOptions, type LayerResult } from './forward-options.ts'
 import { appendRows, checkCaches, type KeyValueCache } from './key-value-cache.ts'
 import { runBackward, wantedParameters, type BackwardOptions, type BackwardResult, type BackwardRun, type BuiltForward } from './run-backward.ts'
 import { planForward, runForward } from './run-forward.ts'
@@ -176,8 +176,8 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
 
   /** @internal The input as a graph's first value. @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes */
   inputValue(graph: Graph, input: Tensor<Input>): Value {
-    this.checkInput(`${this.label}: input`, input)
-    return this.valueOf(graph, 'input', input.shape, input.data)
+    const { shape, data } = this.readInput(`${this.label}: input`, input)
+    return this.valueOf(graph, 'input', shape, data)
   }
 
   /** @internal Whether `forward` takes an option of this name beside those of `ForwardOptions`. */
@@ -200,9 +200,9 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return graph.input(name, { ...rowsOfShape(`${this.label}: ${name}`, shape, this.inputDim), width: this.inputDim }, data)
   }
 
-  /** @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes */
-  protected checkInput(what: string, input: Tensor<Input>): void {
-    checkRows(what, input, this.inputDim)
+  /** Its data and shape, each read once. @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes */
+  protected readInput(what: string, input: unknown): Tensor<Input> {
+    return readRows(what, input, this.inputDim) as unknown as Tensor<Input>
   }
 
   /** The caches that a call writes to. */
@@ -212,21 +212,23 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
 
   /** @internal Gradients, also of the inputs that `build` brings in under these names. */
   protected async runBackward(input: Tensor<Input>, dOutput: Tensor, options: Options & BackwardOptions, names: readonly string[] = []): Promise<BackwardRun> {
-    const { only, ...forward } = options
-    checkForward(this.label, forward, this.optionNames)
-    this.checkInput(`${this.label}: input`, input)
-    const caches = this.cachesOf(forward as unknown as Options).length
+    const { only, ...others } = options
+    const forward = checkForward(this.label, others as unknown as Options, this.optionNames)
+    const given = this.readInput(`${this.label}: input`, input)
+    const gradient = readTensor(`${this.label}: dOutput`, Float32Array, dOutput)
+    const caches = this.cachesOf(forward).length
     if (caches > 0) throw new OptionError(`${this.label}: expected no cache in backward, got ${caches}`)
-    const seed = dropoutSeed(this.label, this.drops, options.seed)
-    const build = (): BuiltForward => this.#build(input, forward as unknown as Options, { seed, forGradients: true })
-    const runtime = options.runtime ?? (await defaultRuntime())
-    return runBackward({ label: this.label, build, input, dOutput, names, parameters: wantedParameters(this.label, this.namedParameters(), only) }, runtime, options)
+    const seed = dropoutSeed(this.label, this.drops, forward.seed)
+    const build = (): BuiltForward => this.#build(given, forward, { seed, forGradients: true })
+    const parameters = wantedParameters(this.label, this.namedParameters(), only)
+    const runtime = forward.runtime ?? (await defaultRuntime())
+    return runBackward({ label: this.label, build, input: given, dOutput: gradient, names, parameters }, runtime, forward)
   }
 
   /** @internal A forward pass, with the values that `build` exposed. */
-  async run(input: Tensor<Input>, options: Options = {} as Options, others: readonly Tensor<TensorData>[] = []): Promise<ForwardRun> {
-    checkForward(this.label, options, this.optionNames)
-    this.checkInput(`${this.label}: input`, input)
+  async run(given: Tensor<Input>, givenOptions: Options = {} as Options, others: readonly Tensor<TensorData>[] = []): Promise<ForwardRun> {
+    const options = checkForward(this.label, givenOptions, this.optionNames)
+    const input = this.readInput(`${this.label}: input`, given)
     const seed = dropoutSeed(this.label, this.drops, options.seed)
     const uses = this.cachesOf(options)
     const caches = uses.map(({ cache }) => cache)

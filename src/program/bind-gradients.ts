@@ -13,7 +13,7 @@ const MOST_OUTPUTS = 256
 const TABLE_COLUMNS = 64
 
 /** Attention's gradients as a template for all of their tasks. */
-export function backwardTemplate({ operation, batch, rows }: BackwardStage, binder: StageBinder, firstBatch: number): BackwardTemplate {
+export function backwardTemplate({ operation, batch, rows }: BackwardStage, binder: StageBinder): BackwardTemplate {
   const [query, key, value, context, logSumExp, dContext] = operation.inputs as [Value, Value, Value, Value, Value, Value]
   const [dQuery, dKey, dValue] = operation.outputs as [Value, Value, Value]
   const { options, heads, keyHeads, keys, segments } = operation.attributes
@@ -27,7 +27,6 @@ export function backwardTemplate({ operation, batch, rows }: BackwardStage, bind
   return {
     settings: { ...settings, standard: false },
     batch,
-    firstBatch,
     rows,
     keys,
     heads,

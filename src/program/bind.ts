@@ -13,11 +13,11 @@ import type { StageItem, StoredValue } from './stage-item.ts'
 import type { RowStage } from './stage.ts'
 
 /** What a lane sets aside for stages, as planned for the whole run. */
-export type LaneLimits = Pick<StageTemplate, 'registerBytes' | 'residentLimitBytes' | 'withoutGpu' | 'firstBatch'>
+export type LaneLimits = Pick<StageTemplate, 'registerBytes' | 'residentLimitBytes' | 'withoutGpu'>
 
 /** These alone: they go to the lanes. */
-export function laneLimits({ registerBytes, residentLimitBytes, withoutGpu, firstBatch }: LaneLimits): LaneLimits {
-  return { registerBytes, residentLimitBytes, ...(withoutGpu === undefined ? {} : { withoutGpu }), ...(firstBatch === undefined ? {} : { firstBatch }) }
+export function laneLimits({ registerBytes, residentLimitBytes, withoutGpu }: LaneLimits): LaneLimits {
+  return { registerBytes, residentLimitBytes, ...(withoutGpu === undefined ? {} : { withoutGpu }) }
 }
 
 /** Where the values of a program are. */

@@ -37,7 +37,6 @@ export interface GraphOptions {
   readonly seed?: SeedWords | null
   readonly position?: number
   readonly forGradients?: boolean
-  readonly firstBatch?: number
 }
 
 /**
@@ -62,14 +61,11 @@ export class Graph {
   readonly forGradients: boolean
   /** blocks whose first operations may share the stage before them */
   readonly joining = new Set<number>()
-  /** What the first sequence counts as for dropout, where the graph is over a part of a batch. */
-  readonly firstBatch: number
   /** Position of every sequence's first row: what caches hold already. */
   readonly position: number
 
-  constructor({ scope = '', seed = null, position = 0, forGradients = false, firstBatch = 0 }: GraphOptions = {}) {
+  constructor({ scope = '', seed = null, position = 0, forGradients = false }: GraphOptions = {}) {
     this.forGradients = forGradients
-    this.firstBatch = firstBatch
     this.#scope = scope
     this.#seed = { seed, site: 0 }
     this.position = position

@@ -85,7 +85,7 @@ export function isSumming(stage: Stage): boolean {
 /** Stages as lanes run them. */
 export function passStages(stages: readonly Stage[], binder: StageBinder, options: StageJobOptions): PassStage[] {
   return stages.map((stage) => {
-    if (stage.kind === 'attention-backward') return { kind: 'attention-backward', template: backwardTemplate(stage, binder, options.firstBatch ?? 0) }
+    if (stage.kind === 'attention-backward') return { kind: 'attention-backward', template: backwardTemplate(stage, binder) }
     if (stage.kind === 'table') return tablePass(stage, binder, options.registerBytes)
     const rows = rowsPass(stage, binder, options)
     return stage.slab === null ? rows : slabPass({ ...stage, slab: stage.slab }, rows, binder, options.registerBytes)

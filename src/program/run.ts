@@ -1,4 +1,5 @@
 import { throwIfAborted } from '../core/abort.ts'
+import { withBorrowed } from '../core/borrowed.ts'
 import { WorkerLostError } from '../core/errors.ts'
 import { Ledger, type BytesByPurpose } from '../core/ledger.ts'
 import type { Fallback } from '../protocol/messages.ts'
@@ -9,6 +10,8 @@ import type { ProgramHost, ProgramRuntime } from './host.ts'
 import { AloneJob } from './alone-job.ts'
 import { ProgramMemory } from './memory.ts'
 import type { Value } from './operation.ts'
+import { optionArrays } from './operations/attend.ts'
+import { parametersOfGraph } from './operations/rules.ts'
 import type { Program } from './partition.ts'
 import { isSumming, PassJob } from './pass-job.ts'
 import { isTiny, planProgram, scratchBytes, wayOf, type LayerPlan } from './plan.ts'
@@ -50,7 +53,17 @@ export interface ProgramResult {
 const MAX_ATTEMPTS = 3
 
 /** Runs a program stage by stage. @throws as `runtime.attention` does */
-export async function runProgram(program: Program, runtime: ProgramRuntime, options: RunOptions): Promise<ProgramResult> {
+export function runProgram(program: Program, runtime: ProgramRuntime, options: RunOptions): Promise<ProgramResult> {
+  return withBorrowed('layer', borrowedArrays(program), () => repeatProgram(program, runtime, options))
+}
+
+/** What a run reads of memory that callers may hold: inputs, attention's options and parameters. */
+function borrowedArrays({ graph, stages }: Program): TaskArray[] {
+  const options = stages.filter(isRowStage).flatMap(({ attend }) => (attend === null ? [] : optionArrays(attend)))
+  return [...graph.bindings.values(), ...options, ...[...parametersOfGraph(graph)].map(({ data }) => data)]
+}
+
+async function repeatProgram(program: Program, runtime: ProgramRuntime, options: RunOptions): Promise<ProgramResult> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await attemptProgram(program, runtime, options, attempt - 1)
@@ -138,8 +151,8 @@ class StagesRun {
     const [first] = stages
     if (first === undefined) return undefined
     const { plan, memory, copies, ledger, options } = this.parts
-    const { firstBatch, forGradients } = this.program.graph
-    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(forGradients ? { withoutGpu: true as const } : {}), ...(firstBatch === 0 ? {} : { firstBatch }) }
+    const { forGradients } = this.program.graph
+    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(forGradients ? { withoutGpu: true as const } : {}) }
     if (this.#way === 'alone') return new AloneJob(this.program, stageOptions, memory, ledger, copies)
     for (const stage of stages) memory.prepare(stage)
     if (this.#way === 'pass') return new PassJob(stages, stageOptions, memory, ledger, copies)

@@ -140,8 +140,6 @@ export interface RowStageTask {
    * batch + ⌊(rowStart + r) / M⌋. Slices by position and of heads are then those of position 0 and of batch 0.
    */
   readonly sequence?: number
-  /** what batch 0 counts as for dropout; 0 where absent */
-  readonly firstBatch?: number
   /** the first row's index in its slab; 0 where there is none */
   readonly slabRow?: number
   /** whether it must not run on a GPU, which has no kernels for gradients */

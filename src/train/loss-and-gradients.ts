@@ -12,7 +12,7 @@ import type { Value } from '../program/operation.ts'
 import { readParameters } from '../program/parameter-access.ts'
 import type { Parameter } from '../program/parameter.ts'
 import { runProgram } from '../program/run.ts'
-import { checkBatch, type Batch } from './batch.ts'
+import { readBatch, type Batch } from './batch.ts'
 import type { GradientOptions, GradientResult } from './gradient-call.ts'
 import { modelGraph, rowLosses } from './loss-graph.ts'
 import { checkLoss, countTargets, type Loss } from './losses.ts'
@@ -29,8 +29,8 @@ import { checkLoss, countTargets, type Loss } from './losses.ts'
  */
 export async function lossAndGradients(model: AnyModule, batch: Batch, options: GradientOptions): Promise<GradientResult> {
   const call = checkCall(model, batch, options)
-  const runtime = options.runtime ?? (await defaultRuntime())
-  throwIfAborted(options.signal)
+  const runtime = call.runtime ?? (await defaultRuntime())
+  throwIfAborted(call.signal)
   return readParameters(model.parameters(), () => compute(call, runtime))
 }
 
@@ -41,24 +41,25 @@ interface Call {
   readonly loss: Loss
   readonly seed: SeedWords | null
   readonly signal: AbortSignal | undefined
+  readonly runtime: Runtime | undefined
   readonly counted: number
   /** whose gradients are wanted, by name */
   readonly wanted: ReadonlyMap<string, Parameter>
 }
 
-function checkCall(model: unknown, batch: Batch, options: GradientOptions): Call {
+function checkCall(model: unknown, given: Batch, options: GradientOptions): Call {
   if (!(model instanceof Module)) throw expected('lossAndGradients: model', 'a Module', model)
-  checkNames('lossAndGradients: options', options, ['loss', 'seed', 'runtime', 'signal', 'only'])
+  options = checkNames('lossAndGradients: options', options, ['loss', 'seed', 'runtime', 'signal', 'only'])
   const { loss, runtime } = options
   checkLoss('lossAndGradients: option loss', loss)
   if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.stageHost !== 'function') throw expected('lossAndGradients: option runtime', 'a runtime made by createRuntime', runtime)
   const signal = checkedSignal('lossAndGradients: option signal', options.signal)
   const wanted = wantedParameters(model, options.only)
-  const rows = checkBatch('lossAndGradients: batch', batch)
+  const { batch, rows } = readBatch('lossAndGradients: batch', given)
   const seed = dropoutSeed('lossAndGradients', model.drops, options.seed)
   const { output } = modelGraph(model, batch, seed)
   const counted = countTargets(loss, batch, [...rows, output.width])
-  return { model, batch, loss, seed, signal, counted, wanted }
+  return { model, batch, loss, seed, signal, runtime, counted, wanted }
 }
 
 function wantedParameters(model: AnyModule, only: unknown): Map<string, Parameter> {

@@ -92,7 +92,7 @@ export function dropTile({ register, dropout }: StepOf<'drop'>, tile: Tile): voi
   const scale = threshold >= 2 ** 32 ? 0 : keepScale
   for (const { at, rows, row, batch } of tile.runs) {
     const address = addressOf(tile, register) + (at - tile.start) * width * 4
-    tile.kernels.dropRows(address, rows, width, row, (tile.task.firstBatch ?? 0) + batch, site, threshold, scale, seedLow, seedHigh)
+    tile.kernels.dropRows(address, rows, width, row, batch, site, threshold, scale, seedLow, seedHigh)
   }
 }
 

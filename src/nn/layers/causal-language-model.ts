@@ -10,7 +10,7 @@ import { generateTokens, type GenerateOptions } from '../generate.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
 import { Module, type CacheUse } from '../module.ts'
 import { Dropout } from './dropout.ts'
-import { checkTokens, Embedding, tokensOf } from './embedding.ts'
+import { readTokens, Embedding, tokensOf } from './embedding.ts'
 import { Linear } from './linear.ts'
 import { PositionalEncoding } from './positional-encoding.ts'
 import { BLOCK_NAMES, type TransformerBlockOptions } from './transformer-block.ts'
@@ -64,7 +64,7 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   /** @throws {OptionError} for unknown names and wrong values */
   constructor(options: CausalLanguageModelOptions) {
     super()
-    checkNames('CausalLanguageModel: options', options, NAMES)
+    options = checkNames('CausalLanguageModel: options', options, NAMES)
     const { vocabulary, layers, positions = 'rotary', maxLength, tieWeights = true, scaleEmbeddings = positions === 'sinusoidal', ...block } = options
     const { modelDim, dropout = 0, norm = 'pre' } = block
     checkInteger('CausalLanguageModel: option vocabulary', vocabulary, 1)
@@ -97,7 +97,6 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
    * @throws {NumericError} that names the place of a logit which is NaN or +∞
    */
   generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
-    checkTokens('generate: prompt', prompt, this.vocabulary)
     if (this.drops) throw new OptionError('generate: expected a model in evaluation mode, got one in training mode with dropout')
     return generateTokens(this, prompt, options)
   }
@@ -150,8 +149,8 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return tokensOf(graph, `${this.label}: ${name}`, shape, data)
   }
 
-  protected override checkInput(_what: string, input: Tensor<Int32Array>): void {
-    checkTokens('CausalLanguageModel: tokens', input, this.vocabulary)
+  protected override readInput(_what: string, input: unknown): Tensor<Int32Array> {
+    return readTokens('CausalLanguageModel: tokens', input, this.vocabulary)
   }
 }
 

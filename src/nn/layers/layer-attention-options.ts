@@ -3,7 +3,7 @@ import { resolveLayout } from '../../attention/layout.ts'
 import { resolveOptions, type ResolvedOptions } from '../../attention/resolve-options.ts'
 import { ShapeError } from '../../core/errors.ts'
 import type { SeedWords } from '../../core/philox.ts'
-import { checkTensor, formatShape, type Tensor } from '../../core/tensor.ts'
+import { formatShape, readTensor, type Tensor, type TensorClass } from '../../core/tensor.ts'
 import { seedValue } from '../../core/seed.ts'
 
 /** What attention layers take beside `ForwardOptions`; the rules are those of `attention`. */
@@ -70,10 +70,9 @@ export function resolveLayerAttention(sizes: LayerAttentionSizes, options: Atten
 }
 
 /** [B, M, N] counts for all heads; other ranks stay. */
-function withHeadAxis<Data extends Uint8Array | Float32Array>(what: string, Class: new (length: number) => Data, given: Tensor<Data>): Tensor<Data> {
-  checkTensor(what, Class, given)
-  const { data, shape } = given
-  if (shape.length !== 3) return given
+function withHeadAxis<Data extends Uint8Array | Float32Array>(what: string, Class: TensorClass<Data>, given: Tensor<Data>): Tensor<Data> {
+  const { data, shape } = readTensor(what, Class, given)
+  if (shape.length !== 3) return { data, shape }
   return { data, shape: [shape[0] ?? 1, 1, shape[1] ?? 1, shape[2] ?? 1] }
 }
 
@@ -81,7 +80,7 @@ function withHeadAxis<Data extends Uint8Array | Float32Array>(what: string, Clas
 function keyLimits(what: string, sizes: LayerAttentionSizes, { keyMask, keyLengths, segments }: LayerAttentionOptions): Pick<AttentionOptions, 'keyLengths' | 'segments'> {
   const given = { ...(keyLengths === undefined ? {} : { keyLengths }), ...(segments === undefined ? {} : { segments }) }
   if (keyMask === undefined) return given
-  checkTensor(`${what}: option keyMask`, Uint8Array, keyMask)
+  keyMask = readTensor(`${what}: option keyMask`, Uint8Array, keyMask)
   const { batch, keys, queries } = sizes
   const fits = keyMask.shape.length === 1 ? batch === 1 && keyMask.shape[0] === keys : keyMask.shape.length === 2 && keyMask.shape[0] === batch && keyMask.shape[1] === keys
   if (!fits) throw new ShapeError(`${what}: option keyMask: expected shape ${formatShape([batch, keys])}, got ${formatShape(keyMask.shape)}`)

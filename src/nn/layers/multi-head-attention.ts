@@ -6,7 +6,7 @@ import type { Graph } from '../../program/graph.ts'
 import type { Value } from '../../program/operation.ts'
 import { append } from '../../program/operations/append.ts'
 import { attend } from '../../program/operations/attend.ts'
-import { checkRows, rowsOfShape, type ForwardOptions, type LayerResult } from '../forward-options.ts'
+import { readRows, rowsOfShape, type ForwardOptions, type LayerResult } from '../forward-options.ts'
 import { KeyValueCache } from '../key-value-cache.ts'
 import type { CacheUse } from '../module.ts'
 import type { BackwardOptions, BackwardResult } from '../run-backward.ts'
@@ -154,8 +154,8 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     const { key, value, cache } = options
     if (cache !== undefined) this.#checkCache(options)
     const source = (name: 'key' | 'value', tensor: Tensor): Value => {
-      checkRows(`MultiHeadAttention: ${name}`, tensor, this.modelDim)
-      return graph.input(name, { ...rowsOfShape(`MultiHeadAttention: ${name}`, tensor.shape, this.modelDim), width: this.modelDim }, tensor.data)
+      const { data, shape } = readRows(`MultiHeadAttention: ${name}`, tensor, this.modelDim)
+      return graph.input(name, { ...rowsOfShape(`MultiHeadAttention: ${name}`, shape, this.modelDim), width: this.modelDim }, data)
     }
     const keys = key === undefined ? query : source('key', key)
     const values = value === undefined || value === key ? keys : source('value', value)

@@ -62,7 +62,7 @@ export class PositionalEncoding extends Module {
   /** @throws {OptionError} for unknown names, wrong values, or learned positions without a maxLength */
   constructor(options: PositionalEncodingOptions) {
     super()
-    checkNames('PositionalEncoding: options', options, ['modelDim', 'kind', 'maxLength', 'dropout', 'seed'])
+    options = checkNames('PositionalEncoding: options', options, ['modelDim', 'kind', 'maxLength', 'dropout', 'seed'])
     const { modelDim, kind = 'sinusoidal', maxLength, dropout = 0, seed = 0 } = options
     checkInteger('PositionalEncoding: option modelDim', modelDim, 1)
     checkOneOf('PositionalEncoding: option kind', kind, ['sinusoidal', 'learned'])
