@@ -10,6 +10,7 @@ export type {
   AttentionReport,
   AttentionResult,
   AttentionStatistics,
+  AttentionTaskEvent,
   AttentionWindow,
   WeightSelection,
 } from './attention/attention-options.ts'

@@ -31,11 +31,12 @@ export interface ResolvedOptions {
   readonly priority: Priority | undefined
   readonly onProgress: AttentionOptions['onProgress']
   readonly onChunk: AttentionOptions['onChunk']
+  readonly onTask: AttentionOptions['onTask']
 }
 
 const NAMES: readonly (keyof AttentionOptions)[] = [
   'causal', 'queryOffset', 'window', 'mask', 'bias', 'alibiSlopes', 'softcap', 'scale', 'segments', 'keyLengths', 'dropout', 'mode',
-  'chunkSize', 'heads', 'keyValueHeads', 'returnWeights', 'returnLogSumExp', 'returnStatistics', 'out', 'signal', 'priority', 'onProgress', 'onChunk',
+  'chunkSize', 'heads', 'keyValueHeads', 'returnWeights', 'returnLogSumExp', 'returnStatistics', 'out', 'signal', 'priority', 'onProgress', 'onChunk', 'onTask',
 ]
 
 /** @throws {OptionError} for an unknown name; the values are checked by `resolveOptions` */
@@ -69,6 +70,7 @@ export function resolveOptions(options: AttentionOptions, layout: Layout): Resol
     priority: checkPriority(named('priority'), options.priority),
     onProgress: optional('onProgress', options.onProgress, checkFunction),
     onChunk: optional('onChunk', options.onChunk, checkFunction),
+    onTask: optional('onTask', options.onTask, checkFunction),
   }
 }
 

@@ -229,7 +229,7 @@ export class Pool {
     slot.answered(response, state, bench)
     if (state.settled) return state.drop(task)
     for (const fallback of fallbacks) state.noteFallback(fallback)
-    state.job.completed(task, results)
+    state.job.completed(task, results, { lane: slot.index, kind: slot.config.kind, endMs: performance.now() })
     const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
     const [first] = results
     const tasks = first !== undefined && 'tasks' in first ? first.tasks : 1
