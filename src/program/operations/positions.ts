@@ -22,21 +22,21 @@ export const positionsRule: OperationRule<'positions'> = {
 }
 
 /**
- * Rotary positions (Su et al. 2021): the pair (x_c, x_{c + D/2}) of every head turns by the angle of its row's position.
+ * Rotary positions (Su et al. 2021): the pair (x_c, x_{c + R/2}) of every head turns by the angle of its row's position.
  *
- * @param table by position: cosines [0, D/2) and sines [D/2, D)
+ * @param table by position: cosines [0, R/2) and sines [R/2, R); its width R may be less than the head size
  */
-export function rotate(graph: Graph, from: Value, table: Value): Value {
-  return graph.add('rotate', [from, table], { headSize: table.width, position: graph.position, back: false }, from.name, from)
+export function rotate(graph: Graph, from: Value, table: Value, headSize = table.width): Value {
+  return graph.add('rotate', [from, table], { headSize, turned: table.width, position: graph.position, back: false }, from.name, from)
 }
 
 export const rotateRule: OperationRule<'rotate'> = {
   inRegisters: [0],
   inPlace: [0],
-  lower: ({ inputs: [, table], outputs: [to], attributes: { headSize, position, back } }, { at, rows }) => [
-    { op: 'rotate', register: at(to as Value), headSize, table: rows(table as Value, position), byPosition: true, ...(back ? { back } : {}) },
+  lower: ({ inputs: [, table], outputs: [to], attributes: { headSize, turned, position, back } }, { at, rows }) => [
+    { op: 'rotate', register: at(to as Value), headSize, turned, table: rows(table as Value, position), byPosition: true, ...(back ? { back } : {}) },
   ],
-  scratchPerRow: ({ attributes: { headSize } }) => headSize,
+  scratchPerRow: ({ attributes: { turned } }) => turned,
   adjoint: ({ inputs: [, table], attributes }, dOutput, { graph }) => [
     graph.add('rotate', [dOutput, table as Value], { ...attributes, back: !attributes.back }, 'activations', dOutput),
     null,
