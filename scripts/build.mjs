@@ -19,6 +19,7 @@ const ENTRIES = {
   nn: 'src/nn/index.ts',
   train: 'src/train/index.ts',
   analysis: 'src/analysis/index.ts',
+  models: 'src/models/index.ts',
   tfjs: 'src/interop/tfjs/index.ts',
 }
 
@@ -67,7 +68,7 @@ function options(extra) {
 /** Entries share chunks, all beside the worker, so that its address is the same from each. */
 async function buildLibrary() {
   const entryPoints = Object.fromEntries(Object.entries(ENTRIES).filter(([, source]) => existsSync(source)))
-  await build(options({ entryPoints, splitting: true, chunkNames: 'chunk-[hash]', platform: 'neutral', external: ['comlink', '@tensorflow/*', 'webgpu'] }))
+  await build(options({ entryPoints, splitting: true, chunkNames: 'chunk-[hash]', platform: 'neutral', external: ['comlink', '@tensorflow/*', 'webgpu', '@huggingface/tokenizers'] }))
 }
 
 /** One self-contained file, kernels included: bundlers emit it as it is. */
