@@ -103,7 +103,7 @@ export class LoadedModel {
    *
    * @throws {OptionError} for encoders
    */
-  generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
+  async generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
     if (this.languageModel === null) throw new OptionError(`generate: expected a decoder, got the encoder ${this.plan.family}`)
     return this.languageModel.generate(prompt, options)
   }
