@@ -86,7 +86,7 @@ async function buildCommand() {
       splitting: false,
       metafile: true,
       banner: { js: '#!/usr/bin/env node\nimport { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
-      external: ['heddle', 'heddle/*', 'comlink', 'webgpu', '@tensorflow/*', '@stdlib/*'],
+      external: ['heddle', 'heddle/*', 'comlink', 'webgpu', '@huggingface/tokenizers', '@tensorflow/*', '@stdlib/*'],
     }),
   )
   await chmod(`${out}/cli.js`, 0o755)

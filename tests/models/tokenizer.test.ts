@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { loadModel, type Tokenizer } from 'heddle/models'
 import { describe, expect, test } from 'vitest'
 import { useRuntime } from '../support/runtimes.ts'
@@ -90,5 +92,19 @@ describe("a tokenizer of one's own", () => {
     const strange: Tokenizer = { encode: (_, special) => (special ? ids(1, 2) : ids(3)) }
     const model = await loadModel(folderOf('gpt2'), { tokenizer: strange })
     await expect(model.embed('loom', { runtime: runtime() })).rejects.toThrow(/expected encode\(text, true\) to put tokens around those of encode\(text, false\), got 1,2 for 3/)
+  })
+})
+
+describe('without the package @huggingface/tokenizers', () => {
+  test('the error says what to install', async () => {
+    const hook = `data:text/javascript,${encodeURIComponent("export const resolve = (id, context, next) => { if (id === '@huggingface/tokenizers') throw new Error('Cannot find package'); return next(id, context) }")}`
+    const program = `
+      import { register } from 'node:module'
+      register(${JSON.stringify(hook)})
+      const { loadModel } = await import('heddle/models')
+      const model = await loadModel((name) => (name === 'tokenizer.json' ? new TextEncoder().encode('{}') : readFile(${JSON.stringify(folderOf('bert'))} + '/' + name).catch(() => null)))
+      await model.embed('a').catch((error) => console.log(error.code + ': ' + error.message))`
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', `import { readFile } from 'node:fs/promises'\n${program}`])
+    expect(stdout.trim()).toBe('BackendUnavailableError: embed: expected the package @huggingface/tokenizers for texts, and it could not be loaded; run npm install @huggingface/tokenizers, or pass token ids')
   })
 })
