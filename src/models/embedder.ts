@@ -12,7 +12,7 @@ import type { TransformerModel } from './transformer-model.ts'
 export interface DocumentEmbedding {
   /** [E], the caller's */
   readonly embedding: Tensor
-  /** [spans, E]: a vector for each passage or span, all from one forward pass over the whole text */
+  /** A vector for each passage or span, [spans, E], all from one forward pass over the whole text. */
   readonly spans?: Tensor
   /** where these stand among the tokens */
   readonly tokenSpans?: readonly TokenSpan[]

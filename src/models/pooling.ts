@@ -4,8 +4,10 @@ export type Pooling = 'mean' | 'first' | 'last' | 'max'
 export const POOLINGS: readonly Pooling[] = ['mean', 'first', 'last', 'max']
 
 /**
- * One vector out of rows [from, to) of `rows` [.., width]: their mean, their largest element by element, or one of them.
+ * One vector out of some rows: their mean, their largest element by element, or one of them.
  * Sums are in float64, in the order of the rows.
+ *
+ * @param rows `[.., width]`, of which those from `from` up to `to` count
  *
  * @returns [width], new, the caller's
  */
