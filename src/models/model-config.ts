@@ -6,14 +6,17 @@ import { describe } from '../core/tensor.ts'
  * generation, file formats, and how PyTorch is to compute the same.
  */
 const NEUTRAL = [
-  /^_/, /^(architectures|auto_map|model_type|torch_dtype|dtype|transformers_version|tokenizer_class|torchscript|adapters|custom_pipelines)$/,
-  /_token_id$/, /^(id2label|label2id|num_labels|problem_type|finetuning_task|task_specific_params|classifier_.*|summary_.*)$/,
-  /(dropout|_pdrop|_drop)(_prob|_rate)?$/, /^.*_dropout(_prob)?$/, /^(attention_dropout|embedding_dropout|classifier_dropout|embd_pdrop|dropout|seq_classif_dropout|qa_dropout)$/,
-  /^(initializer_range|initializer_factor|initializer_cutoff_factor|gradient_checkpointing|use_cache|cache_implementation|use_mems)$/,
-  /^(output_attentions|output_hidden_states|return_dict|output_scores|return_dict_in_generate)$/,
-  /^(top_k|top_p|temperature|do_sample|num_beams|max_length|min_length|max_new_tokens|repetition_penalty|length_penalty|no_repeat_ngram_size|early_stopping|num_return_sequences)$/,
-  /^(use_flash_attn|fused_.*|use_xentropy|dense_seq_output|attn_implementation|reference_compile|repad_logits_with_grad|chunk_size_feed_forward|deterministic_flash_attn|reorder_and_upcast_attn|pretraining_tp|pad_vocab_size_multiple|last_layer_subset)$/,
-  /^(sparse_prediction|sparse_pred_ignore_index|decoder_bias|norm_bias_init|sinusoidal_pos_embds|tie_weights_|n_ctx|emb_pooler|vocab_type|sep_token_extra|bert_model_.*|transformers\.js_config|unpad_.*|masked_prediction|loss_.*|router_.*)$/,
+  /^_/,
+  /^(architectures|auto_map|model_type|torch_dtype|dtype|transformers_version|tokenizer_class|torchscript|export_model_type|transformers\.js_config)$/,
+  /_token_id$/,
+  /^(id2label|label2id|num_labels|problem_type|finetuning_task|task_specific_params|matryoshka_dimensions|model_max_length)$/,
+  /^(classifier_.*|summary_.*|pooler_.*|emb_pooler|directionality)$/,
+  /(dropout|_pdrop)(_prob)?$/,
+  /^(initializer_range|initializer_factor|initializer_cutoff_factor|gradient_checkpointing|use_cache|cache_implementation)$/,
+  /^(output_attentions|output_hidden_states|output_past|output_scores|return_dict|return_dict_in_generate)$/,
+  /^(top_k|top_p|temperature|do_sample|num_beams|max_length|min_length|max_new_tokens|repetition_penalty|length_penalty|no_repeat_ngram_size|num_return_sequences)$/,
+  /^(use_flash_attn|fused_.*|use_xentropy|dense_seq_output|attn_implementation|reference_compile|deterministic_flash_attn|reorder_and_upcast_attn|pretraining_tp|chunk_size_feed_forward)$/,
+  /^(repad_logits_with_grad|sparse_prediction|sparse_pred_ignore_index|decoder_bias|sinusoidal_pos_embds|tie_weights_|n_ctx)$/,
 ]
 
 /** A parsed `config.json`, which remembers what was asked for: what nobody asked for is refused in the end. */

@@ -133,6 +133,14 @@ describe('configs', () => {
     expect((await planModel(withConfig('bert', { mystery_gate: 3 }), { ignoreConfig: ['mystery_gate'] })).family).toBe('bert')
   })
 
+  test('what published configs say beside the model is let in', async () => {
+    const beside = {
+      _name_or_path: 'x', auto_map: { AutoModel: 'a.B' }, classifier_dropout: null, directionality: 'bidi', pooler_fc_size: 768, pooler_type: 'first_token_transform', output_past: true, model_max_length: 8192,
+      id2label: { 0: 'A' }, label2id: { A: 0 }, torch_dtype: 'float32', gradient_checkpointing: false, use_cache: true, matryoshka_dimensions: [256], eos_token_id: 2, 'transformers.js_config': { dtype: 'q8' },
+    }
+    for (const name of hubFolders) expect((await planModel(withConfig(name, beside))).parameters).toBe((await planModel(folderOf(name))).parameters)
+  })
+
   test('newer ways to write rotary positions mean the same', async () => {
     const { rope_theta: base, rope_scaling: scaling } = configOf('llama') as { rope_theta: number; rope_scaling: object }
     const [before, after] = [await planModel(folderOf('llama')), await planModel(withConfig('llama', { rope_theta: undefined, rope_scaling: undefined, rope_parameters: { rope_theta: base, ...scaling } }))]
