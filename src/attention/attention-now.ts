@@ -1,17 +1,19 @@
-import { compileKernels, probeWasm } from '../backends/wasm/binaries.ts'
 import { createWasmBackend, type WasmBackend } from '../backends/wasm/engine.ts'
+import { compileKernels } from '../backends/wasm/kernels-now.ts'
+import { probeWasm, variantFor } from '../backends/wasm/probe.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
 import { Ledger } from '../core/ledger.ts'
 import type { Tensor } from '../core/tensor.ts'
 import { planAttention } from '../plan/attention-plan.ts'
 import { planSegments } from '../plan/segment-plan.ts'
-import { checkCall, planRequest, resultsShared, type PlanContext } from './attention-call.ts'
+import { checkCall, planRequest, type PlanContext } from './attention-call.ts'
 import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions } from './attention-options.ts'
 import { checkBackward } from './backward-call.ts'
 import type { AttentionBackwardInputs, AttentionBackwardOptions, AttentionBackwardResult } from './backward-options.ts'
 import { backwardRequest } from './backward-request.ts'
-import { backwardArrays, BackwardTasks } from './backward-tasks.ts'
+import { backwardArrays } from './backward-arrays.ts'
+import { BackwardTasks } from './backward-tasks.ts'
 import { Operands, SharedCopies } from '../scheduler/operands.ts'
 
 let backend: WasmBackend | undefined
@@ -27,8 +29,7 @@ export function attentionNow(inputs: AttentionInputs, options: AttentionOptions 
   const call = checkCall(inputs, { ...options, returnLogSumExp: true })
   const lane = (backend ??= openBackend())
   const request = planRequest(call, inputs, contextOf(lane))
-  const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
-  const job = new AttentionJob(call.layout, call.options, arrays, request, planAttention(request), resultsShared(inputs), new Ledger())
+  const job = new AttentionJob(call, inputs, { request, plan: planAttention(request), ledger: new Ledger() })
   const context = { array: (id: number) => job.provide(id), pace: () => undefined }
   for (const part of job.tasks) job.completed(part, part.tasks.flatMap((task) => (task.kind === 'attention' ? [lane.attentionNow(task, context)] : [])))
   job.finish()
@@ -59,5 +60,5 @@ function contextOf(lane: WasmBackend): PlanContext {
 function openBackend(): WasmBackend {
   const probe = probeWasm()
   if (!probe.simd) throw new BackendUnavailableError(`attention: expected a host with WebAssembly SIMD (${probe.reason ?? 'it is missing'})`)
-  return createWasmBackend(compileKernels(probe.relaxedSimd ? 'relaxed' : 'simd'))
+  return createWasmBackend(compileKernels(variantFor('fast', probe)))
 }

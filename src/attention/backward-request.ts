@@ -1,16 +1,15 @@
 import { isShared } from '../core/shared-memory.ts'
-import type { Transport } from '../plan/attention-plan.ts'
+import type { Transport } from '../plan/transport.ts'
 import type { SegmentInput, SegmentPlanRequest, SharedBias } from '../plan/segment-call.ts'
 import { keySegmentCount } from '../plan/key-segments.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import type { PlanContext } from './attention-call.ts'
 import type { BackwardCall, SegmentCall, TransposedCall } from './backward-call.ts'
-import type { BackwardArrays } from './backward-tasks.ts'
-import { biasGradientKind, biasSumBytes, isSharedMatrix } from './bias-gradient.ts'
+import type { BackwardArrays } from './backward-arrays.ts'
+import { biasGradientKind, biasSumBytes, isSharedMatrix } from './bias-kind.ts'
 import type { ScoreStrides } from './broadcast.ts'
-import { isSliced } from './gradient-slots.ts'
+import { isSliced, writesInPlace } from './gradient-placement.ts'
 import { sameMemory } from '../scheduler/operands.ts'
-import { writesInPlace } from './segment-results.ts'
 
 /** What the plan of a backward call needs to know. Arrays that are not known count as plain ones, each its own. */
 export function backwardRequest(call: BackwardCall, arrays: Partial<BackwardArrays>, context: PlanContext): SegmentPlanRequest {

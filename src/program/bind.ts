@@ -1,6 +1,7 @@
 import type { ScoreStrides } from '../attention/broadcast.ts'
 import type { HeadSlice, ResidentWeight, SlabSlice } from '../protocol/stage.ts'
-import { STILL, type AttentionResultTemplate, type AttentionTemplate, type Chunk, type MovingHeads, type MovingScores, type MovingSlice, type StageTemplate } from '../protocol/stage-template.ts'
+import { STILL, type AttentionResultTemplate, type AttentionTemplate, type MovingHeads, type MovingScores, type MovingSlice, type StageTemplate } from '../protocol/stage-template.ts'
+import type { Chunk } from '../protocol/chunk.ts'
 import type { ArrayId, Slice, TaskArray } from '../protocol/task.ts'
 import type { Operands } from '../scheduler/operands.ts'
 import type { Operation, Value, WeightView } from './operation.ts'
@@ -8,7 +9,8 @@ import { chosenWeights } from './operations/attend.ts'
 import { ruleOf } from './operations/rules.ts'
 import type { Parameter } from './parameter.ts'
 import type { StageStep } from './rule.ts'
-import type { RowStage, StageItem, StoredValue } from './stage.ts'
+import type { StageItem, StoredValue } from './stage-item.ts'
+import type { RowStage } from './stage.ts'
 
 /** What a lane sets aside for stages, as planned for the whole run. */
 export type LaneLimits = Pick<StageTemplate, 'registerBytes' | 'residentLimitBytes' | 'withoutGpu' | 'firstBatch'>
