@@ -1,19 +1,20 @@
 /**
- * Rotary positions (Su et al. 2021), in place, for every head of every row:
- * (x_c, x_{c + D/2}) → (x_c·cos − x_{c + D/2}·sin, x_{c + D/2}·cos + x_c·sin). Products are rounded before they are added, in
+ * Rotary positions (Su et al. 2021), in place, for the first R elements of every head of every row:
+ * (x_c, x_{c + R/2}) → (x_c·cos − x_{c + R/2}·sin, x_{c + R/2}·cos + x_c·sin). Products are rounded before they are added, in
  * both binaries, so that the bits are those of plain float32 code.
  *
  * @param x [rows, width], updated; width is a multiple of headSize
- * @param headSize D, even
- * @param angles [rows][D]: D/2 cosines, then D/2 sines of the row's position
+ * @param headSize D
+ * @param turned R, even, up to D; the other elements stay
+ * @param angles [rows][R]: R/2 cosines, then R/2 sines of the row's position
  * @param direction 1, or −1 to turn back: the inverse and the gradient
  */
-export function rotateRows(x: usize, rows: i32, width: i32, headSize: i32, angles: usize, direction: f32): void {
-  const half = <usize>(headSize >> 1) << 2
+export function rotateRows(x: usize, rows: i32, width: i32, headSize: i32, turned: i32, angles: usize, direction: f32): void {
+  const half = <usize>(turned >> 1) << 2
   const fours = half & ~15
-  const headBytes = <usize>headSize << 2, rowBytes = <usize>width << 2
+  const headBytes = <usize>headSize << 2, rowBytes = <usize>width << 2, angleBytes = <usize>turned << 2
   const turns = f32x4.splat(direction)
-  for (let row = 0; row < rows; row++, angles += headBytes) {
+  for (let row = 0; row < rows; row++, angles += angleBytes) {
     for (const end = x + rowBytes; x < end; x += headBytes) {
       let at: usize = 0
       for (; at < fours; at += 16) {

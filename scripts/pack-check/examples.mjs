@@ -16,6 +16,7 @@ export function exampleChecks({ tarball }, root, folder) {
     { name: 'example node-worker-threads: runs, with the same bits on one thread and on all', run: async () => checkNode(await install('node-worker-threads')) },
     { name: 'example tinybench-suite: runs a comparison', run: async () => checkBench(await install('tinybench-suite')) },
     { name: 'example custom-layer: a layer of one\'s own learns', run: async () => checkLayer(await install('custom-layer')) },
+    { name: 'example document-search: finds the passage that answers', run: async () => checkSearch(await install('document-search')) },
     { name: 'example vite-app: builds, attends in a tab, and stops', run: async () => checkVite(await install('vite-app')) },
     { name: 'the command: an installed heddle runs over a text', run: () => checkCommand(path.join(folder, 'node-worker-threads')) },
   ]
@@ -36,6 +37,14 @@ async function checkBench(cwd) {
 async function checkLayer(cwd) {
   const { stdout } = await npm(['start'], cwd)
   assert(/mean squared error 0\.\d+ before, 0\.\d+ after 20 steps/.test(stdout), `expected the errors before and after in:\n${stdout}`)
+}
+
+async function checkSearch(cwd) {
+  for (const [question, expected] of [[[], /^0\.\d+ {2}weaving\.txt: The heddle/m], [['spring tide at full moon'], /^0\.\d+ {2}tides\.txt: The sun raises tides/m]]) {
+    const { stdout } = await run('node', ['main.js', ...question], { cwd })
+    const [best] = stdout.split('\n').filter((line) => /^\d\.\d+ {2}/.test(line))
+    assert(expected.test(best ?? ''), `expected ${expected} first in:\n${stdout}`)
+  }
 }
 
 async function checkVite(cwd) {

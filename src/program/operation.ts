@@ -52,9 +52,13 @@ export interface OperationTypes {
   /** [x] → x·Wᵀ + b */
   linear: { readonly weight: WeightView; readonly bias: WeightView | null }
   /** [x] → (x − mean)/√(variance + epsilon)·w + b over each row */
-  norm: { readonly weight: WeightView; readonly bias: WeightView; readonly epsilon: number }
+  norm: { readonly weight: WeightView; readonly bias: WeightView | null; readonly epsilon: number }
   /** [x] → x/√(mean(x²) + epsilon)·w over each row */
   'rms-norm': { readonly weight: WeightView; readonly epsilon: number }
+  /** [x] → x/√(mean(x²) + epsilon)·w over each head of a row; null: w is 1 */
+  'rms-norm-heads': { readonly headSize: number; readonly weight: WeightView | null; readonly epsilon: number }
+  /** [x] → the sum of the `groups` equal parts of each row */
+  fold: { readonly groups: number }
   /** [a, b] → a + b */
   add: Record<never, never>
   /** [a, b] → a ∘ b */
@@ -64,7 +68,7 @@ export interface OperationTypes {
   /** [x] → x where kept, times 1/(1 − p), else 0 */
   drop: { readonly probability: number; readonly seed: SeedWords; readonly site: number }
   /** [x, table] → every head turned by the angles of its position, or back; `position` is 0 where the table has a row per row of x */
-  rotate: { readonly headSize: number; readonly position: number; readonly back: boolean }
+  rotate: { readonly headSize: number; readonly turned: number; readonly position: number; readonly back: boolean }
   /** [tokens] → scale · table[token] */
   embed: { readonly table: Parameter; readonly scale: number }
   /** [table] → the table's rows from `position` on, for every sequence; `parameter` where the table is learned */

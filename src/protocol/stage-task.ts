@@ -81,7 +81,7 @@ function placeStep(step: RowStep<MovingSlice, MovingHeads>, chunk: Chunk, crosse
     case 'load':
       return byPosition(step, step.from, chunk, crosses, (from) => ({ op: 'load', to: step.to, from }))
     case 'rotate':
-      return byPosition(step, step.table, chunk, crosses, (table) => ({ op: 'rotate', register: step.register, headSize: step.headSize, table, ...(step.back === undefined ? {} : { back: step.back }) }))
+      return byPosition(step, step.table, chunk, crosses, (table) => ({ op: 'rotate', register: step.register, headSize: step.headSize, turned: step.turned, table, ...(step.back === undefined ? {} : { back: step.back }) }))
     case 'load-heads':
       return { ...step, from: crosses ? step.from : placedHeads(step.from, chunk) }
     case 'cross-entropy':

@@ -72,7 +72,7 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   /** the chunk's rows of every head, the `slots` of each added in their order */
   | { readonly op: 'load-heads'; readonly to: Register; readonly heads: number; readonly from: H; readonly slots: number; readonly slotStride: number }
   /** to = (from − mean)/√(variance + epsilon)·w + b over each row */
-  | { readonly op: 'norm'; readonly from: Register; readonly to: Register; readonly weight: ResidentWeight; readonly bias: ResidentWeight; readonly epsilon: number }
+  | { readonly op: 'norm'; readonly from: Register; readonly to: Register; readonly weight: ResidentWeight; readonly bias: ResidentWeight | null; readonly epsilon: number }
   /** to = (from − mean)/√(variance + epsilon) */
   | { readonly op: 'normalise'; readonly from: Register; readonly to: Register; readonly epsilon: number }
   /** to = ∂/∂x of the norm's output times dy; `to` may be `dy` */
@@ -83,6 +83,10 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   | { readonly op: 'rms-normalise'; readonly from: Register; readonly to: Register; readonly epsilon: number }
   /** to = ∂/∂x of the RMS norm's output times dy; `to` may be `dy` */
   | { readonly op: 'rms-norm-backward'; readonly x: Register; readonly dy: Register; readonly to: Register; readonly weight: ResidentWeight; readonly epsilon: number }
+  /** to = from/√(mean(from²) + epsilon)·w over each head of a row; one weight serves all heads */
+  | { readonly op: 'rms-norm-heads'; readonly from: Register; readonly to: Register; readonly headSize: number; readonly weight: ResidentWeight | null; readonly epsilon: number }
+  /** to = the sum of the `groups` equal parts of each row */
+  | { readonly op: 'fold'; readonly from: Register; readonly to: Register; readonly groups: number }
   /** to = from */
   | { readonly op: 'copy'; readonly from: Register; readonly to: Register }
   /** to += from */
@@ -96,8 +100,8 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   /** dy = dy ∘ f′(x) in place */
   | { readonly op: 'activate-backward'; readonly x: Register; readonly dy: Register; readonly activation: Activation }
   | { readonly op: 'drop'; readonly register: Register; readonly dropout: RowDropout }
-  /** rotates the pairs (c, c + D/2) of every head by the angle of the row's position, or back: `table` holds cos and sin, [rows, D] */
-  | { readonly op: 'rotate'; readonly register: Register; readonly headSize: number; readonly table: S; readonly byPosition?: true; readonly back?: true }
+  /** rotates the pairs (c, c + R/2) of every head by the angle of the row's position, or back: `table` holds cos and sin, [rows, R], R = `turned` */
+  | { readonly op: 'rotate'; readonly register: Register; readonly headSize: number; readonly turned: number; readonly table: S; readonly byPosition?: true; readonly back?: true }
   /** the chunk's rows go to their place (shared memory), or back with the result */
   | { readonly op: 'store'; readonly from: Register; readonly to: S | 'returned' }
   /** stores [rows, heads·D] head by head, so that a head's rows follow each other: [heads, rows, D] where returned */
@@ -115,7 +119,7 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
 
 /** The weights that steps read, in their order. */
 export function weightsOf(steps: readonly RowStep[]): ResidentWeight[] {
-  return steps.flatMap((step) => [...('weight' in step ? [step.weight] : []), ...('bias' in step && step.bias !== null ? [step.bias] : [])])
+  return steps.flatMap((step) => [...('weight' in step && step.weight !== null ? [step.weight] : []), ...('bias' in step && step.bias !== null ? [step.bias] : [])])
 }
 
 /** The array of a task's own attention output, for `load`: [rows, width]. Ids of attached arrays start at 1. */

@@ -27,8 +27,8 @@ function rotated(x: Float32Array, width: number, headSize: number, angles: Float
 describe.each(binaries)('%s', (binary) => {
   const random = new Random(37)
   const normals = (...shape: number[]) => normalTensor(random, shape).data
-  const rotate = (x: Float32Array, width: number, headSize: number, angles: Float32Array, direction: 1 | -1) =>
-    callRows(binary, { x: updated(x), angles: input(angles) }, (kernels, at) => kernels.rotateRows(at.x, x.length / width, width, headSize, at.angles, direction)).x
+  const rotate = (x: Float32Array, width: number, headSize: number, angles: Float32Array, direction: 1 | -1, turned = headSize) =>
+    callRows(binary, { x: updated(x), angles: input(angles) }, (kernels, at) => kernels.rotateRows(at.x, x.length / width, width, headSize, turned, at.angles, direction)).x
 
   test.each([2, 4, 6, 8, 10, 12, 14, 16, 18, 30, 64, 128, 130])('head size %i: the bits of the plain loop, both ways', (headSize) => {
     for (const [rows, heads] of [[1, 1], [3, 2], [64, 1], [65, 3]] as const) {
@@ -40,6 +40,17 @@ describe.each(binaries)('%s', (binary) => {
       expectBits(back, rotated(turned, width, headSize, angles, -1))
       back.forEach((value, index) => { if (Math.abs(value - (x[index] as number)) > 2e-6) throw new Error(`element ${index} did not turn back`) })
       expectBits(rotate(rowOf(x, rows - 1, width), width, headSize, rowOf(angles, rows - 1, headSize), 1), rowOf(turned, rows - 1, width))
+    }
+  })
+
+  test.each([[8, 2], [12, 10], [64, 16], [80, 32], [30, 14]])('of heads of %i elements the first %i turn, the others stay', (headSize, turned) => {
+    for (const [rows, heads] of [[1, 1], [3, 2], [65, 3]] as const) {
+      const [width, angles] = [heads * headSize, anglesOf(random, rows, turned)]
+      const x = normals(rows, width)
+      const part = (at: number) => at % headSize < turned
+      const whole = rotated(x.filter((_, at) => part(at)), heads * turned, turned, angles, 1)
+      let next = 0
+      expectBits(rotate(x, width, headSize, angles, 1, turned), x.map((value, at) => (part(at) ? (whole[next++] as number) : value)))
     }
   })
 

@@ -10,7 +10,7 @@ const prompt = tensor(Int32Array.of(1, 2, 3, 0, 4, 2), [2, 3])
 function modelWith(weight: number): CausalLanguageModel {
   const model = new CausalLanguageModel({ vocabulary: 5, modelDim: 2, heads: 1, feedForwardDim: 1, layers: 1, tieWeights: false })
   model.encoder.finalNorm!.weight.data.fill(0)
-  model.encoder.finalNorm!.bias.data.set([1, 1])
+  model.encoder.finalNorm!.bias!.data.set([1, 1])
   model.head!.weight.data.fill(0)
   model.head!.weight.data.fill(weight, 6, 8)
   for (const parameter of model.parameters()) parameter.touch()

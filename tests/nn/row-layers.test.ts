@@ -37,7 +37,7 @@ describe('row-wise layers', () => {
     const x = { data: Float32Array.of(0.5, -0.5, -0.5, 0.5, 1.5, 0.5, 0.5, 1.5), shape: [2, 4] }
     for (const parameter of block.parameters()) if (parameter.shape.length === 2) parameter.data.fill(0)
     block.feedForward.linear2.bias!.data.fill(1)
-    block.norm2.bias.data.fill(3)
+    block.norm2.bias!.data.fill(3)
     const linear1 = block.feedForward.linear1
     for (let c = 0; c < 4; c++) linear1.weight.data[c * 4 + c] = 1
     for (let c = 0; c < 4; c++) block.feedForward.linear2.weight.data[c * 16 + c] = 1

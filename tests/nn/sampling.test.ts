@@ -12,7 +12,7 @@ const DRAWS = ROWS * STEPS
 function constantModel(logits: readonly number[]): CausalLanguageModel {
   const model = new CausalLanguageModel({ vocabulary: logits.length, modelDim: 2, heads: 1, feedForwardDim: 1, layers: 1, tieWeights: false })
   model.encoder.finalNorm!.weight.data.fill(0)
-  model.encoder.finalNorm!.bias.data.set([1, 0])
+  model.encoder.finalNorm!.bias!.data.set([1, 0])
   logits.forEach((logit, token) => model.head!.weight.data.set([logit, 0], token * 2))
   for (const parameter of model.parameters()) parameter.touch()
   return model

@@ -10,6 +10,7 @@ import { crossEntropy, squaredError } from '../../src/program/operations/loss.ts
 import { norm } from '../../src/program/operations/norm.ts'
 import { positions, rotate } from '../../src/program/operations/positions.ts'
 import { rmsNorm } from '../../src/program/operations/rms-norm.ts'
+import { rmsNormHeads } from '../../src/program/operations/rms-norm-heads.ts'
 import { split } from '../../src/program/operations/split.ts'
 import type { Parameter } from '../../src/program/parameter.ts'
 import type { Activation } from '../../src/protocol/stage.ts'
@@ -91,26 +92,30 @@ const linearCases: Readonly<Record<string, OperationCase>> = {
   },
 }
 
-const normCase = (epsilon: number): OperationCase => ({
+const normCase = (epsilon: number, biased = true): OperationCase => ({
   inputs: one,
-  parameters: ({ W }) => [[W], [W]],
-  build: (graph, [x], [weight, bias]) => norm(graph, x!, wholeWeight(weight!), wholeWeight(bias!), epsilon),
+  parameters: ({ W }) => (biased ? [[W], [W]] : [[W]]),
+  build: (graph, [x], [weight, bias]) => norm(graph, x!, wholeWeight(weight!), bias === undefined ? null : wholeWeight(bias), epsilon),
   reference: rowWise(([x], _, [weight, bias]) => {
     const mean = sumOf(x!, (value) => value) / x!.length
     const deviation = Math.sqrt(sumOf(x!, (value) => (value - mean) ** 2) / x!.length + epsilon)
-    return x!.map((value, c) => ((value - mean) / deviation) * weight![c]! + bias![c]!)
+    return x!.map((value, c) => ((value - mean) / deviation) * weight![c]! + (bias?.[c] ?? 0))
   }),
   // Three numbers that are almost the same are divided by their small deviation, with the rounding of their mean.
   slack: 20,
 })
 
-const rmsNormCase = (epsilon: number): OperationCase => ({
-  inputs: one,
+/** Over parts of W elements, with one weight for all of them. */
+const rmsNormCase = (epsilon: number, heads = 1, build: typeof rmsNorm = rmsNorm): OperationCase => ({
+  inputs: ({ W }) => [heads * W],
   parameters: ({ W }) => [[W]],
-  build: (graph, [x], [weight]) => rmsNorm(graph, x!, wholeWeight(weight!), epsilon),
+  build: (graph, [x], [weight]) => build(graph, x!, wholeWeight(weight!), epsilon),
   reference: rowWise(([x], _, [weight]) => {
-    const root = Math.sqrt(sumOf(x!, (value) => value ** 2) / x!.length + epsilon)
-    return x!.map((value, c) => (value / root) * weight![c]!)
+    const size = weight!.length
+    return x!.map((value, at) => {
+      const head = Math.floor(at / size) * size
+      return (value / Math.sqrt(sumOf(x!.subarray(head, head + size), (each) => each ** 2) / size + epsilon)) * weight![at % size]!
+    })
   }),
   // A single number close to 0 is divided by little more than itself.
   slack: 20,
@@ -134,17 +139,20 @@ const dropCase = (probability: number): OperationCase => ({
   })),
 })
 
-const rotateCase = (heads: number, position: number): OperationCase => ({
+/** Heads of 2·W elements that turn, and of `still` more that do not. */
+const rotateCase = (heads: number, position: number, still = 0): OperationCase => ({
   position,
-  inputs: ({ W }) => [2 * W * heads],
+  inputs: ({ W }) => [(2 * W + still) * heads],
   build: (graph, [x], _parameters, _tokens, { M, W }) => {
     const table = Float32Array.from({ length: (position + M) * 2 * W }, (_, at) => (at % (2 * W) < W ? Math.cos : Math.sin)(angleOf(Math.floor(at / (2 * W)), at % W)))
-    return rotate(graph, x!, graph.input('angles', { batch: 1, rows: position + M, width: 2 * W }, table, { layout: 'positions' }))
+    return rotate(graph, x!, graph.input('angles', { batch: 1, rows: position + M, width: 2 * W }, table, { layout: 'positions' }), 2 * W + still)
   },
   reference: rowWise(([x], { i }) => {
-    const half = x!.length / heads / 2
+    const size = x!.length / heads
+    const half = (size - still) / 2
     return x!.map((value, at) => {
-      const c = at % (2 * half)
+      const c = at % size
+      if (c >= 2 * half) return value
       const angle = angleOf(position + i, c % half)
       return value * Math.cos(angle) + (c < half ? -x![at + half]! : x![at - half]!) * Math.sin(angle)
     })
@@ -192,8 +200,9 @@ const crossEntropyCase = (smoothing: number): OperationCase => ({
 /** Of every kind that has an adjoint, by what is special about each. */
 export const CASES: Readonly<Partial<Record<OperationKind, Readonly<Record<string, OperationCase>>>>> = {
   linear: linearCases,
-  norm: { 'a small epsilon': normCase(1e-5), 'a large epsilon': normCase(0.5) },
+  norm: { 'a small epsilon': normCase(1e-5), 'a large epsilon': normCase(0.5), 'without a bias': normCase(0.01, false) },
   'rms-norm': { 'a small epsilon': rmsNormCase(1e-6), 'a large epsilon': rmsNormCase(0.5) },
+  'rms-norm-heads': { 'one head': rmsNormCase(0.01, 1, rmsNormHeads), 'three heads': rmsNormCase(0.01, 3, rmsNormHeads) },
   add: {
     'two values': { inputs: two, build: (graph, [a, b]) => add(graph, a!, b!), reference: rowWise(([a, b]) => a!.map((value, c) => value + b![c]!)) },
     'a value and itself': { inputs: one, build: (graph, [a]) => add(graph, a!, a!), reference: ({ inputs: [a] }) => a!.map((value) => 2 * value) },
@@ -209,7 +218,7 @@ export const CASES: Readonly<Partial<Record<OperationKind, Readonly<Record<strin
   scale: { 'by −1.5': { inputs: one, build: (graph, [x]) => scale(graph, x!, -1.5), reference: ({ inputs: [x] }) => x!.map((value) => -1.5 * value) } },
   activate: Object.fromEntries((['relu', 'gelu', 'gelu-tanh', 'silu'] as const).map((activation) => [activation, activateCase(activation)])),
   drop: { 'a tenth': dropCase(0.1), 'most': dropCase(0.75) },
-  rotate: { 'one head': rotateCase(1, 0), 'three heads, from a position on': rotateCase(3, 5) },
+  rotate: { 'one head': rotateCase(1, 0), 'three heads, from a position on': rotateCase(3, 5), 'a part of two heads': rotateCase(2, 1, 3) },
   embed: {
     'with a scale': {
       inputs: () => [],

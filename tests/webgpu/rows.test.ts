@@ -45,6 +45,7 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
     const stage = new StageOf(9, [width, width])
     ;(stage.arrays.get(INPUT) as Float32Array).forEach((value, at, all) => (all[at] = value + (width > 1 ? 30 : 0)))
     await expectReference(stage.task([stage.load(0), stage.norm(0, 1), stage.store(1)]), stage.arrays)
+    await expectReference(stage.task([stage.load(0), stage.norm(0, 1, false), stage.store(1)]), stage.arrays)
   })
 
   test.each([1, 6, 64, 65, 300])('RMS norm over %i, near zero and far from it', async (width) => {
@@ -106,8 +107,15 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
   test('rotary positions on three heads, and stores by head', async () => {
     const stage = new StageOf(11, [30])
     const table = stage.attach(Float32Array.from({ length: 110 }, (_, at) => Math.sin(at)))
-    const rotate: RowStep = { op: 'rotate', register: 0, headSize: 10, table: { array: table, offset: 0, rowStride: 10 } }
+    const rotate: RowStep = { op: 'rotate', register: 0, headSize: 10, turned: 10, table: { array: table, offset: 0, rowStride: 10 } }
     await expectReference(stage.task([stage.load(0), rotate, { op: 'store-heads', from: 0, heads: 3, to: 'returned' }]), stage.arrays)
+  })
+
+  test('rotary positions on a part of each head', async () => {
+    const stage = new StageOf(11, [30])
+    const table = stage.attach(Float32Array.from({ length: 66 }, (_, at) => Math.sin(at)))
+    const rotate: RowStep = { op: 'rotate', register: 0, headSize: 10, turned: 6, table: { array: table, offset: 0, rowStride: 6 } }
+    await expectReference(stage.task([stage.load(0), rotate, stage.store(0)]), stage.arrays)
   })
 
   test('embedding rows, scaled', async () => {
@@ -229,9 +237,9 @@ class StageOf {
     return { op: 'linear', from, to, weight: this.#weight(outSize, inSize, inSize ** -0.5), bias: bias ? this.#weight(outSize, 1, 1) : null } as const
   }
 
-  norm(from: number, to: number): RowStep {
+  norm(from: number, to: number, biased = true): RowStep {
     const width = this.registers[from] as number
-    return { op: 'norm', from, to, weight: this.#weight(width, 1, 1), bias: this.#weight(width, 1, 1), epsilon: 1e-5 }
+    return { op: 'norm', from, to, weight: this.#weight(width, 1, 1), bias: biased ? this.#weight(width, 1, 1) : null, epsilon: 1e-5 }
   }
 
   rmsNorm(from: number, to: number): RowStep {

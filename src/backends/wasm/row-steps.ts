@@ -20,7 +20,7 @@ const STEPS: { readonly [Op in RowStep['op']]: (step: StepOf<Op>, tile: Tile) =>
     tile.kernels.linearRows(addressOf(tile, from), tile.rows, inSize, tile.addressOf(weight), biasAddress, addressOf(tile, to), outSize, tile.scratch)
   },
   norm({ from, to, weight, bias, epsilon }, tile) {
-    tile.kernels.normRows(addressOf(tile, from), tile.rows, weight.outSize, tile.addressOf(weight), tile.addressOf(bias), epsilon, addressOf(tile, to))
+    tile.kernels.normRows(addressOf(tile, from), tile.rows, weight.outSize, tile.addressOf(weight), bias === null ? 0 : tile.addressOf(bias), epsilon, addressOf(tile, to))
   },
   normalise({ from, to, epsilon }, tile) {
     tile.kernels.normaliseRows(addressOf(tile, from), tile.rows, widthOf(tile, from), epsilon, addressOf(tile, to))
@@ -31,12 +31,18 @@ const STEPS: { readonly [Op in RowStep['op']]: (step: StepOf<Op>, tile: Tile) =>
   'rms-norm'({ from, to, weight, epsilon }, tile) {
     tile.kernels.rmsNormRows(addressOf(tile, from), tile.rows, weight.outSize, tile.addressOf(weight), epsilon, addressOf(tile, to))
   },
+  'rms-norm-heads'({ from, to, headSize, weight, epsilon }, tile) {
+    const weightAddress = weight === null ? 0 : tile.addressOf(weight)
+    tile.kernels.rmsNormRows(addressOf(tile, from), elements(tile, from) / headSize, headSize, weightAddress, epsilon, addressOf(tile, to))
+  },
   'rms-normalise'({ from, to, epsilon }, tile) {
     tile.kernels.rmsNormaliseRows(addressOf(tile, from), tile.rows, widthOf(tile, from), epsilon, addressOf(tile, to))
   },
   'rms-norm-backward'({ x, dy, to, weight, epsilon }, tile) {
-    tile.kernels.rmsNormBackwardRows(addressOf(tile, x), addressOf(tile, dy), tile.rows, weight.outSize, tile.addressOf(weight), epsilon, addressOf(tile, to))
+    // Rows, or the heads of rows: one weight serves them all.
+    tile.kernels.rmsNormBackwardRows(addressOf(tile, x), addressOf(tile, dy), elements(tile, x) / weight.outSize, weight.outSize, tile.addressOf(weight), epsilon, addressOf(tile, to))
   },
+  fold: ({ from, to, groups }, tile) => tile.kernels.foldRows(addressOf(tile, from), tile.rows, groups, widthOf(tile, to), addressOf(tile, to)),
   copy({ from, to }, tile) {
     const start = addressOf(tile, from) >> 2
     tile.floats.copyWithin(addressOf(tile, to) >> 2, start, start + elements(tile, from))

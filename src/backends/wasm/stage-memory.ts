@@ -23,7 +23,8 @@ export interface RowKernels {
   scatterHeads(from: number, rows: number, heads: number, headSize: number, to: number): void
   headDots(a: number, b: number, rows: number, heads: number, headSize: number, to: number): void
   dropRows(x: number, rows: number, width: number, row: number, batch: number, site: number, threshold: number, keepScale: number, seedLow: number, seedHigh: number): void
-  rotateRows(x: number, rows: number, width: number, headSize: number, angles: number, direction: 1 | -1): void
+  rotateRows(x: number, rows: number, width: number, headSize: number, turned: number, angles: number, direction: 1 | -1): void
+  foldRows(x: number, rows: number, groups: number, size: number, to: number): void
   rmsNormRows(x: number, rows: number, size: number, weight: number, epsilon: number, y: number): void
   rmsNormaliseRows(x: number, rows: number, size: number, epsilon: number, y: number): void
   rmsNormBackwardRows(x: number, dy: number, rows: number, size: number, weight: number, epsilon: number, dx: number): void

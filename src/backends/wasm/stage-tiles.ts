@@ -96,14 +96,14 @@ export function dropTile({ register, dropout }: StepOf<'drop'>, tile: Tile): voi
   }
 }
 
-export function rotateTile({ register, headSize, table, byPosition, back }: StepOf<'rotate'>, tile: Tile): void {
+export function rotateTile({ register, headSize, turned, table, byPosition, back }: StepOf<'rotate'>, tile: Tile): void {
   const width = widthOf(tile, register)
   const angles = tile.arrays(table.array) as Float32Array
   for (const { at, rows, row } of byPosition === undefined ? wholeTile(tile) : tile.runs) {
     const start = placeOf(table, byPosition === undefined ? at : row)
-    copyRows(angles, start, table.rowStride, floatsAt(tile, tile.scratch, rows * headSize), headSize, rows)
+    copyRows(angles, start, table.rowStride, floatsAt(tile, tile.scratch, rows * turned), turned, rows)
     const address = addressOf(tile, register) + (at - tile.start) * width * 4
-    tile.kernels.rotateRows(address, rows, width, headSize, tile.scratch, back === true ? -1 : 1)
+    tile.kernels.rotateRows(address, rows, width, headSize, turned, tile.scratch, back === true ? -1 : 1)
   }
 }
 

@@ -62,6 +62,8 @@ export class RowSteps {
     'norm-backward': null,
     'rms-normalise': null,
     'rms-norm-backward': null,
+    'rms-norm-heads': null,
+    fold: null,
     subtract: null,
     scale: null,
     'activate-backward': null,
@@ -131,8 +133,9 @@ export class RowSteps {
   async #norm({ from, to, weight, bias, epsilon }: StepOf<'norm'>): Promise<void> {
     const output = this.#fresh(to)
     const params = this.#params(layerNormParams.byteLength, (mapped) => layerNormParams.write(mapped, { epsilon }))
-    const [w, b] = [this.#weights.vector(weight, this.#context), this.#weights.vector(bias, this.#context)]
-    await this.#dispatch(layerNormKernel(this.width(from)), { 0: params, 1: this.#held(from), 2: w, 3: b, 4: output }, [this.#rows])
+    const biases = bias === null ? {} : { 3: this.#weights.vector(bias, this.#context) }
+    const buffers = { 0: params, 1: this.#held(from), 2: this.#weights.vector(weight, this.#context), ...biases, 4: output }
+    await this.#dispatch(layerNormKernel(this.width(from), bias !== null), buffers, [this.#rows])
     this.#set(to, output)
   }
 
@@ -166,14 +169,15 @@ export class RowSteps {
     await this.#dispatch(rowDropoutKernel(this.#quads(register)), { 0: params, 1: this.#held(register) }, this.#elementwise(register))
   }
 
-  async #rotate({ register, headSize, table }: StepOf<'rotate'>): Promise<void> {
-    const stride = roundUp(headSize, 4)
+  async #rotate({ register, headSize, turned, table }: StepOf<'rotate'>): Promise<void> {
+    const stride = roundUp(turned, 4)
     const angles = this.#gpu.upload('rotary-table', this.#rows * stride * 4, (mapped) => {
       const rows = { first: this.#first, count: this.#rows }
-      packRows(this.#context.array(table.array), table, rows, { first: 0, count: headSize }, new Float32Array(mapped, 0, this.#rows * stride), stride)
+      packRows(this.#context.array(table.array), table, rows, { first: 0, count: turned }, new Float32Array(mapped, 0, this.#rows * stride), stride)
     })
     this.spent.push(angles)
-    await this.#dispatch(rotaryKernel(this.width(register), headSize), { 1: this.#held(register), 2: angles }, [Math.ceil(this.width(register) / 128), this.#rows])
+    const pairs = ((this.width(register) / headSize) * turned) / 2
+    await this.#dispatch(rotaryKernel(this.width(register), headSize, turned), { 1: this.#held(register), 2: angles }, [Math.ceil(pairs / 64), this.#rows])
   }
 
   /** A copy of the register as it is at this step. */

@@ -1,11 +1,13 @@
 import { BackendUnavailableError, createRuntime, type Runtime, type RuntimeOptions } from '../../index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine, type Machine } from '../machine.ts'
-import { flag } from '../option-values.ts'
+import { flag, stringOption } from '../option-values.ts'
 import { formatBytes } from '../../plan/explain.ts'
 import type { LaneKind } from '../../protocol/messages.ts'
 import { formatInteger } from '../terminal/format.ts'
 import type { Terminal } from '../terminal/terminal.ts'
+import { UsageError } from '../usage-error.ts'
+import { checkModel } from './check-model.ts'
 import { findGpuVariants, printGpu, type GpuFindings } from './gpu-variants.ts'
 import { probeAttention, type Probe } from './probe-attention.ts'
 
@@ -24,8 +26,17 @@ interface DoctorReport {
 export const doctorCommand: Command = {
   name: 'doctor',
   summary: 'what this machine can do, why something is off, and whether results are right',
-  options: { json: { type: 'boolean', summary: 'print the findings as JSON' } },
-  run: examine,
+  options: {
+    model: { type: 'string', value: 'FOLDER', summary: 'look at a model of the hub instead: what is read of it' },
+    expect: { type: 'string', value: 'FILE', summary: "with --model: compare it with another implementation's numbers (docs/models.md)" },
+    json: { type: 'boolean', summary: 'print the findings as JSON' },
+  },
+  run: (context) => {
+    const [folder, expected] = [stringOption(context.values, 'model'), stringOption(context.values, 'expect')]
+    if (folder !== undefined) return checkModel(context.terminal, { folder, expected, json: flag(context.values, 'json'), signal: context.signal })
+    if (expected !== undefined) throw new UsageError('--expect: expected --model FOLDER beside it')
+    return examine(context)
+  },
 }
 
 /** Where the same small attention is computed. A GPU is welcome, but no machine must have one. */

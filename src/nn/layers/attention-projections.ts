@@ -1,4 +1,4 @@
-import { checkFloat32, checkInteger, checkNames, checkOneOf, expected } from '../../core/check.ts'
+import { checkInteger, checkNames, checkOneOf } from '../../core/check.ts'
 import { OptionError } from '../../core/errors.ts'
 import type { SeedWords } from '../../core/philox.ts'
 import { deriveSeed, seedValue, seedWords, type Seed } from '../../core/seed.ts'
@@ -12,6 +12,7 @@ import { Module } from '../module.ts'
 import { checkProbability } from './dropout.ts'
 import { Linear } from './linear.ts'
 import { RotaryTable } from './rotary.ts'
+import { resolveRotaryOptions, type RotaryOptions } from './rotary-frequencies.ts'
 
 export interface MultiHeadAttentionOptions {
   /** E */
@@ -25,7 +26,7 @@ export interface MultiHeadAttentionOptions {
   /** of the attention weights, in training mode. @default 0 */
   readonly dropout?: number
   /** Rotary positions on queries and keys; a number is their base. @default false (true is 10000) */
-  readonly rotary?: boolean | number
+  readonly rotary?: boolean | number | RotaryOptions
   /** @default 'xavier-uniform', for each of the four projections alone, as in the guide; biases are zeros */
   readonly initialisation?: WeightInitialisation
   /** @default 0 */
@@ -128,9 +129,9 @@ function checkSizes(modelDim: unknown, heads: unknown, keyValueHeads: unknown): 
 
 function resolveRotary(rotary: unknown, headSize: number): RotaryTable | null {
   if (rotary === undefined || rotary === false) return null
-  const base: unknown = rotary === true ? 10_000 : rotary
-  checkFloat32('MultiHeadAttention: option rotary', base)
-  if (base <= 0) throw expected('MultiHeadAttention: option rotary', 'a base > 0', base)
-  if (headSize % 2 !== 0) throw new OptionError(`MultiHeadAttention: expected an even head size for rotary positions, got ${headSize}`)
-  return new RotaryTable(headSize, base)
+  const what = 'MultiHeadAttention: option rotary'
+  const given: unknown = rotary === true ? {} : typeof rotary === 'object' ? rotary : { base: rotary }
+  const options = given as RotaryOptions
+  if (options.size === undefined && headSize % 2 !== 0) throw new OptionError(`MultiHeadAttention: expected an even head size for rotary positions, got ${headSize}`)
+  return new RotaryTable(headSize, resolveRotaryOptions(what, options, headSize))
 }

@@ -1,4 +1,4 @@
-import { checkFloat32, checkInteger, expected } from '../../core/check.ts'
+import { checkBoolean, checkFloat32, checkInteger, checkNames, expected } from '../../core/check.ts'
 import { constant } from '../initialisers.ts'
 import { Parameter } from '../../program/parameter.ts'
 import type { Graph } from '../../program/graph.ts'
@@ -6,24 +6,36 @@ import { wholeWeight, type Value } from '../../program/operation.ts'
 import { norm } from '../../program/operations/norm.ts'
 import { Module } from '../module.ts'
 
+export interface LayerNormOptions {
+  /** @default true */
+  readonly bias?: boolean
+}
+
 /** y = (x − mean)/√(variance + epsilon)·w + b over each row; the variance divides by the size. Parameters: `weight`, `bias`. */
 export class LayerNorm extends Module {
   readonly outputDim: number
   readonly weight: Parameter
-  readonly bias: Parameter
+  readonly bias: Parameter | null
 
-  /** @param epsilon 1e-5 as in PyTorch */
+  /**
+   * @param epsilon 1e-5 as in PyTorch
+   * @throws {OptionError} unless the size is an integer ≥ 1 and epsilon a finite number ≥ 0
+   */
   constructor(
     readonly inputDim: number,
     readonly epsilon = 1e-5,
+    options: LayerNormOptions = {},
   ) {
     super()
+    checkNames('LayerNorm: options', options, ['bias'])
+    const { bias = true } = options
+    checkBoolean('LayerNorm: option bias', bias)
     checkInteger('LayerNorm: size', inputDim, 1)
     checkFloat32('LayerNorm: epsilon', epsilon)
     if (epsilon < 0) throw expected('LayerNorm: epsilon', 'a number ≥ 0', epsilon)
     this.outputDim = inputDim
     this.weight = this.addParameter('weight', new Parameter([inputDim]))
-    this.bias = this.addParameter('bias', new Parameter([inputDim]))
+    this.bias = bias ? this.addParameter('bias', new Parameter([inputDim])) : null
     constant(this.weight, 1)
   }
 
@@ -32,7 +44,7 @@ export class LayerNorm extends Module {
   }
 
   override build(graph: Graph, input: Value): Value {
-    const output = norm(graph, input, wholeWeight(this.weight), wholeWeight(this.bias), this.epsilon)
+    const output = norm(graph, input, wholeWeight(this.weight), this.bias === null ? null : wholeWeight(this.bias), this.epsilon)
     graph.trace('norm', output)
     return output
   }

@@ -13,6 +13,7 @@ import { FeedForward } from './feed-forward.ts'
 import { LayerNorm } from './layer-norm.ts'
 import { LAYER_ATTENTION_NAMES, type LayerAttentionOptions } from './layer-attention-options.ts'
 import { MultiHeadAttention } from './multi-head-attention.ts'
+import type { RotaryOptions } from './rotary-frequencies.ts'
 
 export interface TransformerBlockOptions {
   readonly modelDim: number
@@ -30,7 +31,7 @@ export interface TransformerBlockOptions {
   /** @default 1e-5 */
   readonly epsilon?: number
   /** Rotary positions; a number is their base. @default false */
-  readonly rotary?: boolean | number
+  readonly rotary?: boolean | number | RotaryOptions
   /** @default 'xavier-uniform' */
   readonly initialisation?: WeightInitialisation
   /** @default 0 */

@@ -5,15 +5,15 @@ import { sumRows } from '../tape.ts'
 import { multiply } from './elementwise.ts'
 
 /** (x − mean)/√(variance + epsilon)·w + b over each row (Ba et al. 2016). */
-export function norm(graph: Graph, from: Value, weight: WeightView, bias: WeightView, epsilon: number): Value {
+export function norm(graph: Graph, from: Value, weight: WeightView, bias: WeightView | null, epsilon: number): Value {
   checkWidth(graph, 'an input', from, weight.outSize)
   return graph.add('norm', [from], { weight, bias, epsilon }, 'activations', from)
 }
 
 export const normRule: OperationRule<'norm'> = {
-  weights: ({ attributes: { weight, bias } }) => [weight, bias],
+  weights: ({ attributes: { weight, bias } }) => (bias === null ? [weight] : [weight, bias]),
   lower: ({ inputs: [from], outputs: [to], attributes: { weight, bias, epsilon } }, { at, weight: place }) => [
-    { op: 'norm', from: at(from as Value), to: at(to as Value), weight: place(weight), bias: place(bias), epsilon },
+    { op: 'norm', from: at(from as Value), to: at(to as Value), weight: place(weight), bias: bias === null ? null : place(bias), epsilon },
   ],
   // With x̂ the normalised row and g = dy ∘ w: dx = (g − mean(g) − x̂·mean(g ∘ x̂))/√(variance + epsilon), dw = Σ dy ∘ x̂, db = Σ dy.
   adjoint: ({ inputs: [from], attributes: { weight, bias, epsilon } }, dOutput, tape) => {

@@ -22,13 +22,14 @@ export const positionsRule: OperationRule<'positions'> = {
 }
 
 /**
- * Rotary positions (Su et al. 2021): the pair (x_c, x_{c + D/2}) of every head turns by the angle of its row's position.
+ * Rotary positions (Su et al. 2021): the pair (x_c, x_{c + R/2}) of every head turns by the angle of its row's position.
  *
- * @param table cosines [0, D/2) and sines [D/2, D), by position, or a row for each row of `from`
+ * @param table cosines [0, R/2) and sines [R/2, R), by position, or a row for each row of `from`; its width R may be less than
+ * the head size
  */
-export function rotate(graph: Graph, from: Value, table: Value): Value {
+export function rotate(graph: Graph, from: Value, table: Value, headSize = table.width): Value {
   const position = isByPosition(table) ? graph.position : 0
-  return graph.add('rotate', [from, table], { headSize: table.width, position, back: false }, from.name, from)
+  return graph.add('rotate', [from, table], { headSize, turned: table.width, position, back: false }, from.name, from)
 }
 
 function isByPosition({ layout }: Value): boolean {
@@ -38,13 +39,13 @@ function isByPosition({ layout }: Value): boolean {
 export const rotateRule: OperationRule<'rotate'> = {
   inRegisters: [0],
   inPlace: [0],
-  lower: ({ inputs: [, table], outputs: [to], attributes: { headSize, position, back } }, { at, rows }) => [
+  lower: ({ inputs: [, table], outputs: [to], attributes: { headSize, turned, position, back } }, { at, rows }) => [
     {
-      op: 'rotate', register: at(to as Value), headSize, table: rows(table as Value, position),
+      op: 'rotate', register: at(to as Value), headSize, turned, table: rows(table as Value, position),
       ...(isByPosition(table as Value) ? { byPosition: true } : {}), ...(back ? { back } : {}),
     },
   ],
-  scratchPerRow: ({ attributes: { headSize } }) => headSize,
+  scratchPerRow: ({ attributes: { turned } }) => turned,
   adjoint: ({ inputs: [, table], attributes }, dOutput, { graph }) => [
     graph.add('rotate', [dOutput, table as Value], { ...attributes, back: !attributes.back }, 'activations', dOutput),
     null,

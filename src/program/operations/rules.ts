@@ -5,11 +5,13 @@ import type { OperationRule } from '../rule.ts'
 import { appendRule } from './append.ts'
 import { activateBackwardRule, activateRule, addRule, dropRule, multiplyRule, scaleRule, subtractRule } from './elementwise.ts'
 import { embedRule } from './embed.ts'
+import { foldRule } from './fold.ts'
 import { linearRule } from './linear.ts'
 import { crossEntropyBackwardRule, crossEntropyRule, squaredErrorRule } from './loss.ts'
 import { normBackwardRule, normaliseRule, normRule } from './norm.ts'
 import { positionsRule, rotateRule } from './positions.ts'
 import { rmsNormaliseRule, rmsNormBackwardRule, rmsNormRule } from './rms-norm.ts'
+import { rmsNormHeadsRule } from './rms-norm-heads.ts'
 import { splitRule } from './split.ts'
 
 /** Kinds that need all rows of something: attention, its gradient, and sums. Everything else is row-wise. */
@@ -39,6 +41,8 @@ const RULES = {
   'norm-backward': normBackwardRule,
   'rms-normalise': rmsNormaliseRule,
   'rms-norm-backward': rmsNormBackwardRule,
+  'rms-norm-heads': rmsNormHeadsRule,
+  fold: foldRule,
   'activate-backward': activateBackwardRule,
   'cross-entropy-backward': crossEntropyBackwardRule,
 } satisfies { [K in RowKind]: OperationRule<K> }

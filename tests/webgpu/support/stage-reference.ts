@@ -1,4 +1,4 @@
-import type { RowStageTask, RowStep } from '../../../src/protocol/stage.ts'
+import type { ResidentWeight, RowStageTask, RowStep } from '../../../src/protocol/stage.ts'
 import type { TaskArray } from '../../../src/protocol/task.ts'
 import { exactActivations } from '../../support/activations.ts'
 import { philox } from '../../support/philox.ts'
@@ -33,7 +33,8 @@ function apply(step: RowStep, task: RowStageTask, registers: Rows[], arrays: Arr
     registers[step.to] = rowsOf(step.from).map((x) => weights.map((w, o) => w.reduce((sum, wc, c) => sum + wc * (x[c] as number), bias[o] as number)))
   }
   if (step.op === 'norm') {
-    const [w, b] = [step.weight, step.bias].map(({ array, offset, outSize }) => row(arrays(array), offset, outSize)) as [number[], number[]]
+    const vector = ({ array, offset, outSize }: ResidentWeight): number[] => row(arrays(array), offset, outSize)
+    const [w, b] = [vector(step.weight), step.bias === null ? vector(step.weight).fill(0) : vector(step.bias)]
     registers[step.to] = rowsOf(step.from).map((x) => normalised(x, step.epsilon).map((value, c) => value * (w[c] as number) + (b[c] as number)))
   }
   if (step.op === 'rms-norm') {
@@ -47,7 +48,7 @@ function apply(step: RowStep, task: RowStageTask, registers: Rows[], arrays: Arr
   if (step.op === 'add') registers[step.to] = rowsOf(step.to).map((x, r) => x.map((value, c) => value + ((rowsOf(step.from)[r] as number[])[c] as number)))
   if (step.op === 'activate') registers[step.register] = rowsOf(step.register).map((x) => x.map(exactActivations[step.activation]))
   if (step.op === 'drop') registers[step.register] = rowsOf(step.register).map((x, r) => dropped(x, task.rowStart + r, task.batch, step.dropout))
-  if (step.op === 'rotate') registers[step.register] = rowsOf(step.register).map((x, r) => rotated(x, step.headSize, row(arrays(step.table.array), step.table.offset + r * step.table.rowStride, step.headSize)))
+  if (step.op === 'rotate') registers[step.register] = rowsOf(step.register).map((x, r) => rotated(x, step, row(arrays(step.table.array), step.table.offset + r * step.table.rowStride, step.turned)))
 }
 
 function normalised(x: readonly number[], epsilon: number): number[] {
@@ -63,10 +64,11 @@ function dropped(x: readonly number[], rowIndex: number, batch: number, rule: Ex
   })
 }
 
-function rotated(x: readonly number[], headSize: number, angles: readonly number[]): number[] {
-  const half = headSize / 2
+function rotated(x: readonly number[], { headSize, turned }: Extract<RowStep, { op: 'rotate' }>, angles: readonly number[]): number[] {
+  const half = turned / 2
   return x.map((value, at) => {
     const c = at % headSize
+    if (c >= turned) return value
     const [cos, sin] = [angles[c % half] as number, angles[half + (c % half)] as number]
     return c < half ? value * cos - (x[at + half] as number) * sin : value * cos + (x[at - half] as number) * sin
   })

@@ -1,0 +1,49 @@
+/** How the rows of a text become one vector. */
+export type Pooling = 'mean' | 'first' | 'last' | 'max'
+
+export const POOLINGS: readonly Pooling[] = ['mean', 'first', 'last', 'max']
+
+/**
+ * One vector out of some rows: their mean, their largest element by element, or one of them.
+ * Sums are in float64, in the order of the rows.
+ *
+ * @param rows `[.., width]`, of which those from `from` up to `to` count
+ *
+ * @returns [width], new, the caller's
+ */
+export function poolRows(rows: Float32Array, width: number, { from, to }: { readonly from: number; readonly to: number }, pooling: Pooling): Float32Array {
+  if (pooling === 'first') return rows.slice(from * width, (from + 1) * width)
+  if (pooling === 'last') return rows.slice((to - 1) * width, to * width)
+  if (pooling === 'max') {
+    const largest = rows.slice(from * width, (from + 1) * width)
+    for (let row = from + 1; row < to; row++) {
+      for (let c = 0; c < width; c++) largest[c] = Math.max(largest[c] ?? 0, rows[row * width + c] ?? 0)
+    }
+    return largest
+  }
+  const sums = new Float64Array(width)
+  for (let row = from; row < to; row++) for (let c = 0; c < width; c++) sums[c] = (sums[c] ?? 0) + (rows[row * width + c] ?? 0)
+  return Float32Array.from(sums, (sum) => sum / (to - from))
+}
+
+/** Divides a vector by its length, in place; one of length 0 stays. */
+export function normalise(vector: Float32Array): Float32Array {
+  let squares = 0
+  for (const value of vector) squares += value * value
+  if (squares === 0) return vector
+  const length = Math.sqrt(squares)
+  for (let c = 0; c < vector.length; c++) vector[c] = (vector[c] ?? 0) / length
+  return vector
+}
+
+/** The vectors of a text's pieces as one: by their numbers of rows, or the largest; 'first' and 'last' take that piece's. */
+export function joinPieces(pieces: readonly { readonly vector: Float32Array; readonly rows: number }[], pooling: Pooling): Float32Array {
+  const [first] = pieces
+  const last = pieces.at(-1)
+  if (first === undefined || last === undefined) throw new RangeError('pooling: expected pieces, got none')
+  if (pieces.length === 1 || pooling === 'first') return first.vector
+  if (pooling === 'last') return last.vector
+  if (pooling === 'max') return first.vector.map((value, c) => pieces.reduce((most, { vector }) => Math.max(most, vector[c] ?? 0), value))
+  const rows = pieces.reduce((sum, piece) => sum + piece.rows, 0)
+  return first.vector.map((_, c) => pieces.reduce((sum, piece) => sum + piece.rows * (piece.vector[c] ?? 0), 0) / rows)
+}
