@@ -43,8 +43,7 @@ export class Runtime {
   readonly #options: ResolvedRuntimeOptions
   readonly #pool: Pool
   readonly #caller: CallerLane | null
-  /** asked once: the host reads files for it */
-  readonly #machineBytes = machineMemoryBytes()
+  readonly #machineBytes = machineMemoryBytes() // asked once: the host reads files for it
   readonly #scratch: ScratchMemory
   #closing: Promise<void> | null = null
 
