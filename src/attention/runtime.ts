@@ -133,8 +133,8 @@ export class Runtime {
   async attentionBackward(inputs: AttentionBackwardInputs, options: AttentionBackwardOptions = {}): Promise<AttentionBackwardResult> {
     this.#checkOpen()
     const call = checkBackward(inputs, options)
-    const { runBackward } = await import('./attention-backward.ts')
-    return withBorrowed('attentionBackward', borrowedArrays(call, call.inputs), async () => runBackward(call, call.inputs, await this.#segmentHost(call)))
+    return withBorrowed('attentionBackward', borrowedArrays(call, call.inputs), async () =>
+      (await import('./attention-backward.ts')).runBackward(call, call.inputs, await this.#segmentHost(call)))
   }
 
   /**
@@ -161,8 +161,8 @@ export class Runtime {
   async attentionTransposed(inputs: AttentionTransposedInputs, options: AttentionTransposedOptions = {}): Promise<AttentionTransposedResult> {
     this.#checkOpen()
     const call = checkTransposed(inputs, options)
-    const { runTransposed } = await import('./attention-backward.ts')
-    return withBorrowed('attentionTransposed', borrowedArrays(call, call.inputs), async () => runTransposed(call, call.inputs, await this.#segmentHost(call)))
+    return withBorrowed('attentionTransposed', borrowedArrays(call, call.inputs), async () =>
+      (await import('./attention-backward.ts')).runTransposed(call, call.inputs, await this.#segmentHost(call)))
   }
 
   /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
