@@ -9,6 +9,8 @@ import type { Tensor } from '../core/tensor.ts'
  * Query, key and value. With B batches, H heads, Hkv key/value heads (query head h reads head ⌊h·Hkv/H⌋), M query rows,
  * N key rows, head sizes D and Dv: `[M, D]`, `[N, D]`, `[N, Dv]`; or with a leading B; or with leading B, H (Hkv);
  * or, with the option `heads`, `[B, M, H·D]`, `[B, N, Hkv·D]`, `[B, N, Hkv·Dv]`. They are never changed or detached.
+ * Objects and options are read when the call is made. Elements are read until the call has ended: change or transfer a buffer
+ * only after that (one that was transferred or shrunk before is an `OptionError`).
  */
 export interface AttentionInputs {
   readonly query: Tensor

@@ -41,8 +41,7 @@ export class Runtime {
   readonly #options: ResolvedRuntimeOptions
   readonly #pool: Pool
   readonly #caller: CallerLane | null
-  /** asked once: the host reads files for it */
-  readonly #machineBytes = machineMemoryBytes()
+  readonly #machineBytes = machineMemoryBytes() // asked once: the host reads files for it
   readonly #scratch: ScratchMemory
   #closing: Promise<void> | null = null
 
@@ -132,7 +131,8 @@ export class Runtime {
   async attentionBackward(inputs: AttentionBackwardInputs, options: AttentionBackwardOptions = {}): Promise<AttentionBackwardResult> {
     this.#checkOpen()
     const call = checkBackward(inputs, options)
-    return withBorrowed('attentionBackward', borrowedArrays(call, call.inputs), async () => (await import('./attention-backward.ts')).runBackward(call, call.inputs, await this.#segmentHost(call)))
+    return withBorrowed('attentionBackward', borrowedArrays(call, call.inputs), async () =>
+      (await import('./attention-backward.ts')).runBackward(call, call.inputs, await this.#segmentHost(call)))
   }
 
   /**
@@ -159,7 +159,8 @@ export class Runtime {
   async attentionTransposed(inputs: AttentionTransposedInputs, options: AttentionTransposedOptions = {}): Promise<AttentionTransposedResult> {
     this.#checkOpen()
     const call = checkTransposed(inputs, options)
-    return withBorrowed('attentionTransposed', borrowedArrays(call, call.inputs), async () => (await import('./attention-backward.ts')).runTransposed(call, call.inputs, await this.#segmentHost(call)))
+    return withBorrowed('attentionTransposed', borrowedArrays(call, call.inputs), async () =>
+      (await import('./attention-backward.ts')).runTransposed(call, call.inputs, await this.#segmentHost(call)))
   }
 
   /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */

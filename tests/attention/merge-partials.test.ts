@@ -107,3 +107,10 @@ describe('bad partials', () => {
     expect(() => mergePartials(bad as never)).toThrow(/expected .*got /s)
   })
 })
+
+test('nothing of a partial that saw no key counts, not even NaN', () => {
+  const empty = { output: { data: Float32Array.of(NaN, Infinity), shape: [1, 2] }, logSumExp: { data: Float32Array.of(-Infinity), shape: [1] } }
+  const full = { output: { data: Float32Array.of(3, 4), shape: [1, 2] }, logSumExp: { data: Float32Array.of(0.5), shape: [1] } }
+  for (const partials of [[empty, full], [full, empty]]) expect([...mergePartials(partials).output.data]).toEqual([3, 4])
+  expect([...mergePartials([empty, empty]).output.data]).toEqual([0, 0])
+})

@@ -137,6 +137,7 @@ test('kept buffers are in the plan of another call, and go where a memory budget
 
 test('a chunked call after a standard one holds no more than one before it', async () => {
   await withRuntime(twoWorkers, async (runtime) => {
+    await allLanes(runtime)
     const peak = async (): Promise<number> => (await runtime.attention(inputs)).report.memory.peakBytes
     await peak()
     const before = await peak()

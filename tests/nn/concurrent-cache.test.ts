@@ -3,7 +3,7 @@ import { OptionError, type Tensor } from 'heddle'
 import { KeyValueCache, MultiHeadAttention } from 'heddle/nn'
 import { describe, expect, it, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { useRuntime, withRuntime, WorkerCrew } from '../support/runtimes.ts'
+import { allLanes, useRuntime, withRuntime, WorkerCrew } from '../support/runtimes.ts'
 import { fingerprint, normalTensor } from '../support/tensors.ts'
 
 const pools = {
@@ -130,6 +130,7 @@ test('a worker that dies while a cache is written costs no bits', async () => {
     return worker
   }
   const run = async (runtime: Parameters<Parameters<typeof withRuntime>[1]>[0]) => {
+    await allLanes(runtime)
     const cache = newCache(500)
     const options = { runtime, causal: true, chunkSize: 64, cache }
     const results = await Promise.all([rows(300, 21), rows(150, 22)].map((part) => layer.forward(part, options)))

@@ -3,7 +3,7 @@ import { createRuntime } from 'heddle'
 import { TransformerEncoder } from 'heddle/nn'
 import { expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { WorkerCrew, withRuntime } from '../support/runtimes.ts'
+import { allLanes, WorkerCrew, withRuntime } from '../support/runtimes.ts'
 import { fingerprint, normalTensor, shared } from '../support/tensors.ts'
 
 const runs = process.env['HEDDLE_HEAVY'] === '1' ? 100 : 6
@@ -48,6 +48,7 @@ test('a worker killed in the middle that cannot be replaced: the other lane does
     return crew.workerFactory()
   }
   await withRuntime({ workers: 2, workerFactory }, async (runtime) => {
+    await allLanes(runtime)
     const pending = layer.forward(x, { runtime, ...options })
     await new Promise((resolve) => setTimeout(resolve, elapsedMs / 5))
     await crew.workers[1]?.terminate()

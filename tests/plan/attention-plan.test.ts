@@ -88,7 +88,10 @@ describe('planAttention', () => {
     expect(error).toBeInstanceOf(MemoryBudgetError)
     const smallest = (error as MemoryBudgetError).smallestBudgetBytes ?? 0
     expect((error as Error).message).toContain(`at least ${smallest} bytes`)
-    expect(planAttention(request(65536, { budgetBytes: smallest })).budgetedBytes).toBe(smallest)
+    const plan = planAttention(request(65536, { budgetBytes: smallest }))
+    expect(plan.budgetedBytes).toBe(smallest)
+    // 16 rows in flight: two messages at the one lane that is left.
+    expect(plan).toMatchObject({ chunkRows: 8, lanes: 1, bytes: { 'in flight': 16 * 256, 'lane arenas': 4 * MEBI, 'input copies': 48 * MEBI } })
     expect(() => planAttention(request(65536, { budgetBytes: smallest - 1 }))).toThrow(MemoryBudgetError)
   })
 

@@ -88,11 +88,9 @@ export function embedTile({ to, tokens, table, scale }: StepOf<'embed'>, tile: T
 export function dropTile({ register, dropout }: StepOf<'drop'>, tile: Tile): void {
   const { threshold, keepScale, seedLow, seedHigh, site } = dropout
   const width = widthOf(tile, register)
-  // A threshold of 2³² drops everything; it does not fit into the kernel's word.
-  const scale = threshold >= 2 ** 32 ? 0 : keepScale
   for (const { at, rows, row, batch } of tile.runs) {
     const address = addressOf(tile, register) + (at - tile.start) * width * 4
-    tile.kernels.dropRows(address, rows, width, row, batch, site, threshold, scale, seedLow, seedHigh)
+    tile.kernels.dropRows(address, rows, width, row, batch, site, threshold, keepScale, seedLow, seedHigh)
   }
 }
 

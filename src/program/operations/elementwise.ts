@@ -84,6 +84,7 @@ export function drop(graph: Graph, from: Value, probability: number): Value {
 export const dropRule: OperationRule<'drop'> = {
   inPlace: [0],
   lower: ({ outputs: [to], attributes: { probability, seed, site } }, { at }) => {
+    // A threshold of 2³² drops everything. It does not fit into the kernel's word: there the factor alone does it.
     const dropout = { threshold: Math.floor(probability * 2 ** 32), keepScale: probability === 1 ? 0 : 1 / (1 - probability), ...seed, site }
     return [{ op: 'drop', register: at(to as Value), dropout }]
   },
