@@ -20,6 +20,7 @@ const ENTRIES = {
   train: 'src/train/index.ts',
   analysis: 'src/analysis/index.ts',
   tfjs: 'src/interop/tfjs/index.ts',
+  fleet: 'src/fleet/index.ts',
 }
 
 process.chdir(root)
@@ -67,7 +68,7 @@ function options(extra) {
 /** Entries share chunks, all beside the worker, so that its address is the same from each. */
 async function buildLibrary() {
   const entryPoints = Object.fromEntries(Object.entries(ENTRIES).filter(([, source]) => existsSync(source)))
-  await build(options({ entryPoints, splitting: true, chunkNames: 'chunk-[hash]', platform: 'neutral', external: ['comlink', '@tensorflow/*', 'webgpu'] }))
+  await build(options({ entryPoints, splitting: true, chunkNames: 'chunk-[hash]', platform: 'neutral', external: ['comlink', '@tensorflow/*', 'webgpu', 'bullmq', 'ioredis', 'node:*'] }))
 }
 
 /** One self-contained file, kernels included: bundlers emit it as it is. */
@@ -85,7 +86,7 @@ async function buildCommand() {
       splitting: false,
       metafile: true,
       banner: { js: '#!/usr/bin/env node\nimport { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
-      external: ['heddle', 'heddle/*', 'comlink', 'webgpu', '@tensorflow/*', '@stdlib/*'],
+      external: ['heddle', 'heddle/*', 'comlink', 'webgpu', '@tensorflow/*', '@stdlib/*', 'bullmq', 'ioredis'],
     }),
   )
   await chmod(`${out}/cli.js`, 0o755)

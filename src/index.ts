@@ -35,6 +35,7 @@ export {
   ProtocolError,
   RuntimeClosedError,
   ShapeError,
+  StoreError,
   WorkerLostError,
   type ErrorDetails,
   type HeddleErrorCode,
