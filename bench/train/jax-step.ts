@@ -19,8 +19,8 @@ interface Jax {
 type Tree = Record<string, Jax>
 
 export interface JaxModule {
-  init(device: string): Promise<unknown>
-  defaultDevice(device: string): unknown
+  readonly init: (device: string) => Promise<unknown>
+  readonly defaultDevice: (device: string) => unknown
   readonly numpy: {
     array(values: Float32Array | Int32Array): Jax
     zerosLike(array: Jax): Jax
@@ -30,8 +30,8 @@ export interface JaxModule {
     split(a: Jax, parts: number, axis: number): Jax[]
   }
   readonly nn: { softmax(a: Jax, axis?: number): Jax; logSoftmax(a: Jax, axis?: number): Jax; relu(a: Jax): Jax; oneHot(ids: Jax, classes: number): Jax }
-  valueAndGrad(loss: (parameters: Tree) => Jax): (parameters: Tree) => [Jax, Tree]
-  jit<F>(body: F): F
+  readonly valueAndGrad: (loss: (parameters: Tree) => Jax) => (parameters: Tree) => [Jax, Tree]
+  readonly jit: <F>(body: F) => F
 }
 
 /** The model in jax-js on its wasm backend, embeddings as one-hot rows, the step as one jitted function. */

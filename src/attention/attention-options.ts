@@ -1,4 +1,5 @@
-import type { AttentionMode, AttentionPlan, Transport } from '../plan/attention-plan.ts'
+import type { AttentionMode, AttentionPlan } from '../plan/attention-request.ts'
+import type { Transport } from '../plan/transport.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { LaneShare, Priority } from '../scheduler/job.ts'
 import type { BytesByPurpose } from '../core/ledger.ts'

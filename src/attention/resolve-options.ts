@@ -2,7 +2,7 @@ import { checkedSignal, checkBoolean, checkFinite, checkFunction, checkInteger, 
 import { OptionError, ShapeError } from '../core/errors.ts'
 import { isSize } from '../core/integers.ts'
 import { checkTensor, formatShape, type Tensor, type TensorData } from '../core/tensor.ts'
-import type { AttentionMode } from '../plan/attention-plan.ts'
+import type { AttentionMode } from '../plan/attention-request.ts'
 import type { AttentionSizes } from '../plan/attention-sizes.ts'
 import type { AttentionSettings } from '../protocol/task.ts'
 import { PRIORITIES, type Priority } from '../scheduler/job.ts'

@@ -38,3 +38,15 @@ function listenTo(signal: AbortSignal): { readonly listeners: Set<() => void>; r
   signal.addEventListener('abort', entry.onAbort)
   return entry
 }
+
+/** What `promise` comes to, unless the signal aborts first: then its reason. */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
+  return new Promise((resolve, reject) => {
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a caller may abort with any reason
+    const abort = (): void => reject(abortReason(signal))
+    if (signal.aborted) abort()
+    const forget = onAbort(signal, abort)
+    promise.then(resolve, reject).finally(forget)
+  })
+}

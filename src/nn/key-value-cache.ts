@@ -1,4 +1,4 @@
-import { abortReason, onAbort } from '../core/abort.ts'
+import { untilAborted } from '../core/abort.ts'
 import { checkInteger, expected } from '../core/check.ts'
 import { OptionError } from '../core/errors.ts'
 import { checkedProduct } from '../core/integers.ts'
@@ -166,7 +166,7 @@ export async function appendRows<Result extends Ended>(caches: readonly KeyValue
   const reservations = caches.map((cache) => cache.reserve(rows))
   let result: Result | null = null
   try {
-    await beforeAbort(Promise.all(reservations.map(({ turn }) => turn)), signal)
+    await untilAborted(Promise.all(reservations.map(({ turn }) => turn)), signal)
     for (const reservation of reservations) reservation.begin()
     return (result = await run())
   } finally {
@@ -176,18 +176,4 @@ export async function appendRows<Result extends Ended>(caches: readonly KeyValue
 
 function cacheArray(bytes: number): Float32Array {
   return new Float32Array(allocate('key/value cache', bytes, probeSharedMemory().available))
-}
-
-/** Settles with `turn`, which never fails, or fails with the signal's reason if that comes first. */
-function beforeAbort(turn: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a caller may abort with any reason
-    const abort = (): void => reject(abortReason(signal as AbortSignal))
-    if (signal?.aborted === true) return abort()
-    const forget = onAbort(signal, abort)
-    void turn.then(() => {
-      forget()
-      resolve()
-    })
-  })
 }

@@ -1,4 +1,4 @@
-import { abortReason, onAbort, throwIfAborted } from '../core/abort.ts'
+import { throwIfAborted, untilAborted } from '../core/abort.ts'
 import { expected } from '../core/check.ts'
 import { OptionError } from '../core/errors.ts'
 import type { Batch } from './batch.ts'
@@ -82,13 +82,4 @@ export async function* batchesOf(list: BatchList, signal: AbortSignal | undefine
   } finally {
     await reader.close()
   }
-}
-
-/** What `promise` comes to, unless the signal aborts first. */
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  return new Promise((resolve, reject) => {
-    const stop = onAbort(signal, () => reject(abortReason(signal) as Error))
-    promise.then(resolve, reject).finally(stop)
-  })
 }

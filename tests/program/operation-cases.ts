@@ -9,6 +9,7 @@ import { linear } from '../../src/program/operations/linear.ts'
 import { crossEntropy, squaredError } from '../../src/program/operations/loss.ts'
 import { norm } from '../../src/program/operations/norm.ts'
 import { positions, rotate } from '../../src/program/operations/positions.ts'
+import { rmsNorm } from '../../src/program/operations/rms-norm.ts'
 import { split } from '../../src/program/operations/split.ts'
 import type { Parameter } from '../../src/program/parameter.ts'
 import type { Activation } from '../../src/protocol/stage.ts'
@@ -103,6 +104,18 @@ const normCase = (epsilon: number): OperationCase => ({
   slack: 20,
 })
 
+const rmsNormCase = (epsilon: number): OperationCase => ({
+  inputs: one,
+  parameters: ({ W }) => [[W]],
+  build: (graph, [x], [weight]) => rmsNorm(graph, x!, wholeWeight(weight!), epsilon),
+  reference: rowWise(([x], _, [weight]) => {
+    const root = Math.sqrt(sumOf(x!, (value) => value ** 2) / x!.length + epsilon)
+    return x!.map((value, c) => (value / root) * weight![c]!)
+  }),
+  // A single number close to 0 is divided by little more than itself.
+  slack: 20,
+})
+
 const activateCase = (activation: Activation): OperationCase => ({
   inputs: one,
   build: (graph, [x]) => activate(graph, x!, activation),
@@ -180,6 +193,7 @@ const crossEntropyCase = (smoothing: number): OperationCase => ({
 export const CASES: Readonly<Partial<Record<OperationKind, Readonly<Record<string, OperationCase>>>>> = {
   linear: linearCases,
   norm: { 'a small epsilon': normCase(1e-5), 'a large epsilon': normCase(0.5) },
+  'rms-norm': { 'a small epsilon': rmsNormCase(1e-6), 'a large epsilon': rmsNormCase(0.5) },
   add: {
     'two values': { inputs: two, build: (graph, [a, b]) => add(graph, a!, b!), reference: rowWise(([a, b]) => a!.map((value, c) => value + b![c]!)) },
     'a value and itself': { inputs: one, build: (graph, [a]) => add(graph, a!, a!), reference: ({ inputs: [a] }) => a!.map((value) => 2 * value) },
