@@ -1,7 +1,12 @@
 import type { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { checkNames } from '../../core/check.ts'
+import { connect } from '../queue/connect.ts'
+import { resolveQueueOptions, type QueueOptions } from '../queue/fleet-options.ts'
 import { liveHosts, type HostRecord } from '../queue/host-records.ts'
-import type { QueueKeys } from '../queue/queue-keys.ts'
+import { loadPeers } from '../queue/load-peers.ts'
+import { BULLMQ_PREFIX, queueKeys, type QueueKeys } from '../queue/queue-keys.ts'
+import { joinQueue } from '../queue/queue-version.ts'
 
 /** A queue and its hosts at one moment. */
 export interface FleetStatus {
@@ -22,6 +27,26 @@ export interface FleetStatus {
   readonly tokensPerSecond: number
   /** by name */
   readonly hosts: readonly HostRecord[]
+}
+
+/**
+ * The status of a queue, for whoever only looks: it needs no store.
+ *
+ * @throws {OptionError} {BackendUnavailableError} {ProtocolError} as `createFleet` does
+ */
+export async function fleetStatusOf(options: QueueOptions): Promise<FleetStatus> {
+  checkNames('fleetStatusOf: options', options, ['connection', 'queue', 'connectTimeoutMs'])
+  const resolved = resolveQueueOptions('fleetStatusOf', options)
+  const { bullmq, ioredis } = await loadPeers()
+  const redis = await connect(ioredis, resolved)
+  const keys = queueKeys(resolved.queue)
+  try {
+    const queue = new bullmq.Queue(resolved.queue, { connection: redis, prefix: BULLMQ_PREFIX })
+    await joinQueue(redis, queue, keys)
+    return await fleetStatus({ redis, keys, queue })
+  } finally {
+    redis.disconnect()
+  }
 }
 
 export async function fleetStatus({ redis, keys, queue }: { readonly redis: Redis; readonly keys: QueueKeys; readonly queue: Queue }): Promise<FleetStatus> {
