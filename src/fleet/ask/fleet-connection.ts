@@ -44,7 +44,11 @@ export async function openFleetConnection(options: ResolvedQueueOptions, lostAft
   const close = async (): Promise<void> => {
     ended.abort(new RuntimeClosedError('fleet: the fleet was closed'))
     stopTimer()
-    await Promise.allSettled([events.close(), flows.close(), queue.close()])
+    const isAway = redis.status !== 'ready'
+    if (isAway) (await events.getBackend().client).disconnect()
+    const closed = Promise.allSettled([events.close(), flows.close(), queue.close()])
+    // BullMQ says goodbye, which needs a connection: without one it might wait until Redis is back.
+    if (!isAway) await closed
     redis.disconnect()
   }
   try {

@@ -4,7 +4,7 @@ import path from 'node:path'
 import type { Tensor } from 'heddle'
 import { createFleet, folderStore, startFleetWorker, type Fleet, type FleetEvent, type FleetOptions, type FleetStore, type FleetWorker, type FleetWorkerOptions } from 'heddle/fleet'
 import { writeSafetensors } from 'heddle/nn'
-import { RedisServer } from './redis-server.ts'
+import type { RedisServer } from './redis-server.ts'
 
 let queues = 0
 
@@ -39,7 +39,7 @@ export class FleetSite {
 
   async host(options: Partial<FleetWorkerOptions> = {}): Promise<FleetWorker> {
     const host = await startFleetWorker({
-      connection: this.server.url, queue: this.queue, store: this.store, runtime: { workers: 1 }, models: this.folder, lockMs: 1000,
+      connection: this.server.url, queue: this.queue, store: this.store, runtime: { workers: 0 }, models: this.folder, lockMs: 1000,
       onEvent: (event) => this.events.push(event), ...options,
     })
     this.#open.push(host)
