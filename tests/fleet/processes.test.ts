@@ -76,10 +76,14 @@ describe.skipIf(!hasRedis)('hosts as processes', () => {
   })
 
   test('arguments that do not fit, and a Redis that is not there', async () => {
-    expect(await heddle(['fleet-worker', '--redis', server.url])).toMatchObject({ status: 2, err: expect.stringContaining('--data DIR or --store URL') })
-    expect(await heddle(['fleet-worker', '--data', site.folder])).toMatchObject({ status: 2, err: expect.stringContaining('HEDDLE_REDIS_URL') })
-    const { status, err } = await heddle(['fleet-status', '--redis', 'redis://127.0.0.1:1'])
-    expect(status).toBe(1)
-    expect(err).toContain('BackendUnavailableError: fleet: expected Redis at redis://127.0.0.1:1 to answer')
+    const [noStore, noRedis, unreachable] = await Promise.all([
+      heddle(['fleet-worker', '--redis', server.url]),
+      heddle(['fleet-worker', '--data', site.folder]),
+      heddle(['fleet-status', '--redis', 'redis://127.0.0.1:1']),
+    ])
+    expect(noStore).toMatchObject({ status: 2, err: expect.stringContaining('--data DIR or --store URL') })
+    expect(noRedis).toMatchObject({ status: 2, err: expect.stringContaining('HEDDLE_REDIS_URL') })
+    expect(unreachable.status).toBe(1)
+    expect(unreachable.err).toContain('BackendUnavailableError: fleet: expected Redis at redis://127.0.0.1:1 to answer')
   })
 })

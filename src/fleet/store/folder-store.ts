@@ -49,9 +49,8 @@ async function readRange(handle: FileHandle, start: number, end: number, signal?
 
 async function writeWhole(root: string, file: string, bytes: Uint8Array): Promise<void> {
   checkStorePath('store', file)
-  const folder = path.dirname(path.join(root, file))
-  await mkdir(folder, { recursive: true })
-  const target = path.join(await insideOf(root, path.relative(root, folder)), path.basename(file))
+  const folder = await makeFolder(root, path.dirname(file))
+  const target = path.join(folder, path.basename(file))
   const partial = `${path.dirname(target)}/.${randomUUID()}.part`
   try {
     await writeFile(partial, bytes)
@@ -60,6 +59,21 @@ async function writeWhole(root: string, file: string, bytes: Uint8Array): Promis
     await rm(partial, { force: true })
     throw error
   }
+}
+
+/** Makes the folders of a path one by one, each only where the one before is inside. @returns the last one's real path */
+async function makeFolder(root: string, relative: string): Promise<string> {
+  const parts = relative === '.' ? [] : relative.split('/')
+  let real = await insideOf(root, '')
+  for (let depth = 1; depth <= parts.length; depth++) {
+    await mkdir(path.join(real, parts[depth - 1] ?? '')).catch(ignoreIfThere)
+    real = await insideOf(root, parts.slice(0, depth).join('/'))
+  }
+  return real
+}
+
+function ignoreIfThere(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EEXIST') throw error
 }
 
 /** The real path of a file in the folder. @throws {StoreError} when a link leads out */
