@@ -1,3 +1,5 @@
+import { realpath, writeFile } from 'node:fs/promises'
+import path from 'node:path'
 import { createRuntime } from 'heddle'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { heddle } from '../cli/heddle.ts'
@@ -63,6 +65,17 @@ describe.skipIf(!hasRedis)('hosts as processes', () => {
     expect(first.lines.at(-1)).toMatch(/ closed$/)
     start(site, 'second')
     expect(fingerprint((await (await pending).rows(0, 1200)).output.data)).toBe(expected)
+  })
+
+  test('an embedder of the host: a module that it is given', async () => {
+    await writeFile(path.join(site.folder, 'embedder.mjs'), `
+      export const loadEmbedder = async (folder) => ({ embed: async (text) => ({ embedding: Float32Array.of(text.length, folder.length), tokens: 1 }) })`)
+    await site.store.write('model/any.txt', new Uint8Array(1))
+    start(site, 'embeds', undefined, ['--embedder', path.join(site.folder, 'embedder.mjs')])
+    const { value: result } = await (await site.fleet()).embed(['four'], { model: 'model' }).next()
+    expect(result).toEqual({ index: 0, embedding: Float32Array.of(4, path.join(await realpath(site.folder), 'model').length) })
+    const { status, err } = await heddle(['fleet-worker', '--redis', server.url, '--data', site.folder, '--embedder', 'none.mjs'])
+    expect([status, err]).toEqual([2, expect.stringContaining('--embedder: could not import none.mjs')])
   })
 
   test('fleet-status: one line per host, and Prometheus text', async () => {

@@ -1,4 +1,6 @@
-import { folderStore, formatFleetEvent, httpStore, startFleetWorker, type FleetStore, type FleetWorkerOptions } from '../../fleet/index.ts'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { folderStore, formatFleetEvent, httpStore, startFleetWorker, type EmbedderLoader, type FleetStore, type FleetWorkerOptions } from '../../fleet/index.ts'
 import { EXIT, type Command, type CommandContext, type OptionValues } from '../command.ts'
 import { integerOption, stringOption } from '../option-values.ts'
 import { UsageError } from '../usage-error.ts'
@@ -12,6 +14,7 @@ export const fleetWorkerCommand: Command = {
     data: { type: 'string', value: 'DIR', summary: 'the folder that all hosts see; nothing outside of it is read or written' },
     store: { type: 'string', value: 'URL', summary: 'instead of --data: an address with range requests and PUT' },
     models: { type: 'string', value: 'DIR', summary: "the folder of models' folders (default: --data)" },
+    embedder: { type: 'string', value: 'FILE', summary: "this host's own module for embeddings: it exports loadEmbedder" },
     lanes: { type: 'string', value: 'N', summary: 'workers of the runtime (default: one per processor)' },
     name: { type: 'string', value: 'NAME', summary: "in logs and statistics (default: the machine's name and the process's number)" },
     'held-mib': { type: 'string', value: 'N', summary: 'keys and values to keep in memory (default: a quarter of the memory)' },
@@ -22,7 +25,7 @@ export const fleetWorkerCommand: Command = {
 }
 
 async function serve({ values, terminal, signal }: CommandContext): Promise<number> {
-  const worker = await startFleetWorker({ ...hostOptions(values), onEvent: (event) => terminal.line(formatFleetEvent(event)) })
+  const worker = await startFleetWorker({ ...hostOptions(values), ...(await embedderOf(values)), onEvent: (event) => terminal.line(formatFleetEvent(event)) })
   await untilStopped(signal)
   await worker.close({ giveBack: true })
   return EXIT.ok
@@ -43,6 +46,18 @@ function hostOptions(values: OptionValues): FleetWorkerOptions {
     ...(heldMib !== undefined && { heldBytes: heldMib * 2 ** 20 }),
     ...(lockMs !== undefined && { lockMs }),
   }
+}
+
+/** @throws {UsageError} when the file cannot be imported, or exports no such function */
+async function embedderOf(values: OptionValues): Promise<Pick<FleetWorkerOptions, 'loadEmbedder'>> {
+  const file = stringOption(values, 'embedder')
+  if (file === undefined) return {}
+  const url = pathToFileURL(path.resolve(file)).href
+  const module = (await import(url).catch((error: Error) => {
+    throw new UsageError(`--embedder: could not import ${file}: ${error.message}`)
+  })) as { readonly loadEmbedder?: unknown }
+  if (typeof module.loadEmbedder !== 'function') throw new UsageError(`--embedder: expected ${file} to export a function loadEmbedder`)
+  return { loadEmbedder: module.loadEmbedder as EmbedderLoader }
 }
 
 function storeOf(values: OptionValues): FleetStore {
