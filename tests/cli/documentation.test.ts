@@ -48,7 +48,7 @@ describe('examples of the documentation', () => {
   })
 
   it('link only to files and headings that exist', async () => {
-    for (const file of [...FILES, QUOTING, 'CONTRIBUTING.md', 'docs/design.md', 'CHANGELOG.md']) {
+    for (const file of [...FILES, QUOTING, 'CONTRIBUTING.md', 'docs/design.md', 'docs/fleet.md', 'CHANGELOG.md']) {
       const text = await readFile(path.join(ROOT, file), 'utf8')
       for (const [, target = '', anchor] of text.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)) {
         const linked = await readFile(target === '' ? path.join(ROOT, file) : path.resolve(ROOT, path.dirname(file), target), 'utf8')

@@ -13,7 +13,7 @@ describe.skipIf(!hasRedis)('what fails', () => {
   let expected: string
 
   beforeAll(async () => {
-    server = await RedisServer.start()
+    server = await RedisServer.start({ isDurable: true })
     expected = await smallBits()
   })
   afterAll(() => server.stop())

@@ -39,7 +39,9 @@ export interface AttentionRequest {
 }
 
 const WHAT = 'fleet.attention'
-const NAMES: readonly (keyof FleetAttentionOptions)[] = ['causal', 'window', 'softcap', 'scale', 'alibiSlopes', 'signal', 'queryOffset', 'queryRows', 'keyRows', 'onProgress']
+const NAMES: readonly (keyof FleetAttentionOptions)[] = [
+  'causal', 'window', 'softcap', 'scale', 'alibiSlopes', 'signal', 'queryOffset', 'queryRows', 'keyRows', 'onProgress',
+]
 
 /** @throws {OptionError} for unknown names and wrong values */
 export function attentionRequest(inputs: FleetAttentionInputs, options: FleetAttentionOptions): AttentionRequest {

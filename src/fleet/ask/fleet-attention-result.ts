@@ -43,7 +43,9 @@ export function attentionResult(store: FleetStore, attention: AttentionCall, sha
   }
 }
 
-async function readChunks(store: FleetStore, attention: AttentionCall, shape: AttentionShape, start: number, end: number): Promise<{ output: Tensor; logSumExp: Tensor }> {
+async function readChunks(
+  store: FleetStore, attention: AttentionCall, shape: AttentionShape, start: number, end: number,
+): Promise<{ output: Tensor; logSumExp: Tensor }> {
   checkInteger('rows: start', start, 0, shape.queries)
   checkInteger('rows: end', end, 0, shape.queries)
   if (start >= end) throw new OptionError(`rows: expected start < end, got ${start} and ${end}`)
@@ -59,7 +61,10 @@ async function readChunks(store: FleetStore, attention: AttentionCall, shape: At
     copyRows(part.output.data, output, shape.valueSize, place)
     copyRows(part.logSumExp.data, logSumExp, 1, place)
   }
-  return { output: { data: output, shape: [...shape.leading, rows, shape.valueSize] }, logSumExp: { data: logSumExp, shape: [...shape.leading, rows] } }
+  return {
+    output: { data: output, shape: [...shape.leading, rows, shape.valueSize] },
+    logSumExp: { data: logSumExp, shape: [...shape.leading, rows] },
+  }
 }
 
 /** `count` rows of each block: from row `from` of `of` rows, to row `to` of `rows`. */

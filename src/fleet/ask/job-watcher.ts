@@ -55,7 +55,10 @@ export class JobWatcher {
 
   async #settle(id: string, { resolve, reject }: Waiting): Promise<void> {
     const job: Job | undefined = await this.#queue.getJob(id)
-    if (job === undefined) return reject(new WorkerLostError(`fleet: expected job ${id} in queue ${this.#queue.name}, but Redis no longer has it`, { details: { job: id } }))
+    if (job === undefined) {
+      const message = `fleet: expected job ${id} in queue ${this.#queue.name}, but Redis no longer has it`
+      return reject(new WorkerLostError(message, { details: { job: id } }))
+    }
     const state = await job.getState()
     if (state === 'completed') resolve((await this.#queue.getJob(id))?.returnvalue)
     else if (state === 'failed') reject(await findFailure(this.#queue, (await this.#queue.getJob(id)) ?? job))

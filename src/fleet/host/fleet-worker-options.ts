@@ -47,7 +47,8 @@ export function resolveWorkerOptions(options: FleetWorkerOptions): ResolvedWorke
   const { name = `${os.hostname()}-${process.pid}`, heldBytes = Math.floor(os.totalmem() / 4) } = options
   checkStore(`${WHAT}: option store`, store)
   for (const fixed of ['numerics', 'backend', 'webgpu']) {
-    if (fixed in runtime) throw expected(`${WHAT}: option runtime.${fixed}`, 'no value: hosts compute with portable numerics on wasm', (runtime as Record<string, unknown>)[fixed])
+    const value = (runtime as Record<string, unknown>)[fixed]
+    if (value !== undefined) throw expected(`${WHAT}: option runtime.${fixed}`, 'no value: hosts compute with portable numerics on wasm', value)
   }
   if (models !== undefined && (typeof models !== 'string' || models === '')) throw expected(`${WHAT}: option models`, 'a path', models)
   if (loadEmbedder !== undefined) checkFunction(`${WHAT}: option loadEmbedder`, loadEmbedder)
@@ -55,7 +56,8 @@ export function resolveWorkerOptions(options: FleetWorkerOptions): ResolvedWorke
   checkInteger(`${WHAT}: option heldBytes`, heldBytes, 0)
   checkInteger(`${WHAT}: option lockMs`, lockMs, 500)
   checkFunction(`${WHAT}: option onEvent`, onEvent)
-  return { ...resolveQueueOptions(WHAT, options), store, runtime: { ...runtime, backend: 'wasm', numerics: 'portable' }, models, loadEmbedder, name, heldBytes, lockMs, onEvent }
+  const fixed: RuntimeOptions = { ...runtime, backend: 'wasm', numerics: 'portable' }
+  return { ...resolveQueueOptions(WHAT, options), store, runtime: fixed, models, loadEmbedder, name, heldBytes, lockMs, onEvent }
 }
 
 /** @throws {OptionError} unless `store` has the calls of a store */

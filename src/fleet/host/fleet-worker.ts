@@ -79,7 +79,8 @@ class Host implements FleetWorker {
     this.#parts = parts
     this.name = options.name
     const context = this.#context()
-    this.#statistics = new HostStatistics(redis, keys, { id: this.id, name: this.name, lanes: runtime.lanes.length, heldBytes: () => context.tensors.heldBytes })
+    const identity = { id: this.id, name: this.name, lanes: runtime.lanes.length, heldBytes: () => context.tensors.heldBytes }
+    this.#statistics = new HostStatistics(redis, keys, identity)
     this.#runner = new JobRunner({
       bullmq: peers.bullmq,
       host: context,

@@ -64,7 +64,8 @@ export async function runGather(host: HostContext, job: JobOfKind<'gather'>, sig
 }
 
 async function openCall({ tensors }: HostContext, attention: AttentionCall, signal: AbortSignal): Promise<OpenCall> {
-  const [query, key, value] = await Promise.all([attention.query, attention.key, attention.value].map((reference) => tensors.open(reference, signal))) as [OpenTensor, OpenTensor, OpenTensor]
+  const { query: q, key: k, value: v } = attention
+  const [query, key, value] = await Promise.all([tensors.open(q, signal), tensors.open(k, signal), tensors.open(v, signal)])
   return { attention, query, key, value, shape: attentionShape({ query: query.shape, key: key.shape, value: value.shape }) }
 }
 

@@ -9,7 +9,8 @@ import type { HostContext, JobOutcome } from './host-context.ts'
 export async function runEmbed(host: HostContext, { document, model }: JobOfKind<'embed'>, signal: AbortSignal): Promise<JobOutcome> {
   const { embedder, fingerprint } = await host.models.get(model)
   const bytes = await readWhole(host.store, document, signal)
-  const result = resultPath(hashOf({ kind: 'embed', format: FORMAT, heddle: version, document: hashOf(bytes), model: fingerprint }), 'safetensors')
+  const inputs = { kind: 'embed', format: FORMAT, heddle: version, document: hashOf(bytes), model: fingerprint }
+  const result = resultPath(hashOf(inputs), 'safetensors')
   if (await exists(host.store, result)) return { skipped: true, tokens: 0, result }
   const { embedding, tokens } = await embedder.embed(textOf(document, bytes), { signal }).catch((error: unknown) => refused(document, error, signal))
   if (!(embedding instanceof Float32Array) || embedding.length === 0) throw new OptionError('fleet: expected the embedder to return a Float32Array of at least one number')

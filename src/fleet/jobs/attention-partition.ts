@@ -63,5 +63,6 @@ function positionRule({ causal, windowBefore, windowAfter }: AttentionSettings):
 export function checkJobCount(shape: AttentionShape, partition: Partition): void {
   const most = ceilDivide(shape.queries, partition.queryRows) * (ceilDivide(shape.keys, partition.keyRows) + 1) + 1
   if (most <= MAX_JOBS) return
-  throw new OptionError(`fleet.attention: expected at most ${MAX_JOBS} jobs, got up to ${most}; a larger queryRows (${partition.queryRows}) or keyRows (${partition.keyRows}) makes fewer`)
+  const { queryRows, keyRows } = partition
+  throw new OptionError(`fleet.attention: expected at most ${MAX_JOBS} jobs, got up to ${most}; a larger queryRows (${queryRows}) or keyRows (${keyRows}) makes fewer`)
 }

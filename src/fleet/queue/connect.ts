@@ -26,7 +26,8 @@ export async function connect({ Redis: Client }: IoRedis, { connection, connectT
   } catch (cause) {
     redis.disconnect()
     const reason = lastError ?? (cause as Error)
-    throw new BackendUnavailableError(`fleet: expected Redis at ${addressOf(connection)} to answer, got: ${reason.message || String(reason)}`, { cause: reason })
+    const message = `fleet: expected Redis at ${addressOf(connection)} to answer, got: ${reason.message || String(reason)}`
+    throw new BackendUnavailableError(message, { cause: reason })
   } finally {
     clearTimeout(timer)
   }

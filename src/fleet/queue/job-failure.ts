@@ -20,8 +20,9 @@ export function failureOf(reason: string, job: string): HeddleError {
   const [, code, message] = /^(\w+): ([\s\S]*)$/.exec(reason) ?? []
   const details = { job }
   if (isErrorCode(code)) return errorOfCode(code, message ?? '', { details })
-  const stalled = /stalled more than/.test(reason)
-  return new WorkerLostError(stalled ? `fleet: expected a host to finish job ${job}, but every host that had it went away` : `fleet: job ${job} failed: ${reason}`, { details })
+  const isStalled = /stalled more than/.test(reason)
+  const lost = `fleet: expected a host to finish job ${job}, but every host that had it went away`
+  return new WorkerLostError(isStalled ? lost : `fleet: job ${job} failed: ${reason}`, { details })
 }
 
 /** Why a job failed: of a flow, the failure of the child, or of its child, that began it. */

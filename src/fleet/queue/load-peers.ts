@@ -16,6 +16,7 @@ export async function loadPeers(): Promise<Peers> {
     const [bullmq, ioredis] = await Promise.all([import('bullmq'), import('ioredis')])
     return { bullmq, ioredis }
   } catch (cause) {
-    throw new BackendUnavailableError('heddle/fleet: expected the packages bullmq and ioredis, and could not load them; run: npm install bullmq ioredis', { cause })
+    const message = 'heddle/fleet: expected the packages bullmq and ioredis, and could not load them; run: npm install bullmq ioredis'
+    throw new BackendUnavailableError(message, { cause })
   }
 }

@@ -24,7 +24,6 @@ export async function joinQueue(redis: Redis, queue: Queue, keys: QueueKeys): Pr
     await redis.set(keys.version, OWN)
     return
   }
-  throw new ProtocolError(
-    `fleet: expected queue ${queue.name} of ${OWN}, got ${String(found)}, with ${jobs} unfinished job${jobs === 1 ? '' : 's'} and ${hosts.length} host${hosts.length === 1 ? '' : 's'}; use one version everywhere, or another queue name`,
-  )
+  const left = `${jobs} unfinished job${jobs === 1 ? '' : 's'} and ${hosts.length} host${hosts.length === 1 ? '' : 's'}`
+  throw new ProtocolError(`fleet: expected queue ${queue.name} of ${OWN}, got ${String(found)}, with ${left}; use one version everywhere, or another queue name`)
 }

@@ -1,3 +1,4 @@
+import type { HostRecord } from '../queue/host-records.ts'
 import type { FleetStatus } from './fleet-status.ts'
 
 interface Metric {
@@ -13,21 +14,31 @@ export function prometheusText(status: FleetStatus): string {
 }
 
 function metricsOf({ queue, jobs, tokens, tokensPerSecond, hosts }: FleetStatus): Metric[] {
-  const ofQueue = { queue }
   const states = { waiting: jobs.waiting, waiting_for_others: jobs.waitingForOthers, active: jobs.active }
-  const perHost = (value: (host: FleetStatus['hosts'][number]) => number): Metric['samples'] => hosts.map((host) => ({ labels: { queue, host: host.name }, value: value(host) }))
+  const byState = Object.entries(states).map(([state, value]) => ({ labels: { queue, state }, value }))
+  const one = (value: number): Metric['samples'] => [{ labels: { queue }, value }]
+  const each = (value: (host: HostRecord) => number): Metric['samples'] =>
+    hosts.map((host) => ({ labels: { queue, host: host.name }, value: value(host) }))
   return [
-    { name: 'heddle_fleet_jobs', type: 'gauge', help: 'Jobs by state.', samples: Object.entries(states).map(([state, value]) => ({ labels: { queue, state }, value })) },
-    { name: 'heddle_fleet_jobs_done_total', type: 'counter', help: 'Jobs that hosts have finished.', samples: [{ labels: ofQueue, value: jobs.done }] },
-    { name: 'heddle_fleet_jobs_failed_total', type: 'counter', help: 'Tries of jobs that failed.', samples: [{ labels: ofQueue, value: jobs.failed }] },
-    { name: 'heddle_fleet_tokens_total', type: 'counter', help: 'Document tokens and merged query rows.', samples: [{ labels: ofQueue, value: tokens }] },
-    { name: 'heddle_fleet_tokens_per_second', type: 'gauge', help: 'The same per second, over the last minute.', samples: [{ labels: ofQueue, value: tokensPerSecond }] },
-    { name: 'heddle_fleet_hosts', type: 'gauge', help: 'Hosts heard of lately.', samples: [{ labels: ofQueue, value: hosts.length }] },
-    { name: 'heddle_fleet_host_lanes', type: 'gauge', help: 'Lanes of a host.', samples: perHost(({ lanes }) => lanes) },
-    { name: 'heddle_fleet_host_active', type: 'gauge', help: 'Whether a host is working on a job.', samples: perHost(({ job }) => (job === null ? 0 : 1)) },
-    { name: 'heddle_fleet_host_jobs_done_total', type: 'counter', help: 'Jobs that a host has finished.', samples: perHost(({ done }) => done) },
-    { name: 'heddle_fleet_host_held_bytes', type: 'gauge', help: 'Keys and values that a host keeps in memory.', samples: perHost(({ heldBytes }) => heldBytes) },
+    gauge('jobs', 'Jobs by state.', byState),
+    counter('jobs_done_total', 'Jobs that hosts have finished.', one(jobs.done)),
+    counter('jobs_failed_total', 'Tries of jobs that failed.', one(jobs.failed)),
+    counter('tokens_total', 'Document tokens and merged query rows.', one(tokens)),
+    gauge('tokens_per_second', 'The same per second, over the last minute.', one(tokensPerSecond)),
+    gauge('hosts', 'Hosts heard of lately.', one(hosts.length)),
+    gauge('host_lanes', 'Lanes of a host.', each(({ lanes }) => lanes)),
+    gauge('host_active', 'Whether a host is working on a job.', each(({ job }) => (job === null ? 0 : 1))),
+    counter('host_jobs_done_total', 'Jobs that a host has finished.', each(({ done }) => done)),
+    gauge('host_held_bytes', 'Keys and values that a host keeps in memory.', each(({ heldBytes }) => heldBytes)),
   ]
+}
+
+function gauge(name: string, help: string, samples: Metric['samples']): Metric {
+  return { name: `heddle_fleet_${name}`, type: 'gauge', help, samples }
+}
+
+function counter(name: string, help: string, samples: Metric['samples']): Metric {
+  return { name: `heddle_fleet_${name}`, type: 'counter', help, samples }
 }
 
 function metricText({ name, type, help, samples }: Metric): string {

@@ -3,8 +3,9 @@ import type { FleetStatus } from './fleet-status.ts'
 /** A status as lines for a terminal: one for the queue, one per host. */
 export function statusLines({ queue, jobs, tokensPerSecond, hosts }: FleetStatus): string[] {
   const width = Math.max(0, ...hosts.map(({ name }) => name.length))
+  const ready = `${jobs.waiting} waiting, ${jobs.waitingForOthers} waiting for others, ${jobs.active} active`
   return [
-    `queue ${queue}: ${jobs.waiting} waiting, ${jobs.waitingForOthers} waiting for others, ${jobs.active} active, ${jobs.done} done, ${jobs.failed} failed, ${tokensPerSecond.toFixed(1)} tokens/s`,
+    `queue ${queue}: ${ready}, ${jobs.done} done, ${jobs.failed} failed, ${tokensPerSecond.toFixed(1)} tokens/s`,
     ...(hosts.length === 0 ? ['no hosts'] : hosts.map((host) => hostLine(host, width))),
   ]
 }
@@ -13,5 +14,6 @@ function hostLine({ name, lanes, done, failed, tokensPerSecond, heldBytes, job }
   const seconds = job === null ? 0 : Math.max(0, Math.round((Date.now() - job.since) / 1000))
   const work = job === null ? 'idle' : `${job.kind} ${job.id} for ${seconds} s`
   const held = `${Math.round(heldBytes / 2 ** 20)} MiB held`
-  return `${name.padEnd(width)}  ${lanes} lane${lanes === 1 ? '' : 's'}, ${done} done, ${failed} failed, ${tokensPerSecond.toFixed(1)} tokens/s, ${held}, ${work}`
+  const counts = `${lanes} lane${lanes === 1 ? '' : 's'}, ${done} done, ${failed} failed`
+  return `${name.padEnd(width)}  ${counts}, ${tokensPerSecond.toFixed(1)} tokens/s, ${held}, ${work}`
 }

@@ -87,7 +87,8 @@ function fail(method: string, path: string, cause: unknown): never {
 function expectStatus(response: Response, method: string, path: string, allowed: readonly number[]): void {
   if (allowed.includes(response.status)) return
   const reason = response.status === 507 ? ' (no storage left)' : ''
-  throw new StoreError(`store: expected ${method} ${path} to answer ${allowed.join(' or ')}, got ${response.status}${reason}`, { details: { path, status: response.status } })
+  const message = `store: expected ${method} ${path} to answer ${allowed.join(' or ')}, got ${response.status}${reason}`
+  throw new StoreError(message, { details: { path, status: response.status } })
 }
 
 function tagOf({ headers }: Response, path: string): string {

@@ -41,7 +41,9 @@ export function writeTensors(store: FleetStore, path: string, tensors: Readonly<
 }
 
 /** @throws {FormatError} when one of `names` is missing */
-export async function readTensors<Name extends string>(store: FleetStore, path: string, names: readonly Name[], signal?: AbortSignal): Promise<Record<Name, Tensor>> {
+export async function readTensors<Name extends string>(
+  store: FleetStore, path: string, names: readonly Name[], signal?: AbortSignal,
+): Promise<Record<Name, Tensor>> {
   const tensors = await readStateDict(await readWhole(store, path, signal))
   const missing = names.filter((name) => tensors[name] === undefined)
   if (missing.length > 0) throw new FormatError(`store: expected tensors ${names.join(', ')} in ${path}, but it lacks ${missing.join(', ')}`)

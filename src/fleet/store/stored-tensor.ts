@@ -1,6 +1,6 @@
 import { FormatError, OptionError, ProtocolError, ShapeError, StoreError } from '../../core/errors.ts'
 import { checkNames, expected } from '../../core/check.ts'
-import { describe, formatShape } from '../../core/tensor.ts'
+import { describe, formatShape, type Tensor } from '../../core/tensor.ts'
 import { decodeElements } from '../../nn/state/safetensors-elements.ts'
 import { ELEMENT_BYTES, parseHeader, readHeaderLength, type TensorEntry } from '../../nn/state/safetensors-header.ts'
 import { checkStorePath, type FleetStore } from './fleet-store.ts'
@@ -77,7 +77,7 @@ export async function openTensor(store: FleetStore, reference: TensorReference, 
  * @returns [..., end − start, D] in shared memory, the caller's
  * @throws {ShapeError} when the range is outside the tensor; {StoreError} when it cannot be read
  */
-export async function readRows(store: FleetStore, tensor: OpenTensor, { start, end }: RowRange, signal?: AbortSignal): Promise<{ data: Float32Array; shape: number[] }> {
+export async function readRows(store: FleetStore, tensor: OpenTensor, { start, end }: RowRange, signal?: AbortSignal): Promise<Tensor> {
   const { shape, entry, reference } = tensor
   const [rows = 0, width = 0] = shape.slice(-2)
   if (shape.length < 2 || start < 0 || end > rows || start > end) {

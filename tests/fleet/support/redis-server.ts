@@ -10,27 +10,30 @@ export const hasRedis = process.env['HEDDLE_REQUIRE_REDIS'] === '1' || spawnSync
 
 if (!hasRedis) console.warn('tests/fleet: skipped, since there is no redis-server (apt-get install redis-server)')
 
-/** A Redis server of its own on a free port of 127.0.0.1. What it holds survives a restart. */
+/** A Redis server of its own on a free port of 127.0.0.1. What a durable one holds survives a power cut, at an fsync per command. */
 export class RedisServer {
   readonly url: string
   readonly #port: number
+  readonly #isDurable: boolean
   readonly #folder: string
   #process: ChildProcess | undefined
 
-  private constructor(port: number, folder: string) {
+  private constructor(port: number, folder: string, isDurable: boolean) {
+    this.#isDurable = isDurable
     this.#port = port
     this.#folder = folder
     this.url = `redis://127.0.0.1:${port}`
   }
 
-  static async start(): Promise<RedisServer> {
-    const server = new RedisServer(await freePort(), await mkdtemp(path.join(os.tmpdir(), 'heddle-redis-')))
+  static async start({ isDurable = false } = {}): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), await mkdtemp(path.join(os.tmpdir(), 'heddle-redis-')), isDurable)
     await server.up()
     return server
   }
 
   async up(): Promise<void> {
-    const args = ['--port', `${this.#port}`, '--bind', '127.0.0.1', '--dir', this.#folder, '--appendonly', 'yes', '--appendfsync', 'always', '--save', '']
+    const durable = this.#isDurable ? ['--appendonly', 'yes', '--appendfsync', 'always'] : []
+    const args = ['--port', `${this.#port}`, '--bind', '127.0.0.1', '--dir', this.#folder, '--save', '', ...durable]
     this.#process = spawn('redis-server', args, { stdio: 'ignore' })
     const client = this.client()
     await client.ping()
