@@ -76,7 +76,7 @@ export interface AttentionOptions {
   readonly dropout?: { readonly probability: number; readonly seed: number | bigint }
   /** `auto` is chunked, unless `returnWeights: true` asks for the whole matrix. @default 'auto' */
   readonly mode?: 'auto' | AttentionMode
-  /** Query rows a task; never changes a result, nor what a lane holds. @default at most 1024, four tasks a lane or more */
+  /** Query rows per task; never changes a result, nor what a lane holds. @default at most 1024, four tasks per lane or more */
   readonly chunkSize?: number
   /** Splits [B, N, E] tensors into heads. */
   readonly heads?: number
@@ -100,7 +100,7 @@ export interface AttentionOptions {
   readonly onChunk?: (chunk: AttentionChunk) => void
 }
 
-/** Per query row; each has shape S without N. A row that may see no key has 0, 0, −1, 0. */
+/** Per query row; each has shape S without N. A fully masked row has 0, 0, −1, 0. */
 export interface AttentionStatistics {
   /** −Σ p·ln p, in nats */
   readonly entropy: Tensor
@@ -137,7 +137,7 @@ export interface AttentionReport {
 export interface AttentionResult {
   /** the query's layout with the value's last size; softmax(scale·QKᵀ + …)·V */
   readonly output: Tensor
-  /** natural logarithm; −∞ for a row that may see no key */
+  /** natural logarithm; −∞ for a fully masked row */
   readonly logSumExp?: Tensor
   readonly weights?: Tensor
   readonly statistics?: AttentionStatistics

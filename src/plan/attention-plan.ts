@@ -33,7 +33,7 @@ function* candidates(request: PlanRequest): Generator<Candidate> {
   if (mayRunBeside(request.lanes)) yield* candidatesOn({ ...request, lanes: withoutBeside(request.lanes) })
 }
 
-/** First lean GPU lanes, then fewer rows a chunk, then fewer lanes. */
+/** First lean GPU lanes, then fewer rows per chunk, then fewer lanes. */
 function* candidatesOn(request: PlanRequest): Generator<Candidate> {
   const { sizes, chunkSize } = request
   const hasGpu = request.lanes.some(({ kind }) => kind === 'webgpu')

@@ -64,7 +64,7 @@ export interface AttentionPlan {
   readonly mode: AttentionMode
   readonly sizes: AttentionSizes
   readonly transport: Transport
-  /** query rows a task */
+  /** query rows per task */
   readonly chunkRows: number
   /** parts that the keys are cut into, for few query rows over many keys; they merge in key order */
   readonly keySplits: number

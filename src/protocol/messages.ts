@@ -17,8 +17,8 @@ export interface LaneConfig {
   readonly kind: LaneKind
   /** 'portable' keeps to plain SIMD: the same bits on every machine */
   readonly numerics: 'fast' | 'portable'
-  /** kernels to use in place of those in the worker file, or null */
-  readonly wasm: { readonly simd?: WebAssembly.Module; readonly relaxed?: WebAssembly.Module } | null
+  /** kernels, compiled or as bytes; null where the worker file brings its own */
+  readonly wasm: { readonly simd?: WebAssembly.Module | Uint8Array<ArrayBuffer>; readonly relaxed?: WebAssembly.Module | Uint8Array<ArrayBuffer> } | null
   /** of a GPU lane */
   readonly webgpu?: WebGpuConfig
 }
@@ -61,7 +61,7 @@ export interface Fallback {
 }
 
 export interface TaskResponse {
-  /** one a task, in order */
+  /** one per task, in order */
   readonly results: readonly TaskResult[]
   /** the most that the lane's first bench held for itself while the tasks ran: its arena, or its device buffers */
   readonly residentBytes: number
