@@ -26,6 +26,12 @@ const folder = await mkdtemp(path.join(os.tmpdir(), 'heddle-bench-fleet-'))
 const children = [spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', ''], { stdio: 'ignore' })]
 const redis = new Redis(connection, { maxRetriesPerRequest: null })
 redis.on('error', () => undefined)
+for (const name of ['SIGINT', 'SIGTERM']) {
+  process.once(name, () => {
+    for (const child of children) child.kill()
+    process.exit(130)
+  })
+}
 
 try {
   await redis.ping()

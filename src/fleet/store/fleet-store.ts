@@ -10,7 +10,7 @@ export interface StoredFile {
 
 /**
  * Where tensors, documents and results are. Every host of a fleet sees the same files under the same paths. Paths are
- * relative, with `/` between their parts ({@link checkStorePath}).
+ * relative, of letters, digits and `._-`, with `/` between their parts, none of which starts with a dot.
  */
 export interface FleetStore {
   /** @returns undefined where there is no such file. @throws {StoreError} when the store does not answer */

@@ -11,7 +11,7 @@ import { checkRead, checkStorePath, type FleetStore } from './fleet-store.ts'
  * a symbolic link that leads out is refused. A file is written beside its place and renamed.
  *
  * @param folder must exist
- * @returns a store whose calls throw {@link StoreError} with the system's error as its cause
+ * @returns a store whose calls throw a `StoreError` with the system's error as its cause
  * @throws {OptionError} when `folder` is no path
  */
 export function folderStore(folder: string): FleetStore {
