@@ -2,7 +2,7 @@ import importX from 'eslint-plugin-import-x'
 import tseslint from 'typescript-eslint'
 
 /** Left to right: a folder of src/ imports only from itself and from those before it. */
-const ORDER = [['core'], ['plan'], ['protocol'], ['backends'], ['scheduler'], ['attention'], ['program'], ['nn'], ['train'], ['analysis', 'models', 'interop', 'plots'], ['cli']]
+const ORDER = [['core'], ['plan'], ['protocol'], ['backends'], ['scheduler'], ['attention'], ['program'], ['nn'], ['train'], ['analysis', 'models', 'interop', 'plots'], ['fleet'], ['cli']]
 
 function directionZones() {
   return ORDER.flatMap((group, level) => {

@@ -23,6 +23,7 @@ const ENTRIES = {
   analysis: 'src/analysis/index.ts',
   models: 'src/models/index.ts',
   tfjs: 'src/interop/tfjs/index.ts',
+  fleet: 'src/fleet/index.ts',
 }
 
 process.chdir(root)
@@ -77,7 +78,8 @@ function options(extra) {
 /** Entries share chunks, all beside the worker, so that its address is the same from each. */
 async function buildLibrary() {
   const entryPoints = Object.fromEntries(Object.entries(ENTRIES).filter(([, source]) => existsSync(source)))
-  await build(options({ entryPoints, splitting: true, chunkNames: '[name]-[hash]', platform: 'neutral', external: ['comlink', '@tensorflow/*', 'webgpu', '@huggingface/tokenizers'] }))
+  const external = ['comlink', '@tensorflow/*', 'webgpu', '@huggingface/tokenizers', 'bullmq', 'ioredis', 'node:*']
+  await build(options({ entryPoints, splitting: true, chunkNames: '[name]-[hash]', platform: 'neutral', external }))
 }
 
 /** Self-contained files, which bundlers emit as they are: one for every lane, kernels included, and a small one for WASM lanes. */
@@ -95,7 +97,7 @@ async function buildCommand() {
       splitting: false,
       metafile: true,
       banner: { js: '#!/usr/bin/env node\nimport { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
-      external: ['heddle', 'heddle/*', 'comlink', 'webgpu', '@huggingface/tokenizers', '@tensorflow/*', '@stdlib/*'],
+      external: ['heddle', 'heddle/*', 'comlink', 'webgpu', '@tensorflow/*', '@stdlib/*', '@huggingface/tokenizers', 'bullmq', 'ioredis'],
     }),
   )
   await chmod(`${out}/cli.js`, 0o755)

@@ -37,6 +37,7 @@ export {
   ProtocolError,
   RuntimeClosedError,
   ShapeError,
+  StoreError,
   WorkerLostError,
   type ErrorDetails,
   type HeddleErrorCode,

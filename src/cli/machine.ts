@@ -1,9 +1,5 @@
 import os from 'node:os'
-
-declare const HEDDLE_VERSION: string | undefined
-
-/** The version of this build; `0.0.0` when it runs from source. */
-export const version: string = typeof HEDDLE_VERSION === 'string' ? HEDDLE_VERSION : '0.0.0'
+import { version } from '../core/version.ts'
 
 /** What a measurement must say about where it was made. */
 export interface Machine {

@@ -1,8 +1,10 @@
+import { version } from '../core/version.ts'
 import { benchCommand } from './bench/bench-command.ts'
 import { EXIT } from './command.ts'
 import { dispatch } from './dispatch.ts'
 import { doctorCommand } from './doctor/doctor-command.ts'
-import { version } from './machine.ts'
+import { fleetStatusCommand } from './fleet/fleet-status-command.ts'
+import { fleetWorkerCommand } from './fleet/fleet-worker-command.ts'
 import { runCommand } from './run/run-command.ts'
 import { Terminal } from './terminal/terminal.ts'
 import { tourCommand } from './tour/tour-command.ts'
@@ -22,7 +24,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 process.exitCode = await dispatch(process.argv.slice(2), {
-  commands: [runCommand, trainCommand, benchCommand, validateCommand, tourCommand, doctorCommand],
+  commands: [runCommand, trainCommand, benchCommand, validateCommand, tourCommand, doctorCommand, fleetWorkerCommand, fleetStatusCommand],
   version,
   terminal: new Terminal(process.stdout, process.stderr, process.env),
   signal: interruption.signal,

@@ -9,6 +9,7 @@ export type HeddleErrorCode =
   | 'ProtocolError'
   | 'FormatError'
   | 'NumericError'
+  | 'StoreError'
 
 /** Plain facts beside the message, for programs: sizes, limits, names. They cross threads with the error. */
 export type ErrorDetails = Readonly<Record<string, unknown>>
@@ -100,6 +101,13 @@ export class NumericError extends HeddleError {
   }
 }
 
+/** A store could not be read or written, or holds nothing under a name; `cause` holds the system's error where there is one. */
+export class StoreError extends HeddleError {
+  constructor(message: string, options?: HeddleErrorOptions) {
+    super('StoreError', message, options)
+  }
+}
+
 const classes: Readonly<Record<HeddleErrorCode, new (message: string, options?: HeddleErrorOptions) => HeddleError>> = {
   ShapeError,
   OptionError,
@@ -110,6 +118,7 @@ const classes: Readonly<Record<HeddleErrorCode, new (message: string, options?: 
   ProtocolError,
   FormatError,
   NumericError,
+  StoreError,
 }
 
 /** The error of the class that belongs to `code`; used where an error comes out of another thread. */

@@ -1,0 +1,20 @@
+import type { FleetJob } from '../jobs/job-format.ts'
+
+/** Something that happened on a host. */
+export interface FleetEvent {
+  /** ISO 8601 */
+  readonly time: string
+  readonly host: string
+  readonly event: 'ready' | 'started' | 'finished' | 'skipped' | 'failed' | 'returned' | 'connection lost' | 'connected' | 'closed'
+  readonly job?: string
+  readonly kind?: FleetJob['kind']
+  /** what a finished or failed job took */
+  readonly elapsedMs?: number
+  readonly detail?: string
+}
+
+/** One line for a terminal or a log file: time, host, event, kind and job, duration, detail. */
+export function formatFleetEvent({ time, host, event, job, kind, elapsedMs, detail }: FleetEvent): string {
+  const parts = [time, host, event, kind, job, elapsedMs === undefined ? undefined : `${Math.round(elapsedMs)} ms`, detail]
+  return parts.filter((part) => part !== undefined).join(' ')
+}
