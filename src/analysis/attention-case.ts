@@ -59,15 +59,19 @@ export async function attend({ query, key, sizes, options }: AttentionCase, host
  */
 export function uniformTwin({ what, sizes, options }: AttentionCase, runtime: Runtime): AttentionCase {
   const { batch, queries, keys } = sizes
-  const { mask, bias, softcap: _softcap, alibiSlopes: _slopes, ...rest } = options
+  const { mask, bias, causal, queryOffset, window, segments, keyLengths } = options
   const heads = [mask, bias].some((part) => part !== undefined && (part.shape[1] ?? 1) > 1) ? sizes.heads : 1
   return {
     what,
     sizes: { ...sizes, heads, keyValueHeads: 1, headSize: 1, valueSize: 1 },
     query: runtime.tensor([batch, heads, queries, 1]),
     key: runtime.tensor([batch, 1, keys, 1]),
-    options: { ...rest, ...(mask === undefined ? {} : { mask }), ...(bias === undefined ? {} : { bias: maskingPart(bias) }) },
+    options: withoutUndefined({ mask, causal, queryOffset, window, segments, keyLengths, bias: bias === undefined ? undefined : maskingPart(bias) }),
   }
+}
+
+function withoutUndefined(options: { readonly [K in keyof AttentionOptions]: AttentionOptions[K] | undefined }): AttentionOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
 /** 0 where a bias is a number, −∞ where it masks. */

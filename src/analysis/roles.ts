@@ -9,7 +9,7 @@ import { TOKEN_SETS } from './token-sets.ts'
 export function rolesOf(scores: Readonly<Partial<Record<ScoreName, Score>>>, relations: readonly RelationScore[], { factor, share }: RoleRule): Role[] {
   const masses = [...POSITION_SETS, ...TOKEN_SETS].flatMap((name) => {
     const score = scores[name]
-    return score === undefined || score.value === null ? [] : [{ name: name as string, value: score.value, baseline: Math.max(score.uniform ?? 0, score.shuffled ?? 0) }]
+    return score === undefined || score.value === null ? [] : [{ name, value: score.value, baseline: Math.max(score.uniform ?? 0, score.shuffled ?? 0) }]
   })
   const related = relations.flatMap(({ name, value, uniform, fixedOffset }) =>
     value === null ? [] : [{ name: `relation: ${name}`, value, baseline: Math.max(uniform ?? 0, fixedOffset?.value ?? 0) }],

@@ -1,3 +1,4 @@
+import { analyzeCommand } from './analyze/analyze-command.ts'
 import { benchCommand } from './bench/bench-command.ts'
 import { EXIT } from './command.ts'
 import { dispatch } from './dispatch.ts'
@@ -22,7 +23,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 process.exitCode = await dispatch(process.argv.slice(2), {
-  commands: [runCommand, trainCommand, benchCommand, validateCommand, tourCommand, doctorCommand],
+  commands: [runCommand, trainCommand, analyzeCommand, benchCommand, validateCommand, tourCommand, doctorCommand],
   version,
   terminal: new Terminal(process.stdout, process.stderr, process.env),
   signal: interruption.signal,

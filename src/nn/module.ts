@@ -11,6 +11,7 @@ import { checkForward, checkRows, dropoutSeed, rowsOfShape, type ForwardOptions,
 import { appendRows, checkCaches, type KeyValueCache } from './key-value-cache.ts'
 import { runBackward, wantedParameters, type BackwardOptions, type BackwardResult, type BackwardRun, type BuiltForward } from './run-backward.ts'
 import { planForward, runForward } from './run-forward.ts'
+import { runTraced, type TracedAttention } from './trace-attention.ts'
 import { assignState, type LoadOptions, type LoadReport } from './state/state-dict.ts'
 
 /** Parameters by their PyTorch names. */
@@ -245,6 +246,15 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
       return { output: { data: first as Float32Array, shape: [...lead, output.width] }, exposed: new Map(exposed.map((array, index) => [names[index] ?? '', array])), report }
     }
     return caches.length === 0 ? run() : appendRows(caches, rows, options.signal, run)
+  }
+
+  /** @internal Queries and keys of every attention of a forward pass in evaluation mode. */
+  async traceAttention(input: Tensor<Input>, options: Options = {} as Options): Promise<TracedAttention[]> {
+    checkForward(this.label, options, this.optionNames)
+    this.checkInput(`${this.label}: input`, input)
+    if (this.cachesOf(options).length > 0) throw new OptionError(`${this.label}: expected no cache where attention is traced, got one`)
+    const { graph } = this.#build(input, options, { forGradients: false })
+    return runTraced(graph, options.runtime ?? (await defaultRuntime()), options)
   }
 
   #build(input: Tensor<Input>, options: Options, graphOptions: GraphOptions): BuiltForward {

@@ -51,7 +51,7 @@ describe.each(cases)('$name', ({ options, Hkv = H, rows, keySegments }) => {
   const tokens = integerTensor(new Random(7), [B, N], 9)
   const dense = denseWeights(inputs, options)
   const analyze = (): Promise<AttentionAnalysis> =>
-    analyzeAttention({ ...inputs, ...(rows === undefined ? { tokens } : {}) }, { attention: options as object, near: NEAR, seed: SEED, divergenceRows: 6, heatmapSize: 16, sequence: 1, runtime: runtime() })
+    analyzeAttention({ ...inputs, ...(rows === undefined ? { tokens } : {}) }, { attention: options, near: NEAR, seed: SEED, divergenceRows: 6, heatmapSize: 16, sequence: 1, runtime: runtime() })
 
   test('scores and baselines equal those of the whole matrix', async () => {
     const { heads } = await analyze()
