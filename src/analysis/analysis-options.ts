@@ -1,9 +1,10 @@
 import type { AttentionOptions } from '../attention/attention-options.ts'
 import type { Runtime } from '../attention/runtime.ts'
 import { checkedSignal, checkBoolean, checkFinite, checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
-import { OptionError } from '../core/errors.ts'
+import { OptionError, ShapeError } from '../core/errors.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
 import type { SeedWords } from '../core/philox.ts'
+import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
 
 /** Pairs of positions that belong together: a query row, and the key that it should find. */
 export type PositionPair = readonly [query: number, key: number]
@@ -37,6 +38,8 @@ export interface AnalysisOptions {
   readonly heatmapSize?: number
   /** Rows on which heads are compared, evenly spaced; 0 leaves that out. @default 16, or as many as keep it under a second */
   readonly divergenceRows?: number
+  /** [B, M] or [M]: query rows whose entry is 0, such as padding, do not count in scores. @default all rows count */
+  readonly queryMask?: Tensor<Uint8Array>
   /** Whether to measure how much attention each key receives. @default true */
   readonly received?: boolean
   /** Pairs of positions by the name of what relates them. Memory: distinct query rows × heads × keys. */
@@ -44,7 +47,7 @@ export interface AnalysisOptions {
 }
 
 export const ANALYSIS_NAMES: readonly (keyof AnalysisOptions)[] = [
-  'runtime', 'signal', 'onProgress', 'near', 'seed', 'factor', 'share', 'sequence', 'labels', 'heatmapSize', 'divergenceRows', 'received', 'relations',
+  'runtime', 'signal', 'onProgress', 'near', 'seed', 'factor', 'share', 'sequence', 'labels', 'heatmapSize', 'divergenceRows', 'queryMask', 'received', 'relations',
 ]
 
 export interface ResolvedAnalysis {
@@ -57,6 +60,7 @@ export interface ResolvedAnalysis {
   readonly labels: readonly string[] | null
   readonly heatmapSize: number
   readonly divergenceRows: number | null
+  readonly queryMask: Uint8Array | null
   readonly received: boolean
   readonly relations: readonly { readonly name: string; readonly pairs: readonly PositionPair[] }[]
 }
@@ -100,9 +104,18 @@ export function resolveAnalysis(what: string, options: AnalysisOptions, sizes: A
     signal: checkedSignal(named('signal'), options.signal),
     seed: seedWords(named('seed'), seed),
     divergenceRows: divergenceRows ?? null,
+    queryMask: options.queryMask === undefined ? null : checkQueryMask(named('queryMask'), options.queryMask, sizes),
     labels: labels === undefined ? null : checkLabels(named('labels'), labels, sizes.keys),
     relations: resolveRelations(named('relations'), options.relations ?? {}, sizes),
   }
+}
+
+function checkQueryMask(what: string, mask: Tensor<Uint8Array>, { batch, queries }: AnalyzedSizes): Uint8Array {
+  checkTensor(what, Uint8Array, mask)
+  const { shape } = mask
+  const fits = shape.length === 2 ? shape[0] === batch && shape[1] === queries : shape.length === 1 && batch === 1 && shape[0] === queries
+  if (!fits) throw new ShapeError(`${what}: expected shape ${formatShape([batch, queries])}, got ${formatShape(shape)}`)
+  return mask.data
 }
 
 function checkLabels(what: string, labels: unknown, keys: number): readonly string[] {

@@ -1,4 +1,5 @@
 import { checkFunction, checkInteger, checkNames } from '../core/check.ts'
+import type { Tensor } from '../core/tensor.ts'
 import type { AnyModule } from '../nn/module.ts'
 import { checkBatch, type Batch } from '../train/batch.ts'
 import { lossAndGradients } from '../train/loss-and-gradients.ts'
@@ -84,12 +85,24 @@ export class Probe {
     const value = await meanLoss(lossAndGradients, model, [batch], run)
     const input = batch.tokens ?? batch.input
     const details = Object.fromEntries((['segments', 'positions'] as const).flatMap((name) => (batch[name] !== undefined && model.takesOption(name) ? [[name, batch[name]]] : [])))
-    const found = await analyzeModel(model, input, { heatmapSize: HEATMAP_SIZE, divergenceRows: 0, received: false, rollout: [], ...analysis, forward: details })
+    const found = await analyzeModel(model, input, { heatmapSize: HEATMAP_SIZE, divergenceRows: 0, received: false, rollout: [], queryMask: countedRows(batch, loss), ...analysis, forward: details })
     const record: ProbeRecord = { step, loss: value, ...probedHeads(found), elapsedMs: performance.now() - startMs }
     this.#records.push(record)
     onRecord?.(record)
     return record
   }
+}
+
+/** Padding at the ends of sequences does not count: the last rows whose targets do not. */
+function countedRows({ tokens, targets, mask, input }: Batch, loss: Loss): Tensor<Uint8Array> {
+  const shape = tokens?.shape ?? input?.shape.slice(0, -1) ?? []
+  const length = shape.at(-1) ?? 0
+  const data = new Uint8Array(shape.reduce((product, size) => product * size, 1)).fill(1)
+  const isIgnored = (row: number): boolean => mask?.data[row] === 0 || (loss.kind === 'crossEntropy' && targets?.data[row] === loss.ignoreIndex)
+  for (let start = 0; start < data.length; start += length) {
+    for (let row = start + length - 1; row >= start && isIgnored(row); row--) data[row] = 0
+  }
+  return { data, shape }
 }
 
 function probedHeads({ layers }: ModelAnalysis): Pick<ProbeRecord, 'heads' | 'entropy' | 'axes'> {

@@ -18,8 +18,8 @@ export function scoreCalls(tokens: Int32Array | null): number {
  * Every score of every head. The mass on a set of keys is exp(L_set − L_all), where L is the log-sum-exp over the allowed
  * keys of the set, and over all allowed keys: two calls that differ in their masks. Rows whose set is empty do not count.
  */
-export async function measureScores(twins: Twins, summaries: { readonly own: Summary; readonly uniform: Summary }, host: AnalysisHost, { near, seed }: ResolvedAnalysis, tokens: Int32Array | null): Promise<HeadScores> {
-  const means = new SetMeans(twins.attention, summaries, host)
+export async function measureScores(twins: Twins, summaries: { readonly own: Summary; readonly uniform: Summary }, host: AnalysisHost, { near, seed, queryMask }: ResolvedAnalysis, tokens: Int32Array | null): Promise<HeadScores> {
+  const means = new SetMeans(twins.attention, summaries, host, queryMask)
   const scores = new Map<ScoreName, readonly Score[]>()
   for (const set of POSITION_SETS) {
     const sums = async (attention: AttentionCase): Promise<Float32Array> => (await attend(attention, host, restrictTo(set, attention.options, attention.sizes, near))).logSumExp.data
@@ -32,7 +32,7 @@ export async function measureScores(twins: Twins, summaries: { readonly own: Sum
       scores.set(set, await means.scoresOf(set, sums, await tokenSetSums(set, twins, host, shuffled)))
     }
   }
-  for (const [name, score] of await measureRows(twins.attention, summaries, host)) scores.set(name, score)
+  for (const [name, score] of await measureRows(twins.attention, summaries, host, queryMask)) scores.set(name, score)
   return scores
 }
 
@@ -42,6 +42,7 @@ class SetMeans {
     private readonly attention: AttentionCase,
     private readonly summaries: { readonly own: Summary; readonly uniform: Summary },
     private readonly host: AnalysisHost,
+    private readonly queryMask: Uint8Array | null,
   ) {}
 
   async scoresOf(set: MassName, sums: SetSums, shuffled?: SetSums): Promise<readonly Score[]> {
@@ -62,6 +63,7 @@ class SetMeans {
       const row = place % queries
       const batch = Math.floor(place / (queries * sizes.heads))
       const position = order === null ? row : (order[batch * queries + row] as number)
+      if (this.queryMask?.[batch * queries + position] === 0) return null
       return shareOf(sums[sumPlace(place)] as number, logSumExp[allPlace(place - row + position)] as number)
     })
   }
@@ -76,7 +78,7 @@ export function placer(array: Float32Array, { batch, heads, queries }: { readonl
 const MEASURES: readonly MeasureName[] = ['entropy', 'relativeEntropy', 'distance', 'largest']
 
 /** Means of what statistics say about each row, over the rows that see a key. */
-async function measureRows({ what, sizes }: AttentionCase, summaries: { readonly own: Summary; readonly uniform: Summary }, { loop }: AnalysisHost): Promise<ReadonlyMap<MeasureName, readonly Score[]>> {
+async function measureRows({ what, sizes }: AttentionCase, summaries: { readonly own: Summary; readonly uniform: Summary }, { loop }: AnalysisHost, queryMask: Uint8Array | null): Promise<ReadonlyMap<MeasureName, readonly Score[]>> {
   const scores = new Map<MeasureName, readonly Score[]>()
   const counts = summaries.uniform.logSumExp
   const countPlace = placer(counts, sizes)
@@ -87,7 +89,8 @@ async function measureRows({ what, sizes }: AttentionCase, summaries: { readonly
       return headMeans(`${what}: ${name}`, sizes, loop, (place) => {
         // of equal weights the log-sum-exp is the logarithm of how many keys there are
         const logCount = counts[countPlace(place)] as number
-        if (logCount === -Infinity) return null
+        const query = Math.floor(place / (sizes.queries * sizes.heads)) * sizes.queries + (place % sizes.queries)
+        if (logCount === -Infinity || queryMask?.[query] === 0) return null
         const value = data[dataPlace(place)] as number
         if (name !== 'relativeEntropy') return value
         return logCount < LOG_TWO_KEYS ? null : value / logCount
