@@ -94,6 +94,7 @@ describe('bad input', () => {
     ['a relation without pairs', { relations: { verb: [] } }, 'OptionError', 'a list of pairs'],
     ['labels that are too few', { labels: ['a'] }, 'OptionError', '40 strings'],
     ['a rollout of a row that is none', { rollout: [40] }, 'OptionError', 'from 0 to 39'],
+    ['a query mask of another shape', { queryMask: { data: new Uint8Array(N), shape: [N] } }, 'ShapeError', `expected shape [${B}, ${N}], got [${N}]`],
     ['a factor below 1', { factor: 0.5 }, 'OptionError', '≥ 1'],
     ['a share of 2', { share: 2 }, 'OptionError', 'from 0 to 1'],
     ['a heatmap of 1,000', { heatmapSize: 1000 }, 'OptionError', 'from 0 to 512'],

@@ -94,6 +94,17 @@ describe('heads whose answer is known', () => {
     expect(unseen).toEqual({ name: 'unseen', value: null, accuracy: null, uniform: null, fixedOffset: null, pairs: 0 })
   })
 
+  test('rows that queryMask leaves out do not count, in any score', async () => {
+    const queryMask = { data: Uint8Array.from({ length: N }, (_, row) => (row < 36 ? 0 : 1)), shape: [N] }
+    const { heads: found } = await analyzeAttention(inputs(), { attention: { causal: true, scale: 1 }, runtime: runtime(), queryMask })
+    const { scores } = found[NAMES.indexOf('uniform')]!
+    const mean = (valueOf: (row: number) => number): number => Array.from({ length: 36 }, (_, at) => valueOf(at + 36)).reduce((a, b) => a + b, 0) / 36
+    for (const name of ['self', 'induction', 'entropy'] as const) expect(scores[name]!.rows, name).toBe(36)
+    expect(scores.first!.value).toBeCloseTo(mean((row) => 1 / (row + 1)), 6)
+    expect(scores.entropy!.value).toBeCloseTo(mean((row) => Math.log(row + 1)), 5)
+    expect(scores.induction!.value).toBeCloseTo(mean((row) => tokens.slice(0, row).filter((token) => token === tokens[row]).length / (row + 1)), 6)
+  })
+
   test('heads that attend to different keys are 1 apart, and each 0 from itself', async () => {
     const { divergence } = await analyzeAttention(inputs(), { attention: { causal: true, scale: 1 }, runtime: runtime() })
     const [previous, self] = [NAMES.indexOf('previous'), NAMES.indexOf('self')]
