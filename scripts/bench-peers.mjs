@@ -3,7 +3,7 @@
 //
 //   npm run bench:peers -- [--sizes 512,1024,2048,4096,8192] [--rounds 3] [--only node|chromium] [--quick] [--write]
 //
-// --quick: one small size, and only what is installed already. --write: also docs/peers-*.{json,svg} and the README's table.
+// --quick: one small size, and only what is installed already. --write: also docs/peers-*.{json,svg} and the table of docs/performance.md.
 import { fork } from 'node:child_process'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
@@ -137,7 +137,7 @@ async function writeReports() {
     await writeFile(`${folder}/${where}.svg`, plot)
     if (!values.write) continue
     await writeFile(`docs/peers-${where}.svg`, plot)
-    await replaceBetween('README.md', `<!-- peers:${where} -->`, markdown)
+    await replaceBetween('docs/performance.md', `<!-- peers:${where} -->`, markdown)
   }
   if (values.write) await writeFile('docs/peers.json', JSON.stringify({ machine, results }, null, 2) + '\n')
   console.log('written to build/bench-peers')

@@ -39,7 +39,8 @@ export {
   type ErrorDetails,
   type HeddleErrorCode,
 } from './core/errors.ts'
-export type { AttentionMode, AttentionPlan, Transport } from './plan/attention-plan.ts'
+export type { AttentionMode, AttentionPlan } from './plan/attention-request.ts'
+export type { Transport } from './plan/transport.ts'
 export type { SegmentPlan } from './plan/segment-call.ts'
 export type { Fallback } from './protocol/messages.ts'
 export type { LaneShare, Priority } from './scheduler/job.ts'

@@ -1,5 +1,4 @@
 import { Ledger } from '../core/ledger.ts'
-import { KEPT_PURPOSE } from '../plan/kept-buffers.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import { planSegments, segmentScratchNeeds } from '../plan/segment-plan.ts'
 import type { Fallback } from '../protocol/messages.ts'
@@ -7,7 +6,8 @@ import type { JobOutcome } from '../scheduler/job.ts'
 import type { Pool } from '../scheduler/pool.ts'
 import type { PlanContext } from './attention-call.ts'
 import type { BackwardCall, TransposedCall } from './backward-call.ts'
-import { backwardArrays, BackwardTasks } from './backward-tasks.ts'
+import { backwardArrays } from './backward-arrays.ts'
+import { BackwardTasks } from './backward-tasks.ts'
 import type {
   AttentionBackwardInputs, AttentionBackwardResult, AttentionTransposedInputs, AttentionTransposedResult, SegmentReport,
 } from './backward-options.ts'
@@ -72,7 +72,7 @@ function openRun(host: SegmentHost, plan: SegmentPlan, needs: readonly number[])
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
   ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
-  const memory = host.scratch.open(needs, plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
+  const memory = host.scratch.open(needs, plan.bytes['kept buffers'] ?? 0, ledger)
   return { plan, ledger, memory, operands: new Operands(plan.transport, new SharedCopies(memory)) }
 }
 

@@ -1,10 +1,12 @@
 import type { ArraySource, Ledger } from '../core/ledger.ts'
-import { stagingRowBytes, type AttentionPlan, type PlanRequest } from '../plan/attention-plan.ts'
+import { stagingRowBytes } from '../plan/attention-plan.ts'
+import type { AttentionPlan, PlanRequest } from '../plan/attention-request.ts'
 import { ofBatch, visiblePairs, type Visibility } from '../plan/attention-sizes.ts'
 import type { TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult, Slice, TaskArray } from '../protocol/task.ts'
 import type { Job, JobTask, Priority } from '../scheduler/job.ts'
-import { callSplits } from './attention-call.ts'
+import { callSplits, resultsShared, type CheckedCall } from './attention-call.ts'
+import type { AttentionInputs } from './attention-options.ts'
 import type { Layout, Strides } from './layout.ts'
 import { Operands, SharedCopies } from '../scheduler/operands.ts'
 import { ProgressMeter } from './progress.ts'
@@ -13,10 +15,13 @@ import { Results } from './results.ts'
 import { SplitKeys } from './split-keys.ts'
 import { WeightSelectionResult } from './weight-selection.ts'
 
-export interface InputArrays {
-  readonly query: Float32Array
-  readonly key: Float32Array
-  readonly value: Float32Array
+/** What was set up for one call. */
+export interface AttentionRun {
+  readonly request: PlanRequest
+  readonly plan: AttentionPlan
+  readonly ledger: Ledger
+  /** where copies of inputs come from. @default the ledger */
+  readonly memory?: ArraySource
 }
 
 /** Where a task's rows belong. */
@@ -42,6 +47,10 @@ export class AttentionJob implements Job {
   readonly selection: WeightSelectionResult | null
   tiles = 0
   skippedTiles = 0
+  readonly #layout: Layout
+  readonly #options: ResolvedOptions
+  readonly #plan: AttentionPlan
+  readonly #ledger: Ledger
   readonly #operands: Operands
   readonly #splits: readonly { readonly keyStart: number; readonly keyEnd: number }[]
   readonly #parts: SplitKeys
@@ -51,15 +60,15 @@ export class AttentionJob implements Job {
   readonly #progress: ProgressMeter
 
   constructor(
-    private readonly layout: Layout,
-    private readonly options: ResolvedOptions,
-    private readonly inputs: InputArrays,
-    request: PlanRequest,
-    private readonly plan: AttentionPlan,
-    sharedResults: boolean,
-    private readonly ledger: Ledger,
-    memory: ArraySource = ledger,
+    { layout, options }: CheckedCall,
+    private readonly inputs: AttentionInputs,
+    { request, plan, ledger, memory = ledger }: AttentionRun,
   ) {
+    const sharedResults = resultsShared(inputs)
+    this.#layout = layout
+    this.#options = options
+    this.#plan = plan
+    this.#ledger = ledger
     this.sharedMemory = plan.transport !== 'transfer'
     this.maxLanes = plan.lanes
     this.depth = plan.depth
@@ -82,24 +91,24 @@ export class AttentionJob implements Job {
   }
 
   provide(id: ArrayId): AttachedArray['array'] {
-    this.ledger.add('head copies', this.#operands.residentBytes(id))
+    this.#ledger.add('head copies', this.#operands.residentBytes(id))
     return this.#operands.provide(id)
   }
 
   returned(id: ArrayId): void {
-    this.ledger.remove('head copies', this.#operands.residentBytes(id))
+    this.#ledger.remove('head copies', this.#operands.residentBytes(id))
   }
 
   laneGrew(bytes: number): void {
-    this.ledger.add('lane arenas', bytes)
+    this.#ledger.add('lane arenas', bytes)
   }
 
   dispatched(task: JobTask): void {
-    this.ledger.add('in flight', this.#staging.get(task) ?? 0)
+    this.#ledger.add('in flight', this.#staging.get(task) ?? 0)
   }
 
   undone(task: JobTask): void {
-    this.ledger.remove('in flight', this.#staging.get(task) ?? 0)
+    this.#ledger.remove('in flight', this.#staging.get(task) ?? 0)
   }
 
   completed(jobTask: JobTask, results: readonly TaskResult[]): void {
@@ -109,7 +118,7 @@ export class AttentionJob implements Job {
       const place = this.#places.get(task)
       if (place !== undefined) this.#take(task, place, result as AttentionTaskResult)
     })
-    this.ledger.remove('in flight', this.#staging.get(jobTask) ?? 0)
+    this.#ledger.remove('in flight', this.#staging.get(jobTask) ?? 0)
     this.#progress.step(jobTask.tasks.length, jobTask.cost)
   }
 
@@ -125,24 +134,24 @@ export class AttentionJob implements Job {
     const result = this.#splits.length === 1 ? partResult : this.#parts.add(`${batch}:${head}:${rowStart}`, part, rows, partResult)
     if (result === undefined) return
     this.results.place(batch, head, rowStart, rows, result)
-    const { keys } = this.layout.sizes
+    const { keys } = this.#layout.sizes
     task.weightRows?.forEach((row, index) => {
       const weights = result.weights?.subarray(index * keys, (index + 1) * keys)
       if (weights !== undefined) this.selection?.place(batch, head, rowStart + row, weights)
     })
-    this.options.onChunk?.({ batch, head, rowStart, rows, output: this.results.outputRows(batch, head, rowStart, rows) })
+    this.#options.onChunk?.({ batch, head, rowStart, rows, output: this.results.outputRows(batch, head, rowStart, rows) })
   }
 
   /** One task for each chunk of rows of each head. */
   #cut(visibility: Visibility): { task: AttentionTask; cost: number; group: number }[] {
-    const { batch, heads, keyValueHeads, queries, headSize, valueSize } = this.layout.sizes
+    const { batch, heads, keyValueHeads, queries, headSize, valueSize } = this.#layout.sizes
     const cut: { task: AttentionTask; cost: number; group: number }[] = []
     if (heads === 0 || queries === 0) return cut // however many batches of nothing there are
     for (let b = 0; b < batch; b++) {
       for (let h = 0; h < heads; h++) {
         const keyValueHead = Math.floor((h * keyValueHeads) / heads)
-        for (let rowStart = 0; rowStart < queries; rowStart += this.plan.chunkRows) {
-          const rows = Math.min(this.plan.chunkRows, queries - rowStart)
+        for (let rowStart = 0; rowStart < queries; rowStart += this.#plan.chunkRows) {
+          const rows = Math.min(this.#plan.chunkRows, queries - rowStart)
           const cost = visiblePairs(rowStart, rows, b, visibility) * 2 * (headSize + valueSize)
           const whole = this.#task(b, h, keyValueHead, rowStart, rows)
           for (const [part, split] of this.#splits.entries()) {
@@ -157,8 +166,8 @@ export class AttentionJob implements Job {
   }
 
   #task(b: number, h: number, keyValueHead: number, rowStart: number, rows: number): AttentionTask {
-    const { heads, keys, queries, headSize, valueSize } = this.layout.sizes
-    const { settings, queryOffset, keyLength, alibiSlopes, segments, mask, bias } = this.options
+    const { heads, keys, queries, headSize, valueSize } = this.#layout.sizes
+    const { settings, queryOffset, keyLength, alibiSlopes, segments, mask, bias } = this.#options
     const headOf = `${b}:${keyValueHead}`
     const rowPart = (array: Float32Array, strides: Strides, head: number, start: number, count: number, columns: number) => ({
       array,
@@ -190,9 +199,9 @@ export class AttentionJob implements Job {
       keyLength: ofBatch(keyLength, b),
       queryOffset: ofBatch(queryOffset, b),
       alibiSlope: alibiSlopes?.[(b * heads + h) % alibiSlopes.length] ?? 0,
-      query: this.#operands.slice(rowPart(this.inputs.query, this.layout.query, h, rowStart, rows, headSize)),
-      key: this.#operands.slice(rowPart(this.inputs.key, this.layout.key, keyValueHead, 0, keys, headSize), `key:${headOf}`),
-      value: this.#operands.slice(rowPart(this.inputs.value, this.layout.value, keyValueHead, 0, keys, valueSize), `value:${headOf}`),
+      query: this.#operands.slice(rowPart(this.inputs.query.data, this.#layout.query, h, rowStart, rows, headSize)),
+      key: this.#operands.slice(rowPart(this.inputs.key.data, this.#layout.key, keyValueHead, 0, keys, headSize), `key:${headOf}`),
+      value: this.#operands.slice(rowPart(this.inputs.value.data, this.#layout.value, keyValueHead, 0, keys, valueSize), `value:${headOf}`),
       ...(mask === null ? {} : { mask: scores(mask) }),
       ...(bias === null ? {} : { bias: scores(bias) }),
       ...(segments === null
@@ -204,14 +213,14 @@ export class AttentionJob implements Job {
       ...destinations,
       output: destinations.output ?? true,
       ...(weightRows === undefined ? {} : { weights: true, weightRows }),
-      ...(this.plan.device === null ? {} : { device: { ...this.plan.device, rows: this.plan.chunkRows } }),
+      ...(this.#plan.device === null ? {} : { device: { ...this.#plan.device, rows: this.#plan.chunkRows } }),
     }
   }
 
   /** Tiny tasks go together in one message. */
   #bundle(cut: readonly { task: AttentionTask; cost: number; group: number }[]): JobTask[] {
     const bundles: JobTask[] = []
-    const { tasksPerMessage } = this.plan
+    const { tasksPerMessage } = this.#plan
     for (let start = 0; start < cut.length; start += tasksPerMessage) {
       const part = cut.slice(start, start + tasksPerMessage)
       const tasks = part.map(({ task }) => task)
@@ -229,7 +238,7 @@ export class AttentionJob implements Job {
 
   #stagingBytes(tasks: readonly AttentionTask[]): number {
     if (this.#splits.length > 1) return 0 // counted as partials
-    return tasks.reduce((sum, task) => sum + task.rows * this.#stagingRowBytes + (task.weightRows?.length ?? 0) * this.layout.sizes.keys * 4, 0)
+    return tasks.reduce((sum, task) => sum + task.rows * this.#stagingRowBytes + (task.weightRows?.length ?? 0) * this.#layout.sizes.keys * 4, 0)
   }
 }
 

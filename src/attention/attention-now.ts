@@ -5,13 +5,14 @@ import { Ledger } from '../core/ledger.ts'
 import type { Tensor } from '../core/tensor.ts'
 import { planAttention } from '../plan/attention-plan.ts'
 import { planSegments } from '../plan/segment-plan.ts'
-import { checkCall, planRequest, resultsShared, type PlanContext } from './attention-call.ts'
+import { checkCall, planRequest, type PlanContext } from './attention-call.ts'
 import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions } from './attention-options.ts'
 import { checkBackward } from './backward-call.ts'
 import type { AttentionBackwardInputs, AttentionBackwardOptions, AttentionBackwardResult } from './backward-options.ts'
 import { backwardRequest } from './backward-request.ts'
-import { backwardArrays, BackwardTasks } from './backward-tasks.ts'
+import { backwardArrays } from './backward-arrays.ts'
+import { BackwardTasks } from './backward-tasks.ts'
 import { Operands, SharedCopies } from '../scheduler/operands.ts'
 
 let backend: WasmBackend | undefined
@@ -27,8 +28,7 @@ export function attentionNow(inputs: AttentionInputs, options: AttentionOptions 
   const call = checkCall(inputs, { ...options, returnLogSumExp: true })
   const lane = (backend ??= openBackend())
   const request = planRequest(call, inputs, contextOf(lane))
-  const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
-  const job = new AttentionJob(call.layout, call.options, arrays, request, planAttention(request), resultsShared(inputs), new Ledger())
+  const job = new AttentionJob(call, inputs, { request, plan: planAttention(request), ledger: new Ledger() })
   const context = { array: (id: number) => job.provide(id), pace: () => undefined }
   for (const part of job.tasks) job.completed(part, part.tasks.flatMap((task) => (task.kind === 'attention' ? [lane.attentionNow(task, context)] : [])))
   job.finish()

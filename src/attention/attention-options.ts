@@ -1,4 +1,5 @@
-import type { AttentionMode, AttentionPlan, Transport } from '../plan/attention-plan.ts'
+import type { AttentionMode, AttentionPlan } from '../plan/attention-request.ts'
+import type { Transport } from '../plan/transport.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { LaneShare, Priority } from '../scheduler/job.ts'
 import type { BytesByPurpose } from '../core/ledger.ts'
@@ -78,7 +79,7 @@ export interface AttentionOptions {
   readonly dropout?: { readonly probability: number; readonly seed: number | bigint }
   /** `auto` is chunked, unless `returnWeights: true` asks for the whole matrix. @default 'auto' */
   readonly mode?: 'auto' | AttentionMode
-  /** Query rows a task; never changes a result, nor what a lane holds. @default at most 1024, four tasks a lane or more */
+  /** Query rows per task; never changes a result, nor what a lane holds. @default at most 1024, four tasks per lane or more */
   readonly chunkSize?: number
   /** Splits [B, N, E] tensors into heads. */
   readonly heads?: number
@@ -102,7 +103,7 @@ export interface AttentionOptions {
   readonly onChunk?: (chunk: AttentionChunk) => void
 }
 
-/** Per query row; each has shape S without N. A row that may see no key has 0, 0, −1, 0. */
+/** Per query row; each has shape S without N. A fully masked row has 0, 0, −1, 0. */
 export interface AttentionStatistics {
   /** −Σ p·ln p, in nats */
   readonly entropy: Tensor
@@ -139,7 +140,7 @@ export interface AttentionReport {
 export interface AttentionResult {
   /** the query's layout with the value's last size; softmax(scale·QKᵀ + …)·V */
   readonly output: Tensor
-  /** natural logarithm; −∞ for a row that may see no key */
+  /** natural logarithm; −∞ for a fully masked row */
   readonly logSumExp?: Tensor
   readonly weights?: Tensor
   readonly statistics?: AttentionStatistics

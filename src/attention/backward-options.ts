@@ -1,6 +1,6 @@
 import type { BytesByPurpose } from '../core/ledger.ts'
 import type { Tensor } from '../core/tensor.ts'
-import type { Transport } from '../plan/attention-plan.ts'
+import type { Transport } from '../plan/transport.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { LaneShare } from '../scheduler/job.ts'

@@ -4,8 +4,9 @@ import { visiblePairs } from '../plan/attention-sizes.ts'
 import { keySegments, type KeySegment } from '../plan/key-segments.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import type { AttentionBackwardResult as TaskGradients, AttentionBackwardTask, BackwardHead } from '../protocol/backward-task.ts'
+import type { BackwardArrays } from './backward-arrays.ts'
 import type { BackwardCall } from './backward-call.ts'
-import type { AttentionBackwardInputs, AttentionBackwardResult } from './backward-options.ts'
+import type { AttentionBackwardResult } from './backward-options.ts'
 import { BiasResult } from './bias-gradient.ts'
 import { GradientSlots } from './gradient-slots.ts'
 import type { Operands } from '../scheduler/operands.ts'
@@ -13,13 +14,6 @@ import type { PlacedTask } from './segment-job.ts'
 import { KeyRowResult, writesInPlace } from './segment-results.ts'
 import { SegmentTasks } from './segment-tasks.ts'
 import { sharedBiasTasks } from './shared-bias-tasks.ts'
-
-export type BackwardArrays = Readonly<Record<keyof AttentionBackwardInputs, Float32Array>>
-
-/** The inputs' data, each read once. */
-export function backwardArrays({ query, key, value, output, logSumExp, dOutput }: AttentionBackwardInputs): BackwardArrays {
-  return { query: query.data, key: key.data, value: value.data, output: output.data, logSumExp: logSumExp.data, dOutput: dOutput.data }
-}
 
 /** Which task: a key head of a batch, and a segment of its keys. */
 interface TaskPlace {

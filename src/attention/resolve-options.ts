@@ -2,7 +2,7 @@ import { checkedSignal, checkBoolean, checkFinite, checkFunction, checkInteger, 
 import { OptionError, ShapeError } from '../core/errors.ts'
 import { isSize } from '../core/integers.ts'
 import { checkTensor, formatShape, type Tensor, type TensorData } from '../core/tensor.ts'
-import type { AttentionMode } from '../plan/attention-plan.ts'
+import type { AttentionMode } from '../plan/attention-request.ts'
 import type { AttentionSizes } from '../plan/attention-sizes.ts'
 import type { AttentionSettings } from '../protocol/task.ts'
 import { PRIORITIES, type Priority } from '../scheduler/job.ts'
@@ -142,7 +142,7 @@ const MOST_OFFSET = 2 ** 28
 function resolveQueryOffset(offset: AttentionOptions['queryOffset'], batch: number): number[] {
   const each = named('queryOffset')
   if (offset instanceof Int32Array) {
-    if (offset.length !== batch) throw new ShapeError(`${each}: expected ${batch} offsets, one a batch, got ${offset.length}`)
+    if (offset.length !== batch) throw new ShapeError(`${each}: expected ${batch} offsets, one per batch, got ${offset.length}`)
     for (const value of offset) checkInteger(each, value, -MOST_OFFSET, MOST_OFFSET)
     return [...offset]
   }
@@ -155,7 +155,7 @@ function resolveQueryOffset(offset: AttentionOptions['queryOffset'], batch: numb
 function resolveKeyLengths(lengths: AttentionOptions['keyLengths'], { batch, keys }: AttentionSizes): number[] {
   if (lengths === undefined) return [keys]
   if (!(lengths instanceof Int32Array)) throw expected(named('keyLengths'), 'an Int32Array [B]', lengths)
-  if (lengths.length !== batch) throw new ShapeError(`${named('keyLengths')}: expected ${batch} lengths, one a batch, got ${lengths.length}`)
+  if (lengths.length !== batch) throw new ShapeError(`${named('keyLengths')}: expected ${batch} lengths, one per batch, got ${lengths.length}`)
   const wrong = lengths.find((length) => length < 0 || length > keys)
   if (wrong !== undefined) throw expected(named('keyLengths'), `lengths from 0 to ${keys}`, wrong)
   return [...lengths]

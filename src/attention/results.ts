@@ -1,5 +1,6 @@
-import type { ArrayClass, Ledger } from '../core/ledger.ts'
-import type { PlannedResult, Transport } from '../plan/attention-plan.ts'
+import type { ArrayClass, Ledger, Purpose } from '../core/ledger.ts'
+import type { PlannedResult } from '../plan/attention-request.ts'
+import type { Transport } from '../plan/transport.ts'
 import { ROW_RESULTS, STATISTIC_NAMES, type RowResultName } from '../protocol/row-results.ts'
 import type { ArrayId, AttentionTaskResult, Destination, ReturnedName, TaskArray } from '../protocol/task.ts'
 import type { Layout, Strides } from './layout.ts'
@@ -36,17 +37,19 @@ export function resultSpecs(layout: Layout, options: ResolvedOptions): ResultSpe
 }
 
 /** What the plan must know of a result. */
-export function plannedResults(specs: readonly ResultSpec[], layout: Layout, options: ResolvedOptions, transport: Transport, shared: boolean): Record<string, PlannedResult> {
+export function plannedResults(specs: readonly ResultSpec[], layout: Layout, options: ResolvedOptions, transport: Transport, shared: boolean): PlannedResult[] {
   const { batch, heads, queries } = layout.sizes
-  const planned = specs.map((spec): [string, PlannedResult] => [
-    purposeOf(spec.name, options),
-    { rowBytes: spec.columns * 4, rows: batch * heads * queries, direct: isDirect(spec, options, transport, shared), owned: spec.given === null },
-  ])
-  return Object.fromEntries(planned)
+  return specs.map((spec) => ({
+    purpose: purposeOf(spec.name, options),
+    rowBytes: spec.columns * 4,
+    rows: batch * heads * queries,
+    direct: isDirect(spec, options, transport, shared),
+    owned: spec.given === null,
+  }))
 }
 
 /** The matrix of standard mode is a result only where all of it was asked for. */
-function purposeOf(name: ResultName, options: ResolvedOptions): string {
+function purposeOf(name: ResultName, options: ResolvedOptions): Purpose {
   if (name === 'output') return name
   if (name === 'weights') return options.weights === 'all' ? name : 'score matrix'
   return ROW_RESULTS[name].purpose

@@ -4,15 +4,16 @@ import { RuntimeClosedError } from '../core/errors.ts'
 import { allocate, Ledger } from '../core/ledger.ts'
 import { checkedProduct } from '../core/integers.ts'
 import { checkShape, type Tensor } from '../core/tensor.ts'
-import { planAttention, scratchNeeds, type AttentionPlan, type Transport } from '../plan/attention-plan.ts'
+import { planAttention, scratchNeeds } from '../plan/attention-plan.ts'
+import type { AttentionPlan } from '../plan/attention-request.ts'
+import type { Transport } from '../plan/transport.ts'
 import { worthAWorker } from '../plan/chunk-rows.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import { planSegments } from '../plan/segment-plan.ts'
-import { KEPT_PURPOSE } from '../plan/kept-buffers.ts'
 import type { LaneKind } from '../protocol/messages.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import { Pool } from '../scheduler/pool.ts'
-import { checkCall, checkShapes, planInputs, planRequest, resultsShared, type CheckedCall, type PlanContext } from './attention-call.ts'
+import { checkCall, checkShapes, planInputs, planRequest, type CheckedCall, type PlanContext } from './attention-call.ts'
 import { runBackward, runTransposed, type SegmentHost } from './attention-backward.ts'
 import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
@@ -81,11 +82,10 @@ export class Runtime {
     const ledger = new Ledger()
     ledger.add('lane arenas', pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
     ledger.add('lane copies', pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
-    const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
-    const memory = this.#scratch.open(scratchNeeds(request), plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
+    const memory = this.#scratch.open(scratchNeeds(request), plan.bytes['kept buffers'] ?? 0, ledger)
     let clean = false
     try {
-      const job = new AttentionJob(call.layout, call.options, arrays, request, plan, resultsShared(inputs), ledger, memory)
+      const job = new AttentionJob(call, inputs, { request, plan, ledger, memory })
       const outcome = await pool.run(job)
       job.finish()
       clean = outcome.retries === 0

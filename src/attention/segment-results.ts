@@ -1,5 +1,5 @@
 import { isShared } from '../core/shared-memory.ts'
-import type { Transport } from '../plan/attention-plan.ts'
+import type { Transport } from '../plan/transport.ts'
 import type { KeySegment } from '../plan/key-segments.ts'
 import type { ArrayId, Destination } from '../protocol/task.ts'
 import type { Strides } from './layout.ts'

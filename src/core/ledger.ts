@@ -1,8 +1,18 @@
 import { MemoryBudgetError } from './errors.ts'
 import { countSharedBytes } from './shared-pressure.ts'
 
-/** Bytes by what they are for, as plans and reports list them. */
-export type BytesByPurpose = Readonly<Record<string, number>>
+/** What bytes are held for, as plans and reports list them. */
+export type Purpose =
+  // Results.
+  | 'output' | 'log-sum-exp' | 'entropy' | 'largest weight' | 'largest index' | 'mean distance' | 'weights' | 'score matrix' | 'details'
+  | 'query gradient' | 'key gradient' | 'value gradient' | 'bias gradient'
+  // What a call keeps between its tasks.
+  | 'activations' | 'partials' | 'gradient slots' | 'bias sums' | 'claims' | 'input copies' | 'kept buffers'
+  // What lanes hold, and what is on its way to them and back.
+  | 'lane arenas' | 'lane copies' | 'head copies' | 'in flight'
+
+/** Bytes by what they are for. */
+export type BytesByPurpose = Readonly<Partial<Record<Purpose, number>>>
 
 export function sumOfBytes(bytes: BytesByPurpose): number {
   return Object.values(bytes).reduce((total, count) => total + count, 0)
@@ -16,7 +26,7 @@ export interface ArrayClass<A> {
 
 /** Where a call's arrays come from: its ledger, or memory that an earlier call used, counted by the ledger. */
 export interface ArraySource {
-  array<A extends ArrayBufferView>(purpose: string, Class: ArrayClass<A>, length: number, shared: boolean): A
+  array<A extends ArrayBufferView>(purpose: Purpose, Class: ArrayClass<A>, length: number, shared: boolean): A
 }
 
 /**
@@ -26,10 +36,10 @@ export interface ArraySource {
 export class Ledger implements ArraySource {
   #current = 0
   #peak = 0
-  readonly #byPurpose = new Map<string, { current: number; peak: number }>()
+  readonly #byPurpose = new Map<Purpose, { current: number; peak: number }>()
 
   /** Zeros, in shared memory where `shared`. @throws {MemoryBudgetError} with its `cause` when the engine refuses */
-  array<A>(purpose: string, Class: ArrayClass<A>, length: number, shared: boolean): A {
+  array<A>(purpose: Purpose, Class: ArrayClass<A>, length: number, shared: boolean): A {
     const bytes = length * Class.BYTES_PER_ELEMENT
     const array = new Class(allocate(purpose, bytes, shared))
     this.add(purpose, bytes)
@@ -37,7 +47,7 @@ export class Ledger implements ArraySource {
   }
 
   /** Counts bytes that were made elsewhere, such as a lane's arena or a transferred copy. */
-  add(purpose: string, bytes: number): void {
+  add(purpose: Purpose, bytes: number): void {
     if (bytes === 0) return
     const entry = this.#byPurpose.get(purpose) ?? { current: 0, peak: 0 }
     entry.current += bytes
@@ -48,7 +58,7 @@ export class Ledger implements ArraySource {
   }
 
   /** Takes bytes off that were freed or handed on. */
-  remove(purpose: string, bytes: number): void {
+  remove(purpose: Purpose, bytes: number): void {
     this.add(purpose, -bytes)
   }
 

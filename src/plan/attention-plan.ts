@@ -1,135 +1,40 @@
-import { MemoryBudgetError } from '../core/errors.ts'
 import { ceilDivide } from '../core/integers.ts'
 import { sumOfBytes, type BytesByPurpose } from '../core/ledger.ts'
 import { attentionArenaRows } from './arena.ts'
-import { attentionFlops, scoreCount, type AttentionSizes, type Visibility } from './attention-sizes.ts'
+import { attentionFlops, scoreCount } from './attention-sizes.ts'
+import type { AttentionPlan, PlanRequest } from './attention-request.ts'
+import { chooseCandidate, type ChosenBytes } from './choose-candidate.ts'
 import { defaultChunkRows, gpuChunkRows, SMALLEST_TASK_FLOPS } from './chunk-rows.ts'
 import { explainPlan } from './explain.ts'
-import { affordableKept, matchKept } from './kept-buffers.ts'
-import { ASSUMED_GPU, GPU_OVERLAP, gpuBlockSizes, type GpuAllowance } from './gpu-memory.ts'
-import { gpuAllowance, laneBytes, mayRunBeside, withoutBeside, type PlannedLane, type ScoreInputs } from './lane-bytes.ts'
-
-export type AttentionMode = 'standard' | 'chunked'
-
-/**
- * How data reaches the lanes: `local` (the calling thread works on the caller's arrays), `shared` (one shared copy of what
- * is not shared yet), `transfer` (each lane gets copies of the heads it needs).
- */
-export type Transport = 'local' | 'shared' | 'transfer'
-
-/** An input beyond query, key and value: its elements in all, and how many a task of `rows` rows of one head needs. */
-export interface PlannedInput {
-  readonly shared: boolean
-  readonly bytes: number
-  /** bytes that stay with a lane while it works on one head */
-  readonly headBytes: number
-  /** bytes for each query row of a task */
-  readonly rowBytes: number
-}
-
-/** A result: bytes for each query row of one head. */
-export interface PlannedResult {
-  readonly rowBytes: number
-  /** rows of all heads */
-  readonly rows: number
-  /** written by the lanes in place; else sent back chunk by chunk */
-  readonly direct: boolean
-  /** whether Heddle allocates it; an `out` tensor is the caller's */
-  readonly owned: boolean
-}
-
-/** Weights of chosen rows, sent back with their chunks. */
-export interface PlannedSelection {
-  /** ascending, distinct */
-  readonly rows: readonly number[]
-  /** distinct heads */
-  readonly heads: number
-}
-
-export interface PlanRequest {
-  readonly sizes: AttentionSizes
-  readonly visibility: Visibility
-  readonly mode: AttentionMode
-  readonly chunkSize: number | undefined
-  /** parts that the keys are cut into: 1, or `keySplits` where only output and log-sum-exp are asked for */
-  readonly keySplits: number
-  readonly transport: Transport
-  readonly lanes: readonly PlannedLane[]
-  readonly scoreInputs: ScoreInputs
-  /** distinct arrays: one that is both key and value is listed once */
-  readonly inputs: readonly PlannedInput[]
-  /** by purpose: 'output', 'log-sum-exp', 'statistics', 'weights', 'score matrix' */
-  readonly results: Readonly<Record<string, PlannedResult>>
-  readonly selection: PlannedSelection | null
-  /** results whose size no chunk changes, by purpose */
-  readonly fixedBytes: BytesByPurpose
-  readonly budgetBytes: number | undefined
-  /** where the budget comes from, for messages: the option, or the machine's memory */
-  readonly budgetSource: string
-  /** bytes of each buffer of shared memory that earlier calls left for later ones */
-  readonly kept?: readonly number[]
-}
-
-/** What a call will do and hold, computed by arithmetic alone before anything runs. */
-export interface AttentionPlan {
-  readonly mode: AttentionMode
-  readonly sizes: AttentionSizes
-  readonly transport: Transport
-  /** query rows a task */
-  readonly chunkRows: number
-  /** parts that the keys are cut into, for few query rows over many keys; they merge in key order */
-  readonly keySplits: number
-  /** tasks in all: ⌈M / chunkRows⌉ for each of B·H heads and each part of the keys */
-  readonly tasks: number
-  /** tasks that go to a lane in one message: more than one where they are tiny */
-  readonly tasksPerMessage: number
-  /** messages that wait or run at one lane at once */
-  readonly depth: number
-  /** lanes that take part */
-  readonly lanes: number
-  /** whether tasks may run in turns with those of calls that are under way: each lane then holds a second arena */
-  readonly mayRunBeside: boolean
-  readonly laneKinds: readonly ('wasm' | 'webgpu')[]
-  /** what each GPU lane may take of its device; null without one */
-  readonly device: GpuAllowance | null
-  /** multiply-adds count as two; pairs hidden by position are not counted */
-  readonly flops: number
-  /** bytes that Heddle allocates, by purpose */
-  readonly bytes: BytesByPurpose
-  /** their sum: the peak of the counting allocator is never above it */
-  readonly totalBytes: number
-  /** the part that a memory budget limits: all but the output */
-  readonly budgetedBytes: number
-  readonly budgetBytes: number | undefined
-  /** for comparison: the full M × N matrix of every head, as standard attention holds it */
-  readonly standardBytes: number
-  /** The plan as lines for a terminal. */
-  explain(): string
-}
+import { matchKept } from './kept-buffers.ts'
+import { ASSUMED_GPU, GPU_OVERLAP, gpuBlockSizes } from './gpu-memory.ts'
+import { gpuAllowance, laneBytes, mayRunBeside, withoutBeside } from './lane-bytes.ts'
 
 /** @throws {MemoryBudgetError} when no chunk size and no number of lanes fits; says which budget would do */
 export function planAttention(request: PlanRequest): AttentionPlan {
-  const standardBytes = scoreCount(request.sizes) * 4
+  const { budgetBytes, budgetSource, mode } = request
   const keptBytes = matchKept(scratchNeeds(request), request.kept ?? []).leftBytes
-  let smallest: Candidate | undefined
-  for (const candidate of candidates(request)) {
-    const affordable = affordableKept(candidate, keptBytes, request.budgetBytes)
-    if (affordable !== undefined) return finishPlan(request, affordable, standardBytes)
-    if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
-  }
-  if (mayRunBeside(request.lanes)) return planAttention({ ...request, lanes: withoutBeside(request.lanes) })
-  throw overBudget(request, smallest)
+  const advice = mode === 'standard' ? STANDARD_ADVICE : ''
+  return finishPlan(request, chooseCandidate(candidates(request), { what: 'attention', budgetBytes, budgetSource, keptBytes, results: ['output'], advice }))
 }
+
+const STANDARD_ADVICE = '; the score matrix grows with n²: ask for some rows with returnWeights: { heads, rows }, which chunked mode gives at any n'
 
 /** Bytes of each array that the call makes for itself in shared memory and later calls use again: copies of plain inputs. */
 export function scratchNeeds({ transport, inputs }: Pick<PlanRequest, 'transport' | 'inputs'>): number[] {
   return transport === 'shared' ? inputs.filter((input) => !input.shared && input.bytes > 0).map((input) => input.bytes) : []
 }
 
-interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'keySplits' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'device' | 'bytes' | 'budgetedBytes'> {}
+interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'keySplits' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'mayRunBeside' | 'device' | 'bytes' | 'budgetedBytes'> {}
 
-/** From the fastest to the smallest: first lean GPU lanes, then fewer rows a chunk, then fewer lanes. */
+/** From the fastest to the smallest: those of `candidatesOn`, then the same on the first bench of each lane alone. */
 function* candidates(request: PlanRequest): Generator<Candidate> {
+  yield* candidatesOn(request)
+  if (mayRunBeside(request.lanes)) yield* candidatesOn({ ...request, lanes: withoutBeside(request.lanes) })
+}
+
+/** First lean GPU lanes, then fewer rows per chunk, then fewer lanes. */
+function* candidatesOn(request: PlanRequest): Generator<Candidate> {
   const { sizes, chunkSize } = request
   const hasGpu = request.lanes.some(({ kind }) => kind === 'webgpu')
   const flopsPerRow = attentionFlops(request.sizes, request.visibility) / Math.max(1, sizes.batch * sizes.heads * sizes.queries)
@@ -171,13 +76,13 @@ function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flo
   const inFlight = Math.min(tasks, lanes * depth * tasksPerMessage)
   const copied = request.inputs.filter((input) => transport === 'shared' && !input.shared)
   const headBytes = request.inputs.reduce((total, input) => total + input.headBytes, 0)
-  const results = Object.entries(request.results).filter(([, result]) => result.owned)
+  const results = request.results.filter(({ owned }) => owned)
   const cachedHeads = transport === 'transfer' ? 1 : sizes.batch * sizes.keyValueHeads
   const weightRows = request.mode === 'standard' ? chunkRows : Math.min(chunkRows, request.selection?.rows.length ?? 0)
   const demand = { ...request.scoreInputs, sizes, chunkRows, cachedHeads, overlap: Math.min(GPU_OVERLAP, depth), weightRows, lanes: Math.min(lanes, messages) }
   const device = gpuAllowance(request.lanes, demand, lean)
-  const bytes: Record<string, number> = {
-    ...Object.fromEntries(results.map(([purpose, result]) => [purpose, result.rowBytes * result.rows])),
+  const bytes: BytesByPurpose = {
+    ...Object.fromEntries(results.map(({ purpose, rowBytes, rows }) => [purpose, rowBytes * rows])),
     ...request.fixedBytes,
     partials: keySplits > 1 ? sizes.batch * sizes.heads * sizes.queries * keySplits * partialRowBytes(sizes.valueSize) : 0,
     'input copies': copied.reduce((total, input) => total + input.bytes, 0),
@@ -186,7 +91,7 @@ function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flo
     'in flight': keySplits > 1 ? 0 : largestStaging(request, chunkRows, inFlight),
     'head copies': transport === 'transfer' ? Math.min(lanes, tasks) * headBytes : 0,
   }
-  return { chunkRows, keySplits, tasks, tasksPerMessage, depth, lanes, device, bytes, budgetedBytes: sumOfBytes(bytes) - (bytes['output'] ?? 0) }
+  return { chunkRows, keySplits, tasks, tasksPerMessage, depth, lanes, mayRunBeside: mayRunBeside(request.lanes), device, bytes, budgetedBytes: sumOfBytes(bytes) - (bytes['output'] ?? 0) }
 }
 
 /** A row of a partial: Dv values and a log-sum-exp. All partials of a call are held until they merge. */
@@ -216,7 +121,7 @@ function largestStaging(request: PlanRequest, chunkRows: number, count: number):
 
 /** Bytes that a task's message and its answer carry for each query row. */
 export function stagingRowBytes({ transport, inputs, results }: Pick<PlanRequest, 'transport' | 'inputs' | 'results'>): number {
-  const back = Object.values(results).reduce((total, result) => total + (result.direct ? 0 : result.rowBytes), 0)
+  const back = results.reduce((total, result) => total + (result.direct ? 0 : result.rowBytes), 0)
   return back + (transport === 'transfer' ? inputs.reduce((total, input) => total + input.rowBytes, 0) : 0)
 }
 
@@ -230,34 +135,16 @@ function chunkKinds(queries: number, chunkRows: number, selectedRows: readonly n
   return [...kinds, { rows: chunkRows, selected: 0, chunks: fullUnselected }, { rows: rest, selected: 0, chunks: rest > 0 && !counts.has(full) ? 1 : 0 }]
 }
 
-function finishPlan(request: PlanRequest, candidate: Candidate, standardBytes: number): AttentionPlan {
-  const bytes = Object.fromEntries(Object.entries(candidate.bytes).filter(([, count]) => count > 0))
+function finishPlan(request: PlanRequest, candidate: Candidate & ChosenBytes): AttentionPlan {
   const plan = {
     ...candidate,
     mode: request.mode,
     sizes: request.sizes,
     transport: request.transport,
-    mayRunBeside: mayRunBeside(request.lanes),
     laneKinds: request.lanes.slice(0, candidate.lanes).map((lane) => lane.kind),
     flops: attentionFlops(request.sizes, request.visibility),
-    bytes,
-    totalBytes: sumOfBytes(bytes),
     budgetBytes: request.budgetBytes,
-    standardBytes,
+    standardBytes: scoreCount(request.sizes) * 4,
   }
   return { ...plan, explain: () => explainPlan(plan) }
-}
-
-function overBudget(request: PlanRequest, smallest: Candidate | undefined): MemoryBudgetError {
-  const needed = smallest?.budgetedBytes ?? 0
-  const largest = Object.entries(smallest?.bytes ?? {}).filter(([purpose]) => purpose !== 'output')
-  const list = largest.filter(([, count]) => count > 0).map(([purpose, count]) => `${purpose} ${count}`).join(', ')
-  const way =
-    request.mode === 'standard'
-      ? '; the score matrix grows with n²: ask for some rows with returnWeights: { heads, rows }, which chunked mode gives at any n'
-      : ''
-  return new MemoryBudgetError(
-    `attention: expected ${request.budgetSource} of at least ${needed} bytes (${list}), got ${request.budgetBytes}${way}`,
-    { details: { smallestBudgetBytes: needed, budgetBytes: request.budgetBytes, bytes: smallest?.bytes } },
-  )
 }

@@ -21,9 +21,9 @@ export interface AttentionSizes {
 
 /** Which keys a query may see by position alone: the part of the options that plans need. */
 export interface Visibility extends PositionRule {
-  /** one a batch, or a single one for all */
+  /** one per batch, or a single one for all */
   readonly queryOffset: readonly number[]
-  /** one a batch, or a single one for all; N where there is no limit */
+  /** one per batch, or a single one for all; N where there is no limit */
   readonly keyLength: readonly number[]
 }
 
@@ -32,7 +32,7 @@ export function scoreCount({ batch, heads, queries, keys }: AttentionSizes): num
   return checkedProduct([batch, heads, queries, keys], 'attention: batch × heads × queries × keys')
 }
 
-/** The value of a batch in a list that holds one a batch, or a single one for all. */
+/** The value of a batch in a list that holds one per batch, or a single one for all. */
 export function ofBatch(values: readonly number[], batch: number): number {
   return values[batch] ?? values[0] ?? 0
 }

@@ -5,7 +5,7 @@ import { attentionFlops, type AttentionSizes, type Visibility } from './attentio
 const MAX_CHUNK_ROWS = 1024
 /** Rows that fill the kernels' tile; a smaller chunk wastes a part of it. */
 const TILE_ROWS = 64
-/** So many tasks a lane, that a slow lane does not hold up the end. */
+/** As many tasks per lane, so that a slow lane does not hold up the end. */
 const TASKS_PER_LANE = 4
 /** The same for stages over shared memory, whose tasks are alike and read all keys again in each. */
 const STAGE_TASKS_PER_LANE = 2
@@ -28,7 +28,7 @@ export function worthAWorker(sizes: AttentionSizes, visibility: Visibility): boo
 }
 
 /**
- * Query rows a task: at most 1024, few enough that each lane gets four tasks or more, and enough that a task is worth its
+ * Query rows per task: at most 1024, few enough that each lane gets four tasks or more, and enough that a task is worth its
  * message. It never changes a result: a row's arithmetic does not depend on its chunk.
  *
  * @param heads B·H
@@ -41,7 +41,7 @@ export function defaultChunkRows(heads: number, queries: number, flopsPerRow: nu
 }
 
 /**
- * Rows of a stage's task: whole tiles of rows where every lane gets one, and two tasks a lane where there are more; four
+ * Rows of a stage's task: whole tiles of rows where every lane gets one, and two tasks per lane where there are more; four
  * where their rows travel, so that less is under way at once. A lone lane has nobody to share with.
  *
  * @param flopsPerRow attention over all keys included

@@ -1,5 +1,5 @@
 import { formatShape } from '../core/tensor.ts'
-import type { AttentionPlan } from './attention-plan.ts'
+import type { AttentionPlan } from './attention-request.ts'
 import type { SegmentPlan } from './segment-call.ts'
 
 /** A plan as lines for a terminal. */

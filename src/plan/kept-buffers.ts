@@ -1,7 +1,3 @@
-import type { BytesByPurpose } from '../core/ledger.ts'
-
-/** Buffers that no part of a call uses, as plans and reports list them. */
-export const KEPT_PURPOSE = 'kept buffers'
 /** A smaller buffer is left to the collector. */
 export const SMALLEST_KEPT_BYTES = 65_536
 /** A need takes no buffer that is larger than so many times its own size: the rest would be held for nothing. */
@@ -38,14 +34,4 @@ export function matchKept(needs: readonly number[], kept: readonly number[]): Ke
   const dropped = bySize.filter(({ bytes }) => (idleBytes += bytes) > MOST_LEFT_BYTES)
   const stayed = bySize.filter((buffer) => !dropped.includes(buffer))
   return { taken, dropped: dropped.map(({ index }) => index), leftBytes: leftBytes + stayed.reduce((sum, { bytes }) => sum + bytes, 0) }
-}
-
-/** A plan with the kept buffers that it does not use, or without where the budget has no room for them: its call drops them. Undefined where it does not fit either way. */
-export function affordableKept<Candidate extends { readonly bytes: BytesByPurpose; readonly budgetedBytes: number }>(
-  candidate: Candidate, keptBytes: number, budgetBytes: number | undefined,
-): Candidate | undefined {
-  if (budgetBytes === undefined || candidate.budgetedBytes + keptBytes <= budgetBytes) {
-    return { ...candidate, bytes: { ...candidate.bytes, [KEPT_PURPOSE]: keptBytes }, budgetedBytes: candidate.budgetedBytes + keptBytes }
-  }
-  return candidate.budgetedBytes <= budgetBytes ? candidate : undefined
 }

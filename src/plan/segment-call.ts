@@ -1,5 +1,5 @@
 import type { BytesByPurpose } from '../core/ledger.ts'
-import type { Transport } from './attention-plan.ts'
+import type { Transport } from './transport.ts'
 import type { AttentionSizes, Visibility } from './attention-sizes.ts'
 import type { PlannedLane } from './lane-bytes.ts'
 

@@ -1,11 +1,11 @@
-import { MemoryBudgetError } from '../core/errors.ts'
 import { roundUp } from '../core/integers.ts'
-import { sumOfBytes } from '../core/ledger.ts'
+import { sumOfBytes, type BytesByPurpose, type Purpose } from '../core/ledger.ts'
 import { scoreCount, visiblePairs, type Visibility } from './attention-sizes.ts'
 import { backwardArenaBytes } from './backward-arena.ts'
+import { chooseCandidate, type ChosenBytes } from './choose-candidate.ts'
 import { SMALLEST_TASK_FLOPS } from './chunk-rows.ts'
 import { explainSegmentPlan } from './explain.ts'
-import { affordableKept, matchKept } from './kept-buffers.ts'
+import { matchKept } from './kept-buffers.ts'
 import { keySegmentCount, keySegments } from './key-segments.ts'
 import { wasmLaneBytes } from './lane-bytes.ts'
 import type { SegmentPlan, SegmentPlanRequest } from './segment-call.ts'
@@ -22,13 +22,9 @@ export function planSegments(request: SegmentPlanRequest): SegmentPlan {
   const needs = segmentScratchNeeds(request)
   const keptBytes = matchKept(needs, request.kept ?? []).leftBytes
   const facts = taskFacts(request)
-  let smallest: Candidate | undefined
-  for (const candidate of candidates(request, facts)) {
-    const affordable = affordableKept(candidate, keptBytes, request.budgetBytes)
-    if (affordable !== undefined) return finishPlan(request, facts, affordable)
-    if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
-  }
-  throw overBudget(request, smallest)
+  const { call, budgetBytes, budgetSource } = request
+  const results = Object.keys(request.results) as Purpose[]
+  return finishPlan(request, facts, chooseCandidate(candidates(request, facts), { what: call, budgetBytes, budgetSource, keptBytes, results }))
 }
 
 /** Bytes of each array that the call makes for itself in shared memory and later calls use again: copies of plain inputs. */
@@ -123,7 +119,7 @@ function candidateOf(request: SegmentPlanRequest, facts: TaskFacts, lanes: numbe
   const slots = slotBytes === 0 ? 0 : slotCount(request, facts, lanes, together)
   const arena = backwardArenaBytes(sizes.headSize, sizes.valueSize)
   const copied = inputs.filter((input) => transport === 'shared' && !input.shared)
-  const bytes: Record<string, number> = {
+  const bytes: BytesByPurpose = {
     ...request.results,
     ...request.fixedBytes,
     'gradient slots': slots * slotBytes,
@@ -157,8 +153,7 @@ function largestBytes(kinds: readonly TaskKind[], count: number): number {
   return total
 }
 
-function finishPlan(request: SegmentPlanRequest, { segments, tasks, biasTasks, flops }: TaskFacts, candidate: Candidate): SegmentPlan {
-  const bytes = Object.fromEntries(Object.entries(candidate.bytes).filter(([, count]) => count > 0))
+function finishPlan(request: SegmentPlanRequest, { segments, tasks, biasTasks, flops }: TaskFacts, candidate: Candidate & ChosenBytes): SegmentPlan {
   const plan = {
     ...candidate,
     call: request.call,
@@ -171,19 +166,8 @@ function finishPlan(request: SegmentPlanRequest, { segments, tasks, biasTasks, f
     depth: 1,
     laneKinds: request.lanes.slice(0, candidate.lanes).map((lane) => lane.kind),
     flops,
-    bytes,
-    totalBytes: sumOfBytes(bytes),
     budgetBytes: request.budgetBytes,
     standardBytes: scoreCount(request.sizes) * 4,
   }
   return { ...plan, explain: () => explainSegmentPlan(plan) }
-}
-
-function overBudget({ call, budgetSource, budgetBytes, results }: SegmentPlanRequest, smallest: Candidate | undefined): MemoryBudgetError {
-  const needed = smallest?.budgetedBytes ?? 0
-  const counted = Object.entries(smallest?.bytes ?? {}).filter(([purpose, count]) => count > 0 && !(purpose in results))
-  const list = counted.map(([purpose, count]) => `${purpose} ${count}`).join(', ')
-  return new MemoryBudgetError(`${call}: expected ${budgetSource} of at least ${needed} bytes (${list}), got ${budgetBytes}`, {
-    details: { smallestBudgetBytes: needed, budgetBytes, bytes: smallest?.bytes },
-  })
 }

@@ -8,7 +8,8 @@ import { chosenWeights } from './operations/attend.ts'
 import { ruleOf } from './operations/rules.ts'
 import type { Parameter } from './parameter.ts'
 import type { StageStep } from './rule.ts'
-import type { RowStage, StageItem, StoredValue } from './stage.ts'
+import type { StageItem, StoredValue } from './stage-item.ts'
+import type { RowStage } from './stage.ts'
 
 /** What a lane sets aside for stages, as planned for the whole run. */
 export type LaneLimits = Pick<StageTemplate, 'registerBytes' | 'residentLimitBytes' | 'withoutGpu' | 'firstBatch'>

@@ -1,4 +1,4 @@
-import type { Transport } from '../plan/attention-plan.ts'
+import type { Transport } from '../plan/transport.ts'
 import type { Pool } from '../scheduler/pool.ts'
 import type { ScratchMemory } from '../scheduler/scratch-memory.ts'
 

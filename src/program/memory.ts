@@ -1,6 +1,6 @@
 import type { ArraySource, Ledger } from '../core/ledger.ts'
 import { isShared } from '../core/shared-memory.ts'
-import type { Transport } from '../plan/attention-plan.ts'
+import type { Transport } from '../plan/transport.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import type { Operands } from '../scheduler/operands.ts'
 import type { ValuePlaces } from './bind.ts'

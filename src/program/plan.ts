@@ -1,11 +1,11 @@
-import { MemoryBudgetError } from '../core/errors.ts'
 import { sumOfBytes, type BytesByPurpose } from '../core/ledger.ts'
 import { isShared } from '../core/shared-memory.ts'
-import type { Transport } from '../plan/attention-plan.ts'
+import type { Transport } from '../plan/transport.ts'
+import { chooseCandidate } from '../plan/choose-candidate.ts'
 import { SMALLEST_TASK_FLOPS, stageChunkRows } from '../plan/chunk-rows.ts'
 import { formatBytes, formatCount } from '../plan/explain.ts'
 import { mayRunBeside } from '../plan/lane-bytes.ts'
-import { affordableKept, matchKept } from '../plan/kept-buffers.ts'
+import { matchKept } from '../plan/kept-buffers.ts'
 import { stageArenaBytes } from '../plan/stage-arena.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import { memoryKey } from '../scheduler/operands.ts'
@@ -82,18 +82,10 @@ export function isTiny({ stages }: Program, chunkSize: number | undefined): bool
 export function planProgram(program: Program, runtime: ProgramRuntime, options: PlanOptions): LayerPlan {
   const host = runtime.stageHost(isTiny(program, options.chunkSize))
   const keptBytes = matchKept(scratchBytes(program, host.transport, options.plainResults), host.scratch.sizes).leftBytes
-  let smallest: Candidate | undefined
-  for (const each of mayRunBeside(host.pool.lanes()) ? [host, onFirstBench(host)] : [host]) {
-    for (const candidate of candidates(program, each, options)) {
-      const affordable = affordableKept(candidate, keptBytes, host.budgetBytes)
-      if (affordable !== undefined) return finishPlan(affordable)
-      if (smallest === undefined || candidate.budgetedBytes < smallest.budgetedBytes) smallest = candidate
-    }
-  }
-  const needed = smallest?.budgetedBytes ?? 0
-  throw new MemoryBudgetError(`layer: expected ${host.budgetSource} of at least ${needed} bytes, got ${host.budgetBytes}`, {
-    details: { smallestBudgetBytes: needed, budgetBytes: host.budgetBytes, bytes: smallest?.bytes },
-  })
+  const { budgetBytes, budgetSource } = host
+  const results = ['output', 'details'] as const
+  const plan = chooseCandidate(allCandidates(program, host, options), { what: 'layer', budgetBytes, budgetSource, keptBytes, results })
+  return { ...plan, explain: () => explain(plan) }
 }
 
 /** For a run that keeps to the first bench of each lane. */
@@ -104,6 +96,12 @@ function onFirstBench(host: ProgramHost): ProgramHost {
 
 type Candidate = Omit<LayerPlan, 'totalBytes' | 'explain'>
 type WeightLimits = Pick<LayerPlan, 'residentLimitBytes' | 'lastingLimitBytes'>
+
+/** From the fastest to the smallest, then the same on the first bench of each lane alone. */
+function* allCandidates(program: Program, host: ProgramHost, options: PlanOptions): Generator<Candidate> {
+  yield* candidates(program, host, options)
+  if (mayRunBeside(host.pool.lanes())) yield* candidates(program, onFirstBench(host), options)
+}
 
 /** From the fastest to the smallest: first fewer weights that stay, then fewer rows per chunk, then fewer lanes. */
 function* candidates(program: Program, host: ProgramHost, options: PlanOptions): Generator<Candidate> {
@@ -186,12 +184,6 @@ function bytesOf(program: Program, host: ProgramHost, options: PlanOptions, choi
     'in flight': way === 'tasks' && transport === 'transfer' ? Math.max(0, ...rowStages.map(inFlight)) : 0,
     claims: way === 'pass' ? claimCount(stages, chunkRows) * 4 : 0,
   }
-}
-
-function finishPlan(candidate: Candidate): LayerPlan {
-  const bytes = Object.fromEntries(Object.entries(candidate.bytes).filter(([, count]) => count > 0))
-  const plan = { ...candidate, bytes, totalBytes: sumOfBytes(bytes) }
-  return { ...plan, explain: () => explain(plan) }
 }
 
 /** Slots between the stages; the results' own slots count as results, unless the output is copied out at the end. */

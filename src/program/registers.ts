@@ -1,7 +1,7 @@
 import type { Register } from '../protocol/stage.ts'
 import type { Operation, Value } from './operation.ts'
 import { ruleOf } from './operations/rules.ts'
-import type { StageItem } from './stage.ts'
+import type { StageItem } from './stage-item.ts'
 
 /** Which register each value of a stage stands in. */
 export interface RegisterUse {

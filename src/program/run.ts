@@ -1,7 +1,6 @@
 import { throwIfAborted } from '../core/abort.ts'
 import { WorkerLostError } from '../core/errors.ts'
 import { Ledger, type BytesByPurpose } from '../core/ledger.ts'
-import { KEPT_PURPOSE } from '../plan/kept-buffers.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import type { Job, LaneShare, Priority } from '../scheduler/job.ts'
@@ -74,7 +73,7 @@ async function attemptProgram(program: Program, runtime: ProgramRuntime, options
   const ledger = new Ledger()
   ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
   ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
-  const scratch = host.scratch.open(scratchBytes(program, host.transport, plainResults), plan.bytes[KEPT_PURPOSE] ?? 0, ledger)
+  const scratch = host.scratch.open(scratchBytes(program, host.transport, plainResults), plan.bytes['kept buffers'] ?? 0, ledger)
   const memory = new ProgramMemory(program, { transport: host.transport, sharedOutput: options.sharedOutput, plainResults }, ledger, scratch)
   const run = new StagesRun(program, host, { plan, memory, copies: new SharedCopies(scratch), ledger, options })
   try {

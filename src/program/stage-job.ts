@@ -1,5 +1,5 @@
 import type { Ledger } from '../core/ledger.ts'
-import type { Transport } from '../plan/attention-plan.ts'
+import type { Transport } from '../plan/transport.ts'
 import type { Task, TaskResult } from '../protocol/messages.ts'
 import { sequenceChunks, type StageTask } from '../protocol/stage-pass.ts'
 import { chosenOf, type Chunk, type StageTemplate } from '../protocol/stage-template.ts'
@@ -10,7 +10,8 @@ import { Operands, type SharedCopies } from '../scheduler/operands.ts'
 import { laneLimits, StageBinder, type LaneLimits, type ValuePlaces } from './bind.ts'
 import { isKind, type Value } from './operation.ts'
 import { chosenWeights } from './operations/attend.ts'
-import type { RowStage, StoredValue } from './stage.ts'
+import type { StoredValue } from './stage-item.ts'
+import type { RowStage } from './stage.ts'
 import { chunkFlops, transferredRowBytes } from './stage-sizes.ts'
 
 /** What a job of stages takes from the plan. */

@@ -4,22 +4,7 @@ import { isKind, type Operation, type Value, type WeightView } from './operation
 import { ruleOf } from './operations/rules.ts'
 import type { Parameter } from './parameter.ts'
 import { assignRegisters, type RegisterUse } from './registers.ts'
-
-/** A value that a stage writes to memory. */
-export interface StoredValue {
-  /** what stands in a register */
-  readonly from: Value
-  /** where it goes: itself, a cache that it is added to, or its place in a slab */
-  readonly to: Value
-  /** rows of `to` before those of `from`: what a cache holds already */
-  readonly shift: number
-}
-
-/** What a stage does to a tile of rows, one after the other. */
-export type StageItem =
-  | { readonly kind: 'load'; readonly value: Value }
-  | { readonly kind: 'operation'; readonly operation: Operation }
-  | { readonly kind: 'store'; readonly stored: StoredValue }
+import type { StageItem, StoredValue } from './stage-item.ts'
 
 /** What stages have in common. */
 interface StageBase {

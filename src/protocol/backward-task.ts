@@ -17,7 +17,7 @@ export interface KeySegmentTask {
   /** the segment, [keyStart, keyEnd) of N; both are multiples of the key block, but for keyEnd = N */
   readonly keyStart: number
   readonly keyEnd: number
-  /** keys at and past it are masked; N where there is none */
+  /** the number of valid keys: later ones are masked; N where there is none */
   readonly keyLength: number
   readonly queryOffset: number
   /** [N, D], from key 0 (only the segment's rows are read; so too of every other slice over keys) */

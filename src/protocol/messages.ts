@@ -61,7 +61,7 @@ export interface Fallback {
 }
 
 export interface TaskResponse {
-  /** one a task, in order */
+  /** one per task, in order */
   readonly results: readonly TaskResult[]
   /** the most that the lane's first bench held for itself while the tasks ran: its arena, or its device buffers */
   readonly residentBytes: number

@@ -1,10 +1,11 @@
+import type { Purpose } from '../core/ledger.ts'
 import type { AttentionTask, TaskArray } from './task.ts'
 
 /** A result with one number for each query row. */
 interface RowResultFacts {
   readonly Class: new (length: number) => TaskArray
   /** what plans and reports call its bytes */
-  readonly purpose: string
+  readonly purpose: Purpose
   /** the value of a fully masked row */
   readonly empty: number
   /** whether `returnStatistics` asks for it */

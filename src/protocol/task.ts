@@ -64,7 +64,7 @@ export interface AttentionTask {
   /** keys [keyStart, keyEnd) are looked at: a split over keys, or all of [0, N) */
   readonly keyStart: number
   readonly keyEnd: number
-  /** keys at and past it are masked (`keyLengths`); N where there is none */
+  /** the number of valid keys: later ones are masked (`keyLengths`); N where there is none */
   readonly keyLength: number
   readonly queryOffset: number
   /** 0 is off */

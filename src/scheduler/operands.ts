@@ -1,6 +1,6 @@
 import type { ArrayClass, ArraySource } from '../core/ledger.ts'
 import { isShared } from '../core/shared-memory.ts'
-import type { Transport } from '../plan/attention-plan.ts'
+import type { Transport } from '../plan/transport.ts'
 import type { ArrayId, Slice, TaskArray } from '../protocol/task.ts'
 
 /** Ids are never used twice in a process: a lane of any pool may hold arrays of several jobs. */

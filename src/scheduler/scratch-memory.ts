@@ -1,5 +1,5 @@
-import type { ArrayClass, ArraySource, Ledger } from '../core/ledger.ts'
-import { KEPT_PURPOSE, matchKept, SMALLEST_KEPT_BYTES } from '../plan/kept-buffers.ts'
+import type { ArrayClass, ArraySource, Ledger, Purpose } from '../core/ledger.ts'
+import { matchKept, SMALLEST_KEPT_BYTES } from '../plan/kept-buffers.ts'
 
 /** Of a machine whose memory is not known. */
 const DEFAULT_MACHINE_BYTES = 2 ** 31
@@ -48,7 +48,7 @@ export class ScratchMemory {
     const indices = new Set([...dropped, ...taken.map(({ index }) => index)])
     this.#kept = this.#kept.filter((_, index) => !indices.has(index))
     for (const left of this.#kept) left.idleCalls++
-    if (leftBytes > 0) ledger.add(KEPT_PURPOSE, leftBytes)
+    if (leftBytes > 0) ledger.add('kept buffers', leftBytes)
     return new CallMemory(this, buffers, ledger)
   }
 
@@ -84,7 +84,7 @@ export class CallMemory implements ArraySource {
     private readonly ledger: Ledger,
   ) {}
 
-  array<A extends ArrayBufferView>(purpose: string, Class: ArrayClass<A>, length: number, shared: boolean): A {
+  array<A extends ArrayBufferView>(purpose: Purpose, Class: ArrayClass<A>, length: number, shared: boolean): A {
     const bytes = length * Class.BYTES_PER_ELEMENT
     const buffer = shared ? this.reserved.get(bytes)?.pop() : undefined
     const array = buffer === undefined ? this.#fresh(purpose, Class, length, shared) : new Class(buffer, 0, length)
@@ -107,7 +107,7 @@ export class CallMemory implements ArraySource {
   }
 
   /** Where the engine refuses, what is kept may be what it lacks. */
-  #fresh<A>(purpose: string, Class: ArrayClass<A>, length: number, shared: boolean): A {
+  #fresh<A>(purpose: Purpose, Class: ArrayClass<A>, length: number, shared: boolean): A {
     try {
       return this.ledger.array(purpose, Class, length, shared)
     } catch (error) {

@@ -50,7 +50,9 @@ describe.each(Object.entries(pools))('the bytes of a backward plan over %s', (_n
         const { report } = await backward(runtime, call)
         expectWithin(report, what)
         // Without shared memory one lane does it all: that another grows next time is a bound, which need not come about.
-        if (run === 0 || pool.sharedMemory !== 'never') expect(report.memory.peakBytes, JSON.stringify(report)).toBeGreaterThanOrEqual(0.95 * report.plan.totalBytes)
+        // A lane that the others leave nothing to do holds less than it may.
+        const all = pool.sharedMemory === 'never' ? run === 0 : new Set(report.lanes.map(({ lane }) => lane)).size === report.plan.lanes
+        if (all) expect(report.memory.peakBytes, JSON.stringify(report)).toBeGreaterThanOrEqual(0.95 * report.plan.totalBytes)
       }
     })
   })
@@ -127,7 +129,7 @@ test('a budget that is too small says what would do, before anything is allocate
     await allLanes(runtime)
     const error: unknown = await backward(runtime, encoder).catch((reason: unknown) => reason)
     expect(error).toBeInstanceOf(MemoryBudgetError)
-    expect((error as Error).message).toMatch(/expected a memory budget of at least \d+ bytes, got 4500000/)
+    expect((error as Error).message).toMatch(/expected a memory budget of at least \d+ bytes \(activations \d+, .+\), got 4500000/)
     return (error as MemoryBudgetError).smallestBudgetBytes!
   })
   await withRuntime({ ...pool, memoryBudgetBytes: needed }, async (runtime) => {

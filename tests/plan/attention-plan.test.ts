@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryBudgetError } from '../../src/core/errors.ts'
-import { planAttention, type PlanRequest } from '../../src/plan/attention-plan.ts'
+import { planAttention } from '../../src/plan/attention-plan.ts'
+import type { PlanRequest } from '../../src/plan/attention-request.ts'
 
 const MEBI = 2 ** 20
 
@@ -25,7 +26,7 @@ function request(n: number, extra: Partial<PlanRequest> = {}): PlanRequest {
       { shared: false, bytes: tensorBytes, headBytes: tensorBytes, rowBytes: 0 },
       { shared: false, bytes: tensorBytes, headBytes: tensorBytes, rowBytes: 0 },
     ],
-    results: { output: { rowBytes: 256, rows: n, direct: false, owned: true } },
+    results: [{ purpose: 'output', rowBytes: 256, rows: n, direct: false, owned: true }],
     selection: null,
     scoreInputs: { matrices: [], segments: false },
     fixedBytes: {},
@@ -100,7 +101,7 @@ describe('planAttention', () => {
 
   it('counts no copy of what is shared already', () => {
     const plain = request(4096)
-    const plan = planAttention({ ...plain, inputs: plain.inputs.map((input) => ({ ...input, shared: true })), results: { output: { rowBytes: 256, rows: 4096, direct: true, owned: true } } })
+    const plan = planAttention({ ...plain, inputs: plain.inputs.map((input) => ({ ...input, shared: true })), results: [{ purpose: 'output', rowBytes: 256, rows: 4096, direct: true, owned: true }] })
     expect(plan.bytes['input copies']).toBeUndefined()
     expect(plan.bytes['in flight']).toBeUndefined()
   })

@@ -8,17 +8,17 @@ interface PlainTensor {
 
 type PlainTensors = Record<string, PlainTensor>
 
-/** A layer's gradients by PyTorch in float64. */
-export interface GradientFixture {
-  readonly layer: 'Linear' | 'LayerNorm' | 'TransformerBlock' | 'TransformerEncoder'
-  readonly arguments: never[]
-  readonly options?: { readonly causal: boolean }
+/** Gradients of the layer of examples/custom-layer, and the losses of 20 steps of plain descent towards `target`. */
+export interface CustomFixture {
   readonly input: PlainTensor
   readonly dOutput: PlainTensor
   readonly output: PlainTensor
   readonly dInput: PlainTensor
   readonly state: PlainTensors
   readonly gradients: PlainTensors
+  readonly target: PlainTensor
+  readonly rate: number
+  readonly curve: number[]
 }
 
 /** The loss of a small language model, its gradients, and 20 steps of AdamW. */
@@ -33,8 +33,8 @@ export interface ModelFixture {
   readonly curve: number[]
 }
 
-export function gradientFixtures(): { readonly layers: readonly GradientFixture[]; readonly model: ModelFixture } {
-  return JSON.parse(readFileSync(new URL('../fixtures/gradients.json', import.meta.url), 'utf8')) as { layers: GradientFixture[]; model: ModelFixture }
+export function gradientFixtures(): { readonly custom: CustomFixture; readonly model: ModelFixture } {
+  return JSON.parse(readFileSync(new URL('../fixtures/gradients.json', import.meta.url), 'utf8')) as { custom: CustomFixture; model: ModelFixture }
 }
 
 export const floats = ({ data, shape }: PlainTensor): Tensor => ({ data: Float32Array.from(data), shape })

@@ -1,8 +1,9 @@
-import { checkCall, planRequest, resultsShared } from '../../src/attention/attention-call.ts'
+import { checkCall, planRequest } from '../../src/attention/attention-call.ts'
 import { AttentionJob } from '../../src/attention/attention-job.ts'
 import type { AttentionInputs, AttentionOptions } from '../../src/attention/attention-options.ts'
 import { Ledger } from '../../src/core/ledger.ts'
-import { planAttention, type Transport } from '../../src/plan/attention-plan.ts'
+import { planAttention } from '../../src/plan/attention-plan.ts'
+import type { Transport } from '../../src/plan/transport.ts'
 import { Pool } from '../../src/scheduler/pool.ts'
 import type { WorkerSource } from '../../src/scheduler/spawn-worker.ts'
 import { WorkerLane } from '../../src/scheduler/worker-lane.ts'
@@ -29,8 +30,7 @@ export async function openBeatingPool(lanes: number, source: WorkerSource, trans
     attention: async (inputs, options = {}) => {
       const call = checkCall(inputs, options)
       const request = planRequest(call, inputs, { transport, lanes: pool.lanes(), budgetBytes: undefined, budgetSource: 'memory' })
-      const arrays = { query: inputs.query.data, key: inputs.key.data, value: inputs.value.data }
-      const job = new AttentionJob(call.layout, call.options, arrays, request, planAttention(request), resultsShared(inputs), new Ledger())
+      const job = new AttentionJob(call, inputs, { request, plan: planAttention(request), ledger: new Ledger() })
       const { retries } = await pool.run(job)
       return { output: job.results.array('output') as Float32Array, retries }
     },

@@ -13,7 +13,7 @@ export interface WasmProbe {
 
 const modules = new Map<KernelVariant, Promise<WebAssembly.Module>>()
 
-/** The compiled kernels; compiled once a thread. A failed compilation can be tried again. */
+/** The compiled kernels; compiled once per thread. A failed compilation can be tried again. */
 export function loadKernels(variant: KernelVariant): Promise<WebAssembly.Module> {
   const known = modules.get(variant)
   if (known !== undefined) return known

@@ -23,7 +23,7 @@ export const benchCommand: Command = {
     tokens: { type: 'string', value: 'N,N,…', summary: 'lengths of the sequence (default: 128 to 16384, doubling)' },
     heads: { type: 'string', value: 'N', summary: 'heads (default: 8)' },
     'head-size': { type: 'string', value: 'N', summary: 'head size (default: 64)' },
-    workers: { type: 'string', value: 'N,N,…', summary: 'sizes of the pool (default: one, and one a processor)' },
+    workers: { type: 'string', value: 'N,N,…', summary: 'sizes of the pool (default: one, and one per processor)' },
     'case-seconds': { type: 'string', value: 'S', summary: 'time for the calls of one case (default: 1.5)' },
     'longest-call': { type: 'string', value: 'S', summary: 'leave out cases whose one call takes longer (default: 8)' },
     out: { type: 'string', value: 'DIR', summary: 'folder of the report (default: heddle-report)' },

@@ -37,7 +37,7 @@ export const runCommand: Command = {
     tokens: { type: 'string', value: 'N|all', summary: 'words to take (default: 65,536, fewer on a slow machine)' },
     text: { type: 'string', value: 'FILE', summary: 'a text in place of Moby-Dick' },
     workers: { type: 'string', value: 'N|auto', summary: 'worker threads; 0 computes on the calling thread (default: auto)' },
-    'chunk-size': { type: 'string', value: 'N', summary: 'query rows a task; never changes the result' },
+    'chunk-size': { type: 'string', value: 'N', summary: 'query rows per task; never changes the result' },
     out: { type: 'string', value: 'DIR', summary: 'folder of the report (default: heddle-report)' },
     json: { type: 'boolean', summary: 'print the report as JSON' },
   },

@@ -5,7 +5,7 @@ import { flag, integerOption, workersOption } from '../option-values.ts'
 
 export const validateCommand: Command = {
   name: 'validate',
-  summary: 'measures on this machine that attention is what it must be',
+  summary: 'runs nine correctness checks on this machine',
   options: {
     seed: { type: 'string', value: 'N', summary: 'seed of the inputs (default: 0)' },
     workers: { type: 'string', value: 'N|auto', summary: 'worker threads; 0 computes on the calling thread (default: auto)' },
