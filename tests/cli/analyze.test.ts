@@ -44,6 +44,21 @@ describe('heddle analyze', () => {
     expect(JSON.parse(await readFile(at('report/analyze.json'), 'utf8'))).toMatchObject({ file: 'induction.safetensors' })
   })
 
+  test('heddle train --probe records heads on the way, and its model is one to analyze', async () => {
+    const sizes = ['--steps', '4', '--batch', '4', '--length', '8', '--symbols', '4', '--layers', '1', '--heads', '2', '--model-size', '16', '--workers', '1']
+    const { status, out, err } = await heddle(['train', '--task', 'copy', ...sizes, '--probe', '2', '--json', '--out', at('trained')])
+    expect(status, err).toBe(1) // four steps teach it nothing
+    const { heads } = JSON.parse(out) as { heads: { records: { step: number; heads: { heatmap: number[][] }[] }[]; stages: { sentences: string[] } } }
+    expect(heads.records.map(({ step }) => step)).toEqual([0, 2, 4])
+    expect(heads.records[1]!.heads.map(({ heatmap }) => heatmap.length)).toEqual([8, 8])
+    expect(err).toContain(heads.stages.sentences[0])
+    expect(await readFile(at('trained/train-copy.html'), 'utf8')).toContain('How its heads came about')
+    const analyzed = await heddle(['analyze', at('trained/train-copy.safetensors'), '--workers', '1'])
+    expect(analyzed.out).toMatch(/^8 tokens, 1 layers? of 2 heads/m)
+    const checkpoint = await heddle(['analyze', at('trained/train-copy-checkpoint.safetensors'), '--workers', '1', '--tokens', '1 2 3'])
+    expect(checkpoint.status, checkpoint.err).toBe(0)
+  })
+
   test.each([
     ['no model', [], /expected a model: heddle analyze MODEL/],
     ['a file that is not there', ['nothing.safetensors'], /can be read, got '.*nothing\.safetensors' \(ENOENT\)/],

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { FormatError, HeddleError } from '../../index.ts'
+import { HeddleError } from '../../index.ts'
 import { CausalLanguageModel, readSafetensors, type CausalLanguageModelOptions, type StateDict } from '../../nn/index.ts'
-import { CharacterTokenizer, WordTokenizer, type Tokenizer } from '../../train/index.ts'
+import { CharacterTokenizer, readCheckpoint, WordTokenizer, type Tokenizer } from '../../train/index.ts'
 import { isTask, type TrainSettings } from '../train/train-settings.ts'
 import { UsageError } from '../usage-error.ts'
 
@@ -19,11 +19,11 @@ export async function readTrainedModel(file: string): Promise<TrainedModel> {
     throw new UsageError(`expected a model that can be read, got '${file}' (${cause.code ?? 'unreadable'})`, { cause })
   })
   try {
-    const { tensors, metadata } = await readSafetensors(bytes)
+    const { parameters, metadata } = await readContent(bytes)
     const described = descriptionOf(metadata)
     if (described === undefined) throw new UsageError(`expected a model of 'heddle train', got a safetensors file without its settings: '${file}'`)
     const model = new CausalLanguageModel(described.options)
-    model.loadStateDict(parametersOf(tensors as StateDict, model))
+    model.loadStateDict(parameters)
     return { model, settings: described.settings, tokenizer: described.tokenizer }
   } catch (cause) {
     if (!(cause instanceof HeddleError)) throw cause
@@ -31,12 +31,15 @@ export async function readTrainedModel(file: string): Promise<TrainedModel> {
   }
 }
 
-/** The parameters of a model file, or those of a checkpoint, which holds more. */
-function parametersOf(tensors: StateDict, model: CausalLanguageModel): StateDict {
-  const names = [...model.namedParameters().keys()]
-  const found = ['', 'model.', 'parameters.'].find((prefix) => names.every((name) => `${prefix}${name}` in tensors))
-  if (found === undefined) throw new FormatError(`safetensors: expected the parameters of a ${model.label}, got ${Object.keys(tensors).slice(0, 3).join(', ')} …`)
-  return Object.fromEntries(names.map((name) => [name, tensors[`${found}${name}`] as StateDict[string]]))
+interface Content {
+  readonly parameters: StateDict
+  readonly metadata: Readonly<Record<string, string>>
+}
+
+/** Of a model, or of a checkpoint, which keeps what the command stored under names of its own. */
+async function readContent(bytes: Uint8Array): Promise<Content> {
+  const { tensors, metadata } = await readSafetensors(bytes)
+  return metadata['format'] === undefined ? { parameters: tensors as StateDict, metadata } : readCheckpoint(bytes)
 }
 
 function descriptionOf(metadata: Readonly<Record<string, string>>): { readonly options: CausalLanguageModelOptions; readonly settings: TrainSettings; readonly tokenizer: Tokenizer | null } | undefined {
