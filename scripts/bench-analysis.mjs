@@ -28,11 +28,20 @@ const [HEADS, HEAD_SIZE] = [8, 64]
 const vocabulary = Number(values.vocabulary)
 const rounds = values.quick ? 2 : Number(values.rounds)
 const runtime = await createRuntime({ workers: Number(values.workers) })
-const model = new CausalLanguageModel({ vocabulary, modelDim: HEADS * HEAD_SIZE, heads: HEADS, layers: Number(values.layers), activation: 'gelu', seed: 1 })
+const model = new CausalLanguageModel({
+  vocabulary,
+  modelDim: HEADS * HEAD_SIZE,
+  heads: HEADS,
+  layers: Number(values.layers),
+  activation: 'gelu',
+  seed: 1,
+})
 const results = []
 try {
   await checkScore()
-  console.log(`Node ${process.versions.node}, ${values.workers} worker(s), ${values.layers} layers, vocabulary ${vocabulary}; medians of ${rounds}`)
+  console.log(
+    `Node ${process.versions.node}, ${values.workers} worker(s), ${values.layers} layers, vocabulary ${vocabulary}; medians of ${rounds}`,
+  )
   for (const tokens of values.quick ? [256] : values.tokens.split(',').map(Number)) {
     const result = { tokens, model: await compareModel(tokens), attention: await compareAttention(tokens) }
     results.push(result)
@@ -45,14 +54,22 @@ try {
 } finally {
   await runtime.close()
 }
-const machine = { node: process.version, processor: cpus()[0]?.model, cores: cpus().length, platform: `${process.platform} ${process.arch}` }
+const machine = {
+  node: process.version,
+  processor: cpus()[0]?.model,
+  cores: cpus().length,
+  platform: `${process.platform} ${process.arch}`,
+}
 await mkdir('build', { recursive: true })
 await writeFile('build/bench-analysis.json', JSON.stringify({ machine, options: values, results }, null, 2))
 console.log('written to build/bench-analysis.json')
 
 async function compareModel(length) {
   const tokens = { data: zipfTokens(length), shape: [length] }
-  return inTurns(() => model.forward(tokens, { runtime }), () => analyzeModel(model, tokens, { runtime }))
+  return inTurns(
+    () => model.forward(tokens, { runtime }),
+    () => analyzeModel(model, tokens, { runtime }),
+  )
 }
 
 async function compareAttention(length) {
@@ -67,7 +84,10 @@ async function compareAttention(length) {
 async function inTurns(forward, analysis) {
   const times = { forward: [], analysis: [] }
   for (let round = -1; round < rounds; round++) {
-    for (const [name, run] of [['forward', forward], ['analysis', analysis]]) {
+    for (const [name, run] of [
+      ['forward', forward],
+      ['analysis', analysis],
+    ]) {
       const startMs = performance.now()
       await run()
       if (round >= 0) times[name].push(performance.now() - startMs)
@@ -117,6 +137,7 @@ async function checkScore() {
       rows++
       for (const j of keys) sum += weights.data[(head * length + i) * length + j]
     }
-    if (Math.abs(sum / rows - scores.induction.value) > 1e-5) throw new Error(`head ${head}: expected an induction score of ${sum / rows}, got ${scores.induction.value}`)
+    if (Math.abs(sum / rows - scores.induction.value) > 1e-5)
+      throw new Error(`head ${head}: expected an induction score of ${sum / rows}, got ${scores.induction.value}`)
   }
 }

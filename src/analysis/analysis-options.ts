@@ -47,7 +47,20 @@ export interface AnalysisOptions {
 }
 
 export const ANALYSIS_NAMES: readonly (keyof AnalysisOptions)[] = [
-  'runtime', 'signal', 'onProgress', 'near', 'seed', 'factor', 'share', 'sequence', 'labels', 'heatmapSize', 'divergenceRows', 'queryMask', 'received', 'relations',
+  'runtime',
+  'signal',
+  'onProgress',
+  'near',
+  'seed',
+  'factor',
+  'share',
+  'sequence',
+  'labels',
+  'heatmapSize',
+  'divergenceRows',
+  'queryMask',
+  'received',
+  'relations',
 ]
 
 export interface ResolvedAnalysis {
@@ -75,11 +88,33 @@ export interface AnalyzedSizes {
 /** The options of attention that change its weights. */
 export type WeightOptions = Pick<
   AttentionOptions,
-  'causal' | 'queryOffset' | 'window' | 'mask' | 'bias' | 'alibiSlopes' | 'softcap' | 'scale' | 'segments' | 'keyLengths' | 'heads' | 'keyValueHeads'
+  | 'causal'
+  | 'queryOffset'
+  | 'window'
+  | 'mask'
+  | 'bias'
+  | 'alibiSlopes'
+  | 'softcap'
+  | 'scale'
+  | 'segments'
+  | 'keyLengths'
+  | 'heads'
+  | 'keyValueHeads'
 >
 
 export const WEIGHT_NAMES: readonly (keyof WeightOptions)[] = [
-  'causal', 'queryOffset', 'window', 'mask', 'bias', 'alibiSlopes', 'softcap', 'scale', 'segments', 'keyLengths', 'heads', 'keyValueHeads',
+  'causal',
+  'queryOffset',
+  'window',
+  'mask',
+  'bias',
+  'alibiSlopes',
+  'softcap',
+  'scale',
+  'segments',
+  'keyLengths',
+  'heads',
+  'keyValueHeads',
 ]
 
 /** Past it a heatmap is a picture that nobody can look at. */
@@ -88,7 +123,19 @@ const LARGEST_HEATMAP = 512
 /** @throws {OptionError} where a value has a wrong type or does not fit the sizes */
 export function resolveAnalysis(what: string, options: AnalysisOptions, sizes: AnalyzedSizes): ResolvedAnalysis {
   const named = (name: string): string => `${what}: option ${name}`
-  const { near = 8, seed = 0, factor = 2, share = 0.3, sequence = 0, labels, heatmapSize = 64, divergenceRows, received = true, runtime, onProgress } = options
+  const {
+    near = 8,
+    seed = 0,
+    factor = 2,
+    share = 0.3,
+    sequence = 0,
+    labels,
+    heatmapSize = 64,
+    divergenceRows,
+    received = true,
+    runtime,
+    onProgress,
+  } = options
   checkInteger(named('near'), near, 0, 2 ** 28)
   checkFinite(named('factor'), factor)
   if (factor < 1) throw expected(named('factor'), 'a number ≥ 1', factor)
@@ -98,7 +145,8 @@ export function resolveAnalysis(what: string, options: AnalysisOptions, sizes: A
   if (divergenceRows !== undefined) checkInteger(named('divergenceRows'), divergenceRows, 0)
   checkBoolean(named('received'), received)
   if (onProgress !== undefined) checkFunction(named('onProgress'), onProgress)
-  if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.attention !== 'function') throw expected(named('runtime'), 'a runtime made by createRuntime', runtime)
+  if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.attention !== 'function')
+    throw expected(named('runtime'), 'a runtime made by createRuntime', runtime)
   return {
     ...{ near, sequence, heatmapSize, received, onProgress, rule: { factor, share } },
     signal: checkedSignal(named('signal'), options.signal),
@@ -120,7 +168,11 @@ function checkQueryMask(what: string, mask: Tensor<Uint8Array>, { batch, queries
 
 function checkLabels(what: string, labels: unknown, keys: number): readonly string[] {
   if (!Array.isArray(labels) || labels.length !== keys || labels.some((label) => typeof label !== 'string')) {
-    throw expected(what, `${keys} strings, one per key`, Array.isArray(labels) && labels.length === keys ? labels.find((label) => typeof label !== 'string') : labels)
+    throw expected(
+      what,
+      `${keys} strings, one per key`,
+      Array.isArray(labels) && labels.length === keys ? labels.find((label) => typeof label !== 'string') : labels,
+    )
   }
   return labels as string[]
 }
@@ -134,10 +186,15 @@ function checkPairs(what: string, pairs: unknown, { queries, keys }: AnalyzedSiz
   if (!Array.isArray(pairs) || pairs.length === 0) throw expected(what, 'a list of pairs [query, key]', pairs)
   for (const [index, pair] of (pairs as unknown[]).entries()) {
     if (!Array.isArray(pair) || pair.length !== 2) throw expected(`${what}[${index}]`, 'a pair [query, key]', pair)
-    for (const [side, size] of [[0, queries], [1, keys]] as const) {
+    for (const [side, size] of [
+      [0, queries],
+      [1, keys],
+    ] as const) {
       const position: unknown = pair[side]
       if (typeof position === 'number' && Number.isSafeInteger(position) && position >= 0 && position < size) continue
-      throw new OptionError(`${what}[${index}]: expected ${side === 0 ? 'a query' : 'a key'} from 0 to ${size - 1}, got ${String(position)}`)
+      throw new OptionError(
+        `${what}[${index}]: expected ${side === 0 ? 'a query' : 'a key'} from 0 to ${size - 1}, got ${String(position)}`,
+      )
     }
   }
   return pairs as PositionPair[]

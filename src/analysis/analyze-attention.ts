@@ -7,7 +7,14 @@ import { throwIfAborted } from '../core/abort.ts'
 import { checkNames } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
-import { ANALYSIS_NAMES, resolveAnalysis, WEIGHT_NAMES, type AnalysisOptions, type ResolvedAnalysis, type WeightOptions } from './analysis-options.ts'
+import {
+  ANALYSIS_NAMES,
+  resolveAnalysis,
+  WEIGHT_NAMES,
+  type AnalysisOptions,
+  type ResolvedAnalysis,
+  type WeightOptions,
+} from './analysis-options.ts'
 import { analyzeCase, caseCalls } from './analyze-case.ts'
 import { shared, type AttentionCase } from './attention-case.ts'
 import { ProgressCount } from './progress-count.ts'
@@ -62,22 +69,35 @@ function checkInputs(inputs: AnalyzedInputs, options: AnalyzeAttentionOptions): 
   checkNames(`${WHAT}: option attention`, attention, WEIGHT_NAMES)
   checkTensor(`${WHAT}: query`, Float32Array, inputs.query)
   checkTensor(`${WHAT}: key`, Float32Array, inputs.key)
-  const { layout: { sizes } } = checkShapes(shapesOf(inputs), attention)
+  const {
+    layout: { sizes },
+  } = checkShapes(shapesOf(inputs), attention)
   const tokens = inputs.tokens === undefined ? null : checkTokens(WHAT, inputs.tokens, sizes, attention.queryOffset)
   return { attention, analysis: resolveAnalysis(WHAT, options, sizes), tokens }
 }
 
-function shapesOf({ query, key }: AnalyzedInputs): { readonly query: readonly number[]; readonly key: readonly number[]; readonly value: readonly number[] } {
+function shapesOf({ query, key }: AnalyzedInputs): {
+  readonly query: readonly number[]
+  readonly key: readonly number[]
+  readonly value: readonly number[]
+} {
   return { query: query.shape, key: key.shape, value: key.shape }
 }
 
 /** @throws {ShapeError} {OptionError} unless there is a token per position, and queries stand where keys do */
-export function checkTokens(what: string, tokens: Tensor<Int32Array>, sizes: { readonly batch: number; readonly queries: number; readonly keys: number }, queryOffset: WeightOptions['queryOffset']): Int32Array {
+export function checkTokens(
+  what: string,
+  tokens: Tensor<Int32Array>,
+  sizes: { readonly batch: number; readonly queries: number; readonly keys: number },
+  queryOffset: WeightOptions['queryOffset'],
+): Int32Array {
   checkTensor(`${what}: tokens`, Int32Array, tokens)
   const { batch, queries, keys } = sizes
   const offsets = typeof queryOffset === 'object' ? [...queryOffset] : [queryOffset ?? 0]
   if (queries !== keys || offsets.some((offset) => offset !== 0)) {
-    throw new OptionError(`${what}: expected tokens with self-attention, whose queries stand where its keys do, got ${queries} queries at ${offsets.join(', ')} and ${keys} keys`)
+    throw new OptionError(
+      `${what}: expected tokens with self-attention, whose queries stand where its keys do, got ${queries} queries at ${offsets.join(', ')} and ${keys} keys`,
+    )
   }
   const { shape } = tokens
   const fits = shape.length === 2 ? shape[0] === batch && shape[1] === keys : shape.length === 1 && batch === 1 && shape[0] === keys

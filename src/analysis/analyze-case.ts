@@ -28,22 +28,33 @@ interface ChosenRows {
 }
 
 /** Analyzes one attention. @param carry X of Pᵀ·X, [B, H, M, C], for rollout; its first column is ones */
-export async function analyzeCase(attention: AttentionCase, host: AnalysisHost, options: ResolvedAnalysis, tokens: Int32Array | null, carry?: Tensor): Promise<CaseAnalysis> {
+export async function analyzeCase(
+  attention: AttentionCase,
+  host: AnalysisHost,
+  options: ResolvedAnalysis,
+  tokens: Int32Array | null,
+  carry?: Tensor,
+): Promise<CaseAnalysis> {
   const startMs = performance.now()
   const { sizes } = attention
-  const { sequence, labels, heatmapSize, relations } = options
-  const buckets = heatmapSize === 0 ? DEFAULT_BUCKETS : heatmapSize
-  const axes = { sequence, queries: bucketsOf(Math.min(buckets, sizes.queries), sizes.queries, labelsOf(labels, sizes.queries)), keys: bucketsOf(Math.min(buckets, sizes.keys), sizes.keys, labels) }
+  const { sequence, heatmapSize, relations } = options
+  const axes = axesOf(attention, options)
   const rows = chooseRows(attention, options)
   const twins: Twins = { attention, uniform: uniformTwin(attention, host.runtime) }
   const related = relationRows(relations)
   const own = await summarise(attention, host, heatmapSize === 0 ? 0 : axes.keys.length, rows.all)
   const uniform = await summarise(twins.uniform, host, 0, related)
   const scores = await measureScores(twins, { own, uniform }, host, options, tokens)
-  const heatmaps = heatmapSize === 0 ? null : await heatmapsOf(own, sizes, sequence, axes.queries, axes.keys, host.loop)
+  const heatmaps = heatmapSize === 0 ? null : await heatmapsOf(own, sizes, axes, host.loop)
   const carried = options.received || carry !== undefined ? await transposed(attention, own.logSumExp, host, carry) : null
   const received = options.received && carried !== null ? await receivedShares(attention, carried, axes.keys, host, options) : null
-  const found = relationScores(relations, { summary: own, heads: sizes.heads, rows: rows.all }, { summary: uniform, heads: twins.uniform.sizes.heads, rows: related }, sizes, sequence)
+  const found = relationScores(
+    relations,
+    { summary: own, heads: sizes.heads, rows: rows.all },
+    { summary: uniform, heads: twins.uniform.sizes.heads, rows: related },
+    sizes,
+    sequence,
+  )
   const heads = assembleHeads(scores, { found, heatmaps, received }, sizes.heads, options)
   const divergence = await compareHeads(own, attention, rows, host)
   const { batch, keyValueHeads, queries, keys, headSize } = sizes
@@ -58,6 +69,15 @@ export async function analyzeCase(attention: AttentionCase, host: AnalysisHost, 
 /** Buckets of received attention where no heatmap is wanted. */
 const DEFAULT_BUCKETS = 64
 
+function axesOf({ sizes: { queries, keys } }: AttentionCase, { sequence, labels, heatmapSize }: ResolvedAnalysis): AttentionAnalysis['axes'] {
+  const buckets = heatmapSize === 0 ? DEFAULT_BUCKETS : heatmapSize
+  return {
+    sequence,
+    queries: bucketsOf(Math.min(buckets, queries), queries, labelsOf(labels, queries)),
+    keys: bucketsOf(Math.min(buckets, keys), keys, labels),
+  }
+}
+
 /** Labels belong to keys; queries have them where they are the same positions. */
 function labelsOf(labels: readonly string[] | null, queries: number): readonly string[] | null {
   return labels?.length === queries ? labels : null
@@ -68,12 +88,23 @@ function chooseRows({ sizes }: AttentionCase, { divergenceRows: wanted, relation
   return { compared, all: [...new Set([...compared, ...relationRows(relations)])].sort((a, b) => a - b) }
 }
 
-async function compareHeads(own: Summary, { sizes }: AttentionCase, { compared, all }: ChosenRows, { loop }: AnalysisHost): Promise<HeadDivergence | null> {
+async function compareHeads(
+  own: Summary,
+  { sizes }: AttentionCase,
+  { compared, all }: ChosenRows,
+  { loop }: AnalysisHost,
+): Promise<HeadDivergence | null> {
   return compared.length === 0 ? null : divergenceOf(own, sizes, all, compared, loop)
 }
 
 /** Column 0 of Pᵀ·X is what each key receives. */
-async function receivedShares({ sizes: { batch, heads, keys } }: AttentionCase, output: Float32Array, columns: AttentionAnalysis['axes']['keys'], { loop }: AnalysisHost, { sequence, labels }: ResolvedAnalysis): Promise<KeyShares[]> {
+async function receivedShares(
+  { sizes: { batch, heads, keys } }: AttentionCase,
+  output: Float32Array,
+  columns: AttentionAnalysis['axes']['keys'],
+  { loop }: AnalysisHost,
+  { sequence, labels }: ResolvedAnalysis,
+): Promise<KeyShares[]> {
   const width = output.length / Math.max(1, batch * heads * keys)
   const shares: KeyShares[] = []
   for (let head = 0; head < heads; head++) {
@@ -89,11 +120,23 @@ interface HeadParts {
   readonly received: readonly KeyShares[] | null
 }
 
-function assembleHeads(scores: HeadScores, { found, heatmaps, received }: HeadParts, heads: number, { rule }: ResolvedAnalysis): HeadAnalysis[] {
+function assembleHeads(
+  scores: HeadScores,
+  { found, heatmaps, received }: HeadParts,
+  heads: number,
+  { rule }: ResolvedAnalysis,
+): HeadAnalysis[] {
   return Array.from({ length: heads }, (_, head) => {
     const own: Partial<Record<ScoreName, Score>> = {}
     for (const [name, each] of scores) own[name] = each[head] as Score
     const relations = found[head] ?? []
-    return { head, scores: own, roles: rolesOf(own, relations, rule), relations, heatmap: heatmaps?.[head] ?? null, received: received?.[head] ?? null }
+    return {
+      head,
+      scores: own,
+      roles: rolesOf(own, relations, rule),
+      relations,
+      heatmap: heatmaps?.[head] ?? null,
+      received: received?.[head] ?? null,
+    }
   })
 }

@@ -38,7 +38,11 @@ const NAMES = [...ANALYSIS_NAMES, 'forward', 'tokens', 'rollout']
  * @throws {NumericError} when weights are NaN; names layer and head
  * @throws as the model's `forward` does
  */
-export async function analyzeModel(model: AnyModule, input: Tensor | Tensor<Int32Array>, options: AnalyzeModelOptions = {}): Promise<ModelAnalysis> {
+export async function analyzeModel(
+  model: AnyModule,
+  input: Tensor | Tensor<Int32Array>,
+  options: AnalyzeModelOptions = {},
+): Promise<ModelAnalysis> {
   if (!(model instanceof Module)) throw expected(`${WHAT}: model`, 'a Module', model)
   checkNames(`${WHAT}: options`, options, NAMES)
   const { batch, rows } = rowsOf(input)
@@ -47,20 +51,34 @@ export async function analyzeModel(model: AnyModule, input: Tensor | Tensor<Int3
   throwIfAborted(analysis.signal)
   const runtime = options.runtime ?? (await defaultRuntime())
   const startMs = performance.now()
-  const traced = await inEvaluation(model, () => model.traceAttention(input, { ...options.forward, runtime, ...(analysis.signal === undefined ? {} : { signal: analysis.signal }) }))
+  const traced = await inEvaluation(model, () =>
+    model.traceAttention(input, { ...options.forward, runtime, ...(analysis.signal === undefined ? {} : { signal: analysis.signal }) }),
+  )
   const forwardMs = performance.now() - startMs
   if (traced.length === 0) throw new OptionError(`${WHAT}: expected a model with attention, got ${model.label} without`)
   const found = await analyzeLayers({ traced, tokens: tokensOf(input, options.tokens), analysis, wanted }, runtime)
-  return { format: 'heddle-model-analysis/1', model: model.label, sequences: batch, length: rows, ...found, forwardMs, elapsedMs: performance.now() - startMs }
+  return {
+    format: 'heddle-model-analysis/1',
+    model: model.label,
+    sequences: batch,
+    length: rows,
+    ...found,
+    forwardMs,
+    elapsedMs: performance.now() - startMs,
+  }
 }
 
 /** B and M of tokens [B, M] or [M], or of rows with one dimension more; the model checks the rest. */
 function rowsOf(input: unknown): { readonly batch: number; readonly rows: number } {
   const { data, shape } = (input ?? {}) as Partial<Tensor | Tensor<Int32Array>>
-  if (!(data instanceof Int32Array) && !(data instanceof Float32Array)) throw expected(`${WHAT}: input`, 'a tensor of tokens (Int32Array) or rows (Float32Array)', input)
+  if (!(data instanceof Int32Array) && !(data instanceof Float32Array))
+    throw expected(`${WHAT}: input`, 'a tensor of tokens (Int32Array) or rows (Float32Array)', input)
   const lead = data instanceof Int32Array ? shape : shape?.slice(0, -1)
   const [rows = 0, batch = 1] = lead?.toReversed() ?? []
-  if (rows < 2) throw new OptionError(`${WHAT}: expected a sequence of two positions or more, got ${rows}: attention over fewer has nothing to choose from`)
+  if (rows < 2)
+    throw new OptionError(
+      `${WHAT}: expected a sequence of two positions or more, got ${rows}: attention over fewer has nothing to choose from`,
+    )
   return { batch, rows }
 }
 
@@ -94,16 +112,30 @@ interface LayersCall {
 }
 
 /** From the last layer to the first, as rollout goes. */
-async function analyzeLayers({ traced, tokens, analysis, wanted }: LayersCall, runtime: Runtime): Promise<Pick<ModelAnalysis, 'layers' | 'rollout'>> {
+async function analyzeLayers(
+  { traced, tokens, analysis, wanted }: LayersCall,
+  runtime: Runtime,
+): Promise<Pick<ModelAnalysis, 'layers' | 'rollout'>> {
   const square = traced.every(({ sizes }) => sizes.queries === sizes.keys && sizes.queries === traced[0]?.sizes.queries)
   const rollout = wanted.length > 0 && square ? new Rollout(wanted, traced[0]?.sizes.keys ?? 0, analysis) : null
-  const self = traced.map(({ sizes }) => (tokens !== undefined && sizes.queries === sizes.keys ? checkTokens(WHAT, tokens, sizes, 0) : null))
-  const progress = new ProgressCount(self.reduce((sum, each) => sum + caseCalls(analysis, each, rollout !== null), 0), analysis.onProgress)
+  const self = traced.map(({ sizes }) =>
+    tokens !== undefined && sizes.queries === sizes.keys ? checkTokens(WHAT, tokens, sizes, 0) : null,
+  )
+  const progress = new ProgressCount(
+    self.reduce((sum, each) => sum + caseCalls(analysis, each, rollout !== null), 0),
+    analysis.onProgress,
+  )
   const host = progress.host(runtime, analysis.signal)
   const layers: LayerAnalysis[] = []
   for (let index = traced.length - 1; index >= 0; index--) {
     const { layer, sizes, query, key, options } = traced[index] as TracedAttention
-    const attention = { what: `${WHAT}: layer ${index} (${layer})`, sizes, query: shared(runtime, query), key: shared(runtime, key), options: restateOptions(options, sizes) }
+    const attention = {
+      what: `${WHAT}: layer ${index} (${layer})`,
+      sizes,
+      query: shared(runtime, query),
+      key: shared(runtime, key),
+      options: restateOptions(options, sizes),
+    }
     const found = await analyzeCase(attention, host, analysis, self[index] ?? null, rollout?.columns(sizes, runtime))
     if (rollout !== null && found.carried !== null) await rollout.follow(found.carried, sizes, host.loop)
     layers.unshift({ index, layer, ...found.analysis })

@@ -45,10 +45,18 @@ export interface CaseResult extends AttentionResult {
  * @param more options in place of the case's own, and which results are wanted
  * @param value [B, Hkv, N, C]; without it one column of zeros, which costs next to nothing
  */
-export async function attend({ query, key, sizes, options }: AttentionCase, host: AnalysisHost, more: AttentionOptions, value?: Tensor): Promise<CaseResult> {
+export async function attend(
+  { query, key, sizes, options }: AttentionCase,
+  host: AnalysisHost,
+  more: AttentionOptions,
+  value?: Tensor,
+): Promise<CaseResult> {
   const { runtime, signal } = host
   const values = value ?? runtime.tensor([sizes.batch, sizes.keyValueHeads, sizes.keys, 1])
-  const result = await runtime.attention({ query, key, value: values }, { ...options, ...more, returnLogSumExp: true, ...(signal === undefined ? {} : { signal }) })
+  const result = await runtime.attention(
+    { query, key, value: values },
+    { ...options, ...more, returnLogSumExp: true, ...(signal === undefined ? {} : { signal }) },
+  )
   host.called()
   return result as CaseResult
 }
@@ -66,7 +74,15 @@ export function uniformTwin({ what, sizes, options }: AttentionCase, runtime: Ru
     sizes: { ...sizes, heads, keyValueHeads: 1, headSize: 1, valueSize: 1 },
     query: runtime.tensor([batch, heads, queries, 1]),
     key: runtime.tensor([batch, 1, keys, 1]),
-    options: withoutUndefined({ mask, causal, queryOffset, window, segments, keyLengths, bias: bias === undefined ? undefined : maskingPart(bias) }),
+    options: withoutUndefined({
+      mask,
+      causal,
+      queryOffset,
+      window,
+      segments,
+      keyLengths,
+      bias: bias === undefined ? undefined : maskingPart(bias),
+    }),
   }
 }
 

@@ -22,7 +22,13 @@ export function divergenceRows({ batch, heads, queries, keys }: AttentionSizes, 
  *
  * @param places of the chosen rows among those of `weights` [B, H, R, N]
  */
-export async function divergenceOf({ weights }: Summary, { batch, heads, keys }: AttentionSizes, weightRows: readonly number[], rows: readonly number[], loop: PacedLoop): Promise<HeadDivergence> {
+export async function divergenceOf(
+  { weights }: Summary,
+  { batch, heads, keys }: AttentionSizes,
+  weightRows: readonly number[],
+  rows: readonly number[],
+  loop: PacedLoop,
+): Promise<HeadDivergence> {
   const places = rows.map((row) => weightRows.indexOf(row))
   const sums = Array.from({ length: heads }, () => new Float64Array(heads))
   const rowOf = (b: number, head: number, place: number): Float32Array => {
@@ -42,7 +48,8 @@ export async function divergenceOf({ weights }: Summary, { batch, heads, keys }:
       }
     }
   }
-  const at = (one: number, other: number): number => (one === other || counted === 0 ? 0 : (sums[Math.min(one, other)]?.[Math.max(one, other)] ?? 0) / counted)
+  const at = (one: number, other: number): number =>
+    one === other || counted === 0 ? 0 : (sums[Math.min(one, other)]?.[Math.max(one, other)] ?? 0) / counted
   return { rows, distances: sums.map((_, one) => sums.map((__, other) => at(one, other))) }
 }
 

@@ -1,6 +1,6 @@
 import type { PacedLoop } from '../train/paced-loop.ts'
 import type { AttentionSizes } from '../plan/attention-sizes.ts'
-import type { Bucket, KeyShare, KeyShares } from './report.ts'
+import type { AttentionAnalysis, Bucket, KeyShare, KeyShares } from './report.ts'
 import { bucketStart, type Summary } from './summary.ts'
 
 /** How many of the largest shares are named. */
@@ -18,7 +18,13 @@ export function bucketsOf(count: number, size: number, labels: readonly string[]
  * The heatmap of each head for one sequence: the mean over the rows of a query bucket of their mass on a key bucket. Rows
  * that see no key are left out.
  */
-export async function heatmapsOf({ masses, logSumExp }: Summary, { heads, queries }: AttentionSizes, sequence: number, rows: readonly Bucket[], columns: readonly Bucket[], loop: PacedLoop): Promise<number[][][]> {
+export async function heatmapsOf(
+  { masses, logSumExp }: Summary,
+  { heads, queries }: AttentionSizes,
+  axes: AttentionAnalysis['axes'],
+  loop: PacedLoop,
+): Promise<number[][][]> {
+  const { sequence, queries: rows, keys: columns } = axes
   const width = columns.length
   const maps: number[][][] = []
   for (let head = 0; head < heads; head++) {
@@ -29,7 +35,8 @@ export async function heatmapsOf({ masses, logSumExp }: Summary, { heads, querie
       let counted = 0
       for (let row = first + start; row < first + end; row++) if (logSumExp[row] !== -Infinity) counted++
       await loop.run((end - start) * width, (from, to) => {
-        for (let at = from; at < to; at++) sums[at % width] = (sums[at % width] as number) + (masses[(first + start) * width + at] as number)
+        for (let at = from; at < to; at++)
+          sums[at % width] = (sums[at % width] as number) + (masses[(first + start) * width + at] as number)
       })
       map.push(Array.from(sums, (sum) => (counted === 0 ? 0 : sum / counted)))
     }
@@ -39,7 +46,13 @@ export async function heatmapsOf({ masses, logSumExp }: Summary, { heads, querie
 }
 
 /** Shares of keys out of amounts that need not add up to 1. @param amountOf of a key */
-export async function sharesOf(keys: number, columns: readonly Bucket[], labels: readonly string[] | null, loop: PacedLoop, amountOf: (key: number) => number): Promise<KeyShares> {
+export async function sharesOf(
+  keys: number,
+  columns: readonly Bucket[],
+  labels: readonly string[] | null,
+  loop: PacedLoop,
+  amountOf: (key: number) => number,
+): Promise<KeyShares> {
   const amounts = new Float64Array(keys)
   let total = 0
   await loop.run(keys, (start, end) => {

@@ -4,6 +4,20 @@ export { learningStages, roleTitle, type LearningStages, type RoleChange, type S
 export { Probe, type ProbedHead, type ProbeOptions, type ProbeRecord } from './probe.ts'
 export type { AnalysisOptions, AnalysisProgress, PositionPair, WeightOptions } from './analysis-options.ts'
 export type {
-  AttentionAnalysis, Bucket, HeadAnalysis, HeadDivergence, KeyShare, KeyShares, LayerAnalysis, MassName, MeasureName, ModelAnalysis, RelationScore, Role, RoleRule,
-  RolloutRow, Score, ScoreName,
+  AttentionAnalysis,
+  Bucket,
+  HeadAnalysis,
+  HeadDivergence,
+  KeyShare,
+  KeyShares,
+  LayerAnalysis,
+  MassName,
+  MeasureName,
+  ModelAnalysis,
+  RelationScore,
+  Role,
+  RoleRule,
+  RolloutRow,
+  Score,
+  ScoreName,
 } from './report.ts'

@@ -58,11 +58,13 @@ export function learningStages(records: readonly ProbeRecord[]): LearningStages 
 }
 
 function checkRecords(records: unknown): asserts records is readonly ProbeRecord[] {
-  if (!Array.isArray(records) || records.length === 0) throw new OptionError(`learningStages: expected one record or more, got ${describe(records)}`)
+  if (!Array.isArray(records) || records.length === 0)
+    throw new OptionError(`learningStages: expected one record or more, got ${describe(records)}`)
   for (const [index, record] of (records as ProbeRecord[]).entries()) {
     checkNames(`learningStages: record ${index}`, record, ['step', 'loss', 'entropy', 'heads', 'axes', 'elapsedMs'])
     const before = (records as ProbeRecord[])[index - 1]
-    if (before !== undefined && record.step <= before.step) throw new OptionError(`learningStages: expected records in the order of their steps, got ${record.step} after ${before.step}`)
+    if (before !== undefined && record.step <= before.step)
+      throw new OptionError(`learningStages: expected records in the order of their steps, got ${record.step} after ${before.step}`)
   }
 }
 
@@ -81,7 +83,14 @@ function changesOf(records: readonly ProbeRecord[]): RoleChange[] {
   const found = (first?.heads ?? []).flatMap((head, at) => {
     const timeline = records.map((record) => record.heads[at]?.roles ?? [])
     const names = [...new Set(timeline.flatMap((roles) => roles.map(({ name }) => name)))]
-    return names.flatMap((role) => roleChanges(nameOf(head), role, records, timeline.map((roles) => roles.find(({ name }) => name === role))))
+    return names.flatMap((role) =>
+      roleChanges(
+        nameOf(head),
+        role,
+        records,
+        timeline.map((roles) => roles.find(({ name }) => name === role)),
+      ),
+    )
   })
   return found.sort((a, b) => a.by - b.by)
 }
@@ -95,7 +104,15 @@ function roleChanges(head: string, role: string, records: readonly ProbeRecord[]
     if ((own !== undefined) === has || !lasts) return
     has = own !== undefined
     const { value, baseline } = (own ?? held.slice(0, index).findLast((each) => each !== undefined)) as Role
-    changes.push({ head, role, kind: has ? 'gains' : 'loses', after: records[index - 1]?.step ?? null, by: (records[index] as ProbeRecord).step, value, baseline })
+    changes.push({
+      head,
+      role,
+      kind: has ? 'gains' : 'loses',
+      after: records[index - 1]?.step ?? null,
+      by: (records[index] as ProbeRecord).step,
+      value,
+      baseline,
+    })
   })
   return changes
 }
@@ -132,7 +149,12 @@ function sentencesOf(records: readonly ProbeRecord[], changes: readonly RoleChan
     const verb = kind === 'gains' ? 'becomes' : 'stops being'
     return `Head ${head} ${verb} ${roleTitle(role)} between steps ${after} and ${by} (${evidence(change)}).`
   })
-  const fall = steepest === null ? [] : [`The loss falls fastest between steps ${steepest.from} and ${steepest.to}: from ${steepest.before.toFixed(3)} to ${steepest.after.toFixed(3)}.`]
+  const fall =
+    steepest === null
+      ? []
+      : [
+          `The loss falls fastest between steps ${steepest.from} and ${steepest.to}: from ${steepest.before.toFixed(3)} to ${steepest.after.toFixed(3)}.`,
+        ]
   const nothing = `In ${records.length} ${records.length === 1 ? 'record' : 'records'} no head takes on a role that its baselines do not explain.`
   return [...(roles.length === 0 ? [nothing] : roles), ...fall]
 }

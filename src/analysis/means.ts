@@ -20,7 +20,12 @@ export interface RowSizes {
  * @param valueOf a row's value by its place in [B, H, M]; null leaves the row out
  * @throws {NumericError} where a value is NaN
  */
-export async function headMeans(what: string, { batch, heads, queries }: RowSizes, loop: PacedLoop, valueOf: (place: number) => number | null): Promise<HeadMeans> {
+export async function headMeans(
+  what: string,
+  { batch, heads, queries }: RowSizes,
+  loop: PacedLoop,
+  valueOf: (place: number) => number | null,
+): Promise<HeadMeans> {
   const sums = new Float64Array(heads)
   const rows = new Array<number>(heads).fill(0)
   await loop.run(batch * heads * queries, (start, end) => {

@@ -84,8 +84,20 @@ export class Probe {
     const run = { loss, ...(runtime === undefined ? {} : { runtime }), ...(signal === undefined ? {} : { signal }) }
     const value = await meanLoss(lossAndGradients, model, [batch], run)
     const input = batch.tokens ?? batch.input
-    const details = Object.fromEntries((['segments', 'positions'] as const).flatMap((name) => (batch[name] !== undefined && model.takesOption(name) ? [[name, batch[name]]] : [])))
-    const found = await analyzeModel(model, input, { heatmapSize: HEATMAP_SIZE, divergenceRows: 0, received: false, rollout: [], queryMask: countedRows(batch, loss), ...analysis, forward: details })
+    const details = Object.fromEntries(
+      (['segments', 'positions'] as const).flatMap((name) =>
+        batch[name] !== undefined && model.takesOption(name) ? [[name, batch[name]]] : [],
+      ),
+    )
+    const found = await analyzeModel(model, input, {
+      heatmapSize: HEATMAP_SIZE,
+      divergenceRows: 0,
+      received: false,
+      rollout: [],
+      queryMask: countedRows(batch, loss),
+      ...analysis,
+      forward: details,
+    })
     const record: ProbeRecord = { step, loss: value, ...probedHeads(found), elapsedMs: performance.now() - startMs }
     this.#records.push(record)
     onRecord?.(record)
@@ -98,7 +110,8 @@ function countedRows({ tokens, targets, mask, input }: Batch, loss: Loss): Tenso
   const shape = tokens?.shape ?? input?.shape.slice(0, -1) ?? []
   const length = shape.at(-1) ?? 0
   const data = new Uint8Array(shape.reduce((product, size) => product * size, 1)).fill(1)
-  const isIgnored = (row: number): boolean => mask?.data[row] === 0 || (loss.kind === 'crossEntropy' && targets?.data[row] === loss.ignoreIndex)
+  const isIgnored = (row: number): boolean =>
+    mask?.data[row] === 0 || (loss.kind === 'crossEntropy' && targets?.data[row] === loss.ignoreIndex)
   for (let start = 0; start < data.length; start += length) {
     for (let row = start + length - 1; row >= start && isIgnored(row); row--) data[row] = 0
   }
@@ -106,7 +119,9 @@ function countedRows({ tokens, targets, mask, input }: Batch, loss: Loss): Tenso
 }
 
 function probedHeads({ layers }: ModelAnalysis): Pick<ProbeRecord, 'heads' | 'entropy' | 'axes'> {
-  const heads = layers.flatMap(({ index, heads: all }) => all.map(({ head, scores, roles, heatmap }): ProbedHead => ({ layer: index, head, scores, roles, heatmap })))
+  const heads = layers.flatMap(({ index, heads: all }) =>
+    all.map(({ head, scores, roles, heatmap }): ProbedHead => ({ layer: index, head, scores, roles, heatmap })),
+  )
   const entropy = heads.reduce((sum, { scores }) => sum + (scores.entropy?.value ?? 0), 0) / heads.length
   return { heads, entropy, axes: layers[0]?.axes ?? { sequence: 0, queries: [], keys: [] } }
 }

@@ -21,7 +21,13 @@ interface WeightRows {
  * best fixed offset (Clark et al. 2019): a head that attended to one offset alone would score the share of pairs that have it.
  * Pairs whose query may not see the key are left out.
  */
-export function relationScores(relations: ResolvedAnalysis['relations'], own: WeightRows, uniform: WeightRows, { keys }: AttentionSizes, sequence: number): RelationScore[][] {
+export function relationScores(
+  relations: ResolvedAnalysis['relations'],
+  own: WeightRows,
+  uniform: WeightRows,
+  { keys }: AttentionSizes,
+  sequence: number,
+): RelationScore[][] {
   const rowOf = ({ summary, heads, rows }: WeightRows, head: number, query: number): Float32Array => {
     const start = ((sequence * heads + Math.min(head, heads - 1)) * rows.length + rows.indexOf(query)) * keys
     return summary.weights.subarray(start, start + keys)
@@ -29,7 +35,8 @@ export function relationScores(relations: ResolvedAnalysis['relations'], own: We
   return Array.from({ length: own.heads }, (_, head) =>
     relations.map(({ name, pairs }) => {
       const seen = pairs.filter(([query, key]) => (rowOf(uniform, head, query)[key] ?? 0) > 0)
-      const mean = (valueOf: (pair: PositionPair) => number): number | null => (seen.length === 0 ? null : seen.reduce((sum, pair) => sum + valueOf(pair), 0) / seen.length)
+      const mean = (valueOf: (pair: PositionPair) => number): number | null =>
+        seen.length === 0 ? null : seen.reduce((sum, pair) => sum + valueOf(pair), 0) / seen.length
       return {
         name,
         value: mean(([query, key]) => rowOf(own, head, query)[key] ?? 0),

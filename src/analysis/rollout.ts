@@ -46,7 +46,8 @@ export class Rollout {
       for (let row = start; row < end; row++) {
         const to = (row % keys) * count
         const from = (first + row) * (count + 1) + 1
-        for (let column = 0; column < count; column++) next[to + column] = (next[to + column] as number) + (carried[from + column] as number) / (2 * heads)
+        for (let column = 0; column < count; column++)
+          next[to + column] = (next[to + column] as number) + (carried[from + column] as number) / (2 * heads)
       }
     })
     this.#shares = next

@@ -18,11 +18,18 @@ export function scoreCalls(tokens: Int32Array | null): number {
  * Every score of every head. The mass on a set of keys is exp(L_set − L_all), where L is the log-sum-exp over the allowed
  * keys of the set, and over all allowed keys: two calls that differ in their masks. Rows whose set is empty do not count.
  */
-export async function measureScores(twins: Twins, summaries: { readonly own: Summary; readonly uniform: Summary }, host: AnalysisHost, { near, seed, queryMask }: ResolvedAnalysis, tokens: Int32Array | null): Promise<HeadScores> {
+export async function measureScores(
+  twins: Twins,
+  summaries: { readonly own: Summary; readonly uniform: Summary },
+  host: AnalysisHost,
+  { near, seed, queryMask }: ResolvedAnalysis,
+  tokens: Int32Array | null,
+): Promise<HeadScores> {
   const means = new SetMeans(twins.attention, summaries, host, queryMask)
   const scores = new Map<ScoreName, readonly Score[]>()
   for (const set of POSITION_SETS) {
-    const sums = async (attention: AttentionCase): Promise<Float32Array> => (await attend(attention, host, restrictTo(set, attention.options, attention.sizes, near))).logSumExp.data
+    const sums = async (attention: AttentionCase): Promise<Float32Array> =>
+      (await attend(attention, host, restrictTo(set, attention.options, attention.sizes, near))).logSumExp.data
     scores.set(set, await means.scoresOf(set, { own: await sums(twins.attention), uniform: await sums(twins.uniform), order: null }))
   }
   if (tokens !== null) {
@@ -70,7 +77,10 @@ class SetMeans {
 }
 
 /** Where a place of [B, H, M] is in an array that has a row for each head, or one for all heads. */
-export function placer(array: Float32Array, { batch, heads, queries }: { readonly batch: number; readonly heads: number; readonly queries: number }): (place: number) => number {
+export function placer(
+  array: Float32Array,
+  { batch, heads, queries }: { readonly batch: number; readonly heads: number; readonly queries: number },
+): (place: number) => number {
   if (array.length === batch * heads * queries) return (place) => place
   return (place) => Math.floor(place / (queries * heads)) * queries + (place % queries)
 }
@@ -78,13 +88,23 @@ export function placer(array: Float32Array, { batch, heads, queries }: { readonl
 const MEASURES: readonly MeasureName[] = ['entropy', 'relativeEntropy', 'distance', 'largest']
 
 /** Means of what statistics say about each row, over the rows that see a key. */
-async function measureRows({ what, sizes }: AttentionCase, summaries: { readonly own: Summary; readonly uniform: Summary }, { loop }: AnalysisHost, queryMask: Uint8Array | null): Promise<ReadonlyMap<MeasureName, readonly Score[]>> {
+async function measureRows(
+  { what, sizes }: AttentionCase,
+  summaries: { readonly own: Summary; readonly uniform: Summary },
+  { loop }: AnalysisHost,
+  queryMask: Uint8Array | null,
+): Promise<ReadonlyMap<MeasureName, readonly Score[]>> {
   const scores = new Map<MeasureName, readonly Score[]>()
   const counts = summaries.uniform.logSumExp
   const countPlace = placer(counts, sizes)
   for (const name of MEASURES) {
     const means = ({ statistics }: Summary): Promise<HeadMeans> => {
-      const data = { entropy: statistics.entropy, relativeEntropy: statistics.entropy, distance: statistics.meanDistance, largest: statistics.maxWeight }[name].data
+      const data = {
+        entropy: statistics.entropy,
+        relativeEntropy: statistics.entropy,
+        distance: statistics.meanDistance,
+        largest: statistics.maxWeight,
+      }[name].data
       const dataPlace = placer(data, sizes)
       return headMeans(`${what}: ${name}`, sizes, loop, (place) => {
         // of equal weights the log-sum-exp is the logarithm of how many keys there are

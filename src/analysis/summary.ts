@@ -29,7 +29,12 @@ export async function summarise(attention: AttentionCase, host: AnalysisHost, bu
   const value = buckets === 0 ? undefined : bucketValues(attention, host, buckets)
   const selection = rows.length === 0 ? {} : { returnWeights: { rows } }
   const { logSumExp, statistics, output, weights } = await attend(attention, host, { returnStatistics: true, ...selection }, value)
-  return { logSumExp: logSumExp.data, statistics: statistics as AttentionStatistics, masses: output.data, weights: weights?.data ?? new Float32Array(0) }
+  return {
+    logSumExp: logSumExp.data,
+    statistics: statistics as AttentionStatistics,
+    masses: output.data,
+    weights: weights?.data ?? new Float32Array(0),
+  }
 }
 
 /** [B, Hkv, N, buckets]: 1 where a key is in a bucket. */

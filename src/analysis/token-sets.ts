@@ -81,7 +81,10 @@ function canSort({ sizes: { batch, queries }, options }: AttentionCase): boolean
   const { window, mask, bias, alibiSlopes, segments } = options
   if ([window, mask, bias, alibiSlopes].some((part) => part !== undefined)) return false
   if (segments === undefined) return true
-  const { query: { data: query }, key: { data: key } } = segments
+  const {
+    query: { data: query },
+    key: { data: key },
+  } = segments
   for (let b = 0; b < batch; b++) {
     const used = new Set(query.subarray(b * queries, (b + 1) * queries))
     for (let at = b * queries; at < (b + 1) * queries; at++) if (key[at] !== query[at] && used.has(key[at] as number)) return false
@@ -96,7 +99,9 @@ function canSort({ sizes: { batch, queries }, options }: AttentionCase): boolean
  * they are and all tiles are computed.
  */
 export async function tokenSetSums(set: TokenSet, { attention, uniform }: Twins, host: AnalysisHost, tokens: Int32Array): Promise<SetSums> {
-  const call = canSort(attention) ? sortedCall(set, attention, numbersOf(set, attention, tokens)) : unsortedCall(set, attention, numbersOf(set, attention, tokens))
+  const call = canSort(attention)
+    ? sortedCall(set, attention, numbersOf(set, attention, tokens))
+    : unsortedCall(set, attention, numbersOf(set, attention, tokens))
   return { own: await call.sums(attention, host), uniform: await call.sums(uniform, host), order: call.order }
 }
 
@@ -106,14 +111,22 @@ interface SetCall {
   readonly sums: (attention: AttentionCase, host: AnalysisHost) => Promise<Float32Array>
 }
 
-function unsortedCall(set: TokenSet, { sizes: { batch, queries, keys }, options: { window } }: AttentionCase, { query, key }: Numbers): SetCall {
+function unsortedCall(
+  set: TokenSet,
+  { sizes: { batch, queries, keys }, options: { window } }: AttentionCase,
+  { query, key }: Numbers,
+): SetCall {
   const segments = { query: { data: query, shape: [batch, queries] }, key: { data: key, shape: [batch, keys] } }
   // The key after an earlier copy may be the query itself.
   const before = intersection(window, { before: Infinity, after: set === 'duplicate' ? -1 : 0 })
   return { order: null, sums: async (attention, host) => (await attend(attention, host, { segments, window: before })).logSumExp.data }
 }
 
-function sortedCall(set: TokenSet, { sizes: { batch, queries }, options: { scale, softcap, keyLengths } }: AttentionCase, { query, key }: Numbers): SetCall {
+function sortedCall(
+  set: TokenSet,
+  { sizes: { batch, queries }, options: { scale, softcap, keyLengths } }: AttentionCase,
+  { query, key }: Numbers,
+): SetCall {
   const order = orderOf(query, batch)
   const shift = set === 'duplicate' ? 0 : 1
   const keyOrder = order.map((position) => Math.min(queries - 1, position + shift))
@@ -121,7 +134,7 @@ function sortedCall(set: TokenSet, { sizes: { batch, queries }, options: { scale
   // A key that is not of the set keeps a number near its neighbours': tiles are told apart by their smallest and largest one.
   const keyIds = Int32Array.from(order, (position, at) => {
     const [start, place] = [rowStart(at, queries), position + shift]
-    const isKey = place < (keyLengths?.[at / queries | 0] ?? queries) && place < queries && key[start + place] === query[start + position]
+    const isKey = place < (keyLengths?.[(at / queries) | 0] ?? queries) && place < queries && key[start + place] === query[start + position]
     return (ids[at] as number) + (isKey ? 0 : 1)
   })
   const shape = [batch, queries]
@@ -148,7 +161,10 @@ function orderOf(numbers: Int32Array, batch: number): Int32Array {
   const order = new Int32Array(numbers.length)
   for (let b = 0; b < batch; b++) {
     const own = numbers.subarray(b * length, (b + 1) * length)
-    order.set(Int32Array.from(own.keys()).sort((a, c) => (own[a] as number) - (own[c] as number) || a - c), b * length)
+    order.set(
+      Int32Array.from(own.keys()).sort((a, c) => (own[a] as number) - (own[c] as number) || a - c),
+      b * length,
+    )
   }
   return order
 }
@@ -158,7 +174,7 @@ async function inOrder({ data, shape }: Tensor, order: Int32Array, { runtime, lo
   const [, heads = 0, rows = 0, size = 0] = shape
   const result = runtime.tensor(shape)
   await loop.run(data.length, (start, end) => {
-    for (let at = start; at < end; ) {
+    for (let at = start; at < end;) {
       const [row, column] = [Math.floor(at / size), at % size]
       const [head, place] = [Math.floor(row / rows), row % rows]
       const from = (head * rows + (order[Math.floor(head / heads) * rows + place] as number)) * size

@@ -20,7 +20,9 @@ export function restateOptions(resolved: ResolvedOptions, sizes: AttentionSizes)
     ...(alibiSlopes === null ? {} : { alibiSlopes }),
     ...(mask === null ? {} : { mask: { data: mask.data, shape: shapeOf(mask.strides, sizes) } }),
     ...(bias === null ? {} : { bias: { data: bias.data, shape: shapeOf(bias.strides, sizes) } }),
-    ...(segments === null ? {} : { segments: { query: { data: segments.query, shape: [batch, queries] }, key: { data: segments.key, shape: [batch, keys] } } }),
+    ...(segments === null
+      ? {}
+      : { segments: { query: { data: segments.query, shape: [batch, queries] }, key: { data: segments.key, shape: [batch, keys] } } }),
   }
 }
 

@@ -51,7 +51,10 @@ describe.each(cases)('$name', ({ options, Hkv = H, rows, keySegments }) => {
   const tokens = integerTensor(new Random(7), [B, N], 9)
   const dense = denseWeights(inputs, options)
   const analyze = (): Promise<AttentionAnalysis> =>
-    analyzeAttention({ ...inputs, ...(rows === undefined ? { tokens } : {}) }, { attention: options, near: NEAR, seed: SEED, divergenceRows: 6, heatmapSize: 16, sequence: 1, runtime: runtime() })
+    analyzeAttention(
+      { ...inputs, ...(rows === undefined ? { tokens } : {}) },
+      { attention: options, near: NEAR, seed: SEED, divergenceRows: 6, heatmapSize: 16, sequence: 1, runtime: runtime() },
+    )
 
   test('scores and baselines equal those of the whole matrix', async () => {
     const { heads } = await analyze()
@@ -66,7 +69,11 @@ describe.each(cases)('$name', ({ options, Hkv = H, rows, keySegments }) => {
         expectNear(score.value, exact.value, `${name} of head ${head}`)
         expectNear(score.uniform, denseMass(dense, head, 'uniform', member).value, `${name}, uniform`)
         const other = otherSets[name]
-        expectNear(score.shuffled, other === undefined || rows !== undefined ? null : denseMass(dense, head, 'weights', other).value, `${name}, shuffled`)
+        expectNear(
+          score.shuffled,
+          other === undefined || rows !== undefined ? null : denseMass(dense, head, 'weights', other).value,
+          `${name}, shuffled`,
+        )
       }
       expect('induction' in scores).toBe(rows === undefined)
       for (const of of ['weights', 'uniform'] as const) {
@@ -91,14 +98,17 @@ describe.each(cases)('$name', ({ options, Hkv = H, rows, keySegments }) => {
       }
       const sums = Float64Array.from({ length: N }, (_, j) => matrix.reduce((sum, weights) => sum + weights[j]!, 0))
       const total = sums.reduce((a, b) => a + b, 0)
-      for (const [c, { start, end }] of axes.keys.entries()) expectNear(received!.buckets[c]!, sums.subarray(start, end).reduce((a, b) => a + b, 0) / total, `received ${c}`)
+      for (const [c, { start, end }] of axes.keys.entries())
+        expectNear(received!.buckets[c]!, sums.subarray(start, end).reduce((a, b) => a + b, 0) / total, `received ${c}`)
       const best = Math.max(...sums) / total
       expectNear(received!.largest[0]!.share, best, 'the largest share')
       expectNear(sums[received!.largest[0]!.key]! / total, best, 'the key with the largest share')
     }
     expect(divergence!.rows).toHaveLength(6)
     // The root magnifies: an error of 1e-7 in the divergence of equal rows is 3e-4 in the distance.
-    for (let one = 0; one < H; one++) for (let other = 0; other < H; other++) expect(divergence!.distances[one]![other]).toBeCloseTo(one === other ? 0 : denseDistance(dense, one, other, divergence!.rows), 4)
+    for (let one = 0; one < H; one++)
+      for (let other = 0; other < H; other++)
+        expect(divergence!.distances[one]![other]).toBeCloseTo(one === other ? 0 : denseDistance(dense, one, other, divergence!.rows), 4)
   })
 })
 

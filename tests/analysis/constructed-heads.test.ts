@@ -39,7 +39,15 @@ function inputs() {
 }
 
 async function analyzed(): Promise<Record<string, HeadAnalysis>> {
-  const relations = { 'two before': Array.from({ length: 20 }, (_, at) => [at + 10, at + 8] as const), mixed: [[30, 29], [40, 39], [50, 3], [60, 7]] as const }
+  const relations = {
+    'two before': Array.from({ length: 20 }, (_, at) => [at + 10, at + 8] as const),
+    mixed: [
+      [30, 29],
+      [40, 39],
+      [50, 3],
+      [60, 7],
+    ] as const,
+  }
   const { heads: found } = await analyzeAttention(inputs(), { attention: { causal: true, scale: 1 }, runtime: runtime(), relations })
   return Object.fromEntries(NAMES.map((name, at) => [name, found[at]!]))
 }
@@ -61,7 +69,8 @@ describe('heads whose answer is known', () => {
 
   test('a uniform head scores its baseline everywhere, and has no role', async () => {
     const { scores, roles, heatmap } = (await analyzed())['uniform']!
-    for (const name of Object.keys(scores) as ScoreName[]) expect(scores[name]!.value ?? -1, name).toBeCloseTo(scores[name]!.uniform ?? -1, 5)
+    for (const name of Object.keys(scores) as ScoreName[])
+      expect(scores[name]!.value ?? -1, name).toBeCloseTo(scores[name]!.uniform ?? -1, 5)
     expect(scores.relativeEntropy!.value).toBeCloseTo(1, 6)
     expect(scores.next!.value).toBeNull()
     expect(roles).toEqual([])
@@ -80,13 +89,25 @@ describe('heads whose answer is known', () => {
   })
 
   test('a head that finds what is related, wherever it is, has the relation as its role', async () => {
-    const pairs = [[25, 1], [30, 7], [40, 18], [50, 3], [60, 14], [71, 24]] as const
+    const pairs = [
+      [25, 1],
+      [30, 7],
+      [40, 18],
+      [50, 3],
+      [60, 14],
+      [71, 24],
+    ] as const
     const data = (part: 0 | 1, size: number) => {
       const rows = new Float32Array(N * D)
       pairs.forEach((pair, at) => (rows[pair[part] * D + at] = size))
       return { data: rows, shape: [N, D] }
     }
-    const { heads: [head] } = await analyzeAttention({ query: data(0, STRENGTH), key: data(1, 1) }, { attention: { causal: true, scale: 1 }, runtime: runtime(), relations: { verb: pairs, unseen: [[3, 9]] } })
+    const {
+      heads: [head],
+    } = await analyzeAttention(
+      { query: data(0, STRENGTH), key: data(1, 1) },
+      { attention: { causal: true, scale: 1 }, runtime: runtime(), relations: { verb: pairs, unseen: [[3, 9]] } },
+    )
     const [verb, unseen] = head!.relations
     expect(verb!.value).toBeCloseTo(1, 6)
     expect(verb!.accuracy).toBe(1)
@@ -98,11 +119,21 @@ describe('heads whose answer is known', () => {
     const queryMask = { data: Uint8Array.from({ length: N }, (_, row) => (row < 36 ? 0 : 1)), shape: [N] }
     const { heads: found } = await analyzeAttention(inputs(), { attention: { causal: true, scale: 1 }, runtime: runtime(), queryMask })
     const { scores } = found[NAMES.indexOf('uniform')]!
-    const mean = (valueOf: (row: number) => number): number => Array.from({ length: 36 }, (_, at) => valueOf(at + 36)).reduce((a, b) => a + b, 0) / 36
+    const mean = (valueOf: (row: number) => number): number =>
+      Array.from({ length: 36 }, (_, at) => valueOf(at + 36)).reduce((a, b) => a + b, 0) / 36
     for (const name of ['self', 'induction', 'entropy'] as const) expect(scores[name]!.rows, name).toBe(36)
-    expect(scores.first!.value).toBeCloseTo(mean((row) => 1 / (row + 1)), 6)
-    expect(scores.entropy!.value).toBeCloseTo(mean((row) => Math.log(row + 1)), 5)
-    expect(scores.induction!.value).toBeCloseTo(mean((row) => tokens.slice(0, row).filter((token) => token === tokens[row]).length / (row + 1)), 6)
+    expect(scores.first!.value).toBeCloseTo(
+      mean((row) => 1 / (row + 1)),
+      6,
+    )
+    expect(scores.entropy!.value).toBeCloseTo(
+      mean((row) => Math.log(row + 1)),
+      5,
+    )
+    expect(scores.induction!.value).toBeCloseTo(
+      mean((row) => tokens.slice(0, row).filter((token) => token === tokens[row]).length / (row + 1)),
+      6,
+    )
   })
 
   test('heads that attend to different keys are 1 apart, and each 0 from itself', async () => {

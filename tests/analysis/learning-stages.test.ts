@@ -10,7 +10,14 @@ const role = (name: string, value: number): Role => ({ name, value, baseline: 0.
 /** Records of two heads of layer 1, whose roles are given for each step. */
 function records(...steps: readonly [step: number, loss: number, first: readonly Role[], second: readonly Role[]][]): ProbeRecord[] {
   const head = (index: number, roles: readonly Role[]) => ({ layer: 1, head: index, scores: {}, roles, heatmap: null })
-  return steps.map(([step, loss, first, second]) => ({ step, loss, entropy: 2, heads: [head(2, first), head(3, second)], axes: { sequence: 0, queries: [], keys: [] }, elapsedMs: 1 }))
+  return steps.map(([step, loss, first, second]) => ({
+    step,
+    loss,
+    entropy: 2,
+    heads: [head(2, first), head(3, second)],
+    axes: { sequence: 0, queries: [], keys: [] },
+    elapsedMs: 1,
+  }))
 }
 
 describe('learningStages', () => {
@@ -19,7 +26,13 @@ describe('learningStages', () => {
 
   test('names who becomes what, and between which steps', () => {
     const { changes, sentences, rows, steepest } = learningStages(
-      records([0, 3, [], [previous]], [400, 2.9, [], [previous]], [700, 1, [induction], [previous]], [1000, 0.9, [induction], []], [1300, 0.9, [induction], []]),
+      records(
+        [0, 3, [], [previous]],
+        [400, 2.9, [], [previous]],
+        [700, 1, [induction], [previous]],
+        [1000, 0.9, [induction], []],
+        [1300, 0.9, [induction], []],
+      ),
     )
     expect(changes).toEqual([
       { head: '1.3', role: 'previous', kind: 'gains', after: null, by: 0, value: 0.6, baseline: 0.05 },
@@ -45,8 +58,13 @@ describe('learningStages', () => {
   })
 
   test('a role that only the last record has counts, and a gap of one record does not', () => {
-    const { changes } = learningStages(records([0, 3, [], [previous]], [10, 2, [], [previous]], [20, 2, [], []], [30, 2, [induction], [previous]]))
-    expect(changes.map(({ head, kind, by }) => [head, kind, by])).toEqual([['1.3', 'gains', 0], ['1.2', 'gains', 30]])
+    const { changes } = learningStages(
+      records([0, 3, [], [previous]], [10, 2, [], [previous]], [20, 2, [], []], [30, 2, [induction], [previous]]),
+    )
+    expect(changes.map(({ head, kind, by }) => [head, kind, by])).toEqual([
+      ['1.3', 'gains', 0],
+      ['1.2', 'gains', 30],
+    ])
   })
 
   test('refuses what are no records in order', () => {
@@ -57,7 +75,8 @@ describe('learningStages', () => {
 })
 
 describe('Probe', () => {
-  const model = (): CausalLanguageModel => new CausalLanguageModel({ vocabulary: 16, modelDim: 16, heads: 2, layers: 2, dropout: 0.3, seed: 2 }).train()
+  const model = (): CausalLanguageModel =>
+    new CausalLanguageModel({ vocabulary: 16, modelDim: 16, heads: 2, layers: 2, dropout: 0.3, seed: 2 }).train()
 
   test('records the loss in evaluation mode, and scores of every head', async () => {
     const batch = inductionTask({ batch: 3, length: 32, symbols: 16, seed: 5 })(0)
@@ -71,7 +90,12 @@ describe('Probe', () => {
     expect(record.loss).toBe(loss)
     expect(own.training).toBe(true)
     expect(own.parameters().map(({ data }) => data)).toEqual(before)
-    expect(record.heads.map(({ layer, head }) => [layer, head])).toEqual([[0, 0], [0, 1], [1, 0], [1, 1]])
+    expect(record.heads.map(({ layer, head }) => [layer, head])).toEqual([
+      [0, 0],
+      [0, 1],
+      [1, 0],
+      [1, 1],
+    ])
     expect(record.heads[3]!.scores.induction!.rows).toBeGreaterThan(0)
     expect(record.heads[3]!.heatmap).toHaveLength(32)
     expect(heard).toEqual([50])

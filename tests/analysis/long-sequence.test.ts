@@ -17,7 +17,10 @@ test(`${N} tokens are analyzed within linear memory`, { timeout: 900_000 }, asyn
       query.data[at * D + (tokens[at] as number)] = 40
       if (at > 0) key.data[at * D + (tokens[at - 1] as number)] = 1
     }
-    const { heads, axes } = await analyzeAttention({ query, key, tokens: { data: tokens, shape: [N] } }, { attention: { causal: true, scale: 1 }, runtime })
+    const { heads, axes } = await analyzeAttention(
+      { query, key, tokens: { data: tokens, shape: [N] } },
+      { attention: { causal: true, scale: 1 }, runtime },
+    )
     const [induction, uniform] = heads
     expect(induction!.scores.induction!.value).toBeCloseTo(1, 4)
     expect(induction!.roles[0]!.name).toBe('induction')

@@ -12,7 +12,11 @@ const at = (name: string): string => path.join(folder, name)
 function modelFile(settings: object, pieces: readonly string[] | null): Uint8Array {
   const options = { vocabulary: pieces?.length ?? 16, modelDim: 16, heads: 2, layers: 2, seed: 1 }
   const model = new CausalLanguageModel(options)
-  return writeSafetensors(model.stateDict(), { settings: JSON.stringify(settings), model: JSON.stringify(options), ...(pieces === null ? {} : { pieces: JSON.stringify(pieces) }) })
+  return writeSafetensors(model.stateDict(), {
+    settings: JSON.stringify(settings),
+    model: JSON.stringify(options),
+    ...(pieces === null ? {} : { pieces: JSON.stringify(pieces) }),
+  })
 }
 
 beforeAll(async () => {
@@ -30,7 +34,11 @@ describe('heddle analyze', () => {
     const { status, out, err } = await heddle(['analyze', at('names.safetensors'), '--text', 'annabel', '--workers', '1', '--json'])
     expect(status).toBe(0)
     expect(err).toMatch(/^1\.1 .*%/m)
-    const { format, labels, analysis } = JSON.parse(out) as { format: string; labels: string[]; analysis: { layers: { heads: unknown[] }[] } }
+    const { format, labels, analysis } = JSON.parse(out) as {
+      format: string
+      labels: string[]
+      analysis: { layers: { heads: unknown[] }[] }
+    }
     expect(format).toBe('heddle-analyze/1')
     expect(labels).toEqual(['\n', ...'annabel', '\n'])
     expect(analysis.layers.map(({ heads }) => heads.length)).toEqual([2, 2])
@@ -45,10 +53,29 @@ describe('heddle analyze', () => {
   })
 
   test('heddle train --probe records heads on the way, and its model is one to analyze', async () => {
-    const sizes = ['--steps', '4', '--batch', '4', '--length', '8', '--symbols', '4', '--layers', '1', '--heads', '2', '--model-size', '16', '--workers', '1']
+    const sizes = [
+      '--steps',
+      '4',
+      '--batch',
+      '4',
+      '--length',
+      '8',
+      '--symbols',
+      '4',
+      '--layers',
+      '1',
+      '--heads',
+      '2',
+      '--model-size',
+      '16',
+      '--workers',
+      '1',
+    ]
     const { status, out, err } = await heddle(['train', '--task', 'copy', ...sizes, '--probe', '2', '--json', '--out', at('trained')])
     expect(status, err).toBe(1) // four steps teach it nothing
-    const { heads } = JSON.parse(out) as { heads: { records: { step: number; heads: { heatmap: number[][] }[] }[]; stages: { sentences: string[] } } }
+    const { heads } = JSON.parse(out) as {
+      heads: { records: { step: number; heads: { heatmap: number[][] }[] }[]; stages: { sentences: string[] } }
+    }
     expect(heads.records.map(({ step }) => step)).toEqual([0, 2, 4])
     expect(heads.records[1]!.heads.map(({ heatmap }) => heatmap.length)).toEqual([8, 8])
     expect(err).toContain(heads.stages.sentences[0])

@@ -66,7 +66,11 @@ async function run(context: CommandContext): Promise<number> {
   return EXIT.ok
 }
 
-async function analyze({ model }: TrainedModel, { tokens, labels }: AnalyzedTokens, { values, terminal, signal }: CommandContext): Promise<AnalyzeReport['analysis']> {
+async function analyze(
+  { model }: TrainedModel,
+  { tokens, labels }: AnalyzedTokens,
+  { values, terminal, signal }: CommandContext,
+): Promise<AnalyzeReport['analysis']> {
   const runtime = await createRuntime({ workers: workersOption(values) })
   const bar = new ProgressBar(terminal.err, '')
   try {
@@ -74,7 +78,8 @@ async function analyze({ model }: TrainedModel, { tokens, labels }: AnalyzedToke
       bar.update({ done, total, elapsedMs, remainingMs: (elapsedMs / done) * (total - done) }, 'analyzing')
     return await analyzeModel(model, { data: tokens, shape: [tokens.length] }, { runtime, signal, labels, onProgress })
   } catch (cause) {
-    if (cause instanceof HeddleError && (cause.code === 'OptionError' || cause.code === 'ShapeError')) throw new UsageError(cause.message, { cause })
+    if (cause instanceof HeddleError && (cause.code === 'OptionError' || cause.code === 'ShapeError'))
+      throw new UsageError(cause.message, { cause })
     throw cause
   } finally {
     bar.clear()
@@ -84,7 +89,9 @@ async function analyze({ model }: TrainedModel, { tokens, labels }: AnalyzedToke
 
 function printReport(terminal: Terminal, { analysis, labels }: AnalyzeReport): void {
   const { layers, elapsedMs } = analysis
-  terminal.line(`${formatInteger(labels.length)} tokens, ${layers.length} layers of ${layers[0]?.heads.length ?? 0} heads, in ${formatDuration(elapsedMs)}`)
+  terminal.line(
+    `${formatInteger(labels.length)} tokens, ${layers.length} layers of ${layers[0]?.heads.length ?? 0} heads, in ${formatDuration(elapsedMs)}`,
+  )
   terminal.line()
   const columns = HEAD_COLUMNS.map((head, index) => ({ head, align: index < 2 ? ('left' as const) : ('right' as const) }))
   for (const line of formatTable(columns, headRows(analysis))) terminal.line(line)

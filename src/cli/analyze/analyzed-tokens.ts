@@ -18,7 +18,8 @@ const TASK_DATA = { copy: copyTask, reverse: reverseTask, induction: inductionTa
 /** The tokens of `--text`, `--file` or `--tokens`, or a sequence of the model's own task. @throws {UsageError} */
 export async function analyzedTokens(trained: TrainedModel, values: OptionValues): Promise<AnalyzedTokens> {
   const given = ['text', 'file', 'tokens'].filter((name) => values[name] !== undefined)
-  if (given.length > 1) throw new UsageError(`expected one of --text, --file and --tokens, got ${given.map((name) => `--${name}`).join(' and ')}`)
+  if (given.length > 1)
+    throw new UsageError(`expected one of --text, --file and --tokens, got ${given.map((name) => `--${name}`).join(' and ')}`)
   const [text, file, numbers] = [stringOption(values, 'text'), stringOption(values, 'file'), stringOption(values, 'tokens')]
   if (numbers !== undefined) return fromNumbers(trained, numbers)
   if (text === undefined && file === undefined) return fromTask(trained)
@@ -27,9 +28,13 @@ export async function analyzedTokens(trained: TrainedModel, values: OptionValues
 }
 
 function fromText({ tokenizer, settings }: TrainedModel, content: string, option: string): AnalyzedTokens {
-  if (tokenizer === null) throw new UsageError(`${option}: expected a model of text, got one of the task ${settings.task}, whose tokens are numbers: give --tokens '3 1 4 …', or nothing for a sequence of its task`)
+  if (tokenizer === null) {
+    const instead = "give --tokens '3 1 4 …', or nothing for a sequence of its task"
+    throw new UsageError(`${option}: expected a model of text, got one of the task ${settings.task}, whose tokens are numbers: ${instead}`)
+  }
   const tokens = encode(tokenizer, settings.task === 'names' ? `\n${content}\n` : content, option)
-  if (tokens.length < 2) throw new UsageError(`${option}: expected two tokens or more, got ${tokens.length}: a single one has nothing to attend to`)
+  if (tokens.length < 2)
+    throw new UsageError(`${option}: expected two tokens or more, got ${tokens.length}: a single one has nothing to attend to`)
   return { tokens, labels: Array.from(tokens, (token) => tokenizer.decode([token])) }
 }
 
@@ -44,11 +49,14 @@ function encode(tokenizer: Tokenizer, content: string, option: string): Int32Arr
 }
 
 function fromNumbers({ model, tokenizer }: TrainedModel, numbers: string): AnalyzedTokens {
-  const tokens = numbers.split(/[\s,]+/).filter((each) => each !== '').map((each) => {
-    const token = /^\d+$/.test(each) ? Number(each) : NaN
-    if (!(token < model.vocabulary)) throw new UsageError(`--tokens: expected numbers from 0 to ${model.vocabulary - 1}, got '${each}'`)
-    return token
-  })
+  const tokens = numbers
+    .split(/[\s,]+/)
+    .filter((each) => each !== '')
+    .map((each) => {
+      const token = /^\d+$/.test(each) ? Number(each) : NaN
+      if (!(token < model.vocabulary)) throw new UsageError(`--tokens: expected numbers from 0 to ${model.vocabulary - 1}, got '${each}'`)
+      return token
+    })
   if (tokens.length < 2) throw new UsageError(`--tokens: expected two numbers or more, got ${tokens.length}`)
   return { tokens: Int32Array.from(tokens), labels: tokens.map((token) => tokenizer?.decode([token]) ?? String(token)) }
 }

@@ -21,7 +21,8 @@ export async function readTrainedModel(file: string): Promise<TrainedModel> {
   try {
     const { parameters, metadata } = await readContent(bytes)
     const described = descriptionOf(metadata)
-    if (described === undefined) throw new UsageError(`expected a model of 'heddle train', got a safetensors file without its settings: '${file}'`)
+    if (described === undefined)
+      throw new UsageError(`expected a model of 'heddle train', got a safetensors file without its settings: '${file}'`)
     const model = new CausalLanguageModel(described.options)
     model.loadStateDict(parameters)
     return { model, settings: described.settings, tokenizer: described.tokenizer }
@@ -42,12 +43,18 @@ async function readContent(bytes: Uint8Array): Promise<Content> {
   return metadata['format'] === undefined ? { parameters: tensors as StateDict, metadata } : readCheckpoint(bytes)
 }
 
-function descriptionOf(metadata: Readonly<Record<string, string>>): { readonly options: CausalLanguageModelOptions; readonly settings: TrainSettings; readonly tokenizer: Tokenizer | null } | undefined {
+function descriptionOf(
+  metadata: Readonly<Record<string, string>>,
+): { readonly options: CausalLanguageModelOptions; readonly settings: TrainSettings; readonly tokenizer: Tokenizer | null } | undefined {
   const [settings, options, pieces] = [parsed(metadata['settings']), parsed(metadata['model']), parsed(metadata['pieces'])]
   if (typeof settings !== 'object' || settings === null || typeof options !== 'object' || options === null) return undefined
   const known = settings as TrainSettings
   if (!isTask(known.task)) return undefined
-  const tokenizer = !Array.isArray(pieces) ? null : known.task === 'text' && known.tokens === 'words' ? new WordTokenizer(pieces as string[]) : new CharacterTokenizer(pieces as string[])
+  const tokenizer = !Array.isArray(pieces)
+    ? null
+    : known.task === 'text' && known.tokens === 'words'
+      ? new WordTokenizer(pieces as string[])
+      : new CharacterTokenizer(pieces as string[])
   return { options: options as CausalLanguageModelOptions, settings: known, tokenizer }
 }
 

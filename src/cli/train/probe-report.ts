@@ -23,11 +23,16 @@ function withShortHeatmaps(record: ProbeRecord): ProbeRecord {
 
 /** The table of steps, loss, entropy and roles, below what it says in words. */
 export function probeSections({ stages: { rows, sentences } }: ProbeReport): Section[] {
-  const roles = (row: (typeof rows)[number]): string => Object.entries(row.roles).map(([role, heads]) => `${roleTitle(role)}: ${heads.join(', ')}`).join('; ')
+  const roles = (row: (typeof rows)[number]): string =>
+    Object.entries(row.roles)
+      .map(([role, heads]) => `${roleTitle(role)}: ${heads.join(', ')}`)
+      .join('; ')
   const table = htmlTable(
     ['step', 'loss', 'entropy (nats)', 'heads with a role'],
     rows.map((row) => [formatInteger(row.step), row.loss.toFixed(3), row.entropy.toFixed(2), roles(row) || 'none']),
     0,
   )
-  return [{ heading: 'How its heads came about', html: `${sentences.map((sentence) => `<p>${escapeText(sentence)}</p>`).join('')}${table}` }]
+  return [
+    { heading: 'How its heads came about', html: `${sentences.map((sentence) => `<p>${escapeText(sentence)}</p>`).join('')}${table}` },
+  ]
 }

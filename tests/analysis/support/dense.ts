@@ -51,7 +51,12 @@ export function tokenSets(tokens: Int32Array, length: number, segments?: Int32Ar
 }
 
 /** The mean over rows of their mass on the set, and how many rows count. */
-export function denseMass({ problem, weights, uniform }: Dense, head: number, of: 'weights' | 'uniform', member: Membership): { readonly value: number | null; readonly rows: number } {
+export function denseMass(
+  { problem, weights, uniform }: Dense,
+  head: number,
+  of: 'weights' | 'uniform',
+  member: Membership,
+): { readonly value: number | null; readonly rows: number } {
   const { B, M } = problem
   let [sum, rows] = [0, 0]
   for (let b = 0; b < B; b++) {
@@ -93,7 +98,14 @@ export function denseDistance({ problem, weights }: Dense, one: number, other: n
     for (const i of rows) {
       const [p, q] = [weights[b]![one]![i]!, weights[b]![other]![i]!]
       if (p.every((weight) => weight === 0)) continue
-      found.push(Math.sqrt(Math.max(0, p.reduce((sum, x, j) => sum + (bits(x) + bits(q[j]!)) / 2 - bits((x + q[j]!) / 2), 0))))
+      found.push(
+        Math.sqrt(
+          Math.max(
+            0,
+            p.reduce((sum, x, j) => sum + (bits(x) + bits(q[j]!)) / 2 - bits((x + q[j]!) / 2), 0),
+          ),
+        ),
+      )
     }
   }
   return found.reduce((a, b) => a + b, 0) / found.length
