@@ -1,4 +1,4 @@
-// Packs the package and uses it as its users will: content of the tarball, the examples installed from it, and bundlers.
+// Packs the package and uses it as its users will: content of the tarball, the examples installed from it, bundlers, and sizes.
 // node scripts/pack-check.mjs [--keep]     HEDDLE_REQUIRE_BROWSER=1 makes a missing Chromium a failure.
 import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
@@ -6,6 +6,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bundlerChecks } from './pack-check/bundlers.mjs'
 import { exampleChecks } from './pack-check/examples.mjs'
+import { sizeChecks } from './pack-check/size.mjs'
 import { pack, tarballChecks } from './pack-check/tarball.mjs'
 
 const root = path.resolve(fileURLToPath(import.meta.url), '../..')
@@ -17,7 +18,7 @@ let skipped = 0
 
 try {
   const packed = await pack(root, folder)
-  for (const check of [...tarballChecks(packed, root), ...exampleChecks(packed, root, folder), ...bundlerChecks(packed, folder)]) await report(check)
+  for (const check of [...tarballChecks(packed, root), ...exampleChecks(packed, root, folder), ...bundlerChecks(packed, folder), ...sizeChecks(packed, folder)]) await report(check)
 } finally {
   if (keep) console.log(`kept: ${folder}`)
   else await rm(folder, { recursive: true, force: true })

@@ -35,9 +35,11 @@ export function tarballChecks({ info, files, content }, root) {
     check('holds no path of the machine that built it', async () => {
       for (const file of files) assert(!(await read(file)).includes(root), `expected none, but ${file} holds ${root}`)
     }),
-    check('has a worker that is one self-contained file', async () => {
-      const imports = (await read('dist/worker.js')).match(/(?:^|[;}\s])(?:import|export)\s*(?:[\w*{][^'"();]*from\s*)?["'][^"']+["']/g)
-      assert(imports === null, `expected no static import, got ${imports?.join(', ')}`)
+    check('has workers that are one self-contained file each', async () => {
+      for (const file of ['dist/worker.js', 'dist/wasm-worker.js']) {
+        const imports = (await read(file)).match(/(?:^|[;}\s])(?:import|export)\s*(?:[\w*{][^'"();]*from\s*)?["'][^"']+["']/g)
+        assert(imports === null, `${file}: expected no static import, got ${imports?.join(', ')}`)
+      }
     }),
     check('has types whose imports all resolve', async () => {
       for (const file of files.filter((name) => name.endsWith('.d.ts'))) {

@@ -1,5 +1,6 @@
-import { compileKernels, probeWasm } from '../backends/wasm/binaries.ts'
 import { createWasmBackend, type WasmBackend } from '../backends/wasm/engine.ts'
+import { compileKernels } from '../backends/wasm/kernels-now.ts'
+import { probeWasm, variantFor } from '../backends/wasm/probe.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
 import { Ledger } from '../core/ledger.ts'
 import type { Tensor } from '../core/tensor.ts'
@@ -59,5 +60,5 @@ function contextOf(lane: WasmBackend): PlanContext {
 function openBackend(): WasmBackend {
   const probe = probeWasm()
   if (!probe.simd) throw new BackendUnavailableError(`attention: expected a host with WebAssembly SIMD (${probe.reason ?? 'it is missing'})`)
-  return createWasmBackend(compileKernels(probe.relaxedSimd ? 'relaxed' : 'simd'))
+  return createWasmBackend(compileKernels(variantFor('fast', probe)))
 }

@@ -6,11 +6,10 @@ import type { TaskArray } from '../protocol/task.ts'
 import type { PlanContext } from './attention-call.ts'
 import type { BackwardCall, SegmentCall, TransposedCall } from './backward-call.ts'
 import type { BackwardArrays } from './backward-arrays.ts'
-import { biasGradientKind, biasSumBytes, isSharedMatrix } from './bias-gradient.ts'
+import { biasGradientKind, biasSumBytes, isSharedMatrix } from './bias-kind.ts'
 import type { ScoreStrides } from './broadcast.ts'
-import { isSliced } from './gradient-slots.ts'
+import { isSliced, writesInPlace } from './gradient-placement.ts'
 import { sameMemory } from '../scheduler/operands.ts'
-import { writesInPlace } from './segment-results.ts'
 
 /** What the plan of a backward call needs to know. Arrays that are not known count as plain ones, each its own. */
 export function backwardRequest(call: BackwardCall, arrays: Partial<BackwardArrays>, context: PlanContext): SegmentPlanRequest {

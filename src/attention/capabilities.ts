@@ -1,5 +1,5 @@
-import { probeWasm } from '../backends/wasm/binaries.ts'
-import { probeWebGpu, type WebGpuProbe } from '../backends/webgpu/probe.ts'
+import { probeWasm } from '../backends/wasm/probe.ts'
+import type { WebGpuProbe } from '../backends/webgpu/probe.ts'
 import { nodeModule } from '../core/node-module.ts'
 import { probeSharedMemory } from '../core/shared-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
@@ -36,11 +36,11 @@ export async function probeCapabilities(askGpu: boolean): Promise<Capabilities> 
   return { simd: wasm.simd, relaxedSimd: wasm.relaxedSimd, threads: shared.available, workers, cores: coreCount(), webgpu, reasons }
 }
 
-function probeGpu(askGpu: boolean): Promise<WebGpuProbe> {
+async function probeGpu(askGpu: boolean): Promise<WebGpuProbe> {
   const inBrowser = (globalThis as { navigator?: { gpu?: unknown } }).navigator?.gpu !== undefined
-  if (askGpu || inBrowser) return probeWebGpu()
+  if (askGpu || inBrowser) return (await import('../backends/webgpu/probe.ts')).probeWebGpu()
   const reason = 'not looked for: in Node a GPU lane is made only for backend "webgpu" or { webgpu: n }, by the optional package "webgpu"'
-  return Promise.resolve({ available: false, fallback: false, limits: null, info: null, reason })
+  return { available: false, fallback: false, limits: null, info: null, reason }
 }
 
 /** What will run otherwise than `numerics: 'fast'` over shared memory would, as fallbacks for reports. */

@@ -1,13 +1,6 @@
 import { takeTurn } from '../scheduler/pacer.ts'
+import { isSliced, SLICE_ELEMENTS } from './gradient-placement.ts'
 import type { Strides } from './layout.ts'
-
-/** Elements that are added at once: well under a millisecond. */
-const SLICE_ELEMENTS = 2 ** 18
-
-/** Whether slots of so many elements are added in slices, with turns of the event loop between them. */
-export function isSliced(elements: number): boolean {
-  return elements > SLICE_ELEMENTS
-}
 
 /** Where dQ lies. */
 export interface SlotTarget {

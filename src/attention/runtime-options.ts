@@ -1,3 +1,5 @@
+import { loadKernels } from '../backends/wasm/binaries.ts'
+import { variantFor } from '../backends/wasm/probe.ts'
 import { checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
 import type { LaneConfig, LaneKind, WebGpuConfig } from '../protocol/messages.ts'
@@ -63,12 +65,12 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
   }
   const count = workerCount(workers, capabilities)
   const kinds = laneKinds(count, options, autoKinds ?? [])
-  const wasm = await compileKernels(options.wasm)
+  const wasm = await kernelsOf(options, numerics, capabilities, kinds)
   const webgpu = checkWebGpu(options.webgpu)
   const config = (kind: LaneKind): LaneConfig => (kind === 'webgpu' ? { kind, numerics, wasm, webgpu } : { kind, numerics, wasm })
   const onCaller: PoolConfig = { lanes: [config(options.backend === 'webgpu' ? 'webgpu' : 'wasm')], makeLane: () => new LocalLane() }
   return {
-    pool: kinds.length === 0 ? onCaller : { lanes: kinds.map(config), makeLane: () => new WorkerLane({ workerFactory, workerUrl }) },
+    pool: kinds.length === 0 ? onCaller : { lanes: kinds.map(config), makeLane: ({ kind }) => new WorkerLane({ workerFactory, workerUrl, kind }) },
     onWorkers: kinds.length > 0,
     caller: kinds.length > 0 && kinds.every((kind) => kind === 'wasm') ? onCaller : null,
     numerics,
@@ -115,8 +117,15 @@ function workerCount(workers: unknown, capabilities: Capabilities): number {
   return workers
 }
 
-async function compileKernels(wasm: RuntimeOptions['wasm']): Promise<LaneConfig['wasm']> {
-  if (wasm === undefined) return null
+/** Workers of wasm lanes bring no kernels: they get the user's, or the package's. */
+async function kernelsOf({ wasm }: RuntimeOptions, numerics: 'fast' | 'portable', capabilities: Capabilities, kinds: readonly LaneKind[]): Promise<LaneConfig['wasm']> {
+  const given = wasm === undefined ? null : await compileKernels(wasm)
+  const variant = variantFor(numerics, capabilities)
+  if (!capabilities.simd || !kinds.includes('wasm') || given?.[variant] !== undefined) return given
+  return { ...given, [variant]: await loadKernels(variant) }
+}
+
+async function compileKernels(wasm: NonNullable<RuntimeOptions['wasm']>): Promise<NonNullable<LaneConfig['wasm']>> {
   checkNames('createRuntime: option wasm', wasm, ['simd', 'relaxed'])
   const entries = await Promise.all(Object.entries(wasm).map(async ([name, binary]) => [name, await compileKernel(name, binary)] as const))
   return Object.fromEntries(entries)

@@ -14,7 +14,7 @@ import type { LaneKind } from '../protocol/messages.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import { Pool } from '../scheduler/pool.ts'
 import { checkCall, checkShapes, planInputs, planRequest, type CheckedCall, type PlanContext } from './attention-call.ts'
-import { runBackward, runTransposed, type SegmentHost } from './attention-backward.ts'
+import type { SegmentHost } from './attention-backward.ts'
 import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
 import { attentionResult } from './attention-result.ts'
@@ -123,6 +123,7 @@ export class Runtime {
   async attentionBackward(inputs: AttentionBackwardInputs, options: AttentionBackwardOptions = {}): Promise<AttentionBackwardResult> {
     this.#checkOpen()
     const call = checkBackward(inputs, options)
+    const { runBackward } = await import('./attention-backward.ts')
     return runBackward(call, inputs, await this.#segmentHost(call))
   }
 
@@ -150,6 +151,7 @@ export class Runtime {
   async attentionTransposed(inputs: AttentionTransposedInputs, options: AttentionTransposedOptions = {}): Promise<AttentionTransposedResult> {
     this.#checkOpen()
     const call = checkTransposed(inputs, options)
+    const { runTransposed } = await import('./attention-backward.ts')
     return runTransposed(call, inputs, await this.#segmentHost(call))
   }
 

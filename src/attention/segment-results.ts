@@ -1,13 +1,6 @@
-import { isShared } from '../core/shared-memory.ts'
-import type { Transport } from '../plan/transport.ts'
 import type { KeySegment } from '../plan/key-segments.ts'
 import type { ArrayId, Destination } from '../protocol/task.ts'
 import type { Strides } from './layout.ts'
-
-/** Whether lanes write key rows of results in place: they do where every input is shared, or where they are the calling thread. */
-export function writesInPlace(transport: Transport, arrays: readonly Float32Array[]): boolean {
-  return transport === 'local' || (transport === 'shared' && arrays.every((array) => isShared(array)))
-}
 
 /** A result with a row for each key of each task head: written in place, or put there when a task comes back. */
 export class KeyRowResult {

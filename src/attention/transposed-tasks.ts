@@ -7,7 +7,8 @@ import type { AttentionTransposedTask } from '../protocol/backward-task.ts'
 import type { TransposedCall } from './backward-call.ts'
 import type { Operands } from '../scheduler/operands.ts'
 import type { PlacedTask } from './segment-job.ts'
-import { KeyRowResult, writesInPlace } from './segment-results.ts'
+import { writesInPlace } from './gradient-placement.ts'
+import { KeyRowResult } from './segment-results.ts'
 import { SegmentTasks } from './segment-tasks.ts'
 
 interface TransposedArrays {

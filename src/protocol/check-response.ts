@@ -1,8 +1,8 @@
 import { ProtocolError } from '../core/errors.ts'
 import { describe } from '../core/tensor.ts'
 import { PROTOCOL_VERSION, type LaneHello, type Task, type TaskResponse } from './messages.ts'
-import { CHUNK_DONE } from './stage-pass.ts'
-import { returnedRows } from './stage-template.ts'
+import { CHUNK_DONE } from './chunk.ts'
+import { returnedRows } from './returned-rows.ts'
 import { RETURNED_ARRAYS, type AttentionTask, type ReturnedName } from './task.ts'
 
 /**

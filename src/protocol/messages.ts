@@ -17,8 +17,8 @@ export interface LaneConfig {
   readonly kind: LaneKind
   /** 'portable' keeps to plain SIMD: the same bits on every machine */
   readonly numerics: 'fast' | 'portable'
-  /** kernels to use in place of those in the worker file, or null */
-  readonly wasm: { readonly simd?: WebAssembly.Module; readonly relaxed?: WebAssembly.Module } | null
+  /** kernels, compiled or as bytes; null where the worker file brings its own */
+  readonly wasm: { readonly simd?: WebAssembly.Module | Uint8Array<ArrayBuffer>; readonly relaxed?: WebAssembly.Module | Uint8Array<ArrayBuffer> } | null
   /** of a GPU lane */
   readonly webgpu?: WebGpuConfig
 }

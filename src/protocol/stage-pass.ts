@@ -1,7 +1,9 @@
 import { ceilDivide } from '../core/integers.ts'
 import type { AttentionBackwardTask } from './backward-task.ts'
 import { backwardTask, backwardTaskCount, type BackwardTemplate } from './backward-template.ts'
-import { stageTask, type Chunk, type StageTemplate } from './stage-template.ts'
+import { CHUNK_FREE, type Chunk } from './chunk.ts'
+import { stageTask } from './stage-task.ts'
+import type { StageTemplate } from './stage-template.ts'
 import type { RowStageTask } from './stage.ts'
 import type { LaneArray, SumTask, SumWork } from './sums.ts'
 import type { ArrayId, TaskArray } from './task.ts'
@@ -74,9 +76,6 @@ export interface StagePassResult {
   /** the arrays that the pass asks for, in its order */
   readonly returned?: readonly TaskArray[]
 }
-
-export const CHUNK_FREE = 0
-export const CHUNK_DONE = -1
 
 /** What a lane does to one chunk. */
 export type PassWork = RowStageTask | SumWork | AttentionBackwardTask

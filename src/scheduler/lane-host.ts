@@ -5,15 +5,23 @@ import { isShared } from '../core/shared-memory.ts'
 import { countSharedBytes } from '../core/shared-pressure.ts'
 import { unpackLarge } from '../protocol/large-array.ts'
 import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type Task, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
-import { stageTask } from '../protocol/stage-template.ts'
+import { stageTask } from '../protocol/stage-task.ts'
 import type { PassWork, StagePass } from '../protocol/stage-pass.ts'
 import type { ArrayId, TaskArray } from '../protocol/task.ts'
 import { Bench } from './bench.ts'
-import { createBackend } from './create-backend.ts'
 import { Pacer, takeTurn, TaskCancelled } from './pacer.ts'
 import { PassRun } from './pass-run.ts'
 
 type Arrays = ReadonlyMap<ArrayId, TaskArray>
+
+export interface CreatedBackend {
+  readonly backend: Backend
+  /** the binary or GPU that it runs, for reports */
+  readonly kernels: string
+}
+
+/** Makes what a lane computes with. @throws {BackendUnavailableError} when this host cannot run it */
+export type CreateBackend = (config: LaneConfig) => Promise<CreatedBackend>
 
 /**
  * A lane where it runs, in a worker or on the calling thread: its backend, its arrays and its queue of tasks. A long task must
@@ -31,8 +39,10 @@ export class LaneHost implements LaneApi {
   /** what stops work that waits in line, for each job */
   readonly #waitingOfJob = new Map<number, Set<() => void>>()
 
+  constructor(private readonly createBackend: CreateBackend) {}
+
   async start(config: LaneConfig): Promise<LaneHello> {
-    const { backend, kernels } = await createBackend(config)
+    const { backend, kernels } = await this.createBackend(config)
     this.#config = config
     this.#main = new Bench(backend)
     const hello = { version: PROTOCOL_VERSION, kernels, residentBytes: backend.residentBytes() }
@@ -168,7 +178,7 @@ export class LaneHost implements LaneApi {
 
   #besideBench(): Promise<Bench> {
     if (this.#config === null) throw new ProtocolError('lane: expected start() before run()')
-    this.#beside ??= createBackend(this.#config).then(
+    this.#beside ??= this.createBackend(this.#config).then(
       ({ backend }) => {
         this.#besideBackend = backend
         return new Bench(backend)

@@ -1,18 +1,22 @@
 import type { LaneConfig, LaneHello, TaskRequest, TaskResponse } from '../protocol/messages.ts'
+import { ProtocolError } from '../core/errors.ts'
 import type { ArrayId } from '../protocol/task.ts'
-import { LaneHost } from './lane-host.ts'
+import type { LaneHost } from './lane-host.ts'
 import type { Lane } from './lane.ts'
 
-/** A lane on the calling thread: the same code without a worker. */
+/** A lane on the calling thread: the same code without a worker, fetched when it is first needed. */
 export class LocalLane implements Lane {
   readonly lost = new Promise<Error>(() => undefined)
-  readonly #host = new LaneHost()
+  #host: LaneHost | null = null
 
-  start(config: LaneConfig): Promise<LaneHello> {
+  async start(config: LaneConfig): Promise<LaneHello> {
+    const [{ LaneHost }, { createBackend }] = await Promise.all([import('./lane-host.ts'), import('./create-backend.ts')])
+    this.#host = new LaneHost(createBackend)
     return this.#host.start(config)
   }
 
   run(request: TaskRequest): Promise<TaskResponse> {
+    if (this.#host === null) return Promise.reject(new ProtocolError('lane: expected start() before run()'))
     return this.#host.run(request)
   }
 
@@ -22,11 +26,11 @@ export class LocalLane implements Lane {
   }
 
   release(ids: readonly ArrayId[]): void {
-    this.#host.release(ids)
+    this.#host?.release(ids)
   }
 
   cancel(jobId: number): void {
-    this.#host.cancel(jobId)
+    this.#host?.cancel(jobId)
   }
 
   keepAlive(): void {
@@ -34,7 +38,7 @@ export class LocalLane implements Lane {
   }
 
   stop(): Promise<void> {
-    this.#host.dispose()
+    this.#host?.dispose()
     return Promise.resolve()
   }
 }

@@ -1,5 +1,6 @@
 import { isShared } from '../core/shared-memory.ts'
-import { CHUNK_DONE, CHUNK_FREE, passSteps, workOf, type PassStep, type PassWork, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
+import { CHUNK_DONE, CHUNK_FREE } from '../protocol/chunk.ts'
+import { passSteps, workOf, type PassStep, type PassWork, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
 
 /** A lane that waits for others gives its event loop a turn so often. */
 const LONGEST_WAIT_MS = 2

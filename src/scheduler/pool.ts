@@ -17,7 +17,7 @@ export interface PoolConfig {
   /** one entry a lane */
   readonly lanes: readonly LaneConfig[]
   /** a worker for a lane, or its stand-in on the calling thread; called again when a lane must be replaced */
-  readonly makeLane: () => Lane
+  readonly makeLane: (config: LaneConfig) => Lane
   /** how lanes at work are asked for signs of life; each second unless a test says otherwise */
   readonly heartbeat?: Heartbeat
 }

@@ -2,12 +2,12 @@ import { expose, type Endpoint } from 'comlink'
 import { nodeModule } from '../core/node-module.ts'
 import { installErrorTransfer } from '../protocol/error-transfer.ts'
 import { nodeEndpoint, type NodePort } from '../protocol/node-endpoint.ts'
-import { LaneHost } from './lane-host.ts'
+import { LaneHost, type CreateBackend } from './lane-host.ts'
 
 /** Serves one lane on this worker's own port, in a browser or in Node. */
-export function serveLane(): void {
+export function serveLane(createBackend: CreateBackend): void {
   installErrorTransfer()
-  expose(new LaneHost(), workerEndpoint())
+  expose(new LaneHost(createBackend), workerEndpoint())
 }
 
 function workerEndpoint(): Endpoint {

@@ -45,7 +45,7 @@ export class Slot {
   constructor(
     readonly index: number,
     readonly config: LaneConfig,
-    private readonly makeLane: () => Lane,
+    private readonly makeLane: (config: LaneConfig) => Lane,
     private readonly onResident: (change: number, cause?: JobState) => void,
     private readonly onLasting: (change: number) => void,
   ) {}
@@ -146,7 +146,7 @@ export class Slot {
   async #start(onLost: (reason: Error) => void): Promise<void> {
     let lane: Lane | null = null
     try {
-      lane = this.makeLane()
+      lane = this.makeLane(this.config)
       this.lane = lane
       const hello = await lane.start(this.config)
       if (this.lane !== lane) return // stopped meanwhile

@@ -2,6 +2,7 @@ import type { Endpoint } from 'comlink'
 import { BackendUnavailableError, OptionError } from '../core/errors.ts'
 import { nodeModule } from '../core/node-module.ts'
 import { describe } from '../core/tensor.ts'
+import type { LaneKind } from '../protocol/messages.ts'
 import { nodeEndpoint, type NodePort } from '../protocol/node-endpoint.ts'
 
 /** A web Worker, or a Worker of node:worker_threads. */
@@ -19,6 +20,8 @@ export interface NodeWorker extends NodePort {
 
 /** How a lane gets its worker on hosts where the default does not find the file. */
 export interface WorkerSource {
+  /** what its lane runs: there is a smaller file for WASM alone. @default 'webgpu', whose file serves every lane */
+  readonly kind?: LaneKind
   readonly workerFactory?: (() => AnyWorker) | undefined
   readonly workerUrl?: string | URL | undefined
 }
@@ -37,7 +40,7 @@ export interface WorkerHandle {
 export function spawnWorker(source: WorkerSource): WorkerHandle {
   let worker: AnyWorker
   try {
-    worker = source.workerFactory?.() ?? (nodeThreads() === null ? webWorker(source.workerUrl) : nodeWorker(source.workerUrl))
+    worker = source.workerFactory?.() ?? (nodeThreads() === null ? webWorker(source) : nodeWorker(source))
   } catch (cause) {
     throw new BackendUnavailableError(`worker: expected to start one, but the host refused: ${messageOf(cause)}`, { cause })
   }
@@ -53,11 +56,11 @@ function nodeThreads(): Threads | null {
 }
 
 /** Without the flags of this process: one such as `--input-type` is for its own main script and would stop the worker. */
-function nodeWorker(url: string | URL | undefined): NodeWorker {
+function nodeWorker({ kind, workerUrl: url }: WorkerSource): NodeWorker {
   const threads = nodeThreads()
   if (threads === null) throw new Error('node:worker_threads is missing')
   const base = import.meta.url // not inline: this is no asset for a web bundler
-  return new threads.Worker(url === undefined ? new URL('./worker.js', base) : asFileUrl(url), { name: 'heddle lane', execArgv: [] })
+  return new threads.Worker(url === undefined ? new URL(kind === 'wasm' ? './wasm-worker.js' : './worker.js', base) : asFileUrl(url), { name: 'heddle lane', execArgv: [] })
 }
 
 /** Node wants a URL object for `file:` and `data:` addresses; a plain string is a path. */
@@ -65,14 +68,15 @@ function asFileUrl(url: string | URL): string | URL {
   return typeof url === 'string' && /^(file|data):/.test(url) ? new URL(url) : url
 }
 
-function webWorker(url: string | URL | undefined): Worker {
+function webWorker({ kind, workerUrl }: WorkerSource): Worker {
   if (typeof Worker === 'undefined') throw new Error('this host has neither Worker nor node:worker_threads')
-  if (url !== undefined) return moduleWorker(new URL(url, location.href))
+  if (workerUrl !== undefined) return moduleWorker(new URL(workerUrl, location.href))
   try {
     // Literal and inline: the form that bundlers recognise.
+    if (kind === 'wasm') return new Worker(new URL('./wasm-worker.js', import.meta.url), { type: 'module', name: 'heddle lane' })
     return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'heddle lane' })
   } catch (error) {
-    const address = new URL('./worker.js', import.meta.url.toString())
+    const address = new URL(kind === 'wasm' ? './wasm-worker.js' : './worker.js', import.meta.url.toString())
     if (address.origin === location.origin) throw error
     return moduleWorker(address)
   }

@@ -1,10 +1,10 @@
-import { createRuntime, type AttentionBackwardOptions, type Runtime, type RuntimeOptions } from 'heddle'
+import { createRuntime, type AttentionBackwardOptions, type AttentionProgress, type Runtime, type RuntimeOptions } from 'heddle'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { forwardFor, gradientBits, mathematicsOf, type BackwardInputs } from '../support/expect-backward.ts'
 import { fullCase } from '../support/option-cases.ts'
 import type { MathOptions } from '../support/problem.ts'
 import { Random } from '../support/random.ts'
-import { useRuntime, WorkerCrew, withRuntime } from '../support/runtimes.ts'
+import { allLanes, useRuntime, WorkerCrew, withRuntime } from '../support/runtimes.ts'
 import { fingerprint, normalTensor, shared } from '../support/tensors.ts'
 import { delayedWorkers } from '../support/wrapped-worker.ts'
 
@@ -88,11 +88,16 @@ test('workers killed in the middle: the same bits, or WorkerLostError', async ()
   const crew = new WorkerCrew()
   let retried = 0
   await withRuntime({ workers: 2, workerFactory: crew.workerFactory }, async (runtime) => {
-    const { report } = await runtime.attentionBackward(call, options)
+    await allLanes(runtime)
     for (let run = 0; run < 12; run++) {
-      const pending = runtime.attentionBackward(call, options).then((result) => ({ result }), (error: unknown) => ({ error }))
-      await new Promise((resolve) => setTimeout(resolve, random.uniform() * report.elapsedMs))
-      if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
+      const share = 0.7 * random.uniform()
+      let killed = false
+      const onProgress = ({ done, total }: AttentionProgress): void => {
+        if (killed || done < share * total) return
+        killed = true
+        void random.pick(crew.alive).terminate()
+      }
+      const pending = runtime.attentionBackward(call, { ...options, onProgress }).then((result) => ({ result }), (error: unknown) => ({ error }))
       const outcome = await pending
       if ('error' in outcome) {
         expect(outcome.error).toMatchObject({ code: 'WorkerLostError' })

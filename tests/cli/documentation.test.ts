@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** Inside the package, where `heddle` means the package itself. */
 const FOLDER = path.join(ROOT, 'build', 'documentation')
-const FILES = ['README.md', 'docs/api.md', 'docs/layers.md', 'docs/analysis.md', 'docs/step-by-step-learning.md']
+const FILES = ['README.md', 'docs/api.md', 'docs/layers.md', 'docs/analysis.md', 'docs/training.md', 'docs/step-by-step-learning.md']
 const LINKING = (await readdir(path.join(ROOT, 'docs'))).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)
 /** Its blocks are quoted from the source files that it names. */
 const QUOTING = 'docs/adding-an-operation.md'
@@ -40,10 +40,11 @@ describe('examples of the documentation', () => {
     for (const file of FILES) expect(found.filter((example) => example.file === file).length).toBeGreaterThan(0)
   })
 
-  it.each(found)('run: $file, line $line', async ({ file, line, source }) => {
+  // A block that trains computes for some seconds, and waits for others on a busy machine.
+  it.each(found)('run: $file, line $line', { timeout: 65_000 }, async ({ file, line, source }) => {
     const target = path.join(FOLDER, `${file.replaceAll(/\W/g, '-')}-${line}.mjs`)
     await writeFile(target, source)
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, [target], { timeout: 15_000 })
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [target], { timeout: 60_000 })
     expect(stderr).toBe('')
     expect(stdout).not.toBe('')
   })

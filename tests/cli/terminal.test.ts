@@ -34,6 +34,13 @@ describe('ProgressBar', () => {
     expect(narrow.written[0]?.replace('\r\u001b[2K', '')).toHaveLength(19)
   })
 
+  it('gives up its length for the figures, and then itself', () => {
+    expect(progressLine('attention', step, 50)).toBe('attention ████▉········  37 %  1.50 s, 2.50 s left')
+    expect(progressLine('attention', step, 50)).toHaveLength(50)
+    const label = 'loss 2.381  rate 0.003  norm 0.424  18,935 tokens/s'
+    expect(progressLine(label, step, 79)).toBe(`${label}  37 %  1.50 s, 2.50 s left`)
+  })
+
   it('writes nothing elsewhere', () => {
     const file = stream()
     const bar = new ProgressBar(file, 'attention')

@@ -15,7 +15,7 @@ function anchorsOf(text: string): string[] {
 
 it('the Korean course has the same code as the English one', () => {
   const [english, korean] = [codeOf(read('step-by-step-learning.md')), codeOf(read('step-by-step-learning.ko.md'))]
-  expect(english).toHaveLength(11)
+  expect(english).toHaveLength(13)
   expect(korean).toEqual(english)
 })
 
@@ -23,7 +23,7 @@ it.each(['step-by-step-learning.md', 'step-by-step-learning.ko.md'])('%s links t
   const text = read(name)
   const anchors = anchorsOf(text)
   const links = [...text.matchAll(/\]\(([^)]+)\)/g)].map((match) => match[1] ?? '')
-  expect(links.length).toBeGreaterThan(11)
+  expect(links.length).toBeGreaterThan(13)
   for (const link of links) {
     if (link.startsWith('#')) expect(anchors, link).toContain(link.slice(1))
     else expect(existsSync(new URL(`../../docs/${link}`, import.meta.url)), link).toBe(true)

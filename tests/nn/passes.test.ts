@@ -1,7 +1,7 @@
 import { TransformerEncoder } from 'heddle/nn'
 import { expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { withRuntime } from '../support/runtimes.ts'
+import { allLanes, withRuntime } from '../support/runtimes.ts'
 import { fingerprint, normalTensor } from '../support/tensors.ts'
 
 const layer = new TransformerEncoder({ modelDim: 64, heads: 4, layers: 2 })
@@ -10,6 +10,7 @@ const options = { causal: true, chunkSize: 128 }
 
 test('no more lanes take part than there are chunks', async () => {
   await withRuntime({ workers: 3 }, async (runtime) => {
+    await allLanes(runtime)
     const lanes = async (batch: number, rows: number, chunkSize: number): Promise<number> => {
       const input = { data: x.data.subarray(0, batch * rows * 64), shape: [batch, rows, 64] }
       const { output, report } = await layer.forward(input, { runtime, chunkSize })

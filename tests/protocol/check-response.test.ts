@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { ProtocolError } from '../../src/core/errors.ts'
 import { checkResponse } from '../../src/protocol/check-response.ts'
-import { CHUNK_DONE, CHUNK_FREE, type StagePass } from '../../src/protocol/stage-pass.ts'
+import { CHUNK_DONE, CHUNK_FREE } from '../../src/protocol/chunk.ts'
+import type { StagePass } from '../../src/protocol/stage-pass.ts'
 import type { AttentionTask } from '../../src/protocol/task.ts'
 
 const answer = (result: object) => ({ results: [result], residentBytes: 0, keptBytes: 0, besideBytes: 0, stageBytes: 0, besideStageBytes: 0, fallbacks: [] })

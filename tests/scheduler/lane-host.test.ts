@@ -1,17 +1,14 @@
-import { beforeEach, expect, test, vi } from 'vitest'
-import type { TaskContext } from '../../src/backends/backend.ts'
+import { beforeEach, expect, test } from 'vitest'
+import type { Backend, TaskContext } from '../../src/backends/backend.ts'
 import type { Task, TaskRequest } from '../../src/protocol/messages.ts'
-import { CHUNK_DONE, CHUNK_FREE, type StagePass } from '../../src/protocol/stage-pass.ts'
+import { CHUNK_DONE, CHUNK_FREE } from '../../src/protocol/chunk.ts'
+import type { StagePass } from '../../src/protocol/stage-pass.ts'
 import type { RowStageTask } from '../../src/protocol/stage.ts'
 import { LaneHost } from '../../src/scheduler/lane-host.ts'
 
 /** Tells what each task saw under the array that it names, when `gate` lets it go on. */
 const seen: (number | undefined)[] = []
 let gate: Promise<void> = Promise.resolve()
-
-vi.mock('../../src/scheduler/create-backend.ts', () => ({
-  createBackend: () => Promise.resolve({ kernels: 'fake', backend: fakeBackend }),
-}))
 
 const fakeBackend = {
   kind: 'wasm',
@@ -46,7 +43,7 @@ let host: LaneHost
 beforeEach(async () => {
   seen.length = 0
   gate = Promise.resolve()
-  host = new LaneHost()
+  host = new LaneHost(() => Promise.resolve({ kernels: 'fake', backend: fakeBackend as unknown as Backend }))
   await host.start({ kind: 'wasm', numerics: 'fast', wasm: null })
 })
 

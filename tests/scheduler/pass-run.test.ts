@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { CHUNK_DONE, CHUNK_FREE, freeClaims, type RowsPass, type StagePass } from '../../src/protocol/stage-pass.ts'
+import { CHUNK_DONE, CHUNK_FREE } from '../../src/protocol/chunk.ts'
+import { freeClaims, type RowsPass, type StagePass } from '../../src/protocol/stage-pass.ts'
 import type { RowStageTask } from '../../src/protocol/stage.ts'
 import { PassRun, type PassHost } from '../../src/scheduler/pass-run.ts'
 

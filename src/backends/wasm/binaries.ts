@@ -1,53 +1,30 @@
-import relaxed from '../../../build/heddle-relaxed.wasm'
-import simd from '../../../build/heddle-simd.wasm'
+import type { KernelVariant } from './probe.ts'
 
-/** The two binaries of one source: plain SIMD, and with fused multiply-add where the processor has it. */
-export type KernelVariant = 'simd' | 'relaxed'
+/** A kernel binary as lanes get it: compiled where this thread may compile, else its bytes. */
+export type Kernels = WebAssembly.Module | Uint8Array<ArrayBuffer>
 
-export interface WasmProbe {
-  readonly simd: boolean
-  readonly relaxedSimd: boolean
-  /** why there is no SIMD */
-  readonly reason?: string
+/** Each binary is a file of its own, compressed, which is fetched when it is first needed. */
+const DEFLATED: Readonly<Record<KernelVariant, () => Promise<{ readonly default: Uint8Array<ArrayBuffer> }>>> = {
+  simd: () => import('./binary-simd.ts'),
+  relaxed: () => import('./binary-relaxed.ts'),
 }
 
-const modules = new Map<KernelVariant, Promise<WebAssembly.Module>>()
+const loaded = new Map<KernelVariant, Promise<Kernels>>()
 
-/** The compiled kernels; compiled once per thread. A failed compilation can be tried again. */
-export function loadKernels(variant: KernelVariant): Promise<WebAssembly.Module> {
-  const known = modules.get(variant)
+/** The kernels, fetched and compiled once per thread. A page may forbid that here and allow it in workers, which then get the bytes. */
+export function loadKernels(variant: KernelVariant): Promise<Kernels> {
+  const known = loaded.get(variant)
   if (known !== undefined) return known
-  const compiled = WebAssembly.compile(variant === 'relaxed' ? relaxed : simd)
-  modules.set(variant, compiled)
-  compiled.catch(() => modules.delete(variant))
-  return compiled
+  const loading = load(variant)
+  loaded.set(variant, loading)
+  // A file that could not be fetched can be asked for again.
+  loading.catch(() => loaded.delete(variant))
+  return loading
 }
 
-/** The kernels, compiled at once: for callers that cannot wait. */
-export function compileKernels(variant: KernelVariant): WebAssembly.Module {
-  return new WebAssembly.Module(variant === 'relaxed' ? relaxed : simd)
-}
-
-/** What this engine can compile, from modules of a few bytes. */
-export function probeWasm(): WasmProbe {
-  if (typeof WebAssembly === 'undefined') return { simd: false, relaxedSimd: false, reason: 'the host has no WebAssembly' }
-  if (!WebAssembly.validate(moduleOf([...SPLAT_ZERO, 0xfd, 0x60, DROP]))) {
-    return { simd: false, relaxedSimd: false, reason: 'the engine does not accept 128-bit WebAssembly SIMD' }
-  }
-  return { simd: true, relaxedSimd: WebAssembly.validate(moduleOf([...SPLAT_ZERO, ...SPLAT_ZERO, ...SPLAT_ZERO, 0xfd, 0x85, 0x02, DROP])) }
-}
-
-const DROP = 0x1a
-/** i32.const 0, i32x4.splat; then 0xfd 0x60 is i8x16.abs, and 0xfd 0x85 0x02 is f32x4.relaxed_madd */
-const SPLAT_ZERO = [0x41, 0x00, 0xfd, 0x11]
-
-/** A module with one function () → () of this body. */
-function moduleOf(body: readonly number[]): Uint8Array<ArrayBuffer> {
-  const code = [0x00, ...body, 0x0b]
-  return Uint8Array.from([
-    0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00,
-    0x01, 0x04, 0x01, 0x60, 0x00, 0x00,
-    0x03, 0x02, 0x01, 0x00,
-    0x0a, code.length + 2, 0x01, code.length, ...code,
-  ])
+async function load(variant: KernelVariant): Promise<Kernels> {
+  const { default: compressed } = await DEFLATED[variant]()
+  const stream = new Blob([compressed]).stream().pipeThrough(new DecompressionStream('deflate-raw'))
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer())
+  return WebAssembly.compile(bytes).catch(() => bytes)
 }

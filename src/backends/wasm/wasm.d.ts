@@ -3,3 +3,9 @@ declare module '*.wasm' {
   const bytes: Uint8Array<ArrayBuffer>
   export default bytes
 }
+
+/** A kernel binary, compressed (deflate-raw). */
+declare module '*.wasm.deflate' {
+  const bytes: Uint8Array<ArrayBuffer>
+  export default bytes
+}

@@ -9,6 +9,7 @@ export interface ProgressStep {
 }
 
 const WIDTH = 28
+const SHORTEST = 5
 const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
 
 /** One line that is rewritten in place on a terminal; elsewhere nothing is written. */
@@ -24,9 +25,8 @@ export class ProgressBar {
   update(step: ProgressStep, label = this.label): void {
     if (this.stream.isTTY !== true) return
     // A terminal that does not know its width says 0.
-    const columns = this.stream.columns || 80
-    const line = progressLine(label, step).slice(0, columns - 1)
-    this.stream.write(`\r\u001b[2K${line}`)
+    const columns = (this.stream.columns || 80) - 1
+    this.stream.write(`\r\u001b[2K${progressLine(label, step, columns).slice(0, columns)}`)
     this.#shown = true
   }
 
@@ -37,11 +37,17 @@ export class ProgressBar {
   }
 }
 
-/** `label ███████▌      37 %  1.2 s, 2.1 s left`. */
-export function progressLine(label: string, { done, total, elapsedMs, remainingMs }: ProgressStep): string {
+/**
+ * `label ███████▌      37 %  1.2 s, 2.1 s left`. Within `columns` the bar makes room for the figures, and is left out where it
+ * would be too short to show anything.
+ */
+export function progressLine(label: string, { done, total, elapsedMs, remainingMs }: ProgressStep, columns = Infinity): string {
   const share = total > 0 ? Math.min(1, done / total) : 1
-  const eighths = Math.floor(share * WIDTH * 8)
-  const bar = '█'.repeat(Math.floor(eighths / 8)) + (EIGHTHS[eighths % 8] ?? '')
   const estimate = done < total ? `, ${formatDuration(remainingMs)} left` : ''
-  return `${label} ${bar.padEnd(WIDTH, '·')} ${String(Math.floor(share * 100)).padStart(3)} %  ${formatDuration(elapsedMs)}${estimate}`
+  const figures = `${String(Math.floor(share * 100)).padStart(3)} %  ${formatDuration(elapsedMs)}${estimate}`
+  const width = Math.min(WIDTH, columns - label.length - figures.length - 2)
+  if (width < SHORTEST) return `${label} ${figures}`
+  const eighths = Math.floor(share * width * 8)
+  const bar = '█'.repeat(Math.floor(eighths / 8)) + (EIGHTHS[eighths % 8] ?? '')
+  return `${label} ${bar.padEnd(width, '·')} ${figures}`
 }

@@ -11,13 +11,14 @@ import { formatInteger } from '../terminal/format.ts'
 import { formatTable } from '../terminal/table.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
+import { startCopying, wantsCopying } from './copying-start.ts'
 import { prepareTask } from './tasks/prepare-task.ts'
 import type { PreparedTask } from './tasks/prepared-task.ts'
 import { readSavedRun, runMetadata, trainFiles, writeWhole, type SavedRun } from './train-files.ts'
 import { probeReport } from './probe-report.ts'
 import { TrainLog } from './train-log.ts'
 import { comparison, trainPage, trainPlots, type TrainReport } from './train-report.ts'
-import { modelOptions, trainSession, type Session } from './train-session.ts'
+import { modelOptions, resumeCommand, trainSession, type Session } from './train-session.ts'
 import { readSettings, SETTING_OPTIONS, TASKS } from './train-settings.ts'
 
 const OPTIONS: Command['options'] = {
@@ -28,12 +29,14 @@ const OPTIONS: Command['options'] = {
   batch: { type: 'string', value: 'N', summary: 'sequences per step' },
   length: { type: 'string', value: 'N', summary: 'tokens per sequence' },
   symbols: { type: 'string', value: 'N', summary: 'copy, reverse, induction: different symbols' },
+  repeats: { type: 'string', value: 'P', summary: 'text: share of rows that are random tokens, repeated; they teach induction (default: 0)' },
   layers: { type: 'string', value: 'N', summary: 'blocks of the model' },
   heads: { type: 'string', value: 'N', summary: 'heads per block' },
   'model-size': { type: 'string', value: 'N', summary: 'width of the model' },
   dropout: { type: 'string', value: 'P', summary: 'share of values that are dropped' },
   'learning-rate': { type: 'string', value: 'X', summary: 'at its largest; it rises first, then falls along a cosine' },
   'weight-decay': { type: 'string', value: 'X', summary: 'of weight matrices' },
+  'evaluate-every': { type: 'string', value: 'N', summary: 'steps between two measurements of the held-out loss, each with a checkpoint' },
   seed: { type: 'string', value: 'N', summary: 'of weights, data and dropout (default: 0)' },
   probe: { type: 'string', value: 'N', summary: 'measure every N steps what each head looks at, and report when heads take on roles' },
   resume: { type: 'string', value: 'FILE', summary: 'a checkpoint to go on from, with the same bits as if never interrupted' },
@@ -45,7 +48,7 @@ const OPTIONS: Command['options'] = {
 const NOTES = [
   'Examples:',
   '  heddle train                                 a model of first names, in about a minute',
-  '  heddle train --task induction                find what followed this symbol, 512 tokens back',
+  '  heddle train --task induction                find what followed this symbol, in 1,024 tokens',
   '  heddle train --file book.txt --tokens words  a model of your own text',
   '  heddle train --resume heddle-report/train-names-checkpoint.safetensors',
   '',
@@ -74,6 +77,7 @@ async function run(context: CommandContext): Promise<number> {
   const runtime = await createRuntime({ workers: workersOption(values) })
   try {
     const model = new CausalLanguageModel(modelOptions(settings, task.vocabulary))
+    if (wantsCopying(settings)) startCopying(model)
     const log = await TrainLog.open(files.log, saved?.step ?? 0)
     const session: Session = {
       ...{ settings, task, model, runtime, files, log, terminal, signal },
@@ -82,7 +86,7 @@ async function run(context: CommandContext): Promise<number> {
     }
     printStart(session, saved)
     const last = await trainSession(session)
-    return await conclude(session, last, context, folder)
+    return await concluded(session, () => conclude(session, last, context, folder))
   } finally {
     await runtime.close()
   }
@@ -108,6 +112,16 @@ function printStart({ settings, task, model, terminal }: Session, saved: SavedRu
   terminal.line(`${formatInteger(model.numParameters())} parameters: ${layers} layers, ${heads} heads, width ${modelDim}; ${formatInteger(steps)} steps of ${batch} × ${formatInteger(length)} tokens`)
   if (saved !== undefined) terminal.line(`Goes on after step ${formatInteger(saved.step)}`)
   terminal.line()
+}
+
+/** Runs what comes behind the last step, whose checkpoint is saved. */
+async function concluded({ signal, terminal, files }: Session, work: () => Promise<number>): Promise<number> {
+  try {
+    return await work()
+  } catch (error) {
+    if (signal.aborted) terminal.note(`All steps are made and saved. For the report: ${resumeCommand(files)}`)
+    throw error
+  }
 }
 
 async function conclude(session: Session, last: TrainStep | undefined, { values }: CommandContext, folder: string): Promise<number> {

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { HeddleError } from '../../index.ts'
 import { readCheckpoint } from '../../train/index.ts'
 import { UsageError } from '../usage-error.ts'
-import { isTask, type TaskName, type TrainSettings } from './train-settings.ts'
+import { isTask, readSettings, type TaskName, type TrainSettings } from './train-settings.ts'
 
 /** Where a run keeps what it makes. */
 export interface TrainFiles {
@@ -50,11 +50,31 @@ export async function readSavedRun(file: string): Promise<SavedRun> {
   })
   try {
     const { metadata, progress } = await readCheckpoint(bytes)
-    const settings = JSON.parse(metadata['settings'] ?? 'null') as TrainSettings | null
-    if (settings === null || !isTask(settings.task)) throw new UsageError(`--resume: expected a checkpoint of 'heddle train', got one of another program: '${file}'`)
+    const settings = savedSettings(metadata['settings'], file)
     return { bytes, step: progress.step, settings, dataHash: metadata['dataHash'] ?? '' }
   } catch (cause) {
     if (!(cause instanceof HeddleError)) throw cause
     throw new UsageError(`--resume: expected a whole checkpoint, got '${file}' (${cause.message})`, { cause })
+  }
+}
+
+/** @throws {UsageError} unless they are those of this version of the command, by name */
+function savedSettings(text: string | undefined, file: string): TrainSettings {
+  const settings = parsed(text)
+  if (settings === undefined || !isTask(settings.task ?? '')) throw new UsageError(`--resume: expected a checkpoint of 'heddle train', got one of another program: '${file}'`)
+  const [own, given] = [Object.keys(readSettings({})), Object.keys(settings)]
+  const missing = own.filter((name) => !given.includes(name))
+  const unknown = given.filter((name) => !own.includes(name))
+  const complaints = [...(missing.length > 0 ? [`missing ${missing.join(', ')}`] : []), ...(unknown.length > 0 ? [`unknown ${unknown.join(', ')}`] : [])]
+  if (complaints.length > 0) throw new UsageError(`--resume: expected the settings of this version; ${complaints.join('; ')}`)
+  return settings as TrainSettings
+}
+
+function parsed(text: string | undefined): Partial<TrainSettings> | undefined {
+  try {
+    const value: unknown = JSON.parse(text ?? '')
+    return typeof value === 'object' && value !== null ? value : undefined
+  } catch {
+    return undefined
   }
 }

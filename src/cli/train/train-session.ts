@@ -5,6 +5,7 @@ import { AdamW, cosineAnnealing, crossEntropy, train, type TrainOptions, type Tr
 import { formatDuration, formatInteger, formatNumber } from '../terminal/format.ts'
 import { ProgressBar } from '../terminal/progress-bar.ts'
 import type { Terminal } from '../terminal/terminal.ts'
+import { wantsCopying } from './copying-start.ts'
 import type { PreparedTask } from './tasks/prepared-task.ts'
 import { runMetadata, writeWhole, type TrainFiles } from './train-files.ts'
 import { logEntry, type TrainLog } from './train-log.ts'
@@ -28,8 +29,10 @@ export interface Session {
 const WARMUP = 100
 const CLIP_NORM = 1
 
-export function modelOptions({ layers, heads, modelDim, positions, dropout, seed, length }: TrainSettings, vocabulary: number): CausalLanguageModelOptions {
-  return { vocabulary, layers, heads, modelDim, positions, dropout, seed, activation: 'gelu', ...(positions === 'learned' ? { maxLength: length } : {}) }
+export function modelOptions(settings: TrainSettings, vocabulary: number): CausalLanguageModelOptions {
+  const { layers, heads, modelDim, positions, dropout, seed, length } = settings
+  const scaled = wantsCopying(settings) ? { scaleEmbeddings: true } : {}
+  return { ...scaled, vocabulary, layers, heads, modelDim, positions, dropout, seed, activation: 'gelu', ...(positions === 'learned' ? { maxLength: length } : {}) }
 }
 
 /** Weights shrink; biases, norms and embeddings do not. */
@@ -66,7 +69,8 @@ export async function trainSession(session: Session): Promise<TrainStep | undefi
     }
     return last
   } catch (error) {
-    if (signal.aborted && last !== undefined) await saveInterrupted(session, last, bar)
+    bar.clear()
+    if (signal.aborted) await saveInterrupted(session, last)
     throw error
   } finally {
     bar.clear()
@@ -85,10 +89,18 @@ function trainOptions({ settings, task, model, runtime, signal, files, resume }:
   }
 }
 
-async function saveInterrupted({ files, terminal }: Session, last: TrainStep, bar: ProgressBar): Promise<void> {
-  bar.clear()
-  await writeWhole(files.checkpoint, last.checkpoint())
-  terminal.note(`Saved after step ${formatInteger(last.step)}. To go on: heddle train --resume ${files.checkpoint}`)
+/** Saves the last whole step, where this process made one, and says how to go on. */
+async function saveInterrupted({ files, terminal, resume }: Session, last: TrainStep | undefined): Promise<void> {
+  if (last !== undefined) {
+    await writeWhole(files.checkpoint, last.checkpoint())
+    terminal.note(`Saved after step ${formatInteger(last.step)}. To go on: ${resumeCommand(files)}`)
+  } else if (resume === undefined) terminal.note('Stopped before the first step: nothing to save.')
+  else terminal.note('Stopped before another step: the checkpoint is as it was.')
+}
+
+/** What a user types to go on. */
+export function resumeCommand({ checkpoint }: TrainFiles): string {
+  return `heddle train --resume ${/[^\w./-]/.test(checkpoint) ? `'${checkpoint}'` : checkpoint}`
 }
 
 /** `loss 2.31  rate 0.0012  norm 0.81  12,345 tokens/s`. */

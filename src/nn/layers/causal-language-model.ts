@@ -26,6 +26,8 @@ export interface CausalLanguageModelOptions extends Omit<TransformerBlockOptions
   readonly maxLength?: number
   /** Whether the head is the embedding's matrix. @default true */
   readonly tieWeights?: boolean
+  /** Whether embeddings are times √modelDim, as in the paper. @default with sinusoidal positions */
+  readonly scaleEmbeddings?: boolean
 }
 
 /** What `CausalLanguageModel.forward` takes. */
@@ -41,7 +43,7 @@ export interface LanguageModelForward extends ForwardOptions {
   readonly positions?: Tensor<Int32Array>
 }
 
-const NAMES: readonly string[] = [...BLOCK_NAMES.filter((name) => name !== 'rotary'), 'vocabulary', 'layers', 'positions', 'maxLength', 'tieWeights']
+const NAMES: readonly string[] = [...BLOCK_NAMES.filter((name) => name !== 'rotary'), 'vocabulary', 'layers', 'positions', 'maxLength', 'tieWeights', 'scaleEmbeddings']
 
 /**
  * A decoder-only transformer: embedding, positions, causal blocks (pre-norm unless asked otherwise), a last norm, and logits
@@ -63,17 +65,18 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   constructor(options: CausalLanguageModelOptions) {
     super()
     checkNames('CausalLanguageModel: options', options, NAMES)
-    const { vocabulary, layers, positions = 'rotary', maxLength, tieWeights = true, ...block } = options
+    const { vocabulary, layers, positions = 'rotary', maxLength, tieWeights = true, scaleEmbeddings = positions === 'sinusoidal', ...block } = options
     const { modelDim, dropout = 0, norm = 'pre' } = block
     checkInteger('CausalLanguageModel: option vocabulary', vocabulary, 1)
     checkOneOf('CausalLanguageModel: option positions', positions, ['rotary', 'sinusoidal', 'learned'])
     checkBoolean('CausalLanguageModel: option tieWeights', tieWeights)
+    checkBoolean('CausalLanguageModel: option scaleEmbeddings', scaleEmbeddings)
     const words = seedWords('CausalLanguageModel: option seed', options.seed ?? 0)
     const partSeed = (index: number): bigint => seedValue(deriveSeed(words, index))
     this.vocabulary = vocabulary
     this.modelDim = modelDim
     // The paper scales embeddings up beside sines of size 1; a small deviation keeps tied logits small.
-    const scale = positions === 'sinusoidal' ? Math.sqrt(modelDim) : 1
+    const scale = scaleEmbeddings ? Math.sqrt(modelDim) : 1
     this.embedding = this.addModule('embedding', new Embedding(vocabulary, modelDim, { scale, deviation: 0.02, seed: partSeed(0) }))
     const learned = positions === 'learned' ? { kind: positions, ...(maxLength === undefined ? {} : { maxLength }) } : {}
     this.positions = positions === 'rotary' ? null : this.addModule('positions', new PositionalEncoding({ modelDim, seed: partSeed(1), ...learned }))

@@ -1,6 +1,6 @@
 import type { ResolvedOptions } from '../../attention/resolve-options.ts'
 import { visiblePairs, type Visibility } from '../../plan/attention-sizes.ts'
-import type { Chunk } from '../../protocol/stage-template.ts'
+import type { Chunk } from '../../protocol/chunk.ts'
 import { ROW_RESULTS, type RowResultName, type TaskArray } from '../../protocol/task.ts'
 import type { Graph } from '../graph.ts'
 import type { AttendAttributes, Operation, Value } from '../operation.ts'

@@ -1,4 +1,5 @@
 import { checkInteger, checkNames } from '../../core/check.ts'
+import { exactExp, exactLog } from '../../core/elementary.ts'
 import { OptionError } from '../../core/errors.ts'
 import type { SeedWords } from '../../core/philox.ts'
 import { deriveSeed, seedWords, UniformStream, type Seed } from '../../core/seed.ts'
@@ -15,6 +16,13 @@ export interface TaskOptions {
   readonly symbols: number
   /** Another seed gives other sequences, to hold out, say. @default 0 */
   readonly seed?: Seed
+}
+
+export interface InductionOptions extends TaskOptions {
+  /** The shortest period. @default a quarter of the length */
+  readonly shortest?: number
+  /** The longest period; there must be as many symbols. @default half of the length */
+  readonly longest?: number
 }
 
 /**
@@ -35,26 +43,46 @@ export function reverseTask(options: TaskOptions): (index: number) => Batch {
 
 /**
  * Symbols in a random order without repetition, over and over: what follows a symbol is found where it occurred before. The
- * period is drawn between a quarter and half of the length for each row. Only rows from the second period on count, where
- * the answer is known. Solved by an induction head (Olsson et al. 2022), and by nothing that looks less far back than half
- * the length.
+ * period is drawn for each row, evenly on a logarithmic scale. Only rows from the second period on count, where the answer
+ * is known. Solved by an induction head (Olsson et al. 2022), and by nothing that looks less far back than the period.
  *
- * @throws {OptionError} unless there are at least length / 2 symbols
+ * Long periods alone teach slowly, because the one key that answers is lost among many. A `shortest` of 4 teaches the same
+ * head on short periods first.
+ *
+ * @throws {OptionError} when periods are longer than the length, or than there are symbols
  */
-export function inductionTask(options: TaskOptions): (index: number) => Batch {
-  const { batch, length, symbols, seed } = checked('inductionTask', options)
-  if (symbols < Math.floor(length / 2)) throw new OptionError(`inductionTask: option symbols: expected at least length / 2 = ${Math.floor(length / 2)}, got ${symbols}`)
-  const least = Math.max(1, Math.floor(length / 4))
+export function inductionTask(options: InductionOptions): (index: number) => Batch {
+  const { shortest, longest, ...sizes } = options
+  const { batch, length, symbols, seed } = checked('inductionTask', sizes)
+  const periods = checkedPeriods(length, symbols, { shortest, longest })
   return (index) =>
     batchOfRows(
       Array.from({ length: batch }, (_, row) => {
         const own = deriveSeed(deriveSeed(seed, index), row)
-        const period = least + Math.floor(new UniformStream(own).next() * (Math.floor(length / 2) - least + 1))
+        const period = logarithmic(periods, new UniformStream(own).next())
         const block = Int32Array.from({ length: period }, (_, place) => permuted(place, symbols, own, 0))
         const tokens = Int32Array.from({ length: length + 1 }, (_, place) => block[place % period] ?? 0)
         return { tokens: tokens.subarray(0, length), targets: tokens.slice(1).fill(IGNORED, 0, period) }
       }),
     )
+}
+
+interface Periods {
+  readonly shortest: number
+  readonly longest: number
+}
+
+function checkedPeriods(length: number, symbols: number, given: { readonly [Name in keyof Periods]: number | undefined }): Periods {
+  const { shortest = Math.max(1, Math.floor(length / 4)), longest = Math.floor(length / 2) } = given
+  checkInteger('inductionTask: option longest', longest, 1, length - 1)
+  checkInteger('inductionTask: option shortest', shortest, 1, longest)
+  if (symbols < longest) throw new OptionError(`inductionTask: option symbols: expected at least as many as the longest period, ${longest}, got ${symbols}`)
+  return { shortest, longest }
+}
+
+/** An integer between the two, inclusive; `share` lies in [0, 1). */
+function logarithmic({ shortest, longest }: Periods, share: number): number {
+  return Math.min(longest, Math.floor(shortest * exactExp(share * exactLog((longest + 1) / shortest))))
 }
 
 function repetition(what: string, options: TaskOptions, answer: (half: readonly number[]) => readonly number[]): (index: number) => Batch {

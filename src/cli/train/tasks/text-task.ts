@@ -1,23 +1,25 @@
 import { readFile } from 'node:fs/promises'
-import { baselines, CharacterTokenizer, splitText, windowBatches, windowsInOrder, WordTokenizer, type Tokenizer } from '../../../train/index.ts'
-import { loadText, type SourceText } from '../../run/load-text.ts'
+import { baselines, type Batch, CharacterTokenizer, splitText, windowBatches, windowsInOrder, WordTokenizer, type Tokenizer } from '../../../train/index.ts'
+import { mobyDick, type SourceText } from '../../run/load-text.ts'
 import { formatInteger } from '../../terminal/format.ts'
 import { UsageError } from '../../usage-error.ts'
 import type { TrainSettings } from '../train-settings.ts'
+import { joined, prepareRepeats } from './repeats.ts'
 import { againstBigram, hashOf, type PreparedTask, type Trained } from './prepared-task.ts'
 
 const HELD_OUT = 0.1
 /** Rarer words become the unknown one, so that the head stays small. */
 const MOST_WORDS = 8192
 /** Held-out windows: enough for three digits of the loss, few enough for every evaluation. */
-const VALIDATION_TOKENS = 65_536
+const VALIDATION_TOKENS = 32_768
 const PROMPT_TOKENS = 32
 const WRITTEN_TOKENS = 400
 const TEMPERATURE = 0.8
 
 /** A model of one text, whose last tenth is held out. */
-export async function prepareText({ file, tokens: kind, batch, length, seed }: TrainSettings): Promise<PreparedTask> {
-  const { name, text } = file === null ? await loadText(undefined) : await readTextFile(file)
+export async function prepareText(settings: TrainSettings): Promise<PreparedTask> {
+  const { file, tokens: kind, batch, length, seed } = settings
+  const { name, text } = file === null ? mobyDick('--file FILE') : await readTextFile(file)
   const tokenizer = kind === 'words' ? WordTokenizer.fromText(text, { maxSize: MOST_WORDS }) : CharacterTokenizer.fromText(text)
   const { training, validation } = splitText(tokenizer.encode(text), HELD_OUT)
   if (validation.length < length + 1) {
@@ -25,16 +27,18 @@ export async function prepareText({ file, tokens: kind, batch, length, seed }: T
   }
   const held = windowsInOrder(validation.subarray(0, Math.max(length + 1, VALIDATION_TOKENS + 1)), { batch, length })
   const simple = baselines(windowsInOrder(training, { batch: 1, length }), held, tokenizer.size)
+  const repeats = prepareRepeats(settings, training)
+  const windows = (rows: number): ((index: number) => Batch) => windowBatches(training, { batch: rows, length, seed })
   return {
     vocabulary: tokenizer.size,
     pieces: tokenizer.vocabulary,
     dataHash: hashOf(text),
-    facts: [`${name}: ${formatInteger(training.length)} ${kind} to train, ${formatInteger(validation.length)} held out; ${formatInteger(tokenizer.size)} different ones, windows of ${formatInteger(length)}`],
-    training: windowBatches(training, { batch, length, seed }),
+    facts: [`${name}: ${formatInteger(training.length)} ${kind} to train, ${formatInteger(validation.length)} held out; ${formatInteger(tokenizer.size)} different ones, windows of ${formatInteger(length)}`, ...(repeats === null ? [] : [repeats.fact])],
+    training: repeats === null ? windows(batch) : joined(windows(batch - repeats.rows), repeats.training),
     validation: held,
     baselines: simple,
     finish: async (trained) => ({
-      findings: [againstBigram(trained.loss, simple)],
+      findings: [againstBigram(trained.loss, simple), ...(repeats === null ? [] : [await repeats.finding(trained)])],
       note: 'The beginning of the held-out part, and how the model goes on:',
       samples: [await writeOn(trained, tokenizer, validation.subarray(0, PROMPT_TOKENS))],
     }),

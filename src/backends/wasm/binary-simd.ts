@@ -1,0 +1,1 @@
+export { default } from '../../../build/heddle-simd.wasm.deflate'

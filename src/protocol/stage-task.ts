@@ -1,0 +1,119 @@
+import { ofBatch } from '../plan/attention-sizes.ts'
+import type { Chunk } from './chunk.ts'
+import { chosenOf, returnedArrays } from './returned-rows.ts'
+import type { AttentionTemplate, Motion, MovingHeads, MovingSlice, StageTemplate } from './stage-template.ts'
+import { CONTEXT_ARRAY, rowRuns, type HeadSlice, type RowRun, type RowStageTask, type RowStep } from './stage.ts'
+import type { AttentionTask, Slice } from './task.ts'
+
+/** The stage's task for one chunk. @param slabRow index of the chunk's first row in its slab */
+export function stageTask(stage: StageTemplate, chunk: Chunk, slabRow = 0): RowStageTask {
+  const { registers, registerBytes, residentLimitBytes, attention, sequence, withoutGpu, firstBatch = 0 } = stage
+  const crosses = chunk.rowStart + chunk.rows > sequence
+  return {
+    kind: 'rows',
+    ...chunk,
+    ...(crosses ? { sequence } : {}),
+    ...(slabRow === 0 ? {} : { slabRow }),
+    ...(firstBatch === 0 ? {} : { firstBatch }),
+    ...(withoutGpu === undefined ? {} : { withoutGpu }),
+    registers,
+    registerBytes,
+    residentLimitBytes,
+    attention: attention === null ? null : { width: attention.width, tasks: attentionTasks(attention, chunk, { sequence: crosses ? sequence : undefined, firstBatch }), returned: returnedArrays(attention, chunk) },
+    steps: stage.steps.map((step) => placeStep(step, chunk, crosses)),
+  }
+}
+
+/** One task per head of each sequence in the chunk. */
+function attentionTasks(attention: AttentionTemplate, chunk: Chunk, { sequence, firstBatch }: { readonly sequence: number | undefined; readonly firstBatch: number }): AttentionTask[] {
+  const runs = rowRuns({ ...chunk, ...(sequence === undefined ? {} : { sequence }) }, 0, chunk.rows)
+  return runs.flatMap((run) => Array.from({ length: attention.heads }, (_, head) => headTask(attention, head, run, firstBatch)))
+}
+
+function headTask(attention: AttentionTemplate, head: number, run: RowRun, firstBatch: number): AttentionTask {
+  const { settings, keys, width, keyLength, queryOffset, alibiSlopes, querySegments, keySegments, heads, keyHeads, mask, bias } = attention
+  const batchHead = run.batch * heads + head
+  const keyHead = Math.floor((head * keyHeads) / heads)
+  return {
+    kind: 'attention',
+    settings,
+    batchHead: firstBatch * heads + batchHead,
+    rowStart: run.row,
+    rows: run.rows,
+    keyStart: 0,
+    keyEnd: keys,
+    keyLength: ofBatch(keyLength, run.batch),
+    queryOffset: ofBatch(queryOffset, run.batch),
+    alibiSlope: alibiSlopes?.[batchHead % alibiSlopes.length] ?? 0,
+    query: ofHead(attention.query, head, run),
+    key: ofHead(attention.key, keyHead, run),
+    value: ofHead(attention.value, keyHead, run),
+    ...(mask === null ? {} : { mask: { ...ofHead(mask, head, run), columnStride: mask.columnStride } }),
+    ...(bias === null ? {} : { bias: { ...ofHead(bias, head, run), columnStride: bias.columnStride } }),
+    ...(querySegments === null || keySegments === null ? {} : { querySegments: placed(querySegments, run), keySegments: placed(keySegments, run) }),
+    output: { array: CONTEXT_ARRAY, offset: run.at * width + head * settings.valueSize, rowStride: width },
+    ...resultsOf(attention, head, run),
+  }
+}
+
+/** Where the results beside the output go. */
+function resultsOf(attention: AttentionTemplate, head: number, run: RowRun): Partial<AttentionTask> {
+  const { results, chosen } = attention
+  const destinations: Record<string, Slice | Int32Array> = {}
+  results.forEach(({ name, columns, to }, index) => {
+    if (name === 'weights' && chosen !== null) {
+      const place = chosen.heads.indexOf(head)
+      const { first, rows } = chosenOf(chosen.rows, run)
+      if (place < 0 || rows.length === 0) return
+      destinations['weightRows'] = rows
+      destinations[name] = to === 'returned' ? { array: -1 - index, offset: place * rows.length * columns, rowStride: columns } : ofHead(to, place, { batch: run.batch, row: first })
+      return
+    }
+    destinations[name] = to === 'returned' ? { array: -1 - index, offset: head * run.rows * columns, rowStride: columns } : ofHead(to, head, run)
+  })
+  return destinations
+}
+
+/** Steps that are the same for every chunk. One with a slice that moves does not belong here: it does not compile without a case of its own. */
+type StillStep<S extends RowStep = RowStep<MovingSlice, MovingHeads>> = S extends unknown ? ([Extract<S[keyof S], Motion>] extends [never] ? S : never) : never
+
+function placeStep(step: RowStep<MovingSlice, MovingHeads>, chunk: Chunk, crosses: boolean): RowStep {
+  switch (step.op) {
+    case 'load':
+      return byPosition(step, step.from, chunk, crosses, (from) => ({ op: 'load', to: step.to, from }))
+    case 'rotate':
+      return byPosition(step, step.table, chunk, crosses, (table) => ({ op: 'rotate', register: step.register, headSize: step.headSize, table, ...(step.back === undefined ? {} : { back: step.back }) }))
+    case 'load-heads':
+      return { ...step, from: crosses ? step.from : placedHeads(step.from, chunk) }
+    case 'cross-entropy':
+    case 'cross-entropy-backward':
+      return { ...step, targets: placed(step.targets, chunk) }
+    case 'embed':
+      return { ...step, tokens: placed(step.tokens, chunk) }
+    case 'store':
+      return { ...step, to: step.to === 'returned' ? step.to : placed(step.to, chunk) }
+    case 'store-heads':
+      return { ...step, to: step.to === 'returned' || crosses ? step.to : placedHeads(step.to, chunk) }
+    default:
+      return step satisfies StillStep
+  }
+}
+
+/** A slice by position moves with the row of the sequence; where the chunk crosses sequences it stays that of position 0. */
+function byPosition(step: { readonly byPosition?: true }, slice: MovingSlice, chunk: Chunk, crosses: boolean, make: (slice: Slice) => RowStep): RowStep {
+  if (step.byPosition === undefined || !crosses) return make(placed(slice, chunk))
+  return { ...make(slice), byPosition: true } as RowStep
+}
+
+function placedHeads({ array, offset, headStride, rowStride, batchStride = 0, startStride }: MovingHeads, { batch, rowStart }: Chunk): HeadSlice {
+  return { array, offset: offset + batch * batchStride + rowStart * startStride, headStride, rowStride }
+}
+
+function ofHead({ array, offset, batchStride = 0, headStride, rowStride, startStride }: MovingHeads, head: number, { batch, row }: Pick<RowRun, 'batch' | 'row'>): Slice {
+  return { array, offset: offset + batch * batchStride + head * headStride + row * startStride, rowStride }
+}
+
+function placed({ array, offset, rowStride, columnStride = 1, batchStride, startStride }: MovingSlice, at: Chunk | RowRun): Slice {
+  const row = 'row' in at ? at.row : at.rowStart
+  return { array, offset: offset + at.batch * batchStride + row * startStride, rowStride, columnStride }
+}
