@@ -22,7 +22,7 @@ function modelFile(settings: object, pieces: readonly string[] | null): Uint8Arr
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'heddle-analyze-'))
   await writeFile(at('names.safetensors'), modelFile({ task: 'names', seed: 0 }, ['\n', ...'abnel']))
-  await writeFile(at('induction.safetensors'), modelFile({ task: 'induction', length: 24, symbols: 16, seed: 0 }, null))
+  await writeFile(at('induction.safetensors'), modelFile({ task: 'induction', length: 64, symbols: 16, seed: 0 }, null))
   await writeFile(at('other.safetensors'), writeSafetensors({ x: { data: new Float32Array(2), shape: [2] } }))
   await writeFile(at('text.txt'), 'this is no model')
 })
@@ -47,7 +47,7 @@ describe('heddle analyze', () => {
   test('takes a sequence of the model’s own task, and writes the report', async () => {
     const { status, out } = await heddle(['analyze', at('induction.safetensors'), '--workers', '1', '--out', at('report')])
     expect(status).toBe(0)
-    expect(out).toMatch(/^24 tokens, 2 layers of 2 heads/m)
+    expect(out).toMatch(/^64 tokens, 2 layers of 2 heads/m)
     expect(await readFile(at('report/analyze.html'), 'utf8')).toContain('<th class="left">head</th>')
     expect(JSON.parse(await readFile(at('report/analyze.json'), 'utf8'))).toMatchObject({ file: 'induction.safetensors' })
   })

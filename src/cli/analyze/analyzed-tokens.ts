@@ -1,9 +1,9 @@
 import { OptionError } from '../../index.ts'
-import { inductionTask, copyTask, reverseTask, type Batch, type Tokenizer } from '../../train/index.ts'
+import type { Tokenizer } from '../../train/index.ts'
 import { stringOption } from '../option-values.ts'
 import type { OptionValues } from '../command.ts'
+import { heldOutBatches } from '../train/tasks/symbol-tasks.ts'
 import { readTextFile } from '../train/tasks/text-task.ts'
-import type { TrainSettings } from '../train/train-settings.ts'
 import { UsageError } from '../usage-error.ts'
 import type { TrainedModel } from './trained-model.ts'
 
@@ -12,8 +12,6 @@ export interface AnalyzedTokens {
   readonly tokens: Int32Array
   readonly labels: readonly string[]
 }
-
-const TASK_DATA = { copy: copyTask, reverse: reverseTask, induction: inductionTask }
 
 /** The tokens of `--text`, `--file` or `--tokens`, or a sequence of the model's own task. @throws {UsageError} */
 export async function analyzedTokens(trained: TrainedModel, values: OptionValues): Promise<AnalyzedTokens> {
@@ -65,13 +63,6 @@ function fromNumbers({ model, tokenizer }: TrainedModel, numbers: string): Analy
 function fromTask({ settings }: TrainedModel): AnalyzedTokens {
   const { task } = settings
   if (task === 'names' || task === 'text') throw new UsageError('expected a text: --text "…" or --file FILE')
-  const tokens = taskBatch({ ...settings, task }).tokens?.data ?? new Int32Array(0)
+  const tokens = heldOutBatches({ ...settings, task, batch: 1 })(0).tokens?.data ?? new Int32Array(0)
   return { tokens, labels: Array.from(tokens, String) }
 }
-
-function taskBatch({ task, length, symbols, seed }: TrainSettings & { readonly task: keyof typeof TASK_DATA }): Batch {
-  return TASK_DATA[task]({ batch: 1, length, symbols, seed: seed + HELD_OUT_SEED })(0)
-}
-
-/** Far from the seeds that train. */
-const HELD_OUT_SEED = 2_000_003
