@@ -5,7 +5,7 @@ import { withRuntime } from '../support/runtimes.ts'
 const heavy = process.env['HEDDLE_HEAVY'] === '1'
 const N = heavy ? 65_536 : 4096
 const [H, D] = [2, 32]
-/** Beside queries and keys, which the caller owns: far from the n² · 4 bytes of one matrix (17 GiB; 64 MiB). */
+/** Beside queries and keys, which the caller owns: far from the n² · 4 bytes of one matrix (16 GiB; 64 MiB). */
 const BUDGET = heavy ? 512 * 2 ** 20 : 40 * 2 ** 20
 
 test(`${N} tokens are analyzed within linear memory`, { timeout: 900_000 }, async () => {
