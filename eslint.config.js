@@ -2,7 +2,7 @@ import importX from 'eslint-plugin-import-x'
 import tseslint from 'typescript-eslint'
 
 /** Left to right: a folder of src/ imports only from itself and from those before it. */
-const ORDER = [['core'], ['plan'], ['protocol'], ['backends'], ['scheduler'], ['attention'], ['program'], ['nn'], ['train'], ['analysis', 'models', 'interop'], ['cli']]
+const ORDER = [['core'], ['plan'], ['protocol'], ['backends'], ['scheduler'], ['attention'], ['program'], ['nn'], ['train'], ['analysis', 'models', 'interop', 'plots'], ['cli']]
 
 function directionZones() {
   return ORDER.flatMap((group, level) => {
@@ -16,9 +16,9 @@ function directionZones() {
 }
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'build/**', 'node_modules/**', 'assembly/**', 'examples/**', 'demo/**', 'docs/**', 'coverage/**', '**/*.d.ts'] },
+  { ignores: ['dist/**', 'build/**', 'node_modules/**', 'assembly/**', 'examples/**', 'docs/**', 'coverage/**', '**/*.d.ts'] },
   {
-    files: ['src/**/*.ts', 'workers/**/*.ts', 'tests/**/*.ts', 'bench/**/*.ts', 'vitest.config.ts'],
+    files: ['src/**/*.ts', 'workers/**/*.ts', 'tests/**/*.ts', 'bench/**/*.ts', 'demo/**/*.{ts,tsx}', 'scripts/**/*.ts', 'vitest.config.ts'],
     extends: [tseslint.configs.recommendedTypeChecked],
     plugins: { 'import-x': importX },
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
@@ -47,11 +47,11 @@ export default tseslint.config(
     },
   },
   {
-    files: ['vitest.config.ts'],
+    files: ['vitest.config.ts', 'demo/vite.config.ts'],
     rules: { 'no-restricted-exports': 'off' },
   },
   {
-    files: ['tests/**/*.ts', 'bench/**/*.ts'],
+    files: ['tests/**/*.ts', 'bench/**/*.ts', 'scripts/**/*.ts'],
     rules: { '@typescript-eslint/no-unsafe-assignment': 'off', '@typescript-eslint/no-unsafe-member-access': 'off', '@typescript-eslint/no-unsafe-argument': 'off', '@typescript-eslint/no-unsafe-call': 'off', '@typescript-eslint/no-unsafe-return': 'off' },
   },
 )

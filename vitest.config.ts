@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { defineConfig } from 'vitest/config'
-import { browserProjects } from './tests/browser/support/projects.ts'
+import { browserProjects, pageProjects } from './tests/browser/support/projects.ts'
 
 const base = {
   // The matcher toMatchOracle.
@@ -25,12 +25,13 @@ export default defineConfig({
           ...base,
           name: 'node',
           include: ['tests/**/*.test.ts'],
-          exclude: ['tests/browser/**'],
+          exclude: ['tests/browser/**', 'tests/page/**'],
           // Tests import `heddle` as a user does: the shipped build, untouched by vite.
           server: { deps: { external: [/\/dist\//] } },
         },
       },
       ...browserProjects(base),
+      ...pageProjects(base),
     ],
   },
 })

@@ -6,6 +6,7 @@ import {
 import { ALL, high, low, NONE, seen } from './allow-group'
 import { dropoutGroup } from './dropout-group'
 import { valueRows } from './few-rows'
+import { valueFour } from './four-rows'
 import { highLanes, lowLanes } from './lanes'
 import { packLanes, unpackLanes } from './pack'
 import { allowBytes, scoreKeys, visibleKeys } from './score-keys'
@@ -104,7 +105,9 @@ function valueKeys(group: i32, allow: usize, flags: i32): void {
   const rescale = load<usize>(PARAMETERS, P_VECTORS) + 32
   if (flags & FLAG_ROW_MAJOR_VALUES) {
     const row = value + (<usize>low * <usize>valueSize << 2)
-    valueRows(scores, row, output, high - low, valueSize, load<i32>(PARAMETERS, P_ROWS), rescale)
+    const rows = load<i32>(PARAMETERS, P_ROWS)
+    if (rows > 2) valueFour(scores, row, output, high - low, valueSize, rescale)
+    else valueRows(scores, row, output, high - low, valueSize, rows, rescale)
     return
   }
   const quad = load<usize>(PARAMETERS, P_KEYS) << 4

@@ -140,7 +140,7 @@ function valueRow(p: usize, v: usize, o: usize, keys: i32, valueSize: i32, shrin
 /** Four floats, `stride` bytes apart. */
 // @ts-ignore: decorator
 @inline
-function gather(from: usize, stride: usize): v128 {
+export function gather(from: usize, stride: usize): v128 {
   const two = v128.load_lane<f32>(from + stride, v128.load32_zero(from), 1)
   return v128.load_lane<f32>(from + stride * 3, v128.load_lane<f32>(from + stride * 2, two, 2), 3)
 }
@@ -148,7 +148,7 @@ function gather(from: usize, stride: usize): v128 {
 /** The other way, to lanes of successive keys or columns. */
 // @ts-ignore: decorator
 @inline
-function scatter(to: usize, x: v128): void {
+export function scatter(to: usize, x: v128): void {
   v128.store_lane<f32>(to, x, 0)
   v128.store_lane<f32>(to, x, 1, 32)
   v128.store_lane<f32>(to, x, 2, 64)

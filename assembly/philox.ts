@@ -10,16 +10,25 @@ export const WORDS: usize = memory.data(64, 16)
 // @ts-ignore: decorator
 @inline
 export function philox(c0: v128, c1: v128, c2: v128, c3: v128, k0: i32, k1: i32): void {
-  for (let round = 0; round < 10; round++) {
-    const m0 = i32x4.splat(0xd2511f53), m1 = i32x4.splat(0xcd9e8d57)
-    const high0 = upper(m0, c0), high1 = upper(m1, c2)
-    const low0 = i32x4.mul(m0, c0), low1 = i32x4.mul(m1, c2)
-    c0 = v128.xor(v128.xor(high1, c1), i32x4.splat(k0))
-    c1 = low1
-    c2 = v128.xor(v128.xor(high0, c3), i32x4.splat(k1))
-    c3 = low0
-    k0 += 0x9e3779b9
-    k1 += 0xbb67ae85
+  const m0 = i32x4.splat(0xd2511f53), m1 = i32x4.splat(0xcd9e8d57)
+  const step0 = i32x4.splat(0x9e3779b9), step1 = i32x4.splat(0xbb67ae85)
+  let key0 = i32x4.splat(k0), key1 = i32x4.splat(k1)
+  // Both halves of the 64-bit products come from the same multiplications; two rounds share a turn.
+  for (let round = 0; round < 5; round++) {
+    const p0 = i64x2.extmul_low_i32x4_u(m0, c0), p1 = i64x2.extmul_high_i32x4_u(m0, c0)
+    const q0 = i64x2.extmul_low_i32x4_u(m1, c2), q1 = i64x2.extmul_high_i32x4_u(m1, c2)
+    const next0 = v128.xor(upper(q0, q1), v128.xor(c1, key0))
+    const next2 = v128.xor(upper(p0, p1), v128.xor(c3, key1))
+    key0 = i32x4.add(key0, step0)
+    key1 = i32x4.add(key1, step1)
+    const r0 = i64x2.extmul_low_i32x4_u(m0, next0), r1 = i64x2.extmul_high_i32x4_u(m0, next0)
+    const s0 = i64x2.extmul_low_i32x4_u(m1, next2), s1 = i64x2.extmul_high_i32x4_u(m1, next2)
+    c0 = v128.xor(upper(s0, s1), v128.xor(lower(q0, q1), key0))
+    c1 = lower(s0, s1)
+    c2 = v128.xor(upper(r0, r1), v128.xor(lower(p0, p1), key1))
+    c3 = lower(r0, r1)
+    key0 = i32x4.add(key0, step0)
+    key1 = i32x4.add(key1, step1)
   }
   v128.store(WORDS, c0)
   v128.store(WORDS, c1, 16)
@@ -27,9 +36,15 @@ export function philox(c0: v128, c1: v128, c2: v128, c3: v128, k0: i32, k1: i32)
   v128.store(WORDS, c3, 48)
 }
 
-/** The upper words of the four 64-bit products of unsigned words. */
+/** The upper words of four 64-bit products. */
 // @ts-ignore: decorator
 @inline
-function upper(a: v128, b: v128): v128 {
-  return v128.shuffle<i32>(i64x2.extmul_low_i32x4_u(a, b), i64x2.extmul_high_i32x4_u(a, b), 1, 3, 5, 7)
+function upper(low: v128, high: v128): v128 {
+  return v128.shuffle<i32>(low, high, 1, 3, 5, 7)
+}
+
+// @ts-ignore: decorator
+@inline
+function lower(low: v128, high: v128): v128 {
+  return v128.shuffle<i32>(low, high, 0, 2, 4, 6)
 }

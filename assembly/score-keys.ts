@@ -4,6 +4,7 @@ import {
 } from './abi'
 import { allowGroup, high, low, seen, SOME } from './allow-group'
 import { scoreRows } from './few-rows'
+import { scoreFour } from './four-rows'
 import { limitGroup } from './limit-group'
 import { packLanes } from './pack'
 import { scoreGroup } from './score-group'
@@ -50,7 +51,9 @@ export function scoreKeys(group: i32, allow: usize, scores: usize, slopes: usize
   const query = load<usize>(PARAMETERS, P_QUERY) + <usize>group * (<usize>headSize << 5)
   const key = load<usize>(PARAMETERS, P_KEY) + (<usize>low * <usize>headSize << 2)
   const keys = high - low
-  if (flags & FLAG_ROW_MAJOR_KEYS) scoreRows(query, key, scores, keys, headSize, load<i32>(PARAMETERS, P_ROWS), largest)
+  const rows = load<i32>(PARAMETERS, P_ROWS)
+  if (flags & FLAG_ROW_MAJOR_KEYS && rows > 2) scoreFour(query, key, scores, keys, headSize, largest)
+  else if (flags & FLAG_ROW_MAJOR_KEYS) scoreRows(query, key, scores, keys, headSize, rows, largest)
   else scoreGroup(query, key, scores, keys, headSize, largest)
   const general = flags & (FLAG_SOFTCAP | FLAG_BIAS | FLAG_ALIBI | FLAG_SCALED)
   if (general) {

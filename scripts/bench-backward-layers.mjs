@@ -26,7 +26,7 @@ const numbers = (text) => text.split(',').map(Number)
 const rounds = values.quick ? 2 : Number(values.rounds)
 const outfile = path.resolve('build/bench-backward-layers/measure.mjs')
 await mkdir(path.dirname(outfile), { recursive: true })
-await build({ bundle: true, format: 'esm', target: 'es2022', platform: 'node', external: ['heddle', 'comlink'], loader: { '.wasm': 'binary' }, logLevel: 'warning', entryPoints: ['bench/nn/stack-gradients.ts'], outfile })
+await build({ bundle: true, format: 'esm', target: 'es2022', platform: 'node', external: ['heddle', 'comlink'], loader: { '.wasm': 'binary', '.deflate': 'binary' }, logLevel: 'warning', entryPoints: ['bench/nn/stack-gradients.ts'], outfile })
 const { measureGradients } = await import(pathToFileURL(outfile).href)
 const heddle = await import('heddle')
 

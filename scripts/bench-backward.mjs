@@ -146,7 +146,7 @@ function peerLine({ name, tokens, times, failure }, ours) {
 
 function inProcess(parameters) {
   return new Promise((resolve) => {
-    const child = fork(`${folder}/backward/node.mjs`, parameters.map(String), { silent: true })
+    const child = fork(`${folder}/backward/node.mjs`, parameters.map(String), { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
     const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
     let outcome
     let text = ''

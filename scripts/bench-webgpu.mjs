@@ -47,7 +47,7 @@ await writeReports()
 process.exit(0)
 
 async function bundle() {
-  const shared = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'warning', loader: { '.wasm': 'binary' } }
+  const shared = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'warning', loader: { '.wasm': 'binary', '.deflate': 'binary' } }
   const node = { ...shared, platform: 'node', outExtension: { '.js': '.mjs' }, outdir: folder }
   await build({ ...node, entryPoints: { node: 'bench/webgpu/node.ts', report: 'bench/webgpu/report.ts' } })
   await build({ ...shared, entryPoints: ['bench/webgpu/page.ts'], platform: 'browser', outfile: `${folder}/page.js` })

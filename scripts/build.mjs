@@ -1,4 +1,5 @@
 // Builds everything that the package ships: kernels (AssemblyScript), the library, the worker, the command, and the types.
+// `--without-types` keeps the types of the build before, for those who build again and again.
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
@@ -28,7 +29,9 @@ await buildKernels()
 // Built beside the old one and swapped at the end: a build that fails leaves the old one usable.
 const out = `build/dist-${process.pid}`
 try {
-  await Promise.all([buildLibrary(), buildWorker(), buildCommand(), buildTypes()])
+  const withTypes = !process.argv.includes('--without-types') || !existsSync('dist/types')
+  await Promise.all([buildLibrary(), buildWorker(), buildCommand(), ...(withTypes ? [buildTypes()] : [])])
+  if (!withTypes) await rename('dist/types', `${out}/types`)
   await rm('dist', { recursive: true, force: true })
   await rename(out, 'dist')
 } catch (error) {

@@ -29,16 +29,16 @@ for (const model of MODELS.filter(({ name }) => asked.length === 0 || asked.incl
   else await save(model, { report, file, hash })
 }
 
-/** Trains in a folder of its own. A model that does not do what its task asks for ends the script. */
+/** Trains in a folder of its own. A model that does not do what its task asks for ends the script, and its folder stays. */
 async function trained({ args }) {
   const out = await mkdtemp(path.join(os.tmpdir(), 'heddle-models-'))
-  try {
-    const { stdout } = await promisify(execFile)(process.execPath, [path.join(ROOT, 'dist', 'cli.js'), ...args, '--json', '--out', out], { cwd: ROOT, maxBuffer: 2 ** 28 })
-    const report = JSON.parse(stdout)
-    return { report, file: await readFile(path.join(out, `train-${report.settings.task}.safetensors`)) }
-  } finally {
-    await rm(out, { recursive: true })
-  }
+  const { stdout } = await promisify(execFile)(process.execPath, [path.join(ROOT, 'dist', 'cli.js'), ...args, '--json', '--out', out], { cwd: ROOT, maxBuffer: 2 ** 28 }).catch((cause) => {
+    throw new Error(`expected a model that does what its task asks for; see ${out}`, { cause })
+  })
+  const report = JSON.parse(stdout)
+  const file = await readFile(path.join(out, `train-${report.settings.task}.safetensors`))
+  await rm(out, { recursive: true })
+  return { report, file }
 }
 
 async function compare({ name }, hash) {

@@ -1,4 +1,5 @@
-export { createRuntime, type PlanInputs, type Runtime } from './attention/runtime.ts'
+export { createRuntime } from './attention/create-runtime.ts'
+export type { PlanInputs, Runtime } from './attention/runtime.ts'
 export { attention, closeDefaultRuntime } from './attention/default-runtime.ts'
 export { mergePartials, type Partial as AttentionPartial } from './attention/merge-partials.ts'
 export type {
@@ -9,6 +10,7 @@ export type {
   AttentionReport,
   AttentionResult,
   AttentionStatistics,
+  AttentionTaskEvent,
   AttentionWindow,
   WeightSelection,
 } from './attention/attention-options.ts'

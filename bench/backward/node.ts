@@ -16,12 +16,9 @@ const ENOUGH_MS = 1500
 // jax-js expects the browser's name even where there is none, as in Node 20.
 if (typeof navigator === 'undefined') Object.defineProperty(globalThis, 'navigator', { value: {} })
 
-try {
-  process.send?.(what === 'kernels' ? await kernels() : await peer())
-} catch (error) {
-  process.send?.({ failure: error instanceof Error ? error.message : String(error) })
-}
-process.exit(0)
+const outcome = await (what === 'kernels' ? kernels() : peer()).catch((error: unknown) => ({ failure: error instanceof Error ? error.message : String(error) }))
+// The message must be out before the process ends: `exit` alone may cut it off.
+process.send?.(outcome, () => process.exit(0))
 
 async function kernels(): Promise<object> {
   const [headSize, causal, rounds] = rest

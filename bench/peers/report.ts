@@ -1,5 +1,5 @@
-import { TOKENS_AXIS } from '../../src/cli/report/growth-plots.ts'
-import { linePlot } from '../../src/cli/report/line-plot.ts'
+import { TOKENS_AXIS } from '../../src/plots/growth-plots.ts'
+import { linePlot } from '../../src/plots/line-plot.ts'
 import { median } from '../kernels/rounds.ts'
 import { CONTENDERS } from './contenders.ts'
 

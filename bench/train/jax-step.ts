@@ -22,14 +22,19 @@ export interface JaxModule {
   readonly init: (device: string) => Promise<unknown>
   readonly defaultDevice: (device: string) => unknown
   readonly numpy: {
-    array(values: Float32Array | Int32Array): Jax
-    zerosLike(array: Jax): Jax
-    matmul(a: Jax, b: Jax): Jax
-    sqrt(a: Jax): Jax
-    square(a: Jax): Jax
-    split(a: Jax, parts: number, axis: number): Jax[]
+    readonly array: (values: Float32Array | Int32Array) => Jax
+    readonly zerosLike: (array: Jax) => Jax
+    readonly matmul: (a: Jax, b: Jax) => Jax
+    readonly sqrt: (a: Jax) => Jax
+    readonly square: (a: Jax) => Jax
+    readonly split: (a: Jax, parts: number, axis: number) => Jax[]
   }
-  readonly nn: { softmax(a: Jax, axis?: number): Jax; logSoftmax(a: Jax, axis?: number): Jax; relu(a: Jax): Jax; oneHot(ids: Jax, classes: number): Jax }
+  readonly nn: {
+    readonly softmax: (a: Jax, axis?: number) => Jax
+    readonly logSoftmax: (a: Jax, axis?: number) => Jax
+    readonly relu: (a: Jax) => Jax
+    readonly oneHot: (ids: Jax, classes: number) => Jax
+  }
   readonly valueAndGrad: (loss: (parameters: Tree) => Jax) => (parameters: Tree) => [Jax, Tree]
   readonly jit: <F>(body: F) => F
 }

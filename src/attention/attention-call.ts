@@ -1,6 +1,6 @@
 import { OptionError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
-import { checkTensor, formatShape, type Tensor, type TensorData } from '../core/tensor.ts'
+import { formatShape, readTensor, type Tensor, type TensorData } from '../core/tensor.ts'
 import { expected, checkNames } from '../core/check.ts'
 import type { PlannedInput, PlanRequest } from '../plan/attention-request.ts'
 import type { Transport } from '../plan/transport.ts'
@@ -29,37 +29,52 @@ export interface PlanContext {
 
 const INPUTS = ['query', 'key', 'value'] as const
 
-/** @throws {OptionError} {ShapeError} before anything is allocated */
-export function checkCall(inputs: AttentionInputs, options: AttentionOptions): CheckedCall {
-  checkNames('attention: inputs', inputs, INPUTS)
-  for (const name of INPUTS) checkTensor(`attention: ${name}`, Float32Array, inputs[name])
-  const call = checkShapes({ query: inputs.query.shape, key: inputs.key.shape, value: inputs.value.shape }, options)
-  checkOut(call.options.out, [...INPUTS.map((name) => inputs[name].data), ...optionArrays(options)])
-  return call
+/** A call with its inputs as they were when it was made. */
+export interface InputCall extends CheckedCall {
+  readonly inputs: AttentionInputs
 }
 
-function optionArrays({ mask, bias, segments, alibiSlopes, keyLengths, queryOffset }: AttentionOptions): (TensorData | undefined)[] {
-  const offsets = typeof queryOffset === 'number' ? undefined : queryOffset
-  return [mask?.data, bias?.data, segments?.query.data, segments?.key.data, alibiSlopes, keyLengths, offsets]
+/** Reads and checks a call. @throws {OptionError} {ShapeError} before anything is allocated */
+export function checkCall(given: AttentionInputs, options: AttentionOptions): InputCall {
+  const own = checkNames('attention: inputs', given, INPUTS)
+  const read = (name: (typeof INPUTS)[number]): Tensor => readTensor(`attention: ${name}`, Float32Array, own[name])
+  const inputs = { query: read('query'), key: read('key'), value: read('value') }
+  const ownOptions = checkOptionNames(options)
+  const call = checkShapes({ query: inputs.query.shape, key: inputs.key.shape, value: inputs.value.shape }, ownOptions)
+  const { alibiSlopes, keyLengths, queryOffset } = ownOptions
+  const numbers = [alibiSlopes, keyLengths, typeof queryOffset === 'number' ? undefined : queryOffset].filter((array) => array !== undefined)
+  checkOut(call.options.out, [...INPUTS.map((name) => inputs[name].data), ...optionArrays(call.options), ...numbers])
+  return { ...call, inputs }
 }
 
 /** Lanes write rows of the output while others still read the inputs, which are never changed. */
-function checkOut(out: Float32Array | null, inputs: readonly (TensorData | undefined)[]): void {
-  if (out !== null && inputs.some((input) => input !== undefined && overlaps(input, out))) {
+function checkOut(out: Float32Array | null, inputs: readonly TensorData[]): void {
+  if (out !== null && inputs.some((input) => overlaps(input, out))) {
     throw new OptionError('attention: option out: expected memory of its own, got memory that overlaps an input')
   }
 }
 
+/** The caller's arrays among the options, which lanes read during the call. */
+function optionArrays({ mask, bias, segments }: ResolvedOptions): TensorData[] {
+  return [mask?.data, bias?.data, segments?.query, segments?.key].filter((array) => array !== null && array !== undefined)
+}
+
+/** What a call reads and writes of its caller's memory. */
+export function borrowedArrays({ options }: CheckedCall, inputs: object): TensorData[] {
+  const given = Object.values(inputs).flatMap((tensor: Tensor | undefined) => tensor?.data ?? [])
+  return [...given, ...optionArrays(options), ...(options.out === null ? [] : [options.out])]
+}
+
 /** The same for shapes alone. */
 export function checkShapes(shapes: InputShapes, options: AttentionOptions): CheckedCall {
-  checkOptionNames(options)
+  options = checkOptionNames(options)
   const layout = resolveLayout(shapes, options.heads, options.keyValueHeads)
   return { layout, options: resolveOptions(options, layout) }
 }
 
 /** Shapes out of what `runtime.plan` is given: shapes, or tensors, whose memory is then looked at. */
 export function planInputs(inputs: unknown): { readonly shapes: InputShapes; readonly arrays: Partial<AttentionInputs> } {
-  checkNames('plan: inputs', inputs, INPUTS)
+  inputs = checkNames('plan: inputs', inputs, INPUTS)
   const given = inputs as Record<(typeof INPUTS)[number], unknown>
   const read = (name: (typeof INPUTS)[number]): readonly number[] => {
     const value = given[name]

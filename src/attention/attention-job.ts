@@ -4,7 +4,7 @@ import type { AttentionPlan, PlanRequest } from '../plan/attention-request.ts'
 import { ofBatch, visiblePairs, type Visibility } from '../plan/attention-sizes.ts'
 import type { TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult, Slice, TaskArray } from '../protocol/task.ts'
-import type { Job, JobTask, Priority } from '../scheduler/job.ts'
+import type { Job, JobTask, Priority, TaskRun } from '../scheduler/job.ts'
 import { callSplits, resultsShared, type CheckedCall } from './attention-call.ts'
 import type { AttentionInputs } from './attention-options.ts'
 import type { Layout, Strides } from './layout.ts'
@@ -111,12 +111,18 @@ export class AttentionJob implements Job {
     this.#ledger.remove('in flight', this.#staging.get(task) ?? 0)
   }
 
-  completed(jobTask: JobTask, results: readonly TaskResult[]): void {
+  completed(jobTask: JobTask, results: readonly TaskResult[], by: TaskRun): void {
+    // Tasks of one message ran one after the other, the last of them up to now.
+    let startMs = by.endMs - results.reduce((sum, { elapsedMs }) => sum + elapsedMs, 0)
     results.forEach((result, index) => {
       const task = jobTask.tasks[index]
       if (task?.kind !== 'attention') return
       const place = this.#places.get(task)
-      if (place !== undefined) this.#take(task, place, result as AttentionTaskResult)
+      if (place === undefined) return
+      this.#take(task, place, result as AttentionTaskResult)
+      const { batch, head, rowStart, rows } = place
+      this.#options.onTask?.({ lane: by.lane, kind: by.kind, batch, head, rowStart, rows, startMs, endMs: startMs + result.elapsedMs })
+      startMs += result.elapsedMs
     })
     this.#ledger.remove('in flight', this.#staging.get(jobTask) ?? 0)
     this.#progress.step(jobTask.tasks.length, jobTask.cost)
@@ -162,7 +168,7 @@ export class AttentionJob implements Job {
         }
       }
     }
-    return cut
+    return queries === 1 && this.#splits.length > 1 ? groupsTogether(cut) : cut
   }
 
   #task(b: number, h: number, keyValueHead: number, rowStart: number, rows: number): AttentionTask {
@@ -240,6 +246,11 @@ export class AttentionJob implements Job {
     if (this.#splits.length > 1) return 0 // counted as partials
     return tasks.reduce((sum, task) => sum + task.rows * this.#stagingRowBytes + (task.weightRows?.length ?? 0) * this.#layout.sizes.keys * 4, 0)
   }
+}
+
+/** Tasks over the same keys beside each other, so that a lane can join the heads of a group. */
+function groupsTogether<Cut extends { readonly task: AttentionTask; readonly group: number }>(cut: readonly Cut[]): Cut[] {
+  return [...cut].sort((a, b) => a.group - b.group || a.task.keyStart - b.task.keyStart || a.task.batchHead - b.task.batchHead)
 }
 
 /** Every array that a task reads or writes. */

@@ -31,7 +31,10 @@ export function attentionNow(inputs: AttentionInputs, options: AttentionOptions 
   const request = planRequest(call, inputs, contextOf(lane))
   const job = new AttentionJob(call, inputs, { request, plan: planAttention(request), ledger: new Ledger() })
   const context = { array: (id: number) => job.provide(id), pace: () => undefined }
-  for (const part of job.tasks) job.completed(part, part.tasks.flatMap((task) => (task.kind === 'attention' ? [lane.attentionNow(task, context)] : [])))
+  for (const part of job.tasks) {
+    const results = part.tasks.flatMap((task) => (task.kind === 'attention' ? [lane.attentionNow(task, context)] : []))
+    job.completed(part, results, { lane: 0, kind: 'wasm', endMs: performance.now() })
+  }
   job.finish()
   return {
     output: { data: job.results.array('output') as Float32Array, shape: call.layout.outputShape },

@@ -1,6 +1,6 @@
 import type { AttentionMode, AttentionPlan } from '../plan/attention-request.ts'
 import type { Transport } from '../plan/transport.ts'
-import type { Fallback } from '../protocol/messages.ts'
+import type { Fallback, LaneKind } from '../protocol/messages.ts'
 import type { LaneShare, Priority } from '../scheduler/job.ts'
 import type { BytesByPurpose } from '../core/ledger.ts'
 import type { Tensor } from '../core/tensor.ts'
@@ -38,6 +38,20 @@ export interface AttentionProgress {
   readonly elapsedMs: number
   /** estimated from the work that is left */
   readonly remainingMs: number
+}
+
+/** A task that a lane has worked on. */
+export interface AttentionTaskEvent {
+  /** its number in the pool, as in the report */
+  readonly lane: number
+  readonly kind: LaneKind
+  readonly batch: number
+  readonly head: number
+  readonly rowStart: number
+  readonly rows: number
+  /** Times of `performance.now()` on the calling thread: when it heard of the end, and so long before as the lane worked. */
+  readonly startMs: number
+  readonly endMs: number
 }
 
 /** Rows of the output as soon as they are known. */
@@ -101,6 +115,8 @@ export interface AttentionOptions {
   readonly onProgress?: (progress: AttentionProgress) => void
   /** Called with each chunk, in the order in which they end. */
   readonly onChunk?: (chunk: AttentionChunk) => void
+  /** Called with each task, in the order in which they end: for a timeline of the lanes. A task is a chunk, or a part of its keys. */
+  readonly onTask?: (task: AttentionTaskEvent) => void
 }
 
 /** Per query row; each has shape S without N. A fully masked row has 0, 0, −1, 0. */

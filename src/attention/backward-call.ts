@@ -1,7 +1,7 @@
 import { checkBoolean, checkNames, expected } from '../core/check.ts'
 import { ShapeError } from '../core/errors.ts'
 import { checkedProduct } from '../core/integers.ts'
-import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
+import { formatShape, readTensor, type Tensor } from '../core/tensor.ts'
 import type { AttentionBackwardInputs, AttentionBackwardOptions, AttentionTransposedInputs, AttentionTransposedOptions } from './backward-options.ts'
 import { resolveLayout, type InputShapes, type Layout, type Strides } from './layout.ts'
 import { resolveOptions, type ResolvedOptions } from './resolve-options.ts'
@@ -45,20 +45,21 @@ const RESULT_OPTIONS = [
 ] as const
 
 /** @throws {OptionError} {ShapeError} before anything is allocated */
-export function checkBackward(inputs: AttentionBackwardInputs, options: AttentionBackwardOptions): BackwardCall {
-  checkNames('attentionBackward: inputs', inputs, [...INPUTS, 'output', 'logSumExp', 'dOutput'])
-  for (const name of [...INPUTS, 'output', 'logSumExp', 'dOutput'] as const) checkTensor(`attentionBackward: ${name}`, Float32Array, inputs[name])
+export function checkBackward(given: AttentionBackwardInputs, options: AttentionBackwardOptions): BackwardCall & { readonly inputs: AttentionBackwardInputs } {
+  const own = checkNames('attentionBackward: inputs', given, [...INPUTS, 'output', 'logSumExp', 'dOutput'])
+  const read = (name: keyof AttentionBackwardInputs): Tensor => readTensor(`attentionBackward: ${name}`, Float32Array, own[name])
+  const inputs = { query: read('query'), key: read('key'), value: read('value'), output: read('output'), logSumExp: read('logSumExp'), dOutput: read('dOutput') }
   const call = checkBackwardShapes({ query: inputs.query.shape, key: inputs.key.shape, value: inputs.value.shape }, options)
   const { outputShape, rowShape } = call.layout
   checkSame('attentionBackward: output', inputs.output, outputShape)
   checkSame('attentionBackward: logSumExp', inputs.logSumExp, rowShape)
   checkSame('attentionBackward: dOutput', inputs.dOutput, outputShape)
-  return call
+  return { ...call, inputs }
 }
 
 /** The same for shapes alone. */
 export function checkBackwardShapes(shapes: InputShapes, options: AttentionBackwardOptions): BackwardCall {
-  checkNames('attentionBackward: options', options, [...RESULT_OPTIONS, 'biasGradient'])
+  options = checkNames('attentionBackward: options', options, [...RESULT_OPTIONS, 'biasGradient'])
   const { biasGradient = true, ...others } = options
   checkBoolean('attentionBackward: option biasGradient', biasGradient)
   const layout = resolveLayout(shapes, options.heads, options.keyValueHeads)
@@ -67,16 +68,16 @@ export function checkBackwardShapes(shapes: InputShapes, options: AttentionBackw
 }
 
 /** @throws {OptionError} {ShapeError} before anything is allocated */
-export function checkTransposed(inputs: AttentionTransposedInputs, options: AttentionTransposedOptions): TransposedCall {
-  checkNames('attentionTransposed: inputs', inputs, ['query', 'key', 'logSumExp', 'rows'])
-  const { query, key, logSumExp, rows } = inputs
-  for (const [name, tensor] of [['query', query], ['key', key], ['logSumExp', logSumExp]] as const) checkTensor(`attentionTransposed: ${name}`, Float32Array, tensor)
-  if (rows !== undefined) checkTensor('attentionTransposed: rows', Float32Array, rows)
-  checkNames('attentionTransposed: options', options, RESULT_OPTIONS)
+export function checkTransposed(given: AttentionTransposedInputs, options: AttentionTransposedOptions): TransposedCall & { readonly inputs: AttentionTransposedInputs } {
+  const own = checkNames('attentionTransposed: inputs', given, ['query', 'key', 'logSumExp', 'rows'])
+  const read = (name: keyof AttentionTransposedInputs): Tensor => readTensor(`attentionTransposed: ${name}`, Float32Array, own[name])
+  const [query, key, logSumExp] = [read('query'), read('key'), read('logSumExp')]
+  const inputs = { query, key, logSumExp, ...(own.rows === undefined ? {} : { rows: read('rows') }) }
+  options = checkNames('attentionTransposed: options', options, RESULT_OPTIONS)
   const layout = transposedLayout(inputs, options)
   checkSame('attentionTransposed: logSumExp', logSumExp, layout.rowShape)
   const call = { layout, options: withoutDropout(resolveOptions(options, layout)), rowStrides: rowsOfHeads(layout) }
-  return { ...call, ...transposedOutput(layout, query.shape.length, options.heads !== undefined) }
+  return { ...call, ...transposedOutput(layout, query.shape.length, options.heads !== undefined), inputs }
 }
 
 /** Reads X as the value of a call whose "keys" are the query rows, so that layouts have one meaning. */
@@ -123,7 +124,7 @@ function checkSame(what: string, { shape }: Tensor, wanted: readonly number[]): 
 
 /** Shapes out of what `runtime.planBackward` is given: shapes, or tensors, whose memory is then looked at. */
 export function backwardPlanInputs(inputs: unknown): { readonly shapes: InputShapes; readonly arrays: Partial<Record<keyof AttentionBackwardInputs, Float32Array>> } {
-  checkNames('planBackward: inputs', inputs, [...INPUTS, 'output', 'logSumExp', 'dOutput'])
+  inputs = checkNames('planBackward: inputs', inputs, [...INPUTS, 'output', 'logSumExp', 'dOutput'])
   const given = inputs as Partial<Record<keyof AttentionBackwardInputs, unknown>>
   const isTensor = (value: unknown): value is Tensor => typeof value === 'object' && value !== null && 'shape' in value && Array.isArray(value.shape)
   const read = (name: (typeof INPUTS)[number]): readonly number[] => {

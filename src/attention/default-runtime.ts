@@ -1,5 +1,7 @@
 import type { AttentionInputs, AttentionOptions, AttentionResult } from './attention-options.ts'
-import { createRuntime, type Runtime } from './runtime.ts'
+import { checkCall } from './attention-call.ts'
+import { createRuntime } from './create-runtime.ts'
+import type { Runtime } from './runtime.ts'
 
 let starting: Promise<Runtime> | null = null
 
@@ -24,5 +26,7 @@ export async function closeDefaultRuntime(): Promise<void> {
  * process alive.
  */
 export async function attention(inputs: AttentionInputs, options: AttentionOptions = {}): Promise<AttentionResult> {
-  return (await defaultRuntime()).attention(inputs, options)
+  // Read at the call, as `runtime.attention` does: the runtime may take a while to start.
+  const call = checkCall(inputs, options)
+  return (await defaultRuntime()).attend(call)
 }

@@ -1,7 +1,7 @@
-import { checkedSignal, checkBoolean, checkFinite, checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
+import { checkedSignal, checkBoolean, checkFloat32, checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import { isSize } from '../core/integers.ts'
-import { checkTensor, formatShape, type Tensor, type TensorData } from '../core/tensor.ts'
+import { formatShape, isOfClass, readTensor, type Tensor, type TensorClass, type TensorData } from '../core/tensor.ts'
 import type { AttentionMode } from '../plan/attention-request.ts'
 import type { AttentionSizes } from '../plan/attention-sizes.ts'
 import type { AttentionSettings } from '../protocol/task.ts'
@@ -31,16 +31,17 @@ export interface ResolvedOptions {
   readonly priority: Priority | undefined
   readonly onProgress: AttentionOptions['onProgress']
   readonly onChunk: AttentionOptions['onChunk']
+  readonly onTask: AttentionOptions['onTask']
 }
 
 const NAMES: readonly (keyof AttentionOptions)[] = [
   'causal', 'queryOffset', 'window', 'mask', 'bias', 'alibiSlopes', 'softcap', 'scale', 'segments', 'keyLengths', 'dropout', 'mode',
-  'chunkSize', 'heads', 'keyValueHeads', 'returnWeights', 'returnLogSumExp', 'returnStatistics', 'out', 'signal', 'priority', 'onProgress', 'onChunk',
+  'chunkSize', 'heads', 'keyValueHeads', 'returnWeights', 'returnLogSumExp', 'returnStatistics', 'out', 'signal', 'priority', 'onProgress', 'onChunk', 'onTask',
 ]
 
 /** @throws {OptionError} for an unknown name; the values are checked by `resolveOptions` */
-export function checkOptionNames(options: unknown): asserts options is AttentionOptions {
-  checkNames('attention: options', options, NAMES)
+export function checkOptionNames(options: unknown): AttentionOptions {
+  return checkNames('attention: options', options, NAMES)
 }
 
 /**
@@ -48,6 +49,7 @@ export function checkOptionNames(options: unknown): asserts options is Attention
  * @throws {ShapeError} when a tensor among them does not fit the inputs
  */
 export function resolveOptions(options: AttentionOptions, layout: Layout): ResolvedOptions {
+  options = checkOptionNames(options)
   const { sizes } = layout
   const weights = resolveWeights(options.returnWeights, sizes)
   return {
@@ -68,6 +70,7 @@ export function resolveOptions(options: AttentionOptions, layout: Layout): Resol
     priority: checkPriority(named('priority'), options.priority),
     onProgress: optional('onProgress', options.onProgress, checkFunction),
     onChunk: optional('onChunk', options.onChunk, checkFunction),
+    onTask: optional('onTask', options.onTask, checkFunction),
   }
 }
 
@@ -90,8 +93,8 @@ function flag(name: string, value: boolean | undefined): boolean {
 }
 
 function resolveNumbers(options: AttentionOptions, { keys, headSize, valueSize }: AttentionSizes): Omit<AttentionSettings, 'windowBefore' | 'windowAfter' | 'standard'> {
-  const scale = optional('scale', options.scale, checkFinite) ?? 1 / Math.sqrt(headSize)
-  const softcap = optional('softcap', options.softcap, checkFinite) ?? 0
+  const scale = optional('scale', options.scale, checkFloat32) ?? 1 / Math.sqrt(headSize)
+  const softcap = optional('softcap', options.softcap, checkFloat32) ?? 0
   if (softcap < 0) throw expected(named('softcap'), 'a number ≥ 0', softcap)
   return { keys, headSize, valueSize, scale, softcap, causal: flag('causal', options.causal), dropout: resolveDropout(options.dropout) }
 }
@@ -110,7 +113,7 @@ function resolveMode(mode: AttentionOptions['mode'], allWeights: boolean): Atten
 
 function resolveWindow(window: AttentionOptions['window']): Pick<AttentionSettings, 'windowBefore' | 'windowAfter'> {
   if (window === undefined) return { windowBefore: Infinity, windowAfter: Infinity }
-  checkNames(named('window'), window, ['before', 'after'])
+  window = checkNames(named('window'), window, ['before', 'after'])
   const side = (name: 'before' | 'after'): number => {
     const value = window[name]
     if (value === undefined || value === Infinity) return Infinity
@@ -122,7 +125,7 @@ function resolveWindow(window: AttentionOptions['window']): Pick<AttentionSettin
 
 function resolveDropout(dropout: AttentionOptions['dropout']): AttentionSettings['dropout'] {
   if (dropout === undefined) return null
-  checkNames(named('dropout'), dropout, ['probability', 'seed'])
+  dropout = checkNames(named('dropout'), dropout, ['probability', 'seed'])
   const { probability, seed } = dropout
   if (typeof probability !== 'number' || !(probability >= 0 && probability <= 1)) throw expected(named('dropout.probability'), 'a number from 0 to 1', probability)
   const wide = typeof seed === 'bigint' ? seed : isSize(seed) ? BigInt(seed) : -1n
@@ -141,7 +144,7 @@ const MOST_OFFSET = 2 ** 28
 
 function resolveQueryOffset(offset: AttentionOptions['queryOffset'], batch: number): number[] {
   const each = named('queryOffset')
-  if (offset instanceof Int32Array) {
+  if (isOfClass(Int32Array, offset)) {
     if (offset.length !== batch) throw new ShapeError(`${each}: expected ${batch} offsets, one per batch, got ${offset.length}`)
     for (const value of offset) checkInteger(each, value, -MOST_OFFSET, MOST_OFFSET)
     return [...offset]
@@ -154,7 +157,7 @@ function resolveQueryOffset(offset: AttentionOptions['queryOffset'], batch: numb
 
 function resolveKeyLengths(lengths: AttentionOptions['keyLengths'], { batch, keys }: AttentionSizes): number[] {
   if (lengths === undefined) return [keys]
-  if (!(lengths instanceof Int32Array)) throw expected(named('keyLengths'), 'an Int32Array [B]', lengths)
+  if (!isOfClass(Int32Array, lengths)) throw expected(named('keyLengths'), 'an Int32Array [B]', lengths)
   if (lengths.length !== batch) throw new ShapeError(`${named('keyLengths')}: expected ${batch} lengths, one per batch, got ${lengths.length}`)
   const wrong = lengths.find((length) => length < 0 || length > keys)
   if (wrong !== undefined) throw expected(named('keyLengths'), `lengths from 0 to ${keys}`, wrong)
@@ -163,29 +166,28 @@ function resolveKeyLengths(lengths: AttentionOptions['keyLengths'], { batch, key
 
 function resolveSlopes(slopes: AttentionOptions['alibiSlopes'], { batch, heads }: AttentionSizes): Float32Array | null {
   if (slopes === undefined) return null
-  if (!(slopes instanceof Float32Array)) throw expected(named('alibiSlopes'), 'a Float32Array [H] or [B·H]', slopes)
+  if (!isOfClass(Float32Array, slopes)) throw expected(named('alibiSlopes'), 'a Float32Array [H] or [B·H]', slopes)
   if (slopes.length !== heads && slopes.length !== batch * heads) {
     throw new ShapeError(`${named('alibiSlopes')}: expected ${heads} slopes [H] or ${batch * heads} [B·H], got ${slopes.length}`)
   }
   if (slopes.some((slope) => !Number.isFinite(slope))) throw expected(named('alibiSlopes'), 'finite slopes', slopes.find((slope) => !Number.isFinite(slope)))
-  return slopes
+  // Few, and read during the whole call.
+  return Float32Array.from(slopes)
 }
 
-function overScores<Data extends TensorData>(name: string, Class: new (length: number) => Data, value: Tensor<Data>, layout: Layout): { data: Data; strides: ScoreStrides } {
-  checkTensor(named(name), Class, value)
-  return { data: value.data, strides: broadcastToScores(name, value.shape, layout) }
+function overScores<Data extends TensorData>(name: string, Class: TensorClass<Data>, value: Tensor<Data>, layout: Layout): { data: Data; strides: ScoreStrides } {
+  const { data, shape } = readTensor(named(name), Class, value)
+  return { data, strides: broadcastToScores(name, shape, layout) }
 }
 
 function resolveSegments(segments: AttentionOptions['segments'], { batch, queries, keys }: AttentionSizes): ResolvedOptions['segments'] {
   if (segments === undefined) return null
-  checkNames(named('segments'), segments, ['query', 'key'])
+  segments = checkNames(named('segments'), segments, ['query', 'key'])
   const read = (name: 'query' | 'key', rows: number): Int32Array => {
-    const value = segments[name]
-    checkTensor(named(`segments.${name}`), Int32Array, value)
-    const { shape } = value
+    const { data, shape } = readTensor(named(`segments.${name}`), Int32Array, segments[name])
     const fits = shape.length === 2 ? shape[0] === batch && shape[1] === rows : shape.length === 1 && batch === 1 && shape[0] === rows
     if (!fits) throw new ShapeError(`${named(`segments.${name}`)}: expected shape ${formatShape([batch, rows])}, got ${formatShape(shape)}`)
-    return value.data
+    return data
   }
   return { query: read('query', queries), key: read('key', keys) }
 }
@@ -193,8 +195,7 @@ function resolveSegments(segments: AttentionOptions['segments'], { batch, querie
 function resolveWeights(wanted: unknown, { heads, queries }: AttentionSizes): ResolvedOptions['weights'] {
   if (wanted === undefined || wanted === false) return 'none'
   if (wanted === true) return 'all'
-  checkNames(named('returnWeights'), wanted, ['heads', 'rows'])
-  const selection: WeightSelection = wanted
+  const selection: WeightSelection = checkNames(named('returnWeights'), wanted, ['heads', 'rows'])
   return { heads: indexList('heads', selection.heads, heads), rows: indexList('rows', selection.rows, queries) }
 }
 
@@ -215,8 +216,8 @@ function indexList(name: 'heads' | 'rows', list: unknown, size: number): readonl
 
 function resolveOut(out: AttentionOptions['out'], { outputShape }: Layout): Float32Array | null {
   if (out === undefined) return null
-  checkTensor(named('out'), Float32Array, out)
-  const same = out.shape.length === outputShape.length && out.shape.every((size, axis) => size === outputShape[axis])
-  if (!same) throw new ShapeError(`${named('out')}: expected shape ${formatShape(outputShape)}, got ${formatShape(out.shape)}`)
-  return out.data
+  const { data, shape } = readTensor(named('out'), Float32Array, out)
+  const same = shape.length === outputShape.length && shape.every((size, axis) => size === outputShape[axis])
+  if (!same) throw new ShapeError(`${named('out')}: expected shape ${formatShape(outputShape)}, got ${formatShape(shape)}`)
+  return data
 }

@@ -81,7 +81,7 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
 }
 
 function checkWebGpu(webgpu: WebGpuConfig = {}): WebGpuConfig {
-  checkNames('createRuntime: option webgpu', webgpu, ['storage', 'tile'])
+  webgpu = checkNames('createRuntime: option webgpu', webgpu, ['storage', 'tile'])
   checkOneOf('createRuntime: option webgpu.storage', webgpu.storage ?? 'float32', ['float32', 'float16'])
   checkOneOf('createRuntime: option webgpu.tile', webgpu.tile ?? 'auto', ['auto', 'base', 'wide', 'subgroups', 'wide-subgroups'])
   return webgpu
@@ -89,7 +89,7 @@ function checkWebGpu(webgpu: WebGpuConfig = {}): WebGpuConfig {
 
 function laneKinds(count: number, { workers, backend = 'auto' }: RuntimeOptions, autoKinds: readonly LaneKind[]): LaneKind[] {
   if (typeof backend === 'object' && (backend as unknown) !== null) {
-    checkNames('createRuntime: option backend', backend, ['wasm', 'webgpu'])
+    backend = checkNames('createRuntime: option backend', backend, ['wasm', 'webgpu'])
     const { wasm = 0, webgpu = 0 } = backend
     checkInteger('createRuntime: option backend.wasm', wasm, 0, MAX_WORKERS)
     checkInteger('createRuntime: option backend.webgpu', webgpu, 0, MAX_WORKERS)
@@ -103,10 +103,13 @@ function laneKinds(count: number, { workers, backend = 'auto' }: RuntimeOptions,
   return backend === 'auto' && typeof workers !== 'number' && autoKinds.length > 0 ? [...autoKinds] : new Array<LaneKind>(count).fill('wasm')
 }
 
-/** Whether a GPU was asked for by name. @throws {OptionError} for unknown option names */
-export function asksForGpu(options: RuntimeOptions): boolean {
-  checkNames('createRuntime: options', options, NAMES)
-  const { backend } = options
+/** The options, each read once. @throws {OptionError} for unknown names */
+export function checkRuntimeNames(options: RuntimeOptions): RuntimeOptions {
+  return checkNames('createRuntime: options', options, NAMES)
+}
+
+/** Whether a GPU was asked for by name. */
+export function asksForGpu({ backend }: RuntimeOptions): boolean {
   return backend === 'webgpu' || (typeof backend === 'object' && (backend as unknown) !== null && (backend.webgpu ?? 0) > 0)
 }
 
@@ -126,7 +129,7 @@ async function kernelsOf({ wasm }: RuntimeOptions, numerics: 'fast' | 'portable'
 }
 
 async function compileKernels(wasm: NonNullable<RuntimeOptions['wasm']>): Promise<NonNullable<LaneConfig['wasm']>> {
-  checkNames('createRuntime: option wasm', wasm, ['simd', 'relaxed'])
+  wasm = checkNames('createRuntime: option wasm', wasm, ['simd', 'relaxed'])
   const entries = await Promise.all(Object.entries(wasm).map(async ([name, binary]) => [name, await compileKernel(name, binary)] as const))
   return Object.fromEntries(entries)
 }

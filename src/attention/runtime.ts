@@ -1,5 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { throwIfAborted } from '../core/abort.ts'
+import { withBorrowed } from '../core/borrowed.ts'
 import { RuntimeClosedError } from '../core/errors.ts'
 import { allocate, Ledger } from '../core/ledger.ts'
 import { checkedProduct } from '../core/integers.ts'
@@ -10,10 +11,9 @@ import type { Transport } from '../plan/transport.ts'
 import { worthAWorker } from '../plan/chunk-rows.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import { planSegments } from '../plan/segment-plan.ts'
-import type { LaneKind } from '../protocol/messages.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
-import { Pool } from '../scheduler/pool.ts'
-import { checkCall, checkShapes, planInputs, planRequest, type CheckedCall, type PlanContext } from './attention-call.ts'
+import type { Pool } from '../scheduler/pool.ts'
+import { borrowedArrays, checkCall, checkShapes, planInputs, planRequest, type CheckedCall, type InputCall, type PlanContext } from './attention-call.ts'
 import type { SegmentHost } from './attention-backward.ts'
 import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
@@ -24,10 +24,9 @@ import type {
 } from './backward-options.ts'
 import { backwardRequest } from './backward-request.ts'
 import { CallerLane } from './caller-lane.ts'
-import { hostFallbacks, machineMemoryBytes, probeCapabilities, type Capabilities } from './capabilities.ts'
-import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
+import { hostFallbacks, machineMemoryBytes, type Capabilities } from './capabilities.ts'
 import { keptLimitBytes, ScratchMemory } from '../scheduler/scratch-memory.ts'
-import { asksForGpu, resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
+import type { ResolvedRuntimeOptions } from './runtime-options.ts'
 
 /** Shapes for `runtime.plan`: each a shape, or a tensor, whose memory is then taken into account. */
 export interface PlanInputs {
@@ -71,12 +70,22 @@ export class Runtime {
    * @throws the signal's reason, after an abort
    */
   async attention(inputs: AttentionInputs, options: AttentionOptions = {}): Promise<AttentionResult> {
+    this.#checkOpen()
+    return this.attend(checkCall(inputs, options))
+  }
+
+  /** @internal The same for a call that was checked. */
+  async attend(call: InputCall): Promise<AttentionResult> {
+    throwIfAborted(call.options.signal)
+    return withBorrowed('attention', borrowedArrays(call, call.inputs), () => this.#attend(call))
+  }
+
+  async #attend(call: InputCall): Promise<AttentionResult> {
     const startMs = performance.now()
     this.#checkOpen()
-    const call = checkCall(inputs, options)
-    throwIfAborted(call.options.signal)
     if (this.#isInline(call)) await this.#caller?.open()
     const pool = this.#poolFor(call)
+    const { inputs } = call
     const request = planRequest(call, inputs, this.#planContext(pool))
     const plan = planAttention(request)
     const ledger = new Ledger()
@@ -123,8 +132,7 @@ export class Runtime {
   async attentionBackward(inputs: AttentionBackwardInputs, options: AttentionBackwardOptions = {}): Promise<AttentionBackwardResult> {
     this.#checkOpen()
     const call = checkBackward(inputs, options)
-    const { runBackward } = await import('./attention-backward.ts')
-    return runBackward(call, inputs, await this.#segmentHost(call))
+    return withBorrowed('attentionBackward', borrowedArrays(call, call.inputs), async () => (await import('./attention-backward.ts')).runBackward(call, call.inputs, await this.#segmentHost(call)))
   }
 
   /**
@@ -151,8 +159,7 @@ export class Runtime {
   async attentionTransposed(inputs: AttentionTransposedInputs, options: AttentionTransposedOptions = {}): Promise<AttentionTransposedResult> {
     this.#checkOpen()
     const call = checkTransposed(inputs, options)
-    const { runTransposed } = await import('./attention-backward.ts')
-    return runTransposed(call, inputs, await this.#segmentHost(call))
+    return withBorrowed('attentionTransposed', borrowedArrays(call, call.inputs), async () => (await import('./attention-backward.ts')).runTransposed(call, call.inputs, await this.#segmentHost(call)))
   }
 
   /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
@@ -195,7 +202,7 @@ export class Runtime {
   }
 
   async #segmentHost(call: SegmentCall): Promise<SegmentHost> {
-    call.options.signal?.throwIfAborted()
+    throwIfAborted(call.options.signal)
     if (this.#isInline(call)) await this.#caller?.open()
     const pool = this.#poolFor(call)
     const { numerics, sharedWanted } = this.#options
@@ -249,41 +256,5 @@ export class Runtime {
       tiles: job.tiles,
       skippedTiles: job.skippedTiles,
     }
-  }
-}
-
-/**
- * Starts a pool of workers.
- *
- * @throws {OptionError} for unknown or wrong options
- * @throws {BackendUnavailableError} when the host cannot run the backend, or no worker starts; it can be tried again
- */
-export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  const capabilities = await probeCapabilities(asksForGpu(options))
-  const resolved = await resolveRuntimeOptions(options, capabilities)
-  const choice = await chooseAutoLanes(options, capabilities, (kind) => timeLane(kind, options, capabilities))
-  if (choice === undefined) return openRuntime(capabilities, resolved)
-  const { kinds, reason } = choice
-  const told = { ...capabilities, reasons: { ...capabilities.reasons, auto: reason } }
-  return openRuntime(told, kinds === undefined ? resolved : await resolveRuntimeOptions(options, capabilities, kinds))
-}
-
-async function openRuntime(capabilities: Capabilities, options: ResolvedRuntimeOptions): Promise<Runtime> {
-  const pool = new Pool(options.pool)
-  await pool.open()
-  return new Runtime(capabilities, options, pool)
-}
-
-/** Milliseconds of the measuring job on one lane of this kind, warm. */
-async function timeLane(kind: LaneKind, { workers: _, ...options }: RuntimeOptions, capabilities: Capabilities): Promise<number> {
-  const runtime = await openRuntime(capabilities, await resolveRuntimeOptions({ ...options, backend: { [kind]: 1 } }, capabilities))
-  try {
-    const shape = [MEASURED_TOKENS, 64]
-    const inputs = { query: runtime.tensor(shape), key: runtime.tensor(shape), value: runtime.tensor(shape) }
-    const run = async (): Promise<number> => (await runtime.attention(inputs)).report.elapsedMs
-    await run()
-    return Math.min(await run(), await run())
-  } finally {
-    await runtime.close()
   }
 }

@@ -38,6 +38,8 @@ export interface Backend {
   readonly facts?: GpuFacts | undefined
   /** Computes the chunk into its destinations. A slice is written some rows at a time, never after `pace` rejected. */
   attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult>
+  /** The same for tasks one after the other, with what they have in common done once. Absent: one by one is as good. */
+  attentionAll?(tasks: readonly AttentionTask[], context: TaskContext): Promise<AttentionTaskResult[]>
   /** Gradients of one key head over one key segment. Absent: this backend has no backward kernels. */
   attentionBackward?(task: AttentionBackwardTask, context: TaskContext): Promise<AttentionBackwardResult>
   /** Pᵀ·X over one key segment. Absent as `attentionBackward` is. */

@@ -39,14 +39,30 @@ export function checkOneOf<T extends string>(what: string, value: unknown, choic
   if (!choices.includes(value as T)) throw expected(what, choices.map((choice) => JSON.stringify(choice)).join(' or '), value)
 }
 
-/** A plain object whose names are all among `names`: a typo must not pass. Undefined counts as empty. */
-export function checkNames(what: string, value: unknown, names: readonly string[]): asserts value is object {
+/** The largest finite float32. */
+const LARGEST_FLOAT32 = (2 - 2 ** -23) * 2 ** 127
+
+/** A finite number that is one in float32 too, where kernels compute. */
+export function checkFloat32(what: string, value: unknown): asserts value is number {
+  checkFinite(what, value)
+  if (Math.abs(value) > LARGEST_FLOAT32) throw expected(what, `a number within float32's range, ±${LARGEST_FLOAT32.toPrecision(4)}`, value)
+}
+
+/**
+ * An object whose names are all among `names`: a typo must not pass.
+ *
+ * @returns its own properties, each read once: what is inherited, or changes later, does not count
+ */
+export function checkNames<T>(what: string, value: T, names: readonly string[]): T & object {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw expected(what, 'an object', value)
+  const own = Object.create(null) as Record<string, unknown>
   for (const name of Object.keys(value)) {
+    own[name] = (value as Record<string, unknown>)[name]
     if (names.includes(name)) continue
     const near = nearest(name, names)
     throw new OptionError(`${what}: expected names among ${names.join(', ')}, got ${JSON.stringify(name)}${near === undefined ? '' : ` (did you mean ${near}?)`}`)
   }
+  return own as T & object
 }
 
 /** The error of a value that is not what was expected. */

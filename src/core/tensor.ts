@@ -20,47 +20,78 @@ export interface Tensor<Data extends TensorData = Float32Array> {
  */
 export function tensor<Data extends TensorData>(data: Data, shape: readonly number[]): Tensor<Data> {
   if (!isTensorData(data)) throw new OptionError(`tensor: expected a Float32Array, Int32Array or Uint8Array, got ${describe(data)}`)
-  checkShape('tensor', shape)
+  shape = readShape('tensor', shape)
   const elements = checkedProduct(shape, 'tensor')
   if (elements !== data.length) {
     throw new ShapeError(`tensor: expected ${elements} elements for shape ${formatShape(shape)}, got ${data.length}`)
   }
-  return { data, shape: [...shape] }
+  return { data, shape }
 }
 
 /** Whether `value` is a typed array that a tensor may hold. */
 function isTensorData(value: unknown): value is TensorData {
-  return value instanceof Float32Array || value instanceof Int32Array || value instanceof Uint8Array
+  return isOfClass(Float32Array, value) || isOfClass(Int32Array, value) || isOfClass(Uint8Array, value)
+}
+
+/** Whether `value` is a typed array of this kind, also one of another realm: a frame's, or that of a test runner. */
+export function isOfClass<Data extends ArrayBufferView>(Class: new (length: number) => Data, value: unknown): value is Data {
+  return value instanceof Class || (ArrayBuffer.isView(value) && (value as Partial<Uint8Array>)[Symbol.toStringTag] === Class.name)
 }
 
 /** @throws {ShapeError} unless `shape` is an array of safe integers ≥ 0 */
 export function checkShape(what: string, shape: unknown): asserts shape is readonly number[] {
-  if (!Array.isArray(shape) || !shape.every(isSize)) {
-    throw new ShapeError(`${what}: expected a shape of integers ≥ 0, got ${Array.isArray(shape) ? formatShape(shape) : describe(shape)}`)
-  }
+  readShape(what, shape)
 }
 
-/** @throws {OptionError} unless `value` is a tensor with data of `Class`; @throws {ShapeError} unless its shape is its length */
-export function checkTensor<Data extends TensorData>(what: string, Class: new (length: number) => Data, value: unknown): asserts value is Tensor<Data> {
-  const candidate = value as Partial<Tensor<Data>> | null | undefined
-  if (typeof candidate !== 'object' || candidate === null || !('data' in candidate)) throw new OptionError(`${what}: expected a tensor { data: ${Class.name}, shape }, got ${describe(value)}`)
-  if (!(candidate.data instanceof Class)) throw new OptionError(`${what}: expected data as a ${Class.name}, got ${describe(candidate.data)}`)
-  const shape: unknown = candidate.shape
-  if (!Array.isArray(shape) || !shape.every(isSize)) throw new ShapeError(`${what}: expected a shape of integers ≥ 0, got ${Array.isArray(shape) ? formatShape(shape) : describe(shape)}`)
-  const elements = shape.reduce((product: number, size) => product * size, 1)
-  if (elements !== candidate.data.length) throw new ShapeError(`${what}: expected ${elements} elements for shape ${formatShape(shape)}, got ${candidate.data.length}`)
+/** The sizes, each read once. @throws {ShapeError} unless `shape` is an array of safe integers ≥ 0, without holes */
+export function readShape(what: string, shape: unknown): readonly number[] {
+  if (!Array.isArray(shape)) throw new ShapeError(`${what}: expected a shape of integers ≥ 0, got ${describe(shape)}`)
+  const sizes: unknown[] = Array.from(shape)
+  if (!sizes.every(isSize)) throw new ShapeError(`${what}: expected a shape of integers ≥ 0, got ${formatShape(sizes)}`)
+  return sizes
+}
+
+/**
+ * A caller's tensor with its data and its shape, each read once: what the caller does to the object later does not count.
+ *
+ * @throws {OptionError} unless `value` is a tensor with data of `Class`
+ * @throws {ShapeError} unless its shape is its length
+ */
+export function readTensor<Data extends TensorData>(what: string, Class: TensorClass<Data>, value: unknown): Tensor<Data> {
+  if (typeof value !== 'object' || value === null || !('data' in value)) throw new OptionError(`${what}: expected a tensor { data: ${Class.name}, shape }, got ${describe(value)}`)
+  const data: unknown = value.data
+  if (!isOfClass(Class, data)) throw new OptionError(`${what}: expected data as a ${Class.name}, got ${describe(data)}`)
+  const shape = readShape(what, (value as { readonly shape?: unknown }).shape)
+  const elements = shape.reduce((product, size) => product * size, 1)
+  if (elements !== data.length) throw new ShapeError(`${what}: expected ${elements} elements for shape ${formatShape(shape)}, got ${data.length}${data.buffer.byteLength === 0 ? ' (a detached buffer has none)' : ''}`)
+  return { data: data instanceof Class ? data : new Class(data.buffer, data.byteOffset, data.length), shape }
+}
+
+/** A typed array class, as tensors are read by it. */
+export interface TensorClass<Data> {
+  new (length: number): Data
+  new (buffer: ArrayBufferLike, byteOffset: number, length: number): Data
+}
+
+/** @throws as `readTensor` does */
+export function checkTensor<Data extends TensorData>(what: string, Class: TensorClass<Data>, value: unknown): asserts value is Tensor<Data> {
+  readTensor(what, Class, value)
 }
 
 /** A shape as it reads in messages: `[2, 8, N, 64]`. */
 export function formatShape(shape: readonly unknown[]): string {
-  return `[${shape.map(String).join(', ')}]`
+  return `[${shape.map((size) => (typeof size === 'number' || typeof size === 'string' ? String(size) : describe(size))).join(', ')}]`
 }
 
 /** What a wrong value was, for messages: its class or type, and the value where it is short. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 40))
-  if (typeof value === 'object') return Array.isArray(value) ? `an array of ${value.length}` : (value.constructor as { name?: string } | undefined)?.name ?? 'an object'
+  if (typeof value === 'object') return Array.isArray(value) ? `an array of ${value.length}` : className(value)
   if (typeof value === 'function') return 'a function'
   return `${typeof value} ${(value as number | boolean | bigint | symbol).toString()}`
+}
+
+function className({ constructor }: { readonly constructor?: unknown }): string {
+  return typeof constructor === 'function' && constructor.name !== '' ? constructor.name : 'an object'
 }

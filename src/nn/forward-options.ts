@@ -4,7 +4,7 @@ import { checkedSignal, checkFunction, checkInteger, checkNames, expected } from
 import { OptionError, ShapeError } from '../core/errors.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
-import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
+import { formatShape, readTensor, type Tensor } from '../core/tensor.ts'
 import type { LayerReport } from '../program/run.ts'
 import type { Priority } from '../scheduler/job.ts'
 import type { NormEvent } from './norm-monitor.ts'
@@ -42,16 +42,17 @@ export interface LayerResult {
 /** The names of `ForwardOptions`, for checks. */
 export const FORWARD_NAMES: readonly (keyof ForwardOptions)[] = ['runtime', 'signal', 'priority', 'chunkSize', 'seed', 'trace', 'monitorNorms']
 
-/** @throws {OptionError} for names beyond `extra` and `ForwardOptions`, or wrong values */
-export function checkForward(what: string, options: unknown, extra: readonly string[] = []): void {
-  checkNames(`${what}: options`, options, [...FORWARD_NAMES, ...extra])
-  const { chunkSize, trace, monitorNorms, runtime, signal, priority } = options as ForwardOptions
+/** The options, each read once. @throws {OptionError} for names beyond `extra` and `ForwardOptions`, or wrong values */
+export function checkForward<Options extends ForwardOptions>(what: string, options: Options, extra: readonly string[] = []): Options {
+  const own = checkNames(`${what}: options`, options, [...FORWARD_NAMES, ...extra])
+  const { chunkSize, trace, monitorNorms, runtime, signal, priority } = own
   checkPriority(`${what}: option priority`, priority)
   checkedSignal(`${what}: option signal`, signal)
   if (chunkSize !== undefined) checkInteger(`${what}: option chunkSize`, chunkSize, 1)
   if (trace !== undefined) checkFunction(`${what}: option trace`, trace)
   if (monitorNorms !== undefined) checkFunction(`${what}: option monitorNorms`, monitorNorms)
   if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.stageHost !== 'function') throw expected(`${what}: option runtime`, 'a runtime made by createRuntime', runtime)
+  return own
 }
 
 /** The seed of a forward pass. @throws {OptionError} where dropout is active and no seed was given */
@@ -63,10 +64,11 @@ export function dropoutSeed(what: string, active: boolean, seed: Seed | undefine
   return seedWords(`${what}: option seed`, seed)
 }
 
-/** B and M of [B, M, width] or [M, width]. @throws {OptionError} {ShapeError} when it is no such tensor */
-export function checkRows(what: string, value: unknown, width: number): { batch: number; rows: number } {
-  checkTensor(what, Float32Array, value)
-  return rowsOfShape(what, value.shape, width)
+/** A tensor [B, M, width] or [M, width], read once. @throws {OptionError} {ShapeError} when it is no such tensor */
+export function readRows(what: string, value: unknown, width: number): Tensor {
+  const tensor = readTensor(what, Float32Array, value)
+  rowsOfShape(what, tensor.shape, width)
+  return tensor
 }
 
 /** The same for a shape alone. */

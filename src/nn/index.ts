@@ -31,5 +31,7 @@ export { TransformerBlock, type BlockForward, type TransformerBlockOptions } fro
 export { TransformerEncoder, type StackForward, type TransformerEncoderOptions } from './layers/transformer-encoder.ts'
 export { KeyValueCache, type KeyValueCacheSizes } from './key-value-cache.ts'
 export { CausalLanguageModel, type CausalLanguageModelOptions, type LanguageModelForward } from './layers/causal-language-model.ts'
-export type { GenerateOptions } from './generate.ts'
+export type { GenerateOptions, GeneratedToken, SampledRow } from './generation/options.ts'
+export type { Prompt } from './generation/prompts.ts'
+export type { TokenReach } from './layers/token-reach.ts'
 export { validateAttention, type AttentionCheck, type AttentionValidation, type ValidateOptions } from './validate-attention.ts'

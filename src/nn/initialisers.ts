@@ -1,4 +1,4 @@
-import { checkFinite } from '../core/check.ts'
+import { checkFloat32 } from '../core/check.ts'
 import { exactLog } from '../core/elementary.ts'
 import { ShapeError } from '../core/errors.ts'
 import { formatShape } from '../core/tensor.ts'
@@ -47,7 +47,7 @@ export function normal(parameter: Parameter, seed: Seed, mean = 0, deviation = 1
 
 /** Every element becomes `value`. */
 export function constant(parameter: Parameter, value: number): void {
-  checkFinite('constant: value', value)
+  checkFloat32('constant: value', value)
   parameter.data.fill(value)
   parameter.touch()
 }

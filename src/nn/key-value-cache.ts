@@ -31,15 +31,17 @@ interface Reservation {
 }
 
 /**
- * Keys and values of the rows that an attention layer has seen: bytes 2·B·Hkv·capacity·D·4. Calls on one cache run in the
- * order in which they were made; each takes its room at once. A call that fails leaves the rows as they were.
+ * Keys and values of the rows that an attention layer has seen: bytes 2·B·Hkv·capacity·D·4. The sequences of a batch may have
+ * different lengths. Calls on one cache run in the order in which they were made; each takes its room at once. A call that
+ * fails leaves the rows as they were.
  */
 export class KeyValueCache {
   #key: Float32Array
   #value: Float32Array
-  #length = 0
-  /** rows of calls that are not over yet, and how many calls those are */
-  #pendingRows = 0
+  /** rows of each sequence */
+  readonly #lengths: Int32Array
+  /** rows of calls that are not over yet, by sequence, and how many calls those are */
+  readonly #pendingRows: Int32Array
   #pendingCalls = 0
   /** settles when all calls so far are over */
   #allOver: Promise<void> = Promise.resolve()
@@ -53,32 +55,43 @@ export class KeyValueCache {
     const bytes = checkedProduct([batch, keyValueHeads, capacity, headSize, 4], 'KeyValueCache')
     this.#key = cacheArray(bytes)
     this.#value = cacheArray(bytes)
+    this.#lengths = new Int32Array(batch)
+    this.#pendingRows = new Int32Array(batch)
   }
 
-  /** Rows that it holds. */
+  /** Rows that it holds of the longest sequence. */
   get length(): number {
-    return this.#length
+    return Math.max(...this.#lengths)
+  }
+
+  /** Rows that it holds of each sequence, [B]; a copy. */
+  get lengths(): Int32Array {
+    return this.#lengths.slice()
   }
 
   /**
    * Forgets the rows at and past `length`, as for another continuation.
    *
-   * @throws {OptionError} unless `length` is from 0 to the rows that it holds, and while a call on the cache is under way
+   * @param length of every sequence, which leaves shorter ones as they are; or one entry per sequence
+   * @throws {OptionError} unless each length is from 0 to the rows that it holds, and while a call on the cache is under way
    */
-  truncate(length: number): void {
-    checkInteger('KeyValueCache: length', length, 0, this.#length)
+  truncate(length: number | readonly number[] | Int32Array): void {
+    const each = typeof length === 'number' ? null : Array.from(length)
+    if (each === null) checkInteger('KeyValueCache: length', length, 0, this.length)
+    else if (each.length !== this.sizes.batch) throw new OptionError(`KeyValueCache: expected ${this.sizes.batch} lengths, one per sequence, got ${each.length}`)
+    each?.forEach((own, b) => checkInteger(`KeyValueCache: length ${b}`, own, 0, this.#lengths[b]))
     if (this.#pendingCalls > 0) throw new OptionError(`KeyValueCache: expected truncate between calls, got it while ${this.#pendingCalls} were under way`)
-    this.#length = length
+    this.#lengths.forEach((held, b) => (this.#lengths[b] = each === null ? Math.min(held, length as number) : (each[b] ?? held)))
   }
 
-  /** Its memory, [B, Hkv, capacity, D] each, of which the first `length` rows of every head count; it can move between calls. */
+  /** Its memory, [B, Hkv, capacity, D] each, of which the first `lengths[b]` rows of every head of sequence b count; it can move between calls. */
   get memory(): { readonly key: Float32Array; readonly value: Float32Array } {
     return { key: this.#key, value: this.#value }
   }
 
-  /** @internal Rows that a call which is made now will find, if the calls before it succeed. */
-  get upcomingLength(): number {
-    return this.#length + this.#pendingRows
+  /** @internal Rows of each sequence that a call which is made now will find, if the calls before it succeed. */
+  get upcomingLengths(): readonly number[] {
+    return Array.from(this.#lengths, (length, b) => length + (this.#pendingRows[b] ?? 0))
   }
 
   /** @internal Its first `rows` rows as values of a graph, [B, rows, Hkv·D]. */
@@ -89,13 +102,13 @@ export class KeyValueCache {
     return { key: graph.input('cached keys', sizes, this.#key, storage), value: graph.input('cached values', sizes, this.#value, storage) }
   }
 
-  /** @internal Takes room for `rows` rows behind those of the calls before. */
-  reserve(rows: number): Reservation {
+  /** @internal Takes room behind the rows of the calls before. @param counts rows of each sequence that will count */
+  reserve(counts: readonly number[]): Reservation {
     const turn = this.#allOver
     let over: () => void = () => undefined
     const end = new Promise<void>((resolve) => (over = resolve))
     this.#allOver = turn.then(() => end)
-    this.#pendingRows += rows
+    counts.forEach((count, b) => (this.#pendingRows[b] = (this.#pendingRows[b] ?? 0) + count))
     this.#pendingCalls++
     return {
       turn,
@@ -106,9 +119,9 @@ export class KeyValueCache {
       end: (result) => {
         if (result !== null) {
           this.#shaky = result.report.retries > 0
-          this.#length += rows
+          counts.forEach((count, b) => (this.#lengths[b] = (this.#lengths[b] ?? 0) + count))
         }
-        this.#pendingRows -= rows
+        counts.forEach((count, b) => (this.#pendingRows[b] = (this.#pendingRows[b] ?? 0) - count))
         this.#pendingCalls--
         over()
       },
@@ -122,9 +135,11 @@ export class KeyValueCache {
       const has = `batch ${sizes.batch}, ${sizes.keyValueHeads} heads of ${sizes.headSize}`
       throw new OptionError(`${what}: expected a cache for batch ${batch}, ${keyValueHeads} heads of ${headSize}, got one for ${has}`)
     }
-    const taken = this.#length + this.#pendingRows
+    const upcoming = this.upcomingLengths
+    const taken = Math.max(...upcoming)
     if (taken + rows > sizes.capacity) {
-      const pending = this.#pendingRows === 0 ? '' : `, ${this.#pendingRows} of them by calls under way`
+      const waiting = this.#pendingRows[upcoming.indexOf(taken)] ?? 0
+      const pending = waiting === 0 ? '' : `, ${waiting} of them by calls under way`
       throw new OptionError(`${what}: expected room for ${rows} rows in the cache, got ${taken} of ${sizes.capacity} taken${pending}`)
     }
   }
@@ -136,7 +151,8 @@ export class KeyValueCache {
       const copy = cacheArray(data.byteLength)
       for (let head = 0; head < batch * keyValueHeads; head++) {
         const start = head * capacity * headSize
-        copy.set(data.subarray(start, start + this.#length * headSize), start)
+        const rows = this.#lengths[Math.floor(head / keyValueHeads)] ?? 0
+        copy.set(data.subarray(start, start + rows * headSize), start)
       }
       return copy
     }
@@ -152,18 +168,18 @@ export function checkCaches(what: string, caches: readonly KeyValueCache[]): voi
   const other: unknown = caches.find((cache) => !(cache instanceof KeyValueCache))
   if (other !== undefined) throw expected(what, 'caches made by createCache or createCaches', other)
   if (new Set(caches).size < caches.length) throw new OptionError(`${what}: expected a cache of its own per block, got one of them twice`)
-  const lengths = new Set(caches.map(({ upcomingLength }) => upcomingLength))
+  const lengths = new Set(caches.map(({ upcomingLengths }) => [...new Set(upcomingLengths)].length === 1 ? `${upcomingLengths[0]}` : `[${upcomingLengths.join(', ')}]`))
   if (lengths.size > 1) throw new OptionError(`${what}: expected caches that hold the same number of rows, got ${[...lengths].join(' and ')}`)
 }
 
 /**
- * Runs a call that writes `rows` rows behind the last ones of these caches, when the calls before it are over. Its room is
- * taken at once.
+ * Runs a call that writes behind the last rows of these caches, when the calls before it are over. Its room is taken at once.
  *
+ * @param counts rows of each sequence that count once it is over
  * @throws what `run` throws, or the signal's reason while it waits; the caches then hold what they held
  */
-export async function appendRows<Result extends Ended>(caches: readonly KeyValueCache[], rows: number, signal: AbortSignal | undefined, run: () => Promise<Result>): Promise<Result> {
-  const reservations = caches.map((cache) => cache.reserve(rows))
+export async function appendRows<Result extends Ended>(caches: readonly KeyValueCache[], counts: readonly number[], signal: AbortSignal | undefined, run: () => Promise<Result>): Promise<Result> {
+  const reservations = caches.map((cache) => cache.reserve(counts))
   let result: Result | null = null
   try {
     await untilAborted(Promise.all(reservations.map(({ turn }) => turn)), signal)

@@ -1,13 +1,14 @@
 import { defaultRuntime } from '../attention/default-runtime.ts'
 import type { Runtime } from '../attention/runtime.ts'
 import { OptionError } from '../core/errors.ts'
-import { checkShape, type Tensor, type TensorData } from '../core/tensor.ts'
+import { checkShape, readTensor, type Tensor, type TensorData } from '../core/tensor.ts'
+import { ofBatch } from '../plan/attention-sizes.ts'
 import { Graph, type GraphOptions } from '../program/graph.ts'
 import type { Value } from '../program/operation.ts'
 import type { Parameter } from '../program/parameter.ts'
 import type { LayerPlan } from '../program/plan.ts'
 import type { LayerReport } from '../program/run.ts'
-import { checkForward, checkRows, dropoutSeed, rowsOfShape, type ForwardOptions, type LayerResult } from './forward-options.ts'
+import { checkForward, dropoutSeed, readRows, rowsOfShape, type ForwardOptions, type LayerResult } from './forward-options.ts'
 import { appendRows, checkCaches, type KeyValueCache } from './key-value-cache.ts'
 import { runBackward, wantedParameters, type BackwardOptions, type BackwardResult, type BackwardRun, type BuiltForward } from './run-backward.ts'
 import { planForward, runForward } from './run-forward.ts'
@@ -23,6 +24,9 @@ export interface CacheUse {
   readonly keyValueHeads: number
   readonly headSize: number
 }
+
+/** B and M of an input. */
+export type RowSizes = Pick<Value, 'batch' | 'rows'>
 
 /** What a forward pass gave. */
 export interface ForwardRun {
@@ -177,8 +181,8 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
 
   /** @internal The input as a graph's first value. @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes */
   inputValue(graph: Graph, input: Tensor<Input>): Value {
-    this.checkInput(`${this.label}: input`, input)
-    return this.valueOf(graph, 'input', input.shape, input.data)
+    const { shape, data } = this.readInput(`${this.label}: input`, input)
+    return this.valueOf(graph, 'input', shape, data)
   }
 
   /** @internal Whether `forward` takes an option of this name beside those of `ForwardOptions`. */
@@ -201,9 +205,14 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return graph.input(name, { ...rowsOfShape(`${this.label}: ${name}`, shape, this.inputDim), width: this.inputDim }, data)
   }
 
-  /** @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes */
-  protected checkInput(what: string, input: Tensor<Input>): void {
-    checkRows(what, input, this.inputDim)
+  /** Its data and shape, each read once. @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes */
+  protected readInput(what: string, input: unknown): Tensor<Input> {
+    return readRows(what, input, this.inputDim) as unknown as Tensor<Input>
+  }
+
+  /** How many of each sequence's rows stay in the caches. @throws {OptionError} where options say otherwise than the input allows */
+  protected rowCounts(_options: Options, { batch, rows }: RowSizes): readonly number[] {
+    return new Array<number>(batch).fill(rows)
   }
 
   /** The caches that a call writes to. */
@@ -213,45 +222,48 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
 
   /** @internal Gradients, also of the inputs that `build` brings in under these names. */
   protected async runBackward(input: Tensor<Input>, dOutput: Tensor, options: Options & BackwardOptions, names: readonly string[] = []): Promise<BackwardRun> {
-    const { only, ...forward } = options
-    checkForward(this.label, forward, this.optionNames)
-    this.checkInput(`${this.label}: input`, input)
-    const caches = this.cachesOf(forward as unknown as Options).length
+    const { only, ...others } = options
+    const forward = checkForward(this.label, others as unknown as Options, this.optionNames)
+    const given = this.readInput(`${this.label}: input`, input)
+    const gradient = readTensor(`${this.label}: dOutput`, Float32Array, dOutput)
+    const caches = this.cachesOf(forward).length
     if (caches > 0) throw new OptionError(`${this.label}: expected no cache in backward, got ${caches}`)
-    const seed = dropoutSeed(this.label, this.drops, options.seed)
-    const build = (): BuiltForward => this.#build(input, forward as unknown as Options, { seed, forGradients: true })
-    const runtime = options.runtime ?? (await defaultRuntime())
-    return runBackward({ label: this.label, build, input, dOutput, names, parameters: wantedParameters(this.label, this.namedParameters(), only) }, runtime, options)
+    const seed = dropoutSeed(this.label, this.drops, forward.seed)
+    const build = (): BuiltForward => this.#build(given, forward, { seed, forGradients: true })
+    const parameters = wantedParameters(this.label, this.namedParameters(), only)
+    const runtime = forward.runtime ?? (await defaultRuntime())
+    return runBackward({ label: this.label, build, input: given, dOutput: gradient, names, parameters }, runtime, forward)
   }
 
   /** @internal A forward pass, with the values that `build` exposed. */
-  async run(input: Tensor<Input>, options: Options = {} as Options, others: readonly Tensor<TensorData>[] = []): Promise<ForwardRun> {
-    checkForward(this.label, options, this.optionNames)
-    this.checkInput(`${this.label}: input`, input)
+  async run(given: Tensor<Input>, givenOptions: Options = {} as Options, others: readonly Tensor<TensorData>[] = []): Promise<ForwardRun> {
+    const options = checkForward(this.label, givenOptions, this.optionNames)
+    const input = this.readInput(`${this.label}: input`, given)
     const seed = dropoutSeed(this.label, this.drops, options.seed)
     const uses = this.cachesOf(options)
     const caches = uses.map(({ cache }) => cache)
     checkCaches(`${this.label}: cache`, caches)
-    const built = this.#build(input, options, { seed, position: caches[0]?.upcomingLength ?? 0, forGradients: false })
-    const { batch, rows } = built.input
+    const { batch, rows } = this.valueOf(this.newGraph(), 'input', input.shape, null)
+    const counts = this.rowCounts(options, { batch, rows })
     for (const { cache, keyValueHeads, headSize } of uses) cache.checkRoom(this.label, batch, keyValueHeads, headSize, rows)
+    const built = this.#build(input, options, { seed, position: caches[0]?.upcomingLengths ?? 0, forGradients: false })
     const run = async (): Promise<ForwardRun> => {
-      const position = caches[0]?.length ?? 0
+      const position = Array.from(caches[0]?.lengths ?? [0])
       // An earlier call on the cache failed: this one stands further ahead than was thought.
-      const { graph, output } = position === built.graph.position ? built : this.#build(input, options, { seed, position, forGradients: false })
+      const { graph, output } = position.every((each, b) => each === ofBatch(built.graph.positions, b)) ? built : this.#build(input, options, { seed, position, forGradients: false })
       const { data, report } = await runForward(graph, output, options.runtime ?? (await defaultRuntime()), options, [input, ...others])
       const [first, ...exposed] = data
       const names = [...graph.exposed.keys()]
       const lead = built.input.integers ? input.shape : input.shape.slice(0, -1)
       return { output: { data: first as Float32Array, shape: [...lead, output.width] }, exposed: new Map(exposed.map((array, index) => [names[index] ?? '', array])), report }
     }
-    return caches.length === 0 ? run() : appendRows(caches, rows, options.signal, run)
+    return caches.length === 0 ? run() : appendRows(caches, counts, options.signal, run)
   }
 
   /** @internal Queries and keys of every attention of a forward pass in evaluation mode. */
-  async traceAttention(input: Tensor<Input>, options: Options = {} as Options): Promise<TracedAttention[]> {
-    checkForward(this.label, options, this.optionNames)
-    this.checkInput(`${this.label}: input`, input)
+  async traceAttention(given: Tensor<Input>, givenOptions: Options = {} as Options): Promise<TracedAttention[]> {
+    const options = checkForward(this.label, givenOptions, this.optionNames)
+    const input = this.readInput(`${this.label}: input`, given)
     if (this.cachesOf(options).length > 0) throw new OptionError(`${this.label}: expected no cache where attention is traced, got one`)
     const { graph } = this.#build(input, options, { forGradients: false })
     return runTraced(graph, options.runtime ?? (await defaultRuntime()), options)

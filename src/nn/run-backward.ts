@@ -2,7 +2,7 @@ import type { Runtime } from '../attention/runtime.ts'
 import { checkFunction } from '../core/check.ts'
 import { ShapeError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
-import { checkTensor, formatShape, type Tensor, type TensorData } from '../core/tensor.ts'
+import { formatShape, type Tensor, type TensorData } from '../core/tensor.ts'
 import { gradientProgram, type ForwardGraph } from '../program/gradient-program.ts'
 import type { Graph } from '../program/graph.ts'
 import type { Value } from '../program/operation.ts'
@@ -61,7 +61,6 @@ export function wantedParameters(label: string, named: ReadonlyMap<string, Param
 /** Runs a forward pass and its gradients. */
 export async function runBackward(call: BackwardCall, runtime: Runtime, options: ForwardOptions): Promise<BackwardRun> {
   const { label, dOutput, parameters } = call
-  checkTensor(`${label}: dOutput`, Float32Array, dOutput)
   const parameterSet = new Set(parameters.values())
   const build = (): ForwardGraph => {
     const { graph, input, output } = call.build()

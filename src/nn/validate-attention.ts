@@ -37,7 +37,7 @@ const [BATCH, TOKENS, SIZE] = [2, 4, 64]
  * under a causal mask, and rows without any key.
  */
 export async function validateAttention(options: ValidateOptions = {}): Promise<AttentionValidation> {
-  checkNames('validateAttention: options', options, ['runtime', 'seed'])
+  options = checkNames('validateAttention: options', options, ['runtime', 'seed'])
   const runtime = options.runtime ?? (await defaultRuntime())
   const stream = new UniformStream(seedWords('validateAttention: option seed', options.seed ?? 0))
   const inputs = { query: random(stream, TOKENS), key: random(stream, TOKENS), value: random(stream, TOKENS) }

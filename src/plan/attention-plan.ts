@@ -1,4 +1,4 @@
-import { ceilDivide } from '../core/integers.ts'
+import { ceilDivide, roundUp } from '../core/integers.ts'
 import { sumOfBytes, type BytesByPurpose } from '../core/ledger.ts'
 import { attentionArenaRows } from './arena.ts'
 import { attentionFlops, scoreCount } from './attention-sizes.ts'
@@ -68,9 +68,7 @@ function depthOf({ lanes: all, transport }: PlanRequest, messages: number, lanes
 function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flopsPerRow: number, lean: boolean): Candidate {
   const { sizes, transport, keySplits } = request
   const tasks = sizes.batch * sizes.heads * ceilDivide(sizes.queries, chunkRows) * keySplits
-  // Without shared memory a message carries its heads' copies: one task at a time keeps them few.
-  const worthwhile = transport === 'transfer' ? 1 : Math.floor((SMALLEST_TASK_FLOPS * keySplits) / Math.max(1, flopsPerRow * chunkRows))
-  const tasksPerMessage = Math.max(1, Math.min(tasks, worthwhile))
+  const tasksPerMessage = messageTasks(request, tasks, (flopsPerRow * chunkRows) / keySplits)
   const messages = ceilDivide(tasks, tasksPerMessage)
   const depth = depthOf(request, messages, lanes, lean)
   const inFlight = Math.min(tasks, lanes * depth * tasksPerMessage)
@@ -92,6 +90,14 @@ function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flo
     'head copies': transport === 'transfer' ? Math.min(lanes, tasks) * headBytes : 0,
   }
   return { chunkRows, keySplits, tasks, tasksPerMessage, depth, lanes, mayRunBeside: mayRunBeside(request.lanes), device, bytes, budgetedBytes: sumOfBytes(bytes) - (bytes['output'] ?? 0) }
+}
+
+/** Tasks that travel together: as many as are worth a message; of one query row, whole groups of heads, which a lane joins. */
+function messageTasks({ sizes, transport }: PlanRequest, tasks: number, taskFlops: number): number {
+  const group = sizes.queries === 1 ? Math.max(1, sizes.heads / Math.max(1, sizes.keyValueHeads)) : 1
+  // Without shared memory a message carries its heads' copies: few tasks at a time keep them few.
+  const worthwhile = transport === 'transfer' ? 1 : Math.floor(SMALLEST_TASK_FLOPS / Math.max(1, taskFlops))
+  return Math.max(1, Math.min(tasks, roundUp(Math.max(1, worthwhile), group)))
 }
 
 /** A row of a partial: Dv values and a log-sum-exp. All partials of a call are held until they merge. */

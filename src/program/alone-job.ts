@@ -10,7 +10,7 @@ import type { Value } from './operation.ts'
 import type { Program } from './partition.ts'
 import { passStages } from './pass-job.ts'
 import { assignSlots } from './slots.ts'
-import type { StageJobOptions } from './stage-job.ts'
+import type { PassJobOptions } from './stage-job.ts'
 import { stageFlops } from './stage-sizes.ts'
 
 /** A whole program as the work of one lane, which makes all values by itself: where lanes share no memory. */
@@ -30,7 +30,7 @@ export class AloneJob implements Job {
 
   constructor(
     program: Program,
-    options: StageJobOptions,
+    private readonly options: PassJobOptions,
     private readonly memory: ProgramMemory,
     private readonly ledger: Ledger,
     copies: SharedCopies,
@@ -82,7 +82,8 @@ export class AloneJob implements Job {
   }
 
   completed(_task: JobTask, [result]: readonly TaskResult[]): void {
-    const { returned = [] } = result as StagePassResult
+    const { returned = [], partMs } = result as StagePassResult
+    this.options.work.add(this.options.kinds, partMs)
     this.#results.forEach((value, index) => {
       const data = returned[index]
       if (data !== undefined) this.memory.accept(value, data)

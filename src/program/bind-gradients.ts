@@ -13,10 +13,10 @@ const MOST_OUTPUTS = 256
 const TABLE_COLUMNS = 64
 
 /** Attention's gradients as a template for all of their tasks. */
-export function backwardTemplate({ operation, batch, rows }: BackwardStage, binder: StageBinder, firstBatch: number): BackwardTemplate {
+export function backwardTemplate({ operation, batch, rows }: BackwardStage, binder: StageBinder): BackwardTemplate {
   const [query, key, value, context, logSumExp, dContext] = operation.inputs as [Value, Value, Value, Value, Value, Value]
   const [dQuery, dKey, dValue] = operation.outputs as [Value, Value, Value]
-  const { options, heads, keyHeads, keys, segments } = operation.attributes
+  const { forward: { options, heads, keyHeads, keys }, segments } = operation.attributes
   const { settings, queryOffset, keyLength, alibiSlopes, mask, bias } = options
   const scores = (part: { readonly data: TaskArray; readonly strides: ScoreStrides } | null): BatchHeads | null => {
     if (part === null) return null
@@ -27,7 +27,6 @@ export function backwardTemplate({ operation, batch, rows }: BackwardStage, bind
   return {
     settings: { ...settings, standard: false },
     batch,
-    firstBatch,
     rows,
     keys,
     heads,
@@ -113,6 +112,6 @@ export function tableTaskCount({ operation: { inputs: [dOutput] } }: TableStage)
   return Math.ceil((dOutput as Value).width / TABLE_COLUMNS)
 }
 
-export function backwardTaskTotal({ operation: { attributes: { keyHeads, segments } }, batch }: BackwardStage): number {
+export function backwardTaskTotal({ operation: { attributes: { forward: { keyHeads }, segments } }, batch }: BackwardStage): number {
   return batch * keyHeads * (segments[0]?.length ?? 0)
 }

@@ -13,11 +13,11 @@ import type { StageItem, StoredValue } from './stage-item.ts'
 import type { RowStage } from './stage.ts'
 
 /** What a lane sets aside for stages, as planned for the whole run. */
-export type LaneLimits = Pick<StageTemplate, 'registerBytes' | 'residentLimitBytes' | 'withoutGpu' | 'firstBatch'>
+export type LaneLimits = Pick<StageTemplate, 'registerBytes' | 'residentLimitBytes' | 'withoutGpu'>
 
 /** These alone: they go to the lanes. */
-export function laneLimits({ registerBytes, residentLimitBytes, withoutGpu, firstBatch }: LaneLimits): LaneLimits {
-  return { registerBytes, residentLimitBytes, ...(withoutGpu === undefined ? {} : { withoutGpu }), ...(firstBatch === undefined ? {} : { firstBatch }) }
+export function laneLimits({ registerBytes, residentLimitBytes, withoutGpu }: LaneLimits): LaneLimits {
+  return { registerBytes, residentLimitBytes, ...(withoutGpu === undefined ? {} : { withoutGpu }) }
 }
 
 /** Where the values of a program are. */
@@ -136,7 +136,7 @@ export class StageBinder {
   #result(name: AttentionResultTemplate['name'], value: Value): AttentionResultTemplate {
     const columns = value.width / value.heads
     if (this.chunk !== null) return { name, columns, to: 'returned' }
-    return { name, columns, to: this.#headDestination(value, 0) }
+    return { name, columns, to: this.#headDestination(value, [0]) }
   }
 
   /** The chunk's rows of one number each, or all rows of the batch: segment numbers. */
@@ -167,19 +167,20 @@ export class StageBinder {
     return { array: this.#lasting(parameter), offset: 0, rowStride: parameter.shape[1] ?? 1, columnStride: 1 }
   }
 
-  #store({ to, shift }: StoredValue, from: number): StageStep {
+  #store({ to, shifts }: StoredValue, from: number): StageStep {
     if (to.layout === 'tiles') return { op: 'sum-columns', from, to: this.slab(to) }
     if (to.layout === 'panels' || to.layout === 'quads') return { op: 'store-slab', from, to: this.slab(to), columns: to.layout === 'panels' ? 8 : 4 }
     const heads = to.layout === 'heads'
     if (this.chunk !== null) return heads ? { op: 'store-heads', from, heads: to.heads, to: 'returned' } : { op: 'store', from, to: 'returned' }
-    if (heads) return { op: 'store-heads', from, heads: to.heads, to: this.#headDestination(to, shift) }
+    if (heads) return { op: 'store-heads', from, heads: to.heads, to: this.#headDestination(to, shifts) }
     return { op: 'store', from, to: { array: this.whole(to), offset: 0, rowStride: to.width, batchStride: to.rows * to.width, startStride: to.width } }
   }
 
-  /** @param shift rows of the value before the chunk's first */
-  #headDestination(to: Value, shift: number): MovingHeads {
-    const whole = wholeHeads(to, this.whole(to))
-    return { ...whole, offset: shift * whole.rowStride, startStride: whole.rowStride }
+  /** @param shifts rows of the value before each sequence's first */
+  #headDestination(to: Value, shifts: readonly number[]): MovingHeads {
+    const whole = { ...wholeHeads(to, this.whole(to)), startStride: to.width / to.heads }
+    if (shifts.length > 1) return { ...whole, rowShifts: shifts }
+    return { ...whole, offset: (shifts[0] ?? 0) * whole.rowStride }
   }
 
   /** A value of a slab's rows. */

@@ -69,6 +69,7 @@ class GradientTape implements Tape {
     this.#indexOf = new Map(this.forward.map((operation, index) => [operation, index]))
     this.#liveFrom = Math.max(0, this.forward.findLastIndex(({ kind }) => kind === 'attend'))
     this.#region = this.forward.at(-1)?.region ?? 0
+    graph.forwardOperations = graph.operations.length
     graph.startBlock(true)
   }
 

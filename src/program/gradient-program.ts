@@ -3,7 +3,7 @@ import { differentiate } from './differentiate.ts'
 import type { Graph } from './graph.ts'
 import type { ProgramRuntime } from './host.ts'
 import { KEPT_CHOICES, keepsValue, type Kept } from './kept.ts'
-import type { Value } from './operation.ts'
+import type { Operation, Value } from './operation.ts'
 import type { Parameter } from './parameter.ts'
 import { partition, type Program } from './partition.ts'
 import { isTiny, planProgram, type PlanOptions } from './plan.ts'
@@ -25,9 +25,15 @@ export interface GradientProgram {
   /** null where nothing depends on the input */
   readonly inputs: readonly (Value | null)[]
   readonly parameters: ReadonlyMap<Parameter, Value>
+  readonly forward: ForwardPass
 }
 
-interface GradientPlanOptions extends Omit<PlanOptions, 'plainResults'> {
+/** The forward pass that a program was made of: the graph itself holds the gradients' operations too. */
+export interface ForwardPass extends ForwardGraph {
+  readonly operations: readonly Operation[]
+}
+
+export interface GradientPlanOptions extends Omit<PlanOptions, 'plainResults'> {
   /** What is kept whatever memory allows, for measurements. @default as much as memory allows */
   readonly keeps?: Kept
 }
@@ -45,19 +51,23 @@ export function gradientProgram(build: () => ForwardGraph, runtime: ProgramRunti
   let last: GradientProgram | undefined
   for (const kept of options.keeps === undefined ? KEPT_CHOICES : [options.keeps]) {
     last = programWith(build(), kept)
-    if (last.program.stages.length === 0 || fits(last.program, runtime, options)) return last
+    if (fitsMemory(last.program, runtime, options)) return last
   }
   return last as GradientProgram
 }
 
-function programWith({ graph, ...wanted }: ForwardGraph, keeps: Kept): GradientProgram {
+function programWith(forward: ForwardGraph, keeps: Kept): GradientProgram {
+  const { graph, ...wanted } = forward
+  const operations = [...graph.operations]
   const gradients = differentiate(graph, { ...wanted, keeps: (value) => keepsValue(keeps, value) })
   const inputs = wanted.inputs.map((input) => gradients.inputs.get(input) ?? null)
   const results = [...wanted.losses, ...inputs.filter((value) => value !== null), ...gradients.parameters.values()]
-  return { program: { ...partition(graph, results), keeps }, inputs, parameters: gradients.parameters }
+  return { program: { ...partition(graph, results), keeps }, inputs, parameters: gradients.parameters, forward: { ...forward, operations } }
 }
 
-function fits(program: Program, runtime: ProgramRuntime, options: GradientPlanOptions): boolean {
+/** Whether a program with gradients keeps no more than memory allows. */
+export function fitsMemory(program: Program, runtime: ProgramRuntime, options: GradientPlanOptions): boolean {
+  if (program.stages.length === 0) return true
   try {
     const { budgetedBytes, budgetBytes } = planProgram(program, runtime, { ...options, plainResults: 0 })
     return runtime.stageHost(isTiny(program, options.chunkSize)).budgetIsGiven === true ? budgetedBytes <= (budgetBytes ?? Infinity) : budgetedBytes <= MOST_KEPT_BYTES

@@ -35,9 +35,9 @@ export interface GraphOptions {
   readonly scope?: string
   /** of dropout; null where none is active */
   readonly seed?: SeedWords | null
-  readonly position?: number
+  /** one entry per sequence, or a single entry for all of them. @default 0 */
+  readonly position?: number | readonly number[]
   readonly forGradients?: boolean
-  readonly firstBatch?: number
 }
 
 /**
@@ -60,19 +60,29 @@ export class Graph {
 
   /** Whether gradients will be taken: attention then keeps its log-sum-exp. */
   readonly forGradients: boolean
+  /** how many operations the forward pass has, once gradients were added; else null */
+  forwardOperations: number | null = null
   /** blocks whose first operations may share the stage before them */
   readonly joining = new Set<number>()
-  /** What the first sequence counts as for dropout, where the graph is over a part of a batch. */
-  readonly firstBatch: number
-  /** Position of every sequence's first row: what caches hold already. */
-  readonly position: number
+  /** Position of each sequence's first row: what caches hold already. One entry per sequence where they differ, else one for all. */
+  readonly positions: readonly number[]
 
-  constructor({ scope = '', seed = null, position = 0, forGradients = false, firstBatch = 0 }: GraphOptions = {}) {
+  constructor({ scope = '', seed = null, position = 0, forGradients = false }: GraphOptions = {}) {
     this.forGradients = forGradients
-    this.firstBatch = firstBatch
     this.#scope = scope
     this.#seed = { seed, site: 0 }
-    this.position = position
+    const positions = typeof position === 'number' ? [position] : position
+    this.positions = new Set(positions).size > 1 ? positions : positions.slice(0, 1)
+  }
+
+  /** The largest of `positions`. */
+  get position(): number {
+    return this.positions.reduce((largest, each) => Math.max(largest, each), 0)
+  }
+
+  /** Whether sequences start at different positions. */
+  get isRagged(): boolean {
+    return this.positions.length > 1
   }
 
   /** The path of the layer that is being built. */

@@ -63,20 +63,20 @@ export interface OperationTypes {
   activate: { readonly activation: Activation }
   /** [x] → x where kept, times 1/(1 − p), else 0 */
   drop: { readonly probability: number; readonly seed: SeedWords; readonly site: number }
-  /** [x, table] → every head turned by the angles of its position, or back */
+  /** [x, table] → every head turned by the angles of its position, or back; `position` is 0 where the table has a row per row of x */
   rotate: { readonly headSize: number; readonly position: number; readonly back: boolean }
   /** [tokens] → scale · table[token] */
   embed: { readonly table: Parameter; readonly scale: number }
   /** [table] → the table's rows from `position` on, for every sequence; `parameter` where the table is learned */
   positions: { readonly position: number; readonly parameter: Parameter | null }
-  /** [x, cache] → the cache with the rows of x behind its first `past` ones */
-  append: { readonly past: number }
+  /** [x, cache] → the cache with the rows of x behind its first `past` ones: one entry per sequence, or a single entry for all of them */
+  append: { readonly past: readonly number[] }
   /** [x] → x, head by head in memory */
   split: Record<never, never>
   /** [query, key, value] → softmax(scale·QKᵀ + …)·V, then the results beside it */
   attend: AttendAttributes
   /** [query, key, value, context, logSumExp, dContext] → dQuery, dKey, dValue */
-  'attend-backward': AttendAttributes & { readonly segments: readonly (readonly KeySegment[])[] }
+  'attend-backward': { readonly forward: AttendAttributes; readonly segments: readonly (readonly KeySegment[])[] }
   /** [logits, targets] → the loss of each row, its log-sum-exp; `factor` is a row's weight in the whole loss */
   'cross-entropy': { readonly rule: CrossEntropyRule; readonly factor: number }
   /** [logits, targets, logSumExp] → dLogits */

@@ -124,10 +124,10 @@ function inRegister(value: Value, operation: Operation): boolean {
 function finish(stage: OpenStage, made: (value: Value) => boolean, stored: (value: Value) => boolean): Stage {
   const { alone, batch, rows } = stage
   if (alone === null) return new RowStageBuilder(stage satisfies PlacedOperations, made, stored).build()
-  const writes = alone.outputs.map((output) => ({ from: output, to: output, shift: 0 }))
+  const writes = alone.outputs.map((output) => ({ from: output, to: output, shifts: [0] }))
   if (isKind(alone, 'sum-table')) {
     const { gradient } = alone.attributes
-    return { kind: 'table', batch, rows, reads: alone.inputs, writes: [{ from: gradient, to: gradient, shift: 0 }], operation: alone }
+    return { kind: 'table', batch, rows, reads: alone.inputs, writes: [{ from: gradient, to: gradient, shifts: [0] }], operation: alone }
   }
   return { kind: 'attention-backward', batch, rows, reads: alone.inputs, writes, operation: alone as Operation<'attend-backward'> }
 }

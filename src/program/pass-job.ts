@@ -1,12 +1,13 @@
 import type { Ledger } from '../core/ledger.ts'
-import { chunkAt, freeClaims, passSteps, type PassStage, type RowsPass, type StagePass } from '../protocol/stage-pass.ts'
+import type { TaskResult } from '../protocol/messages.ts'
+import { chunkAt, freeClaims, passSteps, type PassStage, type RowsPass, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
 import type { Job, JobTask, Priority } from '../scheduler/job.ts'
 import { Operands, type SharedCopies } from '../scheduler/operands.ts'
 import { laneLimits, StageBinder, type ValuePlaces } from './bind.ts'
 import { backwardTemplate, slabPass, tablePass } from './bind-gradients.ts'
 import type { RowStage, Stage } from './stage.ts'
-import type { StageJobOptions } from './stage-job.ts'
+import type { PassJobOptions, StageJobOptions } from './stage-job.ts'
 import { chunkFlops, largestChunkFlops, stageChunkRowsOf, stageFlops } from './stage-sizes.ts'
 
 /** Stages one after the other as work for the pool: a share for each lane, which divide the chunks among themselves. */
@@ -27,7 +28,7 @@ export class PassJob implements Job {
 
   constructor(
     stages: readonly Stage[],
-    options: StageJobOptions,
+    private readonly options: PassJobOptions,
     memory: { places(operands: Operands): ValuePlaces },
     private readonly ledger: Ledger,
     copies: SharedCopies,
@@ -72,8 +73,9 @@ export class PassJob implements Job {
     for (const task of tasks) if (task.kind === 'pass') freeClaims(this.#claims, task.share)
   }
 
-  completed(): void {
-    // Lanes wrote in place.
+  /** Lanes wrote in place. */
+  completed(_task: JobTask, [result]: readonly TaskResult[]): void {
+    this.options.work.add(this.options.kinds, (result as StagePassResult).partMs)
   }
 }
 
@@ -85,7 +87,7 @@ export function isSumming(stage: Stage): boolean {
 /** Stages as lanes run them. */
 export function passStages(stages: readonly Stage[], binder: StageBinder, options: StageJobOptions): PassStage[] {
   return stages.map((stage) => {
-    if (stage.kind === 'attention-backward') return { kind: 'attention-backward', template: backwardTemplate(stage, binder, options.firstBatch ?? 0) }
+    if (stage.kind === 'attention-backward') return { kind: 'attention-backward', template: backwardTemplate(stage, binder) }
     if (stage.kind === 'table') return tablePass(stage, binder, options.registerBytes)
     const rows = rowsPass(stage, binder, options)
     return stage.slab === null ? rows : slabPass({ ...stage, slab: stage.slab }, rows, binder, options.registerBytes)

@@ -78,9 +78,35 @@ export function isTiny({ stages }: Program, chunkSize: number | undefined): bool
   return chunkSize === undefined && stages.every((stage) => stageFlops(stage) < TINY_STAGE_FLOPS)
 }
 
-/** @throws {MemoryBudgetError} when nothing fits the budget; says which one would do */
+/** Plans of a program, by what they depend on beside the program itself. */
+const known = new WeakMap<Program, Map<string, LayerPlan>>()
+/** A program that runs again and again has a plan for its first runs, while lanes grow, and one for all later ones. */
+const MOST_PLANS = 4
+
+/**
+ * Arithmetic over all stages; a program that runs again on the same lanes finds the plan that it had before.
+ *
+ * @throws {MemoryBudgetError} when nothing fits the budget; says which one would do
+ */
 export function planProgram(program: Program, runtime: ProgramRuntime, options: PlanOptions): LayerPlan {
   const host = runtime.stageHost(isTiny(program, options.chunkSize))
+  const plans = known.get(program) ?? new Map<string, LayerPlan>()
+  known.set(program, plans)
+  const key = JSON.stringify([options, hostFacts(host)])
+  const plan = plans.get(key) ?? makePlan(program, host, options)
+  plans.delete(key)
+  plans.set(key, plan)
+  const [oldest] = plans.keys()
+  if (plans.size > MOST_PLANS && oldest !== undefined) plans.delete(oldest)
+  return plan
+}
+
+/** What a plan depends on beside the program: lanes, limits and the memory that earlier calls left. */
+export function hostFacts({ transport, budgetBytes, scratch, pool }: ProgramHost): string {
+  return JSON.stringify([transport, budgetBytes, scratch.sizes.sort((a, b) => a - b), pool.lanes()])
+}
+
+function makePlan(program: Program, host: ProgramHost, options: PlanOptions): LayerPlan {
   const keptBytes = matchKept(scratchBytes(program, host.transport, options.plainResults), host.scratch.sizes).leftBytes
   const { budgetBytes, budgetSource } = host
   const results = ['output', 'details'] as const

@@ -1,4 +1,5 @@
 import { throwIfAborted } from '../core/abort.ts'
+import { withBorrowed } from '../core/borrowed.ts'
 import { WorkerLostError } from '../core/errors.ts'
 import { Ledger, type BytesByPurpose } from '../core/ledger.ts'
 import type { Fallback } from '../protocol/messages.ts'
@@ -9,11 +10,14 @@ import type { ProgramHost, ProgramRuntime } from './host.ts'
 import { AloneJob } from './alone-job.ts'
 import { ProgramMemory } from './memory.ts'
 import type { Value } from './operation.ts'
+import { optionArrays } from './operations/attend.ts'
+import { parametersOfGraph } from './operations/rules.ts'
 import type { Program } from './partition.ts'
 import { isSumming, PassJob } from './pass-job.ts'
 import { isTiny, planProgram, scratchBytes, wayOf, type LayerPlan } from './plan.ts'
 import { isRowStage, type RowStage, type Stage } from './stage.ts'
 import { StageJob } from './stage-job.ts'
+import { workKinds, WorkTimes, type WorkTime } from './work.ts'
 
 /** How a program was run. */
 export interface LayerReport {
@@ -21,8 +25,12 @@ export interface LayerReport {
   readonly elapsedMs: number
   /** the lanes that did a part of it; a lane has an entry for each job that it took part in */
   readonly lanes: readonly LaneShare[]
+  /** what their time went into, where they divide all stages among themselves; else empty */
+  readonly work: readonly WorkTime[]
   /** tasks sent again because their worker died */
   readonly retries: number
+  /** whether graph, stages and registers are those of an earlier call of the same shape */
+  readonly programReused: boolean
   readonly fallbacks: readonly Fallback[]
   /** what the counting allocator saw */
   readonly memory: { readonly plannedBytes: number; readonly peakBytes: number; readonly peakByPurpose: BytesByPurpose }
@@ -36,6 +44,8 @@ export interface RunOptions {
   readonly sharedOutput: boolean
   /** how many results, from the first, are copied out of shared memory otherwise. @default 1 */
   readonly plainResults?: number
+  /** whether the program has run before. @default false */
+  readonly isReused?: boolean
   /** hears of each stage when it is done, and may look at the data of its values */
   readonly onStage?: ((index: number, dataOf: (value: Value) => TaskArray) => void) | undefined
 }
@@ -50,7 +60,17 @@ export interface ProgramResult {
 const MAX_ATTEMPTS = 3
 
 /** Runs a program stage by stage. @throws as `runtime.attention` does */
-export async function runProgram(program: Program, runtime: ProgramRuntime, options: RunOptions): Promise<ProgramResult> {
+export function runProgram(program: Program, runtime: ProgramRuntime, options: RunOptions): Promise<ProgramResult> {
+  return withBorrowed('layer', borrowedArrays(program), () => repeatProgram(program, runtime, options))
+}
+
+/** What a run reads of memory that callers may hold: inputs, attention's options and parameters. */
+function borrowedArrays({ graph, stages }: Program): TaskArray[] {
+  const options = stages.filter(isRowStage).flatMap(({ attend }) => (attend === null ? [] : optionArrays(attend)))
+  return [...graph.bindings.values(), ...options, ...[...parametersOfGraph(graph)].map(({ data }) => data)]
+}
+
+async function repeatProgram(program: Program, runtime: ProgramRuntime, options: RunOptions): Promise<ProgramResult> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await attemptProgram(program, runtime, options, attempt - 1)
@@ -79,9 +99,9 @@ async function attemptProgram(program: Program, runtime: ProgramRuntime, options
   try {
     await run.all()
     const data = program.results.map((value, index) => memory.result(value, index))
-    const { lanes, fallbacks } = run
+    const { lanes, work, fallbacks } = run
     const { peakBytes, peakByPurpose } = ledger
-    const report = { plan, elapsedMs: performance.now() - startMs, lanes, retries: retries + run.retries, fallbacks, memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose } }
+    const report = { plan, elapsedMs: performance.now() - startMs, lanes, work: work.list, retries: retries + run.retries, programReused: options.isReused ?? false, fallbacks, memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose } }
     return { data, report }
   } finally {
     scratch.release(run.clean)
@@ -101,6 +121,7 @@ interface RunParts {
 class StagesRun {
   readonly lanes: LaneShare[] = []
   readonly fallbacks: Fallback[] = []
+  readonly work = new WorkTimes()
   retries = 0
   /** whether all is done, and no lane that was given up may still write */
   clean = false
@@ -138,11 +159,12 @@ class StagesRun {
     const [first] = stages
     if (first === undefined) return undefined
     const { plan, memory, copies, ledger, options } = this.parts
-    const { firstBatch, forGradients } = this.program.graph
-    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(forGradients ? { withoutGpu: true as const } : {}), ...(firstBatch === 0 ? {} : { firstBatch }) }
-    if (this.#way === 'alone') return new AloneJob(this.program, stageOptions, memory, ledger, copies)
+    const { forGradients } = this.program.graph
+    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(forGradients ? { withoutGpu: true as const } : {}) }
+    const passOptions = { ...stageOptions, kinds: workKinds(stages, this.program.graph), work: this.work }
+    if (this.#way === 'alone') return new AloneJob(this.program, passOptions, memory, ledger, copies)
     for (const stage of stages) memory.prepare(stage)
-    if (this.#way === 'pass') return new PassJob(stages, stageOptions, memory, ledger, copies)
+    if (this.#way === 'pass') return new PassJob(stages, passOptions, memory, ledger, copies)
     return isRowStage(first) ? new StageJob(first satisfies RowStage, stageOptions, memory, ledger, copies) : undefined
   }
 

@@ -75,8 +75,16 @@ export function rootOf(value: Value): Value {
   return value.producer?.kind === 'append' ? rootOf(value.producer.inputs[1] as Value) : value
 }
 
+const external = new WeakMap<Program, readonly Value[]>()
+
 /** The values that the caller or a layer brings, each once. */
-export function externalValues({ stages }: Program): Value[] {
+export function externalValues(program: Program): readonly Value[] {
+  const values = external.get(program) ?? findExternal(program)
+  external.set(program, values)
+  return values
+}
+
+function findExternal({ stages }: Program): Value[] {
   const touched = stages.flatMap(({ reads, writes }) => [...reads, ...writes.map(({ to }) => to)])
   return [...new Set(touched.map(rootOf))].filter((value) => value.producer === null && !isSlab(value) && value.layout !== 'parameter')
 }

@@ -1,4 +1,5 @@
 import type { Ledger } from '../core/ledger.ts'
+import { ofBatch } from '../plan/attention-sizes.ts'
 import type { Transport } from '../plan/transport.ts'
 import type { Task, TaskResult } from '../protocol/messages.ts'
 import { sequenceChunks, type StageTask } from '../protocol/stage-pass.ts'
@@ -15,6 +16,7 @@ import { chosenWeights } from './operations/attend.ts'
 import type { StoredValue } from './stage-item.ts'
 import type { RowStage } from './stage.ts'
 import { chunkFlops, transferredRowBytes } from './stage-sizes.ts'
+import type { WorkKind, WorkTimes } from './work.ts'
 
 /** What a job of stages takes from the plan. */
 export interface StageJobOptions extends LaneLimits {
@@ -25,6 +27,12 @@ export interface StageJobOptions extends LaneLimits {
   readonly mayRunBeside: boolean
   readonly signal: AbortSignal | undefined
   readonly priority: Priority | undefined
+}
+
+/** What a pass tells of its parts when a lane is done. */
+export interface PassJobOptions extends StageJobOptions {
+  readonly kinds: readonly WorkKind[]
+  readonly work: WorkTimes
 }
 
 /** One stage as work for the pool, where the scheduler places every chunk: rows travel, or a GPU takes part. */
@@ -118,14 +126,14 @@ export class StageJob implements Job {
   /** Copies rows that came back with a task into their value. */
   #place(returned: StoredValue | undefined, chunk: Chunk, rows: TaskArray): void {
     if (returned === undefined) return
-    const { to, shift } = returned
+    const { to, shifts } = returned
     const data = this.memory.dataOf(to)
     const chosen = weightRows(to)
     if (chosen !== null) {
       const { first, rows: inside } = chosenOf(chosen, { row: chunk.rowStart, rows: chunk.rows })
       placeHeads(to, data, { batch: chunk.batch, rowStart: first, rows: inside.length }, rows)
     } else if (to.layout === 'rows') data.set(rows, (chunk.batch * to.rows + chunk.rowStart) * to.width)
-    else placeHeads(to, data, { ...chunk, rowStart: chunk.rowStart + shift }, rows)
+    else placeHeads(to, data, { ...chunk, rowStart: chunk.rowStart + ofBatch(shifts, chunk.batch) }, rows)
   }
 }
 

@@ -87,7 +87,7 @@ export function stageLaneBytes(stages: readonly Stage[], lane: PlannedLane, chun
 
 /** The memory that attention has for itself, in a lane of which stages have another. */
 function attentionBytes(stage: Stage): number {
-  if (stage.kind === 'attention-backward') return backwardArenaBytes(stage.operation.attributes.headSize, stage.operation.attributes.valueSize)
+  if (stage.kind === 'attention-backward') return backwardArenaBytes(stage.operation.attributes.forward.headSize, stage.operation.attributes.forward.valueSize)
   if (stage.kind === 'table' || stage.attend === null) return startingArenaBytes()
   return attentionArenaBytes(stage.attend.attributes.headSize, stage.attend.attributes.valueSize)
 }

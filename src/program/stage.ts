@@ -149,10 +149,10 @@ export class RowStageBuilder {
     const { attend } = this.placed
     if (attend === null) return
     const [context, ...results] = attend.outputs
-    for (const result of results) if (this.stored(result)) this.#writes.push({ from: result, to: result, shift: 0 })
+    for (const result of results) if (this.stored(result)) this.#writes.push({ from: result, to: result, shifts: [0] })
     if (context === undefined || !this.stored(context)) return
     this.#need(context)
-    this.#store({ from: context, to: context, shift: 0 })
+    this.#store({ from: context, to: context, shifts: [0] })
   }
 
   #add(operation: Operation): void {
@@ -163,13 +163,13 @@ export class RowStageBuilder {
       else if (operation.kind !== 'append') this.#reads.add(input)
     })
     if (isKind(operation, 'append')) {
-      this.#store({ from: operation.inputs[0] as Value, to: operation.outputs[0] as Value, shift: operation.attributes.past })
+      this.#store({ from: operation.inputs[0] as Value, to: operation.outputs[0] as Value, shifts: operation.attributes.past })
       return
     }
     this.#items.push({ kind: 'operation', operation })
     for (const output of operation.outputs) {
       this.#inRegisters.add(output)
-      if (this.stored(output)) this.#store({ from: output, to: output, shift: 0 })
+      if (this.stored(output)) this.#store({ from: output, to: output, shifts: [0] })
     }
   }
 
@@ -192,7 +192,7 @@ export class RowStageBuilder {
     const rows = this.#slabRows
     const place: Value = { ...value, name: 'slabs', producer: null, layout, heads: 1, slots: 1, batch: 1, rows, capacity: rows }
     this.#slabValues.set(slabKey(value, layout), place)
-    this.#store({ from: value, to: place, shift: 0 })
+    this.#store({ from: value, to: place, shifts: [0] })
     return place
   }
 

@@ -11,8 +11,6 @@ export type BatchHeads = HeadSlice & { readonly batchStride: number; readonly co
 export interface BackwardTemplate {
   readonly settings: AttentionSettings
   readonly batch: number
-  /** what batch 0 counts as for dropout */
-  readonly firstBatch: number
   /** M and N */
   readonly rows: number
   readonly keys: number
@@ -86,7 +84,7 @@ function headOf(template: BackwardTemplate, batch: number, head: number, slot: n
   const { alibiSlopes, mask, bias, dQuery } = template
   const batchHead = batch * template.heads + head
   return {
-    batchHead: template.firstBatch * template.heads + batchHead,
+    batchHead,
     alibiSlope: alibiSlopes?.[batchHead % alibiSlopes.length] ?? 0,
     query: sliceOf(template.query, batch, head),
     logSumExp: sliceOf(template.logSumExp, batch, head),

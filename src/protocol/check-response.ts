@@ -3,6 +3,7 @@ import { describe } from '../core/tensor.ts'
 import { PROTOCOL_VERSION, type LaneHello, type Task, type TaskResponse } from './messages.ts'
 import { CHUNK_DONE } from './chunk.ts'
 import { returnedRows } from './returned-rows.ts'
+import { partCount } from './stage-pass.ts'
 import { RETURNED_ARRAYS, type AttentionTask, type ReturnedName } from './task.ts'
 
 /**
@@ -47,8 +48,11 @@ const CHECKS: { readonly [Kind in Task['kind']]: (task: Extract<Task, { kind: Ki
     checkLength('result.stored', returned.length, stored)
     returned.forEach(({ length, integers }, index) => checkArray(`result.stored[${index}]`, integers ? 'Int32Array' : 'Float32Array', length, stored[index]))
   },
-  pass({ claims, alone }, result) {
+  pass({ stages, claims, alone }, result) {
     checkCount('result.tasks', result['tasks'])
+    const partMs = fields('result.partMs', result['partMs'])
+    checkLength('result.partMs', partCount(stages), partMs)
+    for (const ms of Object.values(partMs)) checkNumber('result.partMs', ms)
     if (alone !== undefined) {
       const returned = fields('result.returned', result['returned'])
       checkLength('result.returned', alone.returned.length, returned)

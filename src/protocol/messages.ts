@@ -8,7 +8,7 @@ import type { StagePass, StagePassResult, StageTask } from './stage-pass.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from './task.ts'
 
 /** Raised with every change of what crosses threads; a worker of another version is refused with a ProtocolError. */
-export const PROTOCOL_VERSION = 4
+export const PROTOCOL_VERSION = 5
 
 export type LaneKind = 'wasm' | 'webgpu'
 

@@ -73,6 +73,8 @@ export interface StagePassResult {
   readonly tasks: number
   /** time of its work, without waiting */
   readonly elapsedMs: number
+  /** the same for each part of the pass */
+  readonly partMs: readonly number[]
   /** the arrays that the pass asks for, in its order */
   readonly returned?: readonly TaskArray[]
 }
@@ -88,6 +90,8 @@ interface RowRange {
 
 /** One stage over some rows: what lanes do before they wait for each other. */
 export interface PassStep {
+  /** which part of the pass it belongs to: a stage, or one of those that are done slab by slab */
+  readonly part: number
   readonly stage: RowsPass | SumsPass | BackwardPass
   readonly range: RowRange
   readonly chunks: number
@@ -95,20 +99,27 @@ export interface PassStep {
 
 /** The steps of a pass, in order. */
 export function* passSteps(stages: readonly PassStage[]): Generator<PassStep> {
+  let part = 0
   for (const stage of stages) {
     if (stage.kind !== 'slabs') {
-      yield stepOf(stage, { start: 0, rows: rowsOf(stage) })
+      yield stepOf(part++, stage, { start: 0, rows: rowsOf(stage) })
       continue
     }
     for (let start = 0; start < stage.rows; start += stage.slabRows) {
       const range = { start, rows: Math.min(stage.slabRows, stage.rows - start) }
-      for (const inner of stage.stages) yield stepOf(inner, range)
+      for (const [place, inner] of stage.stages.entries()) yield stepOf(part + place, inner, range)
     }
+    part += stage.stages.length
   }
 }
 
-function stepOf(stage: PassStep['stage'], range: RowRange): PassStep {
-  return { stage, range, chunks: chunksOf(stage, range) }
+function stepOf(part: number, stage: PassStep['stage'], range: RowRange): PassStep {
+  return { part, stage, range, chunks: chunksOf(stage, range) }
+}
+
+/** How many parts a pass has. */
+export function partCount(stages: readonly PassStage[]): number {
+  return stages.reduce((sum, stage) => sum + (stage.kind === 'slabs' ? stage.stages.length : 1), 0)
 }
 
 function rowsOf(stage: PassStep['stage']): number {

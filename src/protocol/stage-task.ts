@@ -7,37 +7,36 @@ import type { AttentionTask, Slice } from './task.ts'
 
 /** The stage's task for one chunk. @param slabRow index of the chunk's first row in its slab */
 export function stageTask(stage: StageTemplate, chunk: Chunk, slabRow = 0): RowStageTask {
-  const { registers, registerBytes, residentLimitBytes, attention, sequence, withoutGpu, firstBatch = 0 } = stage
+  const { registers, registerBytes, residentLimitBytes, attention, sequence, withoutGpu } = stage
   const crosses = chunk.rowStart + chunk.rows > sequence
   return {
     kind: 'rows',
     ...chunk,
     ...(crosses ? { sequence } : {}),
     ...(slabRow === 0 ? {} : { slabRow }),
-    ...(firstBatch === 0 ? {} : { firstBatch }),
     ...(withoutGpu === undefined ? {} : { withoutGpu }),
     registers,
     registerBytes,
     residentLimitBytes,
-    attention: attention === null ? null : { width: attention.width, tasks: attentionTasks(attention, chunk, { sequence: crosses ? sequence : undefined, firstBatch }), returned: returnedArrays(attention, chunk) },
+    attention: attention === null ? null : { width: attention.width, tasks: attentionTasks(attention, chunk, crosses ? sequence : undefined), returned: returnedArrays(attention, chunk) },
     steps: stage.steps.map((step) => placeStep(step, chunk, crosses)),
   }
 }
 
 /** One task per head of each sequence in the chunk. */
-function attentionTasks(attention: AttentionTemplate, chunk: Chunk, { sequence, firstBatch }: { readonly sequence: number | undefined; readonly firstBatch: number }): AttentionTask[] {
+function attentionTasks(attention: AttentionTemplate, chunk: Chunk, sequence: number | undefined): AttentionTask[] {
   const runs = rowRuns({ ...chunk, ...(sequence === undefined ? {} : { sequence }) }, 0, chunk.rows)
-  return runs.flatMap((run) => Array.from({ length: attention.heads }, (_, head) => headTask(attention, head, run, firstBatch)))
+  return runs.flatMap((run) => Array.from({ length: attention.heads }, (_, head) => headTask(attention, head, run)))
 }
 
-function headTask(attention: AttentionTemplate, head: number, run: RowRun, firstBatch: number): AttentionTask {
+function headTask(attention: AttentionTemplate, head: number, run: RowRun): AttentionTask {
   const { settings, keys, width, keyLength, queryOffset, alibiSlopes, querySegments, keySegments, heads, keyHeads, mask, bias } = attention
   const batchHead = run.batch * heads + head
   const keyHead = Math.floor((head * keyHeads) / heads)
   return {
     kind: 'attention',
     settings,
-    batchHead: firstBatch * heads + batchHead,
+    batchHead,
     rowStart: run.row,
     rows: run.rows,
     keyStart: 0,
@@ -105,8 +104,9 @@ function byPosition(step: { readonly byPosition?: true }, slice: MovingSlice, ch
   return { ...make(slice), byPosition: true } as RowStep
 }
 
-function placedHeads({ array, offset, headStride, rowStride, batchStride = 0, startStride }: MovingHeads, { batch, rowStart }: Chunk): HeadSlice {
-  return { array, offset: offset + batch * batchStride + rowStart * startStride, headStride, rowStride }
+function placedHeads({ array, offset, headStride, rowStride, batchStride = 0, startStride, rowShifts }: MovingHeads, { batch, rowStart }: Chunk): HeadSlice {
+  const first = rowStart * startStride + (rowShifts?.[batch] ?? 0) * rowStride
+  return { array, offset: offset + batch * batchStride + first, headStride, rowStride }
 }
 
 function ofHead({ array, offset, batchStride = 0, headStride, rowStride, startStride }: MovingHeads, head: number, { batch, row }: Pick<RowRun, 'batch' | 'row'>): Slice {

@@ -54,8 +54,6 @@ export interface AttentionResultTemplate {
 export interface StageTemplate extends Pick<RowStageTask, 'registers' | 'registerBytes' | 'residentLimitBytes' | 'withoutGpu'> {
   /** M: where a chunk's rows end and those of the next batch begin */
   readonly sequence: number
-  /** what the first sequence counts as for dropout, where a run is over a part of the batch. @default 0 */
-  readonly firstBatch?: number
   readonly attention: AttentionTemplate | null
   readonly steps: readonly RowStep<MovingSlice, MovingHeads>[]
 }

@@ -51,6 +51,8 @@ export interface HeadSlice {
   readonly batchStride?: number
   readonly headStride: number
   readonly rowStride: number
+  /** rows of each batch that stand before its row 0; 0 where absent */
+  readonly rowShifts?: readonly number[]
 }
 
 /** Values of a slab, which the sums over its rows read: `stride` rows per panel of columns (8 or 4), zero-filled. */
@@ -140,8 +142,6 @@ export interface RowStageTask {
    * batch + ⌊(rowStart + r) / M⌋. Slices by position and of heads are then those of position 0 and of batch 0.
    */
   readonly sequence?: number
-  /** what batch 0 counts as for dropout; 0 where absent */
-  readonly firstBatch?: number
   /** the first row's index in its slab; 0 where there is none */
   readonly slabRow?: number
   /** whether it must not run on a GPU, which has no kernels for gradients */

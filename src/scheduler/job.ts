@@ -20,6 +20,14 @@ export type Priority = (typeof PRIORITIES)[number]
 /** The first goes first. */
 export const PRIORITIES = ['high', 'normal', 'low'] as const
 
+/** Where and when tasks of a message ran. */
+export interface TaskRun {
+  readonly lane: number
+  readonly kind: LaneKind
+  /** when the calling thread heard of the end, by its `performance.now()` */
+  readonly endMs: number
+}
+
 /** The work of one call. The pool hands its tasks out; the job keeps the data and takes the results. */
 export interface Job {
   readonly tasks: readonly JobTask[]
@@ -55,7 +63,7 @@ export interface Job {
   /** A task came back without a result, because its lane was lost, and will be sent again. */
   undone?(task: JobTask): void
   /** The results, once for each task, in any order. */
-  completed(task: JobTask, results: readonly TaskResult[]): void
+  completed(task: JobTask, results: readonly TaskResult[], by: TaskRun): void
 }
 
 /** Who did what, for the report. */

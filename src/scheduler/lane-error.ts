@@ -1,5 +1,6 @@
 import { BackendUnavailableError, HeddleError, MemoryBudgetError, ProtocolError } from '../core/errors.ts'
 import { ownError } from '../protocol/error-transfer.ts'
+import type { LaneLost } from './lane.ts'
 import { TaskCancelled } from './pacer.ts'
 
 /** What a call to a worker failed with, as an error of ours: nothing raw that came out of a worker or its host reaches a caller. */
@@ -12,4 +13,9 @@ export function laneError(thrown: unknown): Error {
   if (name === 'RangeError') return new MemoryBudgetError(`worker: expected room for a task, but the engine refused: ${message}`, { cause: error })
   if (name === 'DataCloneError') return new BackendUnavailableError(`worker: expected the host to post a message, but it refused: ${message}`, { cause: error })
   return new ProtocolError(`worker: expected a result or a HeddleError, got ${name ?? typeof error}: ${message}`, { cause: error })
+}
+
+/** What a pool fails with when none of its lanes ever started. */
+export function startError({ cause, message }: LaneLost): BackendUnavailableError {
+  return new BackendUnavailableError(`worker: expected it to start, but ${cause instanceof Error ? cause.message : message}`, { cause })
 }

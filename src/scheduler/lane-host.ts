@@ -7,7 +7,7 @@ import { unpackLarge } from '../protocol/large-array.ts'
 import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type Task, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
 import { stageTask } from '../protocol/stage-task.ts'
 import type { PassWork, StagePass } from '../protocol/stage-pass.ts'
-import type { ArrayId, TaskArray } from '../protocol/task.ts'
+import type { ArrayId, AttentionTask, TaskArray } from '../protocol/task.ts'
 import { Bench } from './bench.ts'
 import { Pacer, takeTurn, TaskCancelled } from './pacer.ts'
 import { PassRun } from './pass-run.ts'
@@ -39,7 +39,11 @@ export class LaneHost implements LaneApi {
   /** what stops work that waits in line, for each job */
   readonly #waitingOfJob = new Map<number, Set<() => void>>()
 
-  constructor(private readonly createBackend: CreateBackend) {}
+  /** @param inWorker whether arrays come by message: each message makes references of its own to shared memory */
+  constructor(
+    private readonly createBackend: CreateBackend,
+    private readonly inWorker = true,
+  ) {}
 
   async start(config: LaneConfig): Promise<LaneHello> {
     const { backend, kernels } = await this.createBackend(config)
@@ -96,7 +100,7 @@ export class LaneHost implements LaneApi {
    */
   #receive({ attach, release }: Pick<TaskRequest, 'attach' | 'release'>): Arrays {
     if (attach.length === 0 && release.length === 0) return this.#arrays
-    const sharedBytes = release.reduce((sum, id) => sum + sharedBytesOf(this.#arrays.get(id)), 0)
+    const sharedBytes = this.inWorker ? release.reduce((sum, id) => sum + sharedBytesOf(this.#arrays.get(id)), 0) : 0
     const arrays = new Map(this.#arrays)
     for (const id of release) arrays.delete(id)
     for (const { id, array } of attach) arrays.set(id, unpackLarge(array))
@@ -130,9 +134,14 @@ export class LaneHost implements LaneApi {
 
   async #execute(bench: Bench, request: TaskRequest, arrays: Arrays): Promise<TaskResponse> {
     if (request.release.length > 0) bench.backend.release?.(request.release)
+    return this.#respond(bench, await this.#runTasks(bench, request, arrays))
+  }
+
+  async #runTasks({ backend }: Bench, { tasks, jobId }: TaskRequest, arrays: Arrays): Promise<TaskResult[]> {
+    if (tasks.length > 1 && backend.attentionAll !== undefined && tasks.every(isAttention)) return backend.attentionAll(tasks, this.#context(jobId, arrays))
     const results: TaskResult[] = []
-    for (const task of request.tasks) results.push(await this.#runTask(bench, task, this.#context(request.jobId, arrays)))
-    return this.#respond(bench, results)
+    for (const task of tasks) results.push(await this.#runTask(backend, task, this.#context(jobId, arrays)))
+    return results
   }
 
   async #runPass(bench: Bench, pass: StagePass, attached: Arrays, jobId: number): Promise<TaskResponse> {
@@ -154,7 +163,7 @@ export class LaneHost implements LaneApi {
     return this.#respond(bench, [pass.alone === undefined ? result : { ...result, returned: returned.map((id) => arrayOf(arrays, id)) }])
   }
 
-  #runTask({ backend }: Bench, task: Task, context: TaskContext): Promise<TaskResult> {
+  #runTask(backend: Backend, task: Task, context: TaskContext): Promise<TaskResult> {
     switch (task.kind) {
       case 'attention':
         return backend.attention(task, context)
@@ -220,6 +229,10 @@ export class LaneHost implements LaneApi {
       this.#cancelled.delete(jobId)
     }
   }
+}
+
+function isAttention(task: Task): task is AttentionTask {
+  return task.kind === 'attention'
 }
 
 function runWork({ backend }: Bench, work: PassWork, context: TaskContext): Promise<{ readonly elapsedMs: number }> {

@@ -11,7 +11,7 @@ export class LocalLane implements Lane {
 
   async start(config: LaneConfig): Promise<LaneHello> {
     const [{ LaneHost }, { createBackend }] = await Promise.all([import('./lane-host.ts'), import('./create-backend.ts')])
-    this.#host = new LaneHost(createBackend)
+    this.#host = new LaneHost(createBackend, false)
     return this.#host.start(config)
   }
 

@@ -1,6 +1,6 @@
 import { isShared } from '../core/shared-memory.ts'
 import { CHUNK_DONE, CHUNK_FREE } from '../protocol/chunk.ts'
-import { passSteps, workOf, type PassStep, type PassWork, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
+import { partCount, passSteps, workOf, type PassStep, type PassWork, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
 
 /** A lane that waits for others gives its event loop a turn so often. */
 const LONGEST_WAIT_MS = 2
@@ -16,12 +16,14 @@ export interface PassHost {
 export class PassRun {
   /** chunks that this run claimed: the same share may have claimed others on a lane that died */
   readonly #mine = new Set<number>()
-  #elapsedMs = 0
+  readonly #partMs: number[]
 
   constructor(
     private readonly pass: StagePass,
     private readonly host: PassHost,
-  ) {}
+  ) {
+    this.#partMs = new Array<number>(partCount(pass.stages)).fill(0)
+  }
 
   async run(): Promise<StagePassResult> {
     let first = 0
@@ -30,7 +32,7 @@ export class PassRun {
       while (!(await this.#othersDone(first, step.chunks)))
       first += step.chunks
     }
-    return { tasks: this.#mine.size, elapsedMs: this.#elapsedMs }
+    return { tasks: this.#mine.size, elapsedMs: this.#partMs.reduce((sum, ms) => sum + ms, 0), partMs: this.#partMs }
   }
 
   /** Claims chunks of a step and runs them until none is free: each when the lane turns to it, so that none waits claimed. */
@@ -46,7 +48,7 @@ export class PassRun {
         return null
       })
       if (result === null) return
-      this.#elapsedMs += result.elapsedMs
+      this.#partMs[step.part] = (this.#partMs[step.part] ?? 0) + result.elapsedMs
       Atomics.store(claims, first + place, CHUNK_DONE)
       Atomics.notify(claims, first + place)
     }

@@ -4,6 +4,7 @@ import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback, LaneConfig, TaskResponse } from '../protocol/messages.ts'
 import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
+import { startError } from './lane-error.ts'
 import { LaneLost, type Lane } from './lane.ts'
 import { TaskCancelled } from './pacer.ts'
 import { everySecond, type Heartbeat } from './heartbeat.ts'
@@ -184,6 +185,8 @@ export class Pool {
     if (lanesOfJob.length >= state.job.maxLanes && !lanesOfJob.includes(slot)) return null
     if (slot.sharesWith(state)) return slot.hasRoomBeside(state) ? 'beside' : null
     if (state.job.isPass === true) return slot.runs(state) ? null : 'main'
+    // Its plan has room for `depth` tasks at a lane, on both benches together.
+    if (slot.countOf(state) >= state.job.depth) return null
     const inFlight = slot.onMain.filter(({ job }) => job.isPass !== true).length
     if (inFlight === 0) return 'main'
     // A task that waits behind another would be one that an idle lane could have, or would hold up another call's.
@@ -226,7 +229,7 @@ export class Pool {
     slot.answered(response, state, bench)
     if (state.settled) return state.drop(task)
     for (const fallback of fallbacks) state.noteFallback(fallback)
-    state.job.completed(task, results)
+    state.job.completed(task, results, { lane: slot.index, kind: slot.config.kind, endMs: performance.now() })
     const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
     const [first] = results
     const tasks = first !== undefined && 'tasks' in first ? first.tasks : 1
@@ -291,9 +294,4 @@ export class Pool {
       this.#abandon(state, unavailable ? cause : new WorkerLostError(message, { cause, details: { tries: MAX_START_FAILURES } }))
     }
   }
-}
-
-/** Of a pool of which no lane ever started. */
-function startError({ cause, message }: LaneLost): BackendUnavailableError {
-  return new BackendUnavailableError(`worker: expected it to start, but ${cause instanceof Error ? cause.message : message}`, { cause })
 }

@@ -231,7 +231,14 @@ export class Slot {
 
   /** Whether a task of the job is at its lane. */
   runs(state: JobState): boolean {
-    return [...this.inFlight.values()].includes(state)
+    return this.countOf(state) > 0
+  }
+
+  /** Tasks of the job that are at its lane, on either bench. */
+  countOf(state: JobState): number {
+    let count = 0
+    for (const other of this.inFlight.values()) if (other === state) count++
+    return count
   }
 
   groupOf(state: JobState): number | undefined {

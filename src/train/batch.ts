@@ -1,6 +1,6 @@
 import { checkNames } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
-import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
+import { formatShape, readTensor, type Tensor, type TensorClass } from '../core/tensor.ts'
 
 interface TokenInput {
   /** [B, M] or [M] */
@@ -41,41 +41,46 @@ export type Batch = (TokenInput | RowInput) & (ClassTargets | RowTargets) & Batc
 const NAMES = ['tokens', 'input', 'targets', 'target', 'mask', 'segments', 'positions']
 
 /**
- * Checks everything about a batch that does not depend on the model.
+ * Reads a batch once, and checks everything about it that does not depend on the model.
  *
- * @returns the shape of its rows: [B, M] or [M]
+ * @returns the batch, and the shape of its rows: [B, M] or [M]
  * @throws {OptionError} for unknown or missing names and other types
  * @throws {ShapeError} when parts of the batch do not fit each other
  */
-export function checkBatch(what: string, batch: unknown): readonly number[] {
-  checkNames(what, batch, NAMES)
-  const { tokens, input, targets, target, mask, segments, positions } = batch as Partial<Record<string, unknown>>
+export function readBatch(what: string, given: unknown): { readonly batch: Batch; readonly rows: readonly number[] } {
+  const { tokens, input, targets, target, mask, segments, positions } = checkNames(what, given, NAMES) as Partial<Record<string, unknown>>
   if ((tokens === undefined) === (input === undefined)) throw new OptionError(`${what}: expected either tokens or input, got ${tokens === undefined ? 'neither' : 'both'}`)
   if ((targets === undefined) === (target === undefined)) throw new OptionError(`${what}: expected either targets or target, got ${targets === undefined ? 'neither' : 'both'}`)
-  const rows = tokens === undefined ? rowsOf(`${what}: input`, input) : tokenRows(`${what}: tokens`, tokens)
-  if (targets !== undefined) checkPerRow(`${what}: targets`, Int32Array, targets, rows)
-  if (target !== undefined) checkTensor(`${what}: target`, Float32Array, target)
-  if (mask !== undefined) checkPerRow(`${what}: mask`, Uint8Array, mask, rows)
-  if (segments !== undefined) checkPerRow(`${what}: segments`, Int32Array, segments, rows)
-  if (positions !== undefined) checkPerRow(`${what}: positions`, Int32Array, positions, rows)
-  return rows
+  const source = tokens === undefined ? { input: readInput(`${what}: input`, input) } : { tokens: readTokens(`${what}: tokens`, tokens) }
+  const rows = source.tokens === undefined ? source.input.shape.slice(0, -1) : source.tokens.shape
+  const perRow = <Data extends Int32Array | Uint8Array>(name: string, Class: TensorClass<Data>, value: unknown): Tensor<Data> => readPerRow(`${what}: ${name}`, Class, value, rows)
+  const batch = {
+    ...source,
+    ...(targets === undefined ? {} : { targets: perRow('targets', Int32Array, targets) }),
+    ...(target === undefined ? {} : { target: readTensor(`${what}: target`, Float32Array, target) }),
+    ...(mask === undefined ? {} : { mask: perRow('mask', Uint8Array, mask) }),
+    ...(segments === undefined ? {} : { segments: perRow('segments', Int32Array, segments) }),
+    ...(positions === undefined ? {} : { positions: perRow('positions', Int32Array, positions) }),
+  }
+  return { batch: batch as Batch, rows }
 }
 
-function tokenRows(what: string, value: unknown): readonly number[] {
-  checkTensor(what, Int32Array, value)
-  if (value.shape.length !== 1 && value.shape.length !== 2) throw new ShapeError(`${what}: expected shape [B, M] or [M], got ${formatShape(value.shape)}`)
-  return value.shape
+function readTokens(what: string, value: unknown): Tensor<Int32Array> {
+  const tensor = readTensor(what, Int32Array, value)
+  if (tensor.shape.length !== 1 && tensor.shape.length !== 2) throw new ShapeError(`${what}: expected shape [B, M] or [M], got ${formatShape(tensor.shape)}`)
+  return tensor
 }
 
-function rowsOf(what: string, value: unknown): readonly number[] {
-  checkTensor(what, Float32Array, value)
-  if (value.shape.length !== 2 && value.shape.length !== 3) throw new ShapeError(`${what}: expected shape [B, M, E] or [M, E], got ${formatShape(value.shape)}`)
-  return value.shape.slice(0, -1)
+function readInput(what: string, value: unknown): Tensor {
+  const tensor = readTensor(what, Float32Array, value)
+  if (tensor.shape.length !== 2 && tensor.shape.length !== 3) throw new ShapeError(`${what}: expected shape [B, M, E] or [M, E], got ${formatShape(tensor.shape)}`)
+  return tensor
 }
 
-function checkPerRow(what: string, Class: Int32ArrayConstructor | Uint8ArrayConstructor, value: unknown, rows: readonly number[]): void {
-  checkTensor<Int32Array | Uint8Array>(what, Class, value)
-  if (!sameShape(value.shape, rows)) throw new ShapeError(`${what}: expected shape ${formatShape(rows)}, as the input has it, got ${formatShape(value.shape)}`)
+function readPerRow<Data extends Int32Array | Uint8Array>(what: string, Class: TensorClass<Data>, value: unknown, rows: readonly number[]): Tensor<Data> {
+  const tensor = readTensor(what, Class, value)
+  if (!sameShape(tensor.shape, rows)) throw new ShapeError(`${what}: expected shape ${formatShape(rows)}, as the input has it, got ${formatShape(tensor.shape)}`)
+  return tensor
 }
 
 export function sameShape(a: readonly number[], b: readonly number[]): boolean {

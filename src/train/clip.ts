@@ -63,7 +63,10 @@ async function normOf(what: string, gradients: Gradients, loop: PacedLoop): Prom
   for (const [name, gradient] of gradients) {
     const { data } = gradient
     await loop.run(data.length, (start, end) => {
-      for (let index = start; index < end; index++) squares += (data[index] ?? 0) * (data[index] ?? 0)
+      // A variable of its own: engines keep one that a closure shares as an object, a new one for each sum.
+      let sum = squares
+      for (let index = start; index < end; index++) sum += (data[index] ?? 0) * (data[index] ?? 0)
+      squares = sum
     })
     // float32 squares cannot overflow float64: what is not finite now was not finite before.
     if (!Number.isFinite(squares)) throw nonFinite(what, name, gradient)

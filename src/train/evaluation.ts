@@ -1,6 +1,6 @@
 import { NumericError, OptionError } from '../core/errors.ts'
 import type { AnyModule } from '../nn/module.ts'
-import { checkBatch } from './batch.ts'
+import { readBatch } from './batch.ts'
 import { batchesOf, type BatchList } from './data-source.ts'
 import type { GradientCall, GradientOptions } from './gradient-call.ts'
 
@@ -32,8 +32,8 @@ export async function meanLoss(call: GradientCall, model: AnyModule, data: Batch
   let [sum, counted, index] = [0, 0, 0]
   try {
     model.eval()
-    for await (const batch of batchesOf(data, options.signal)) {
-      checkBatch(`evaluate: batch ${index++}`, batch)
+    for await (const given of batchesOf(data, options.signal)) {
+      const { batch } = readBatch(`evaluate: batch ${index++}`, given)
       const part = await call(model, batch, { ...options, only: [] })
       sum += part.loss * part.counted
       counted += part.counted

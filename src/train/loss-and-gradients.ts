@@ -7,14 +7,15 @@ import type { SeedWords } from '../core/philox.ts'
 import { dropoutSeed } from '../nn/forward-options.ts'
 import { Module, type AnyModule } from '../nn/module.ts'
 import { gradientTensor } from '../nn/run-backward.ts'
-import { gradientProgram, type ForwardGraph } from '../program/gradient-program.ts'
+import type { ForwardGraph } from '../program/gradient-program.ts'
 import type { Value } from '../program/operation.ts'
 import { readParameters } from '../program/parameter-access.ts'
 import type { Parameter } from '../program/parameter.ts'
+import { withGradientProgram } from '../program/program-cache.ts'
 import { runProgram } from '../program/run.ts'
-import { checkBatch, type Batch } from './batch.ts'
+import { readBatch, type Batch } from './batch.ts'
 import type { GradientOptions, GradientResult } from './gradient-call.ts'
-import { modelGraph, rowLosses } from './loss-graph.ts'
+import { modelGraph, rowLosses, type ModelGraph } from './loss-graph.ts'
 import { checkLoss, countTargets, type Loss } from './losses.ts'
 
 /**
@@ -29,36 +30,38 @@ import { checkLoss, countTargets, type Loss } from './losses.ts'
  */
 export async function lossAndGradients(model: AnyModule, batch: Batch, options: GradientOptions): Promise<GradientResult> {
   const call = checkCall(model, batch, options)
-  const runtime = options.runtime ?? (await defaultRuntime())
-  throwIfAborted(options.signal)
+  const runtime = call.runtime ?? (await defaultRuntime())
+  throwIfAborted(call.signal)
   return readParameters(model.parameters(), () => compute(call, runtime))
 }
 
 /** A call after all checks. */
 interface Call {
   readonly model: AnyModule
+  readonly forward: ModelGraph
   readonly batch: Batch
   readonly loss: Loss
   readonly seed: SeedWords | null
   readonly signal: AbortSignal | undefined
+  readonly runtime: Runtime | undefined
   readonly counted: number
   /** whose gradients are wanted, by name */
   readonly wanted: ReadonlyMap<string, Parameter>
 }
 
-function checkCall(model: unknown, batch: Batch, options: GradientOptions): Call {
+function checkCall(model: unknown, given: Batch, options: GradientOptions): Call {
   if (!(model instanceof Module)) throw expected('lossAndGradients: model', 'a Module', model)
-  checkNames('lossAndGradients: options', options, ['loss', 'seed', 'runtime', 'signal', 'only'])
+  options = checkNames('lossAndGradients: options', options, ['loss', 'seed', 'runtime', 'signal', 'only'])
   const { loss, runtime } = options
   checkLoss('lossAndGradients: option loss', loss)
   if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.stageHost !== 'function') throw expected('lossAndGradients: option runtime', 'a runtime made by createRuntime', runtime)
   const signal = checkedSignal('lossAndGradients: option signal', options.signal)
   const wanted = wantedParameters(model, options.only)
-  const rows = checkBatch('lossAndGradients: batch', batch)
+  const { batch, rows } = readBatch('lossAndGradients: batch', given)
   const seed = dropoutSeed('lossAndGradients', model.drops, options.seed)
-  const { output } = modelGraph(model, batch, seed)
-  const counted = countTargets(loss, batch, [...rows, output.width])
-  return { model, batch, loss, seed, signal, counted, wanted }
+  const forward = modelGraph(model, batch, seed)
+  const counted = countTargets(loss, batch, [...rows, forward.output.width])
+  return { model, forward, batch, loss, seed, signal, runtime, counted, wanted }
 }
 
 function wantedParameters(model: AnyModule, only: unknown): Map<string, Parameter> {
@@ -73,14 +76,17 @@ function wantedParameters(model: AnyModule, only: unknown): Map<string, Paramete
 async function compute(call: Call, runtime: Runtime): Promise<GradientResult> {
   const { model, batch, loss, seed, signal, counted, wanted } = call
   const parameters = new Set(wanted.values())
+  let checked: ModelGraph | undefined = call.forward
   const build = (): ForwardGraph => {
-    const forward = modelGraph(model, batch, seed)
+    const forward = checked ?? modelGraph(model, batch, seed)
+    checked = undefined
     return { graph: forward.graph, seeds: new Map(), losses: [rowLosses(forward, loss, batch, 1 / counted)], inputs: [], parameters }
   }
-  const { program, parameters: gradients } = gradientProgram(build, runtime, { chunkSize: undefined })
-  const { data, report } = await runProgram(program, runtime, { signal, chunkSize: undefined, sharedOutput: false, plainResults: program.results.length })
-  const dataOf = (value: Value): Float32Array => data[program.results.indexOf(value)] as Float32Array
-  // In float64, in the order of the rows.
-  const sum = (data[0] as Float32Array).reduce((total, each) => total + each, 0)
-  return { loss: sum / counted, counted, gradients: new Map([...wanted].map(([name, parameter]) => [name, gradientTensor(parameter, gradients.get(parameter), dataOf)])), report }
+  return withGradientProgram(model, runtime, build, async ({ program, parameters: gradients }, isReused) => {
+    const { data, report } = await runProgram(program, runtime, { signal, chunkSize: undefined, sharedOutput: false, plainResults: program.results.length, isReused })
+    const dataOf = (value: Value): Float32Array => data[program.results.indexOf(value)] as Float32Array
+    // In float64, in the order of the rows.
+    const sum = (data[0] as Float32Array).reduce((total, each) => total + each, 0)
+    return { loss: sum / counted, counted, gradients: new Map([...wanted].map(([name, parameter]) => [name, gradientTensor(parameter, gradients.get(parameter), dataOf)])), report }
+  })
 }

@@ -29,7 +29,7 @@ export type Loss = CrossEntropy | MeanSquaredError
  * @throws {OptionError} for unknown names and wrong values
  */
 export function crossEntropy(options: CrossEntropyOptions = {}): CrossEntropy {
-  checkNames('crossEntropy: options', options, ['labelSmoothing', 'ignoreIndex'])
+  options = checkNames('crossEntropy: options', options, ['labelSmoothing', 'ignoreIndex'])
   const { labelSmoothing = 0, ignoreIndex = -100 } = options
   if (typeof labelSmoothing !== 'number' || !(labelSmoothing >= 0 && labelSmoothing <= 1)) throw expected('crossEntropy: option labelSmoothing', 'a number from 0 to 1', labelSmoothing)
   checkInteger('crossEntropy: option ignoreIndex', ignoreIndex, -(2 ** 31), 2 ** 31 - 1)

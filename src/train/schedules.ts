@@ -43,7 +43,7 @@ export function constant(): Schedule {
 }
 
 function decay(what: string, options: DecayOptions, curve: (share: number) => number): Schedule {
-  checkNames(`${what}: options`, options, ['steps', 'warmup', 'minimum'])
+  options = checkNames(`${what}: options`, options, ['steps', 'warmup', 'minimum'])
   const { steps, warmup = 0, minimum = 0 } = options
   checkInteger(`${what}: option steps`, steps, 1)
   checkInteger(`${what}: option warmup`, warmup, 0, steps - 1)

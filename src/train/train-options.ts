@@ -82,7 +82,7 @@ const NAMES: readonly (keyof TrainOptions)[] = [
 /** @throws {OptionError} for unknown names, wrong values, and an optimizer of another model */
 export function resolveTraining(model: AnyModule, options: TrainOptions): ResolvedTraining {
   if (!(model instanceof Module)) throw expected('train: model', 'a Module', model)
-  checkNames('train: options', options, NAMES)
+  options = checkNames('train: options', options, NAMES)
   const { data, loss, optimizer, steps = Infinity, accumulate = 1, schedule = constant(), clipNorm, seed = 0, skipNonFinite = false, allowChangedOptions = false } = options
   checkSource(named('data'), data)
   checkLoss(named('loss'), loss)
@@ -125,7 +125,7 @@ function trainedNames(model: AnyModule, optimizer: Optimizer, only: unknown): re
 
 function resolveEvaluation(evaluate: TrainOptions['evaluate']): ResolvedTraining['evaluate'] {
   if (evaluate === undefined) return undefined
-  checkNames(named('evaluate'), evaluate, ['every', 'data', 'patience', 'keepBest'])
+  evaluate = checkNames(named('evaluate'), evaluate, ['every', 'data', 'patience', 'keepBest'])
   const { every, data, patience = Infinity, keepBest = false } = evaluate
   checkInteger(named('evaluate.every'), every, 1)
   checkList(named('evaluate.data'), data)
@@ -136,7 +136,7 @@ function resolveEvaluation(evaluate: TrainOptions['evaluate']): ResolvedTraining
 
 function checkedCheckpoint(checkpoint: TrainOptions['checkpoint']): TrainOptions['checkpoint'] {
   if (checkpoint === undefined) return undefined
-  checkNames(named('checkpoint'), checkpoint, ['every', 'save', 'metadata'])
+  checkpoint = checkNames(named('checkpoint'), checkpoint, ['every', 'save', 'metadata'])
   const { every, save, metadata = {} } = checkpoint
   checkInteger(named('checkpoint.every'), every, 1)
   checkFunction(named('checkpoint.save'), save)

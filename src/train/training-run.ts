@@ -2,7 +2,7 @@ import { throwIfAborted } from '../core/abort.ts'
 import { errorOfCode, FormatError, HeddleError, NumericError, OptionError } from '../core/errors.ts'
 import { seedWords } from '../core/seed.ts'
 import type { AnyModule, StateDict } from '../nn/module.ts'
-import { checkBatch, type Batch } from './batch.ts'
+import { readBatch, type Batch } from './batch.ts'
 import { readCheckpoint, writeCheckpoint, type Checkpoint, type Progress } from './checkpoint.ts'
 import { clipGradNorm, gradientNorm } from './clip.ts'
 import { BatchReader } from './data-source.ts'
@@ -80,10 +80,9 @@ export class TrainingRun {
   async #draw(reader: BatchReader): Promise<Batch[]> {
     const batches: Batch[] = []
     while (batches.length < this.options.accumulate) {
-      const batch = await reader.next()
-      if (batch === undefined) break
-      checkBatch(`train: batch ${this.#progress.batches + batches.length}`, batch)
-      batches.push(batch)
+      const given = await reader.next()
+      if (given === undefined) break
+      batches.push(readBatch(`train: batch ${this.#progress.batches + batches.length}`, given).batch)
     }
     if (batches.length === 0 && this.#progress.batches === 0) throw new OptionError('train: option data: expected at least one batch, got none')
     return batches

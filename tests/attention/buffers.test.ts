@@ -40,6 +40,19 @@ describe.each(Object.entries(runtimes))('%s', (_, runtime) => {
     expect(arrays.every(({ buffer }) => buffer.byteLength > 0)).toBe(true)
   })
 
+  test('inputs that begin at the same place of one buffer and end elsewhere are different ones', async () => {
+    const all = normalTensor(new Random(113), [600, 16])
+    const query = { data: all.data.subarray(0, 64 * 16), shape: [64, 16] }
+    const own = { data: query.data.slice(), shape: query.shape }
+    // As a query and as keys first: whichever is copied for the lanes first, the other one needs a copy of its own.
+    const inputs = [{ query, key: all, value: all }, { query: all, key: query, value: query }]
+    const expected = [{ query: own, key: all, value: all }, { query: all, key: own, value: own }]
+    for (const [index, given] of inputs.entries()) {
+      const { output } = await runtime().attention(given, { chunkSize: 30 })
+      expect(fingerprint(output.data)).toBe(fingerprint((await runtime().attention(expected[index]!, { chunkSize: 30 })).output.data))
+    }
+  })
+
   test.each(['plain', 'shared'] as const)('out in %s memory: written there, and nowhere else', async (memory) => {
     const { inputs, options } = everyInput()
     const expected = await runtime().attention(inputs, options)

@@ -1,4 +1,4 @@
-import type { AttentionChunk, AttentionProgress } from 'heddle'
+import type { AttentionChunk, AttentionProgress, AttentionTaskEvent } from 'heddle'
 import { describe, expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
@@ -59,7 +59,29 @@ describe.each(Object.entries(runtimes))('%s', (_, runtime) => {
     }
   })
 
-  test.each(['onChunk', 'onProgress'] as const)('an error that %s throws rejects the call, and the runtime goes on', async (name) => {
+  test.each([1, 16])('onTask names the rows, the lane and the time of each task, at chunk size %i', async (chunkSize) => {
+    const tasks: AttentionTaskEvent[] = []
+    const startMs = performance.now()
+    const { report } = await runtime().attention(inputs, { chunkSize, onTask: (task) => tasks.push(task) })
+    const endMs = performance.now()
+    const rows = tasks.flatMap((task) => Array.from({ length: task.rows }, (_, row) => `${task.batch}:${task.head}:${task.rowStart + row}`))
+    expect(new Set(rows).size).toBe(B * H * M)
+    expect(rows.length).toBe(B * H * M)
+    for (const task of tasks) {
+      expect(task.kind).toBe('wasm')
+      expect(report.lanes.map(({ lane }) => lane)).toContain(task.lane)
+      expect(task.startMs).toBeGreaterThanOrEqual(startMs - 1)
+      expect(task.endMs).toBeGreaterThanOrEqual(task.startMs)
+      // A lane's clock may differ from this one by its resolution.
+      expect(task.endMs).toBeLessThanOrEqual(endMs + 1)
+    }
+    for (const { lane, busyMs } of report.lanes) {
+      const summed = tasks.filter((task) => task.lane === lane).reduce((sum, task) => sum + task.endMs - task.startMs, 0)
+      expect(Math.abs(summed - busyMs)).toBeLessThan(1e-6)
+    }
+  })
+
+  test.each(['onChunk', 'onProgress', 'onTask'] as const)('an error that %s throws rejects the call, and the runtime goes on', async (name) => {
     const failure = new Error('from the callback')
     const options = { chunkSize: 8, [name]: () => { throw failure } }
     await expect(runtime().attention(inputs, options)).rejects.toBe(failure)

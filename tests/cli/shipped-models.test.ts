@@ -11,8 +11,8 @@ import { crossEntropy, lossAndGradients, type Batch } from '../../src/train/inde
 
 const FOLDER = fileURLToPath(new URL('../../models', import.meta.url))
 const NAMES = readdirSync(FOLDER).filter((file) => file.endsWith('.safetensors')).map((file) => file.replace('.safetensors', ''))
-/** Of a long text: enough to tell the model from one that has learned nothing. */
-const MOST_BATCHES = 8
+/** Enough to tell a model from one that has learned nothing. */
+const MOST_BATCHES = 16
 
 type Figures = Pick<TrainReport, 'settings' | 'baselines' | 'best' | 'findings' | 'parameters'> & { readonly sha256: string; readonly bytes: number; readonly command: string }
 
@@ -44,7 +44,7 @@ async function lossOn(model: CausalLanguageModel, batches: readonly Batch[]): Pr
 }
 
 it('are the two that the project ships', () => {
-  expect(NAMES).toContain('names')
+  expect(NAMES).toEqual(['induction', 'names'])
 })
 
 describe.each(NAMES)('the model %s', (name) => {
@@ -63,8 +63,7 @@ describe.each(NAMES)('the model %s', (name) => {
     expect(task.baselines.bigram).toBeCloseTo(baselines.bigram, 9)
     const { loss, isWhole } = await lossOn(model, task.validation)
     expect(loss).toBeLessThan(baselines.bigram)
-    // A part of the held-out text differs from the whole by what the passage is about.
-    expect(Math.abs(loss - best.loss)).toBeLessThan(isWhole ? 1e-4 : 0.1)
+    expect(Math.abs(loss - best.loss)).toBeLessThan(isWhole ? 1e-4 : 0.05)
   })
 
   it('does what its card says', { timeout: 60_000 }, async () => {
@@ -73,6 +72,6 @@ describe.each(NAMES)('the model %s', (name) => {
     const outcome = await task.finish({ model, runtime, signal: new AbortController().signal, seed: settings.seed, loss: best.loss })
     expect(outcome.findings).toEqual(findings)
     expect(findings.every(({ passed }) => passed)).toBe(true)
-    expect(outcome.samples.length).toBeGreaterThan(0)
+    expect(outcome.samples.length > 0).toBe(settings.task === 'names')
   })
 })

@@ -51,6 +51,18 @@ describe('ProgressBar', () => {
 })
 
 describe('Terminal', () => {
+  it.each([['a terminal', true], ['a file', false]])('shows what commands a terminal in place of obeying it, on %s', (_, isTTY) => {
+    const [out, err] = [stream({ isTTY }), stream()]
+    const terminal = new Terminal(out, err)
+    const name = 'a\u001b]0;title\u0007\u001b[2J\u009b2K\rb\tc'
+    const shown = 'a\\u001b]0;title\\u0007\\u001b[2J\\u009b2K\\u000db\tc'
+    terminal.line(terminal.style('green', name))
+    terminal.note(name)
+    terminal.json({ name: '\u009b' })
+    expect(out.written).toEqual([isTTY ? `\u001b[32m${shown}\u001b[39m\n` : `${shown}\n`, '{\n  "name": "\\u009b"\n}\n'])
+    expect(err.written).toEqual([`${shown}\n`])
+  })
+
   it('colours on a terminal, unless NO_COLOR is set', () => {
     const out = stream({ isTTY: true })
     expect(new Terminal(out, stream()).style('green', 'x')).toBe('\u001b[32mx\u001b[39m')

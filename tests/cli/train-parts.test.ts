@@ -21,7 +21,7 @@ describe('settings', () => {
     expect(names.task).toBe('names')
     expect(readSettings({ layers: '5', 'learning-rate': '0.5', dropout: '0' })).toEqual({ ...names, layers: 5, learningRate: 0.5, dropout: 0 })
     expect(readSettings({ file: 'book.txt', tokens: 'words' })).toMatchObject({ task: 'text', file: 'book.txt', tokens: 'words', length: 2048 })
-    expect(readSettings({ task: 'induction' }).length).toBeGreaterThanOrEqual(1024)
+    expect(readSettings({ task: 'text' }).length).toBeGreaterThanOrEqual(2048)
     expect(readSettings({ steps: '7' }).evaluateEvery).toBe(7)
   })
 

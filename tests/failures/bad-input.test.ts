@@ -123,6 +123,7 @@ const badOptions: readonly Row[] = [
   ['a signal that is none', { signal: { aborted: false } }, 'OptionError'],
   ['onProgress: true', { onProgress: true }, 'OptionError'],
   ['onChunk: "log"', { onChunk: 'log' }, 'OptionError'],
+  ['onTask: 5', { onTask: 5 }, 'OptionError'],
 ]
 
 const badHeads: readonly Row[] = [

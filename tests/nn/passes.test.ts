@@ -36,8 +36,8 @@ test('a pass that is looked at between its stages has the same bits', async () =
   })
 })
 
-test('passes at once on one pool, one of them aborted: each has the bits that it has alone, and attention comes in between', async () => {
-  await withRuntime({ workers: 2 }, async (runtime) => {
+test.each([0, 2])('passes at once on %i workers, one of them aborted: each has the bits that it has alone, and attention comes in between', async (workers) => {
+  await withRuntime({ workers }, async (runtime) => {
     const expected = fingerprint((await layer.forward(x, { runtime, ...options })).output.data)
     const controller = new AbortController()
     const reason = new Error('enough')
@@ -49,6 +49,7 @@ test('passes at once on one pool, one of them aborted: each has the bits that it
     expect(await aborted).toBe(reason)
     expect(await Promise.all(passes.map((pass) => pass.finally(() => order.push('pass'))))).toEqual([expected, expected])
     await attended
-    expect(order.indexOf('attention')).toBeLessThan(2)
+    // Where the lanes are other threads, who ends first depends on when this one is awake to send the chunks.
+    expect(order.indexOf('attention')).toBeLessThan(workers === 0 ? 1 : 2)
   })
 })

@@ -148,6 +148,21 @@ describe('hostile safetensors files', () => {
     await expect(reading).rejects.toThrow(`expected tensors without gap or overlap; ${message}`)
   })
 
+  const entry = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+  it.each([
+    ['a tensor', `{"a":${entry},"a":${entry}}`, 'a'],
+    ['a tensor, once with an escape', `{"a":${entry}, "\\u0061" :${entry}}`, 'a'],
+    ['metadata', `{"__metadata__":{"by":"\\"by\\":","by":"2"},"a":${entry}}`, 'by'],
+    ['a part of an entry', `{"a":{"dtype":"I32",${entry.slice(1)}}`, 'dtype'],
+  ])('%s that is there twice is refused: JSON takes the last one', async (_name, header, twice) => {
+    await expect(readSafetensors(fileOf(header, new Uint8Array(4)))).rejects.toThrow(`expected each name once, got "${twice}" twice`)
+  })
+
+  it('the same name in different objects is nothing twice', async () => {
+    const header = `{"__metadata__":{"a":"{\\"a\\":1}"},"a":${entry},"b":{"dtype":"F32","shape":[0],"data_offsets":[4,4]}}`
+    expect((await readSafetensors(fileOf(header, new Uint8Array(4)))).metadata).toEqual({ a: '{"a":1}' })
+  })
+
   it('tensors in another order than the header\'s are read where they stand', async () => {
     const bytes = new Uint8Array(Float32Array.of(1, 2, 3).buffer)
     const { tensors } = await readSafetensors(fileOf({ b: f32(8, 12), a: f32(0, 8) }, bytes))

@@ -35,12 +35,33 @@ function probabilities(temperature: number, topK: number): number[] {
   return powers.map((power) => power / sum)
 }
 
+/** The largest probabilities until they reach a sum, over that sum; 0 for the others. */
+function nucleusOf(all: readonly number[], topP: number): number[] {
+  const kept = new Set<number>()
+  let sum = 0
+  for (const token of all.map((_, index) => index).sort((a, b) => all[b]! - all[a]!)) {
+    if (sum >= topP - 1e-12) break
+    kept.add(token)
+    sum += all[token]!
+  }
+  return all.map((probability, token) => (kept.has(token) ? probability / sum : 0))
+}
+
 describe('drawn tokens', () => {
   it.each([[0.3, 6], [1, 6], [4, 6], [1, 3], [0.5, 2], [2, 1]])('are as frequent as softmax says: temperature %f, the best %i', async (temperature, topK) => {
     const tokens = (await drawn(ROWS, { maxNewTokens: STEPS, temperature, seed: 8, ...(topK === LOGITS.length ? {} : { topK }) })).flat()
     probabilities(temperature, topK).forEach((probability, token) => {
       const count = tokens.filter((other) => other === token).length
       // Five standard deviations of a binomial count; 0 and all where there is no choice.
+      expect(Math.abs(count - probability * DRAWS), `token ${token}`).toBeLessThanOrEqual(5 * Math.sqrt(DRAWS * probability * (1 - probability)))
+    })
+  })
+
+  // 0.34, 0.3, 0.25, … at temperature 1: 0.34 alone reaches 0.3, two reach 0.6; of the best two the first is above a half.
+  it.each([[1, 6, 0.3], [1, 6, 0.6], [1, 6, 1], [2, 6, 0.8], [1, 2, 0.5], [1, 2, 0.7], [0.2, 4, 1e-9]])('are the likeliest that reach a probability: temperature %f, the best %i, top %f', async (temperature, topK, topP) => {
+    const tokens = (await drawn(ROWS, { maxNewTokens: STEPS, temperature, seed: 3, topP, ...(topK === LOGITS.length ? {} : { topK }) })).flat()
+    nucleusOf(probabilities(temperature, topK), topP).forEach((probability, token) => {
+      const count = tokens.filter((other) => other === token).length
       expect(Math.abs(count - probability * DRAWS), `token ${token}`).toBeLessThanOrEqual(5 * Math.sqrt(DRAWS * probability * (1 - probability)))
     })
   })

@@ -10,10 +10,11 @@ const answer = (result: object) => ({ results: [result], residentBytes: 0, keptB
 describe('checkResponse', () => {
   it('takes a share of a pass as done only when every chunk is', () => {
     const pass = (claims: readonly number[]): StagePass => ({ kind: 'pass', stages: [], claims: Int32Array.from(claims), share: 1 })
-    const said = answer({ tasks: 1, elapsedMs: 0 })
+    const said = answer({ tasks: 1, elapsedMs: 0, partMs: [] })
     expect(() => checkResponse([pass([CHUNK_DONE, CHUNK_DONE])], said)).not.toThrow()
     expect(() => checkResponse([pass([CHUNK_DONE, CHUNK_FREE])], said)).toThrow(ProtocolError)
     expect(() => checkResponse([pass([2, CHUNK_DONE])], said)).toThrow(ProtocolError)
+    for (const partMs of [undefined, [0]]) expect(() => checkResponse([pass([CHUNK_DONE])], answer({ tasks: 1, elapsedMs: 0, partMs })), String(partMs)).toThrow(ProtocolError)
   })
 
   it('asks for the weights of the chosen rows, or of all rows where none were chosen', () => {

@@ -86,6 +86,19 @@ describe('the second bench of a lane', () => {
     await pool.close()
   })
 
+  it('counts among the tasks that a job may have at a lane, when the first bench is free again', async () => {
+    const { pool, lanes, runs } = await withLong(1, 1, [[[SHORT, SHORT], { mayRunBeside: true }]])
+    lanes[0]?.finish() // the long job's
+    await settle()
+    expect(order(lanes[0])).toEqual(['1', '2 beside'])
+    lanes[0]?.finish()
+    await settle()
+    expect(order(lanes[0])).toEqual(['1', '2 beside', '2'])
+    await finishAll(lanes)
+    await Promise.all(runs)
+    await pool.close()
+  })
+
   it('is not for long tasks, nor where the plan has no room for it', async () => {
     const { pool, lanes, runs } = await withLong(1, 1, [[[LONG], { mayRunBeside: true }], [[SHORT], {}]])
     expect(order(lanes[0])).toEqual(['1'])

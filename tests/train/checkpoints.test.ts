@@ -116,7 +116,7 @@ describe('a killed process', () => {
     folder = await mkdtemp(path.join(os.tmpdir(), 'heddle-train-'))
     script = path.join(folder, 'run.mjs')
     const entry = fileURLToPath(new URL('support/resumable-run.ts', import.meta.url))
-    await build({ entryPoints: [entry], outfile: script, bundle: true, platform: 'node', format: 'esm', target: 'node20', loader: { '.wasm': 'binary' }, external: ['webgpu'], logLevel: 'error', banner: { js: 'import { createRequire as __r } from "node:module"; const require = __r(import.meta.url);' } })
+    await build({ entryPoints: [entry], outfile: script, bundle: true, platform: 'node', format: 'esm', target: 'node20', loader: { '.wasm': 'binary', '.deflate': 'binary' }, external: ['webgpu'], logLevel: 'error', banner: { js: 'import { createRequire as __r } from "node:module"; const require = __r(import.meta.url);' } })
   })
   afterAll(() => rm(folder, { recursive: true }))
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { NumericError, OptionError, ShapeError } from '../../src/core/errors.ts'
-import { checkBatch, type Batch } from '../../src/train/batch.ts'
+import { readBatch, type Batch } from '../../src/train/batch.ts'
 import { countTargets, crossEntropy, meanSquaredError } from '../../src/train/losses.ts'
 
 const ints = (...values: number[]) => ({ data: Int32Array.from(values), shape: [2, values.length / 2] })
@@ -61,12 +61,12 @@ describe('countTargets', () => {
   })
 })
 
-describe('checkBatch', () => {
+describe('readBatch', () => {
   const targets = tokens
 
   it('knows the rows of tokens and of vectors', () => {
-    expect(checkBatch('batch', { tokens, targets, segments: tokens, positions: tokens })).toEqual([2, 3])
-    expect(checkBatch('batch', { input: floats([3, 2], 1, 2, 3, 4, 5, 6), target: floats([1], 1) })).toEqual([3])
+    expect(readBatch('batch', { tokens, targets, segments: tokens, positions: tokens }).rows).toEqual([2, 3])
+    expect(readBatch('batch', { input: floats([3, 2], 1, 2, 3, 4, 5, 6), target: floats([1], 1) }).rows).toEqual([3])
   })
 
   it.each([
@@ -82,7 +82,7 @@ describe('checkBatch', () => {
     [{ tokens, labels: targets }, OptionError, 'got "labels"'],
     [[], OptionError, 'batch: expected an object, got an array of 0'],
   ])('refuses what does not fit: case %#', (batch, error, message) => {
-    expect(() => checkBatch('batch', batch)).toThrow(error)
-    expect(() => checkBatch('batch', batch)).toThrow(message)
+    expect(() => readBatch('batch', batch)).toThrow(error)
+    expect(() => readBatch('batch', batch)).toThrow(message)
   })
 })

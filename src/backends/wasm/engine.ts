@@ -8,6 +8,7 @@ import type { Backend, TaskContext } from '../backend.ts'
 import { Arena } from './arena.ts'
 import { AttentionRun } from './attention-run.ts'
 import { BiasSweep } from './bias-sweep.ts'
+import { joinHeads, splitResult } from './joined-heads.ts'
 import { SegmentGradients } from './segment-gradients.ts'
 import { SegmentSweep } from './segment-sweep.ts'
 import { SegmentTransposed } from './segment-transposed.ts'
@@ -62,6 +63,15 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
     return new AttentionRun(arenaOf(layout.bytes), layout, task, context)
   }
   const attention = (task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> => runOf(task, context).run()
+  const attentionAll = async (tasks: readonly AttentionTask[], context: TaskContext): Promise<AttentionTaskResult[]> => {
+    const results: AttentionTaskResult[] = []
+    while (results.length < tasks.length) {
+      const joined = joinHeads(tasks, results.length)
+      if (joined === null) results.push(await attention(tasks[results.length] as AttentionTask, context))
+      else results.push(...splitResult(joined, await attention(joined.task, context)))
+    }
+    return results
+  }
   let stages: RowStages | undefined
 
   return {
@@ -71,6 +81,7 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
     async attention(task, context) {
       return attention(task, context)
     },
+    attentionAll,
     attentionNow: (task, context) => runOf(task, context).runNow(),
     gradientsNow: (task, context) => (task.kind === 'attention-bias' ? sweepNow(biasSweep(task, context)) : sweepNow(gradientSweep(task, context))),
     async attentionBackward(task, context) {
@@ -85,11 +96,11 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
       return sweep(biasSweep(task, context))
     },
     async rows(task, context) {
-      stages ??= new RowStages(module, attention)
+      stages ??= new RowStages(module, attentionAll)
       return stages.run(task, context)
     },
     sums(work, context) {
-      stages ??= new RowStages(module, attention)
+      stages ??= new RowStages(module, attentionAll)
       return Promise.resolve(stages.sum(work, context))
     },
     dispose: () => {

@@ -26,11 +26,18 @@ export class KeyBlocks {
     private readonly context: TaskContext,
   ) {}
 
-  /** The blocks of [keyStart, keyEnd); only their segments are loaded yet. */
+  /**
+   * The blocks of [keyStart, keyEnd); only their segments are loaded yet. They end at multiples of the block wherever the
+   * first one starts: that decides which sums are formed.
+   */
   *all(): Generator<KeyBlock> {
     const { keyStart, keyEnd } = this.task
     const { blockRows } = this.layout
-    for (let start = keyStart; start < keyEnd; start += blockRows) yield this.#open(start, Math.min(blockRows, keyEnd - start))
+    for (let start = keyStart; start < keyEnd; ) {
+      const end = Math.min(keyEnd, start - (start % blockRows) + blockRows)
+      yield this.#open(start, end - start)
+      start = end
+    }
   }
 
   #open(start: number, keys: number): KeyBlock {

@@ -92,7 +92,7 @@ export function dropTile({ register, dropout }: StepOf<'drop'>, tile: Tile): voi
   const scale = threshold >= 2 ** 32 ? 0 : keepScale
   for (const { at, rows, row, batch } of tile.runs) {
     const address = addressOf(tile, register) + (at - tile.start) * width * 4
-    tile.kernels.dropRows(address, rows, width, row, (tile.task.firstBatch ?? 0) + batch, site, threshold, scale, seedLow, seedHigh)
+    tile.kernels.dropRows(address, rows, width, row, batch, site, threshold, scale, seedLow, seedHigh)
   }
 }
 
@@ -154,8 +154,9 @@ export function loadHeadsTile({ to, heads, from, slots, slotStride }: StepOf<'lo
 }
 
 /** Where the first row of a run stands: a slice that crosses sequences is that of batch 0 and position 0. */
-function headStart({ offset, batchStride = 0, rowStride }: HeadSlice, run: RowRun, crosses: boolean): number {
-  return offset + (crosses ? run.batch * batchStride + run.row * rowStride : run.at * rowStride)
+function headStart({ offset, batchStride = 0, rowStride, rowShifts }: HeadSlice, run: RowRun, crosses: boolean): number {
+  if (!crosses) return offset + run.at * rowStride
+  return offset + run.batch * batchStride + (run.row + (rowShifts?.[run.batch] ?? 0)) * rowStride
 }
 
 /** The rows in panels of `columns` columns, to their place in the slab. */

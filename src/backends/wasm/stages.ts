@@ -11,7 +11,7 @@ import { StageMemory } from './stage-memory.ts'
 import { tileOf } from './stage-tiles.ts'
 
 /** The lane's own attention, for the first part of a stage. */
-export type AttendTask = (task: AttentionTask, context: TaskContext) => Promise<AttentionTaskResult>
+export type AttendTasks = (tasks: readonly AttentionTask[], context: TaskContext) => Promise<AttentionTaskResult[]>
 
 /** Byte addresses of registers, and of what stands behind them. */
 interface Registers {
@@ -38,10 +38,10 @@ interface LaidOut {
 export class RowStages {
   readonly #memory: StageMemory
   readonly #weights: ResidentWeights
-  readonly #attend: AttendTask
+  readonly #attend: AttendTasks
   #registers = { address: 0, bytes: 0 }
 
-  constructor(module: WebAssembly.Module, attend: AttendTask) {
+  constructor(module: WebAssembly.Module, attend: AttendTasks) {
     this.#memory = new StageMemory(module)
     this.#weights = new ResidentWeights(this.#memory)
     this.#attend = attend
@@ -56,7 +56,7 @@ export class RowStages {
     const { registers, attended, addresses, scratch } = this.#layOut(task, (id) => context.array(id))
     const returned = (task.attention?.returned ?? []).map(({ length, integers }) => (integers ? new Int32Array(length) : new Float32Array(length)))
     const arrays = (id: ArrayId): TaskArray => (id === CONTEXT_ARRAY ? attended : (returned[-1 - id] ?? context.array(id)))
-    for (const head of task.attention?.tasks ?? []) await this.#attend(head, { array: arrays, pace: () => context.pace() })
+    await this.#attend(task.attention?.tasks ?? [], { array: arrays, pace: () => context.pace() })
     const stored = returnedArrays(task)
     for (let start = 0; start < task.rows; start += STAGE_TILE_ROWS) {
       const rows = Math.min(STAGE_TILE_ROWS, task.rows - start)

@@ -47,11 +47,10 @@ export class TaskResults {
 
   /** What the states at byte `states` say of rows [row, row + rows). */
   takeRows(arena: Arena, states: number, row: number, rows: number): void {
-    if (this.#wanted.length === 0) return
-    const sinks = this.#wanted.map((field) => ({ field, ...this.#sink(this.#task[field] as Destination, this.#dense[field], 1) }))
-    for (let r = 0; r < rows; r++) {
-      const result = rowResult(arena, states, r, scoreUnit(this.#task))
-      for (const { field, array, slice } of sinks) array[slice.offset + (row + r) * slice.rowStride] = result[field]
+    const unit = scoreUnit(this.#task)
+    for (const field of this.#wanted) {
+      const { array, slice } = this.#sink(this.#task[field] as Destination, this.#dense[field], 1)
+      for (let r = 0; r < rows; r++) array[slice.offset + (row + r) * slice.rowStride] = rowResult(field, arena, states, r, unit)
     }
   }
 

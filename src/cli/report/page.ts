@@ -1,4 +1,4 @@
-import { escapeText } from './markup.ts'
+import { escapeText } from '../../plots/markup.ts'
 
 /** A part of a page: a heading over HTML that is already escaped. */
 export interface Section {

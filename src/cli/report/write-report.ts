@@ -1,4 +1,4 @@
-import { access, constants, mkdir, writeFile } from 'node:fs/promises'
+import { access, constants, lstat, mkdir, open } from 'node:fs/promises'
 import path from 'node:path'
 import { UsageError } from '../usage-error.ts'
 
@@ -9,8 +9,13 @@ export interface ReportFiles {
   readonly plots: Readonly<Record<string, string>>
 }
 
-/** Makes a report's folder before the work, not after it. @throws {UsageError} when nothing can be written there */
+/** For a file that is written anew where it stands: a symbolic link there would lead to another one, and is refused. */
+const WRITE_HERE = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | (constants.O_NOFOLLOW ?? 0)
+
+/** Makes a report's folder before the work, not after it. @throws {UsageError} when nothing can be written there, or it is a symbolic link */
 export async function prepareFolder(folder: string): Promise<void> {
+  const isLink = await lstat(path.resolve(folder)).then((found) => found.isSymbolicLink(), () => false)
+  if (isLink) throw new UsageError(`--out: expected a folder, got '${folder}', a symbolic link`)
   try {
     await mkdir(folder, { recursive: true })
     await access(folder, constants.W_OK)
@@ -21,9 +26,22 @@ export async function prepareFolder(folder: string): Promise<void> {
 
 /** Writes `NAME.json`, `NAME.html` and `NAME-PLOT.svg` into a folder, which is made if it is missing. @returns the first two paths */
 export async function writeReport(folder: string, name: string, { data, html, plots }: ReportFiles): Promise<{ readonly json: string; readonly html: string }> {
-  await mkdir(folder, { recursive: true })
+  await prepareFolder(folder)
   const paths = { json: path.join(folder, `${name}.json`), html: path.join(folder, `${name}.html`) }
-  const drawings = Object.entries(plots).map(([plot, svg]) => writeFile(path.join(folder, `${name}-${plot}.svg`), `${svg}\n`))
-  await Promise.all([writeFile(paths.json, `${JSON.stringify(data, null, 2)}\n`), writeFile(paths.html, html), ...drawings])
+  const drawings = Object.entries(plots).map(([plot, svg]) => writeHere(path.join(folder, `${name}-${plot}.svg`), `${svg}\n`))
+  await Promise.all([writeHere(paths.json, `${JSON.stringify(data, null, 2)}\n`), writeHere(paths.html, html), ...drawings])
   return paths
+}
+
+/** Writes a file of the report. @throws {UsageError} where a symbolic link stands */
+export async function writeHere(file: string, text: string): Promise<void> {
+  const opened = await open(file, WRITE_HERE).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ELOOP') throw cause
+    throw new UsageError(`--out: expected a file that can be written, got '${file}', a symbolic link`, { cause })
+  })
+  try {
+    await opened.writeFile(text)
+  } finally {
+    await opened.close()
+  }
 }

@@ -16,6 +16,10 @@ const CODES: Readonly<Record<Style, readonly [number, number]>> = {
   cyan: [36, 39],
 }
 
+/** Control characters, tabs and line ends aside; an escape with the number of its style. */
+const CONTROLS = /\u001b(?:\[\d+m)?|[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g
+const OWN_STYLES: ReadonlySet<string> = new Set(Object.values(CODES).flat().map((code) => `\u001b[${code}m`))
+
 /** What a command says: results on `out`, everything about their making on `err`. */
 export class Terminal {
   readonly #color: boolean
@@ -37,17 +41,17 @@ export class Terminal {
 
   /** A line of the result. */
   line(text = ''): void {
-    ;(this.quiet ? this.err : this.out).write(`${text}\n`)
+    ;(this.quiet ? this.err : this.out).write(`${this.#printable(text)}\n`)
   }
 
   /** The result of a command that was asked for JSON. */
   json(value: unknown): void {
-    this.out.write(`${JSON.stringify(value, null, 2)}\n`)
+    this.out.write(`${JSON.stringify(value, null, 2).replace(/[\u007f-\u009f]/g, escaped)}\n`)
   }
 
   /** A line about the run itself. */
   note(text: string): void {
-    this.err.write(`${text}\n`)
+    this.err.write(`${this.#printable(text)}\n`)
   }
 
   /** `text` in a style where the terminal shows one. */
@@ -60,4 +64,13 @@ export class Terminal {
     this.line()
     this.line(this.style('bold', text))
   }
+
+  /** The text without what commands a terminal, such as the escapes in a file's name; our own colours stay. */
+  #printable(text: string): string {
+    return text.replace(CONTROLS, (found) => (this.#color && OWN_STYLES.has(found) ? found : escaped(found)))
+  }
+}
+
+function escaped(found: string): string {
+  return [...found].map((character) => (character < ' ' || character > '~' ? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}` : character)).join('')
 }

@@ -1,4 +1,4 @@
-import { escapeText } from '../report/markup.ts'
+import { escapeText } from '../../plots/markup.ts'
 
 /** Values from −1 to 1 as a grid of colours. */
 export interface Heatmap {

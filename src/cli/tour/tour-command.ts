@@ -1,8 +1,8 @@
-import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { createRuntime } from '../../index.ts'
 import type { TraceEvent } from '../../nn/index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
+import { prepareFolder, writeHere } from '../report/write-report.ts'
 import { flag, stringOption, workersOption } from '../option-values.ts'
 import { formatInteger } from '../terminal/format.ts'
 import { formatTable } from '../terminal/table.ts'
@@ -92,9 +92,9 @@ function printTrace(terminal: Terminal, trace: readonly TraceEvent[]): void {
 }
 
 async function writePicture(folder: string, { positions }: Tour): Promise<string> {
-  await mkdir(folder, { recursive: true })
+  await prepareFolder(folder)
   const file = path.join(folder, 'tour-positions.svg')
   const svg = heatmap({ title: 'Positional encoding: the first positions and dimensions', rowsTitle: 'position', columnsTitle: 'dimension', values: positions.values })
-  await writeFile(file, `${svg}\n`)
+  await writeHere(file, `${svg}\n`)
   return file
 }

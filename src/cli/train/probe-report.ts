@@ -1,5 +1,5 @@
 import { learningStages, roleTitle, type LearningStages, type ProbeRecord } from '../../analysis/index.ts'
-import { escapeText } from '../report/markup.ts'
+import { escapeText } from '../../plots/markup.ts'
 import { htmlTable, type Section } from '../report/page.ts'
 import { formatInteger } from '../terminal/format.ts'
 

@@ -29,7 +29,7 @@ const OPTIONS: Command['options'] = {
   batch: { type: 'string', value: 'N', summary: 'sequences per step' },
   length: { type: 'string', value: 'N', summary: 'tokens per sequence' },
   symbols: { type: 'string', value: 'N', summary: 'copy, reverse, induction: different symbols' },
-  repeats: { type: 'string', value: 'P', summary: 'text: share of rows that are random tokens, repeated; they teach induction (default: 0)' },
+  repeats: { type: 'string', value: 'P', summary: 'text: share of rows that are random tokens, repeated, to measure induction (default: 0)' },
   layers: { type: 'string', value: 'N', summary: 'blocks of the model' },
   heads: { type: 'string', value: 'N', summary: 'heads per block' },
   'model-size': { type: 'string', value: 'N', summary: 'width of the model' },
@@ -48,11 +48,11 @@ const OPTIONS: Command['options'] = {
 const NOTES = [
   'Examples:',
   '  heddle train                                 a model of first names, in about a minute',
-  '  heddle train --task induction                find what followed this symbol, in 1,024 tokens',
+  '  heddle train --task induction                find what followed this symbol before',
   '  heddle train --file book.txt --tokens words  a model of your own text',
   '  heddle train --resume heddle-report/train-names-checkpoint.safetensors',
   '',
-  'Every task has settings with which it ends well; each option above changes one of them. Ctrl-C saves a checkpoint and says how to go on.',
+  'Every task has settings of its own; each option above changes one of them. Ctrl-C saves a checkpoint and says how to go on.',
   'Status 1 when the trained model does not do what its task asks for.',
 ]
 

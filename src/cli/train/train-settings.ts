@@ -32,13 +32,13 @@ export interface TrainSettings {
 
 type Defaults = Omit<TrainSettings, 'task' | 'file' | 'seed' | 'tokens'>
 
-/** Settings with which each task ends well. */
+/** Of each task: what it is trained with unless an option says otherwise. */
 const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
   names: { steps: 800, batch: 8, length: 128, symbols: 0, repeats: 0, layers: 3, heads: 4, modelDim: 64, positions: 'rotary', dropout: 0.1, learningRate: 3e-3, weightDecay: 0.1, evaluateEvery: 100 },
   text: { steps: 600, batch: 2, length: 2048, symbols: 0, repeats: 0, layers: 4, heads: 4, modelDim: 128, positions: 'rotary', dropout: 0, learningRate: 2e-3, weightDecay: 0.1, evaluateEvery: 100 },
   copy: { steps: 200, batch: 64, length: 32, symbols: 16, repeats: 0, layers: 2, heads: 4, modelDim: 64, positions: 'rotary', dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 50 },
   reverse: { steps: 200, batch: 64, length: 32, symbols: 16, repeats: 0, layers: 2, heads: 4, modelDim: 64, positions: 'sinusoidal', dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 50 },
-  induction: { steps: 800, batch: 2, length: 1024, symbols: 64, repeats: 0, layers: 2, heads: 2, modelDim: 64, positions: 'rotary', dropout: 0, learningRate: 6e-3, weightDecay: 0.01, evaluateEvery: 100 },
+  induction: { steps: 550, batch: 16, length: 64, symbols: 32, repeats: 0, layers: 2, heads: 2, modelDim: 64, positions: 'rotary', dropout: 0, learningRate: 6e-3, weightDecay: 0.01, evaluateEvery: 100 },
 }
 
 /** Options that a resumed run takes from its checkpoint. */

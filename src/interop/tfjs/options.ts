@@ -28,7 +28,7 @@ export interface TfCall extends CheckedCall {
 
 /** @throws {OptionError} {ShapeError} as `attention` does */
 export function checkTfCall(query: TfTensor, key: TfTensor, value: TfTensor, options: TfAttentionOptions): TfCall {
-  checkNames('attention: options', options, NAMES)
+  options = checkNames('attention: options', options, NAMES)
   for (const [name, tensor] of Object.entries({ query, key, value })) {
     if (tensor.dtype !== 'float32') throw new OptionError(`attention: expected ${name} of type float32, got ${tensor.dtype}`)
   }

@@ -1,4 +1,4 @@
-import { checkFinite, checkInteger, checkNames, checkOneOf, expected } from '../../core/check.ts'
+import { checkFloat32, checkInteger, checkNames, checkOneOf, expected } from '../../core/check.ts'
 import { OptionError } from '../../core/errors.ts'
 import type { SeedWords } from '../../core/philox.ts'
 import { deriveSeed, seedValue, seedWords, type Seed } from '../../core/seed.ts'
@@ -57,7 +57,7 @@ export abstract class AttentionProjections<Options extends ForwardOptions> exten
   /** @throws {OptionError} for unknown names, wrong values, or heads that do not divide */
   constructor(options: MultiHeadAttentionOptions) {
     super()
-    checkNames('MultiHeadAttention: options', options, NAMES)
+    options = checkNames('MultiHeadAttention: options', options, NAMES)
     const { modelDim, heads, keyValueHeads = heads, bias = true, dropout = 0, initialisation = 'xavier-uniform', seed = 0 } = options
     checkSizes(modelDim, heads, keyValueHeads)
     checkProbability('MultiHeadAttention: option dropout', dropout)
@@ -129,7 +129,7 @@ function checkSizes(modelDim: unknown, heads: unknown, keyValueHeads: unknown): 
 function resolveRotary(rotary: unknown, headSize: number): RotaryTable | null {
   if (rotary === undefined || rotary === false) return null
   const base: unknown = rotary === true ? 10_000 : rotary
-  checkFinite('MultiHeadAttention: option rotary', base)
+  checkFloat32('MultiHeadAttention: option rotary', base)
   if (base <= 0) throw expected('MultiHeadAttention: option rotary', 'a base > 0', base)
   if (headSize % 2 !== 0) throw new OptionError(`MultiHeadAttention: expected an even head size for rotary positions, got ${headSize}`)
   return new RotaryTable(headSize, base)

@@ -1,4 +1,4 @@
-import { checkBoolean, checkInteger, checkNames, checkOneOf } from '../../core/check.ts'
+import { checkBoolean, checkInteger, checkNames, checkOneOf, expected } from '../../core/check.ts'
 import { OptionError, ShapeError } from '../../core/errors.ts'
 import { deriveSeed, seedValue, seedWords } from '../../core/seed.ts'
 import { checkTensor, formatShape, type Tensor } from '../../core/tensor.ts'
@@ -6,14 +6,17 @@ import type { Graph } from '../../program/graph.ts'
 import { wholeWeight, type Value } from '../../program/operation.ts'
 import { linear } from '../../program/operations/linear.ts'
 import { tokenRowsOfShape, type ForwardOptions } from '../forward-options.ts'
-import { generateTokens, type GenerateOptions } from '../generate.ts'
+import { generateTokens, streamTokens } from '../generation/generate.ts'
+import type { GeneratedToken, GenerateOptions } from '../generation/options.ts'
+import type { Prompt } from '../generation/prompts.ts'
 import type { KeyValueCache } from '../key-value-cache.ts'
-import { Module, type CacheUse } from '../module.ts'
+import { Module, type CacheUse, type RowSizes } from '../module.ts'
 import { Dropout } from './dropout.ts'
-import { checkTokens, Embedding, tokensOf } from './embedding.ts'
+import { readTokens, Embedding, tokensOf } from './embedding.ts'
 import { Linear } from './linear.ts'
 import { PositionalEncoding } from './positional-encoding.ts'
 import { BLOCK_NAMES, type TransformerBlockOptions } from './transformer-block.ts'
+import { checkReach, reachOptions, type TokenReach } from './token-reach.ts'
 import { TransformerEncoder, type StackForward } from './transformer-encoder.ts'
 
 export interface CausalLanguageModelOptions extends Omit<TransformerBlockOptions, 'rotary'> {
@@ -31,9 +34,16 @@ export interface CausalLanguageModelOptions extends Omit<TransformerBlockOptions
 }
 
 /** What `CausalLanguageModel.forward` takes. */
-export interface LanguageModelForward extends ForwardOptions {
+export interface LanguageModelForward extends ForwardOptions, TokenReach {
   /** One cache per block, for step-by-step decoding: the tokens are those behind what the caches hold. */
   readonly caches?: readonly KeyValueCache[]
+  /**
+   * [B]: how many of each sequence's tokens are its own, from 0 to M; the rest only fills the tensor up. Their output means
+   * nothing, and the caches do not keep them. Needs `caches`.
+   *
+   * @default M each
+   */
+  readonly lengths?: Int32Array
   /** [B, M] or [M]: rows attend only to rows of their own segment, so that packed sequences do not see each other. */
   readonly segments?: Tensor<Int32Array>
   /**
@@ -64,7 +74,7 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   /** @throws {OptionError} for unknown names and wrong values */
   constructor(options: CausalLanguageModelOptions) {
     super()
-    checkNames('CausalLanguageModel: options', options, NAMES)
+    options = checkNames('CausalLanguageModel: options', options, NAMES)
     const { vocabulary, layers, positions = 'rotary', maxLength, tieWeights = true, scaleEmbeddings = positions === 'sinusoidal', ...block } = options
     const { modelDim, dropout = 0, norm = 'pre' } = block
     checkInteger('CausalLanguageModel: option vocabulary', vocabulary, 1)
@@ -90,16 +100,35 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   }
 
   /**
-   * Continues token sequences one token at a time, with the keys and values of earlier tokens kept.
+   * Continues token sequences one token at a time, with the keys and values of earlier tokens kept. On wasm lanes the logits
+   * of a sequence have the same bits alone and in a batch, whatever the lengths of the others.
    *
    * @param prompt Int32 [B, M] or [M], at least one token each
-   * @returns [B, M + new] or [M + new], the caller's
+   * @returns [B, M + new] or [M + new], the caller's; a sequence that ended early is filled up with the token that ended it
+   * @throws {OptionError} {ShapeError} before anything is allocated
    * @throws {NumericError} that names the place of a logit which is NaN or +∞
    */
-  generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>> {
-    checkTokens('generate: prompt', prompt, this.vocabulary)
-    if (this.drops) throw new OptionError('generate: expected a model in evaluation mode, got one in training mode with dropout')
-    return generateTokens(this, prompt, options)
+  generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>>
+  /**
+   * The same for prompts of any lengths in one batch.
+   *
+   * @returns each prompt with what follows it, up to its stop token
+   */
+  generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Int32Array[]>
+  async generate(prompts: Tensor<Int32Array> | readonly Prompt[], options: GenerateOptions): Promise<Tensor<Int32Array> | Int32Array[]> {
+    this.#checkEvaluation()
+    return generateTokens(this, prompts, options)
+  }
+
+  /**
+   * The tokens of `generate` as they are chosen: step by step, and in each step in the order of the prompts. Leaving the loop
+   * ends the work.
+   *
+   * @throws as `generate` does; for wrong arguments at once
+   */
+  stream(prompts: Tensor<Int32Array> | readonly Prompt[], options: GenerateOptions): AsyncGenerator<GeneratedToken, void, undefined> {
+    this.#checkEvaluation()
+    return streamTokens(this, prompts, options)
   }
 
   /** Room for the keys and values of `capacity` tokens in every block. */
@@ -112,9 +141,11 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   }
 
   /** Tokens to the rows [B, M, E] that the head reads. */
-  buildHidden(graph: Graph, tokens: Value, { caches, segments, positions }: LanguageModelForward = {}): Value {
+  buildHidden(graph: Graph, tokens: Value, { caches, segments, positions, window, sinks }: LanguageModelForward = {}): Value {
+    const reach = { ...(window === undefined ? {} : { window }), ...(sinks === undefined ? {} : { sinks }) }
+    checkReach(this.label, reach)
     const input = graph.seeded(0, () => graph.within('embedding', () => this.#embed(graph, tokens, positions)))
-    const attention = { causal: true, ...(caches === undefined ? {} : { caches }), ...(segments === undefined ? {} : { segments: segmentsOf(tokens, segments) }) }
+    const attention = { causal: true, ...reachOptions(graph, tokens, reach), ...(caches === undefined ? {} : { caches }), ...(segments === undefined ? {} : { segments: segmentsOf(tokens, segments) }) }
     return graph.seeded(1, () => graph.within('encoder', () => this.encoder.build(graph, input, attention)))
   }
 
@@ -139,7 +170,21 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   }
 
   protected override get optionNames(): readonly string[] {
-    return ['caches', 'segments', 'positions']
+    return ['caches', 'lengths', 'window', 'sinks', 'segments', 'positions']
+  }
+
+  protected override rowCounts({ caches, lengths }: LanguageModelForward, sizes: RowSizes): readonly number[] {
+    const { batch, rows } = sizes
+    if (lengths === undefined) return super.rowCounts({}, sizes)
+    const what = 'CausalLanguageModel: option lengths'
+    if (!(lengths instanceof Int32Array) || lengths.length !== batch) throw expected(what, `an Int32Array of ${batch}, one entry per sequence`, lengths)
+    lengths.forEach((length, b) => checkInteger(`${what} ${b}`, length, 0, rows))
+    if (caches === undefined) throw new OptionError(`${what}: expected caches with it, got none`)
+    return Array.from(lengths)
+  }
+
+  #checkEvaluation(): void {
+    if (this.drops) throw new OptionError('generate: expected a model in evaluation mode, got one in training mode with dropout')
   }
 
   protected override cachesOf({ caches }: LanguageModelForward): readonly CacheUse[] {
@@ -150,8 +195,8 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return tokensOf(graph, `${this.label}: ${name}`, shape, data)
   }
 
-  protected override checkInput(_what: string, input: Tensor<Int32Array>): void {
-    checkTokens('CausalLanguageModel: tokens', input, this.vocabulary)
+  protected override readInput(_what: string, input: unknown): Tensor<Int32Array> {
+    return readTokens('CausalLanguageModel: tokens', input, this.vocabulary)
   }
 }
 

@@ -1,6 +1,6 @@
-import { checkFinite, checkInteger, checkNames, expected } from '../../core/check.ts'
+import { checkFloat32, checkInteger, checkNames, expected } from '../../core/check.ts'
 import type { Seed } from '../../core/seed.ts'
-import { checkTensor, type Tensor } from '../../core/tensor.ts'
+import { readTensor, type Tensor } from '../../core/tensor.ts'
 import type { Graph } from '../../program/graph.ts'
 import type { Value } from '../../program/operation.ts'
 import { embed } from '../../program/operations/embed.ts'
@@ -34,10 +34,10 @@ export class Embedding extends Module<Int32Array> {
     super()
     checkInteger('Embedding: vocabulary', vocabulary, 1)
     checkInteger('Embedding: modelDim', modelDim, 1)
-    checkNames('Embedding: options', options, ['scale', 'seed', 'deviation'])
+    options = checkNames('Embedding: options', options, ['scale', 'seed', 'deviation'])
     const { scale = 1, seed = 0, deviation = 1 } = options
-    checkFinite('Embedding: option scale', scale)
-    checkFinite('Embedding: option deviation', deviation)
+    checkFloat32('Embedding: option scale', scale)
+    checkFloat32('Embedding: option deviation', deviation)
     this.scale = scale
     this.weight = this.addParameter('weight', new Parameter([vocabulary, modelDim]))
     normal(this.weight, seed, 0, deviation)
@@ -58,8 +58,8 @@ export class Embedding extends Module<Int32Array> {
     return tokensOf(graph, `${this.label}: ${name}`, shape, data)
   }
 
-  protected override checkInput(what: string, input: Tensor<Int32Array>): void {
-    checkTokens(what, input, this.vocabulary)
+  protected override readInput(what: string, input: unknown): Tensor<Int32Array> {
+    return readTokens(what, input, this.vocabulary)
   }
 }
 
@@ -68,10 +68,11 @@ export function tokensOf(graph: Graph, what: string, shape: readonly number[], d
   return graph.input('tokens', { ...tokenRowsOfShape(what, shape), width: 1 }, data, { layout: 'tokens', integers: true })
 }
 
-/** @throws {OptionError} {ShapeError} unless `tokens` is an Int32 tensor [B, M] or [M] with values below the vocabulary */
-export function checkTokens(what: string, tokens: unknown, vocabulary: number): asserts tokens is Tensor<Int32Array> {
-  checkTensor(what, Int32Array, tokens)
+/** Tokens, read once. @throws {OptionError} {ShapeError} unless they are an Int32 tensor [B, M] or [M] with values below the vocabulary */
+export function readTokens(what: string, value: unknown, vocabulary: number): Tensor<Int32Array> {
+  const tokens = readTensor(what, Int32Array, value)
   tokenRowsOfShape(what, tokens.shape)
   const wrong = tokens.data.find((token) => token < 0 || token >= vocabulary)
   if (wrong !== undefined) throw expected(what, `tokens from 0 to ${vocabulary - 1}`, wrong)
+  return tokens
 }

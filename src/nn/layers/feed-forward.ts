@@ -43,7 +43,7 @@ export class FeedForward extends Module {
   /** @throws {OptionError} for unknown names and wrong values */
   constructor(options: FeedForwardOptions) {
     super()
-    checkNames('FeedForward: options', options, NAMES)
+    options = checkNames('FeedForward: options', options, NAMES)
     const { modelDim, feedForwardDim: hidden = 4 * modelDim, activation = 'relu', dropout = 0, initialisation = 'xavier-uniform', seed = 0 } = options
     checkInteger('FeedForward: option modelDim', modelDim, 1)
     checkInteger('FeedForward: option feedForwardDim', hidden, 1)

@@ -3,7 +3,7 @@ import { resolveLayout } from '../../attention/layout.ts'
 import { resolveOptions, type ResolvedOptions } from '../../attention/resolve-options.ts'
 import { ShapeError } from '../../core/errors.ts'
 import type { SeedWords } from '../../core/philox.ts'
-import { checkTensor, formatShape, type Tensor } from '../../core/tensor.ts'
+import { formatShape, readTensor, type Tensor, type TensorClass } from '../../core/tensor.ts'
 import { seedValue } from '../../core/seed.ts'
 
 /** What attention layers take beside `ForwardOptions`; the rules are those of `attention`. */
@@ -39,8 +39,8 @@ export interface LayerAttentionSizes {
 }
 
 export interface LayerAttentionExtras {
-  /** rows that a cache held before */
-  readonly queryOffset: number
+  /** rows that a cache held before: one entry per sequence where they differ, else one for all */
+  readonly positions: readonly number[]
   readonly dropout: number
   readonly seed: SeedWords | null
 }
@@ -48,7 +48,7 @@ export interface LayerAttentionExtras {
 /** The options of `attention` that these layer options stand for, on [B, H, M, D] tensors. */
 export function toAttentionOptions(what: string, sizes: LayerAttentionSizes, options: LayerAttentionOptions, extras: LayerAttentionExtras): AttentionOptions {
   const { causal, window, mask, bias, alibiSlopes, softcap } = options
-  const { queryOffset, dropout, seed } = extras
+  const { positions, dropout, seed } = extras
   return {
     ...(causal === undefined ? {} : { causal }),
     ...(window === undefined ? {} : { window }),
@@ -56,8 +56,8 @@ export function toAttentionOptions(what: string, sizes: LayerAttentionSizes, opt
     ...(softcap === undefined ? {} : { softcap }),
     ...(mask === undefined ? {} : { mask: withHeadAxis(`${what}: option mask`, Uint8Array, mask) }),
     ...(bias === undefined ? {} : { bias: withHeadAxis(`${what}: option bias`, Float32Array, bias) }),
-    ...keyLimits(what, sizes, options),
-    ...(queryOffset === 0 ? {} : { queryOffset }),
+    ...ownRowsOnly(keyLimits(what, sizes, options), sizes, positions),
+    ...(positions.every((position) => position === 0) ? {} : { queryOffset: positions.length > 1 ? Int32Array.from(positions) : (positions[0] ?? 0) }),
     ...(seed === null || dropout === 0 ? {} : { dropout: { probability: dropout, seed: seedValue(seed) } }),
   }
 }
@@ -70,10 +70,9 @@ export function resolveLayerAttention(sizes: LayerAttentionSizes, options: Atten
 }
 
 /** [B, M, N] counts for all heads; other ranks stay. */
-function withHeadAxis<Data extends Uint8Array | Float32Array>(what: string, Class: new (length: number) => Data, given: Tensor<Data>): Tensor<Data> {
-  checkTensor(what, Class, given)
-  const { data, shape } = given
-  if (shape.length !== 3) return given
+function withHeadAxis<Data extends Uint8Array | Float32Array>(what: string, Class: TensorClass<Data>, given: Tensor<Data>): Tensor<Data> {
+  const { data, shape } = readTensor(what, Class, given)
+  if (shape.length !== 3) return { data, shape }
   return { data, shape: [shape[0] ?? 1, 1, shape[1] ?? 1, shape[2] ?? 1] }
 }
 
@@ -81,13 +80,20 @@ function withHeadAxis<Data extends Uint8Array | Float32Array>(what: string, Clas
 function keyLimits(what: string, sizes: LayerAttentionSizes, { keyMask, keyLengths, segments }: LayerAttentionOptions): Pick<AttentionOptions, 'keyLengths' | 'segments'> {
   const given = { ...(keyLengths === undefined ? {} : { keyLengths }), ...(segments === undefined ? {} : { segments }) }
   if (keyMask === undefined) return given
-  checkTensor(`${what}: option keyMask`, Uint8Array, keyMask)
+  keyMask = readTensor(`${what}: option keyMask`, Uint8Array, keyMask)
   const { batch, keys, queries } = sizes
   const fits = keyMask.shape.length === 1 ? batch === 1 && keyMask.shape[0] === keys : keyMask.shape.length === 2 && keyMask.shape[0] === batch && keyMask.shape[1] === keys
   if (!fits) throw new ShapeError(`${what}: option keyMask: expected shape ${formatShape([batch, keys])}, got ${formatShape(keyMask.shape)}`)
   const lengths = prefixLengths(keyMask.data, batch, keys)
   if (lengths !== null && keyLengths === undefined) return { ...given, keyLengths: lengths }
   return { ...given, segments: maskedSegments(keyMask.data, batch, queries, keys, segments) }
+}
+
+/** Where sequences of a cache have different lengths, each ends with the rows of this call. Wrong lengths stay, for attention to refuse. */
+function ownRowsOnly<Limits extends Pick<AttentionOptions, 'keyLengths'>>(limits: Limits, { batch, queries }: LayerAttentionSizes, positions: readonly number[]): Limits {
+  const { keyLengths } = limits
+  if (positions.length <= 1 || (keyLengths !== undefined && !(keyLengths instanceof Int32Array && keyLengths.length === batch))) return limits
+  return { ...limits, keyLengths: Int32Array.from(positions, (position, b) => Math.min(keyLengths?.[b] ?? Infinity, position + queries)) }
 }
 
 function prefixLengths(mask: Uint8Array, batch: number, keys: number): Int32Array | null {

@@ -1,4 +1,4 @@
-import { checkFinite, checkInteger, expected } from '../../core/check.ts'
+import { checkFloat32, checkInteger, expected } from '../../core/check.ts'
 import { constant } from '../initialisers.ts'
 import { Parameter } from '../../program/parameter.ts'
 import type { Graph } from '../../program/graph.ts'
@@ -19,7 +19,7 @@ export class LayerNorm extends Module {
   ) {
     super()
     checkInteger('LayerNorm: size', inputDim, 1)
-    checkFinite('LayerNorm: epsilon', epsilon)
+    checkFloat32('LayerNorm: epsilon', epsilon)
     if (epsilon < 0) throw expected('LayerNorm: epsilon', 'a number ≥ 0', epsilon)
     this.outputDim = inputDim
     this.weight = this.addParameter('weight', new Parameter([inputDim]))

@@ -30,7 +30,7 @@ export class Linear extends Module {
     super()
     checkInteger('Linear: inputDim', inputDim, 1)
     checkInteger('Linear: outputDim', outputDim, 1)
-    checkNames('Linear: options', options, ['bias', 'initialisation', 'seed'])
+    options = checkNames('Linear: options', options, ['bias', 'initialisation', 'seed'])
     const { bias = true, initialisation = 'xavier-uniform', seed = 0 } = options
     checkBoolean('Linear: option bias', bias)
     checkOneOf('Linear: option initialisation', initialisation, WEIGHT_INITIALISATIONS)

@@ -6,7 +6,7 @@ import type { Graph } from '../../program/graph.ts'
 import type { Value } from '../../program/operation.ts'
 import { append } from '../../program/operations/append.ts'
 import { attend } from '../../program/operations/attend.ts'
-import { checkRows, rowsOfShape, type ForwardOptions, type LayerResult } from '../forward-options.ts'
+import { readRows, rowsOfShape, type ForwardOptions, type LayerResult } from '../forward-options.ts'
 import { KeyValueCache } from '../key-value-cache.ts'
 import type { CacheUse } from '../module.ts'
 import type { BackwardOptions, BackwardResult } from '../run-backward.ts'
@@ -125,14 +125,14 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     const value = this.project(graph, 'value', sources.value)
     if (cache === undefined) return { query, key, value }
     const cached = cache.values(graph, graph.position)
-    return { query, key: append(graph, key, cached.key, graph.position), value: append(graph, value, cached.value, graph.position) }
+    return { query, key: append(graph, key, cached.key, graph.positions), value: append(graph, value, cached.value, graph.positions) }
   }
 
   /** The context of queries, keys and values. */
   attendProjected(graph: Graph, { query, key, value }: AttentionSources, options: MultiHeadAttentionForward): Value {
     const { heads, keyValueHeads, headSize } = this
     const sizes: LayerAttentionSizes = { batch: query.batch, heads, keyValueHeads, queries: query.rows, keys: key.rows, headSize }
-    const extras = { queryOffset: graph.position, dropout: this.dropout, seed: this.attentionSeed(graph.seed) }
+    const extras = { positions: graph.positions, dropout: this.dropout, seed: this.attentionSeed(graph.seed) }
     const attention = { ...toAttentionOptions(graph.scope, sizes, options, extras), ...detailsOf(options) }
     const { context, results } = attend(graph, query, key, value, { heads, keyHeads: keyValueHeads }, resolveLayerAttention(sizes, attention))
     for (const [name, result] of results) graph.expose(name, result)
@@ -154,8 +154,8 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     const { key, value, cache } = options
     if (cache !== undefined) this.#checkCache(options)
     const source = (name: 'key' | 'value', tensor: Tensor): Value => {
-      checkRows(`MultiHeadAttention: ${name}`, tensor, this.modelDim)
-      return graph.input(name, { ...rowsOfShape(`MultiHeadAttention: ${name}`, tensor.shape, this.modelDim), width: this.modelDim }, tensor.data)
+      const { data, shape } = readRows(`MultiHeadAttention: ${name}`, tensor, this.modelDim)
+      return graph.input(name, { ...rowsOfShape(`MultiHeadAttention: ${name}`, shape, this.modelDim), width: this.modelDim }, data)
     }
     const keys = key === undefined ? query : source('key', key)
     const values = value === undefined || value === key ? keys : source('value', value)

@@ -62,7 +62,7 @@ export class PositionalEncoding extends Module {
   /** @throws {OptionError} for unknown names, wrong values, or learned positions without a maxLength */
   constructor(options: PositionalEncodingOptions) {
     super()
-    checkNames('PositionalEncoding: options', options, ['modelDim', 'kind', 'maxLength', 'dropout', 'seed'])
+    options = checkNames('PositionalEncoding: options', options, ['modelDim', 'kind', 'maxLength', 'dropout', 'seed'])
     const { modelDim, kind = 'sinusoidal', maxLength, dropout = 0, seed = 0 } = options
     checkInteger('PositionalEncoding: option modelDim', modelDim, 1)
     checkOneOf('PositionalEncoding: option kind', kind, ['sinusoidal', 'learned'])
@@ -94,6 +94,7 @@ export class PositionalEncoding extends Module {
   }
 
   override build(graph: Graph, input: Value): Value {
+    if (graph.isRagged) return this.buildAt(graph, input, successive(graph.positions, input.rows))
     const { data, shape } = this.table(graph.position + input.rows)
     const table = graph.input('positions', { batch: 1, rows: shape[0] ?? 0, width: this.inputDim }, data, { layout: 'positions' })
     return this.#add(graph, input, positions(graph, table, input, this.weight))
@@ -121,4 +122,9 @@ export class PositionalEncoding extends Module {
     graph.trace('positions added', output)
     return this.dropout.build(graph, output)
   }
+}
+
+/** Positions of `rows` rows from each sequence's first, [B, rows]. */
+function successive(first: readonly number[], rows: number): Tensor<Int32Array> {
+  return { data: Int32Array.from({ length: first.length * rows }, (_, index) => (first[Math.floor(index / rows)] ?? 0) + (index % rows)), shape: [first.length, rows] }
 }

@@ -1,4 +1,4 @@
-import { checkFinite, checkInteger, expected } from '../../core/check.ts'
+import { checkFloat32, checkInteger, expected } from '../../core/check.ts'
 import type { Graph } from '../../program/graph.ts'
 import { wholeWeight, type Value } from '../../program/operation.ts'
 import { rmsNorm } from '../../program/operations/rms-norm.ts'
@@ -21,7 +21,7 @@ export class RMSNorm extends Module {
   ) {
     super()
     checkInteger('RMSNorm: size', inputDim, 1)
-    checkFinite('RMSNorm: epsilon', epsilon)
+    checkFloat32('RMSNorm: epsilon', epsilon)
     if (epsilon < 0) throw expected('RMSNorm: epsilon', 'a number ≥ 0', epsilon)
     this.outputDim = inputDim
     this.weight = this.addParameter('weight', new Parameter([inputDim]))

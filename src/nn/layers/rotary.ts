@@ -21,8 +21,17 @@ export class RotaryTable {
   /** The rows of `from`, every head turned by its position. */
   build(graph: Graph, from: Value): Value {
     const { data, rows } = this.#upTo(graph.position + from.rows)
+    if (graph.isRagged) return rotate(graph, from, this.#gathered(graph, from, data))
     const table = graph.input('rotary table', { batch: 1, rows, width: this.headSize }, data, { layout: 'positions' })
     return rotate(graph, from, table)
+  }
+
+  /** The table's rows at each sequence's own positions, [B, M, D]. */
+  #gathered(graph: Graph, { batch, rows }: Value, table: Float32Array): Value {
+    const size = this.headSize
+    const gathered = new Float32Array(allocate('rotary positions', batch * rows * size * 4, probeSharedMemory().available))
+    graph.positions.forEach((position, b) => gathered.set(table.subarray(position * size, (position + rows) * size), b * rows * size))
+    return graph.input('rotary positions', { batch, rows, width: size }, gathered)
   }
 
   /** A table of at least `rows` positions; it grows by doubling. */

@@ -65,7 +65,7 @@ export class TransformerBlock extends Module<Float32Array, BlockForward> {
   /** @throws {OptionError} for unknown names, wrong values, or heads that do not divide */
   constructor(options: TransformerBlockOptions) {
     super()
-    checkNames('TransformerBlock: options', options, BLOCK_NAMES)
+    options = checkNames('TransformerBlock: options', options, BLOCK_NAMES)
     const { modelDim, heads, norm = 'post', dropout = 0, epsilon = 1e-5, initialisation = 'xavier-uniform', seed = 0 } = options
     checkOneOf('TransformerBlock: option norm', norm, ['post', 'pre'])
     const words = seedWords('TransformerBlock: option seed', seed)

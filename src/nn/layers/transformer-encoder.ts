@@ -37,7 +37,7 @@ export class TransformerEncoder extends Module<Float32Array, StackForward> {
   /** @throws {OptionError} for unknown names and wrong values */
   constructor(options: TransformerEncoderOptions) {
     super()
-    checkNames('TransformerEncoder: options', options, [...BLOCK_NAMES, 'layers', 'finalNorm'])
+    options = checkNames('TransformerEncoder: options', options, [...BLOCK_NAMES, 'layers', 'finalNorm'])
     const { layers, finalNorm = options.norm === 'pre', ...block } = options
     checkInteger('TransformerEncoder: option layers', layers, 1, MOST_LAYERS)
     checkBoolean('TransformerEncoder: option finalNorm', finalNorm)

@@ -94,6 +94,7 @@ function whole(bytes: Uint8Array): OpenSource {
 }
 
 function fromStream(stream: ReadableStream<Uint8Array>): OpenSource {
+  if (stream.locked) throw new OptionError('safetensors: expected a stream that nobody reads yet, got a locked one')
   const reader = stream.getReader()
   return { next: async () => (await reader.read()).value, cancel: () => reader.cancel().catch(() => undefined) }
 }

@@ -1,6 +1,7 @@
 import { FormatError } from '../../core/errors.ts'
 import { isSize } from '../../core/integers.ts'
 import { describe } from '../../core/tensor.ts'
+import { nameGivenTwice } from './distinct-names.ts'
 
 /** A longer header is refused: no model needs it, and it is parsed before anything else is known. */
 export const MAX_HEADER_BYTES = 100_000_000
@@ -38,7 +39,7 @@ export function readHeaderLength(bytes: Uint8Array): number {
 }
 
 /**
- * Reads and checks the header: types, shapes with checked products, ranges in order without gap or overlap.
+ * Reads and checks the header: names that differ, types, shapes with checked products, ranges in order without gap or overlap.
  *
  * @throws {FormatError} for anything else
  */
@@ -62,8 +63,16 @@ export function parseHeader(bytes: Uint8Array): SafetensorsHeader {
 
 function parseJson(bytes: Uint8Array): unknown {
   if (bytes[0] !== 0x7b) throw new FormatError('safetensors: expected the header to start with "{"')
+  const { text, parsed } = readJson(bytes)
+  const twice = nameGivenTwice(text)
+  if (twice !== undefined) throw new FormatError(`safetensors: expected each name once, got ${JSON.stringify(twice.slice(0, 80))} twice`)
+  return parsed
+}
+
+function readJson(bytes: Uint8Array): { readonly text: string; readonly parsed: unknown } {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return { text, parsed: JSON.parse(text) as unknown }
   } catch (cause) {
     throw new FormatError('safetensors: expected the header to be JSON in UTF-8', { cause })
   }

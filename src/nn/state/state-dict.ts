@@ -19,7 +19,7 @@ export interface LoadReport {
 
 /** Copies `state` into `parameters`, all or nothing. Its errors list everything that is wrong, not the first of it. */
 export function assignState(parameters: ReadonlyMap<string, Parameter>, state: Readonly<Record<string, Tensor>>, options: LoadOptions): LoadReport {
-  checkNames('loadStateDict: options', options, ['strict', 'allowNonFinite'])
+  options = checkNames('loadStateDict: options', options, ['strict', 'allowNonFinite'])
   if (typeof state !== 'object' || state === null) throw new OptionError(`loadStateDict: expected an object of tensors, got ${describe(state)}`)
   const missing = [...parameters.keys()].filter((name) => !Object.hasOwn(state, name))
   const unexpected = Object.keys(state).filter((name) => !parameters.has(name))

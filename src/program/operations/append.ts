@@ -4,13 +4,14 @@ import { OptionError } from '../../core/errors.ts'
 import type { OperationRule } from '../rule.ts'
 
 /**
- * A cache with the rows of `from` behind its first `past` ones. The result shares the cache's memory.
+ * A cache with the rows of `from` behind the first ones of each sequence. The result shares the cache's memory.
  *
  * @param cache in the layout 'heads'
+ * @param past rows that each sequence has: one entry per sequence, or a single entry for all of them
  */
-export function append(graph: Graph, from: Value, cache: Value, past: number): Value {
+export function append(graph: Graph, from: Value, cache: Value, past: readonly number[]): Value {
   const { heads, capacity } = cache
-  return graph.add('append', [from, cache], { past }, cache.name, { batch: from.batch, rows: past + from.rows, width: from.width }, { layout: 'heads', heads, capacity })
+  return graph.add('append', [from, cache], { past }, cache.name, { batch: from.batch, rows: Math.max(...past) + from.rows, width: from.width }, { layout: 'heads', heads, capacity })
 }
 
 /** It is a store, which the stage adds for whatever is written to memory. */

@@ -24,17 +24,25 @@ export const positionsRule: OperationRule<'positions'> = {
 /**
  * Rotary positions (Su et al. 2021): the pair (x_c, x_{c + D/2}) of every head turns by the angle of its row's position.
  *
- * @param table by position: cosines [0, D/2) and sines [D/2, D)
+ * @param table cosines [0, D/2) and sines [D/2, D), by position, or a row for each row of `from`
  */
 export function rotate(graph: Graph, from: Value, table: Value): Value {
-  return graph.add('rotate', [from, table], { headSize: table.width, position: graph.position, back: false }, from.name, from)
+  const position = isByPosition(table) ? graph.position : 0
+  return graph.add('rotate', [from, table], { headSize: table.width, position, back: false }, from.name, from)
+}
+
+function isByPosition({ layout }: Value): boolean {
+  return layout === 'positions'
 }
 
 export const rotateRule: OperationRule<'rotate'> = {
   inRegisters: [0],
   inPlace: [0],
   lower: ({ inputs: [, table], outputs: [to], attributes: { headSize, position, back } }, { at, rows }) => [
-    { op: 'rotate', register: at(to as Value), headSize, table: rows(table as Value, position), byPosition: true, ...(back ? { back } : {}) },
+    {
+      op: 'rotate', register: at(to as Value), headSize, table: rows(table as Value, position),
+      ...(isByPosition(table as Value) ? { byPosition: true } : {}), ...(back ? { back } : {}),
+    },
   ],
   scratchPerRow: ({ attributes: { headSize } }) => headSize,
   adjoint: ({ inputs: [, table], attributes }, dOutput, { graph }) => [

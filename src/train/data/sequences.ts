@@ -27,7 +27,7 @@ export interface SequenceOptions {
  * @throws {OptionError} when there is no sequence, one has fewer than two tokens, or one does not fit a row
  */
 export function sequenceBatches(sequences: readonly Int32Array[], options: SequenceOptions & { readonly seed?: Seed }): (index: number) => Batch {
-  checkNames('sequenceBatches: options', options, ['batch', 'length', 'pack', 'padding', 'seed'])
+  options = checkNames('sequenceBatches: options', options, ['batch', 'length', 'pack', 'padding', 'seed'])
   const words = seedWords('sequenceBatches: option seed', options.seed ?? 0)
   const rows = rowsOf('sequenceBatches', sequences, options, deriveSeed(words, 0))
   const order = deriveSeed(words, 1)
@@ -36,7 +36,7 @@ export function sequenceBatches(sequences: readonly Int32Array[], options: Seque
 
 /** All sequences, in order, for evaluation. @throws {OptionError} as `sequenceBatches` */
 export function sequencesInOrder(sequences: readonly Int32Array[], options: SequenceOptions): Batch[] {
-  checkNames('sequencesInOrder: options', options, ['batch', 'length', 'pack', 'padding'])
+  options = checkNames('sequencesInOrder: options', options, ['batch', 'length', 'pack', 'padding'])
   const rows = rowsOf('sequencesInOrder', sequences, options, null)
   return batchesInOrder(rows.count, options.batch, rows.at)
 }

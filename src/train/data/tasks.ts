@@ -98,7 +98,7 @@ function repetition(what: string, options: TaskOptions, answer: (half: readonly 
 }
 
 function checked(what: string, options: TaskOptions): { readonly batch: number; readonly length: number; readonly symbols: number; readonly seed: SeedWords } {
-  checkNames(`${what}: options`, options, ['batch', 'length', 'symbols', 'seed'])
+  options = checkNames(`${what}: options`, options, ['batch', 'length', 'symbols', 'seed'])
   const { batch, length, symbols, seed = 0 } = options
   checkInteger(`${what}: option batch`, batch, 1)
   checkInteger(`${what}: option length`, length, 2)

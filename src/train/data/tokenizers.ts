@@ -76,7 +76,7 @@ export class WordTokenizer implements Tokenizer {
   /** The pieces of a text, the most frequent first. @throws {OptionError} when there is none, or for wrong options */
   static fromText(text: string, options: WordTokenizerOptions = {}): WordTokenizer {
     checkText('WordTokenizer', text)
-    checkNames('WordTokenizer: options', options, ['minCount', 'maxSize', 'locale'])
+    options = checkNames('WordTokenizer: options', options, ['minCount', 'maxSize', 'locale'])
     const { minCount = 1, maxSize = Infinity, locale = 'en' } = options
     checkInteger('WordTokenizer: option minCount', minCount, 1)
     if (maxSize !== Infinity) checkInteger('WordTokenizer: option maxSize', maxSize, 2)

@@ -23,7 +23,7 @@ export interface WindowOptions {
  * @throws {OptionError} when the text is shorter than one window and its last target
  */
 export function windowBatches(tokens: Int32Array, options: WindowOptions & { readonly seed?: Seed }): (index: number) => Batch {
-  checkNames('windowBatches: options', options, ['batch', 'length', 'seed'])
+  options = checkNames('windowBatches: options', options, ['batch', 'length', 'seed'])
   const { batch, length, seed = 0 } = checked('windowBatches', tokens, options)
   const words = seedWords('windowBatches: option seed', seed)
   const pairs = tokens.length - 1
@@ -40,7 +40,7 @@ export function windowBatches(tokens: Int32Array, options: WindowOptions & { rea
 
 /** All whole windows of a text in order, for evaluation. @throws {OptionError} as `windowBatches` */
 export function windowsInOrder(tokens: Int32Array, options: WindowOptions): Batch[] {
-  checkNames('windowsInOrder: options', options, ['batch', 'length'])
+  options = checkNames('windowsInOrder: options', options, ['batch', 'length'])
   const { batch, length } = checked('windowsInOrder', tokens, options)
   return batchesInOrder(Math.floor((tokens.length - 1) / length), batch, (index) => windowAt(tokens, index * length, length))
 }

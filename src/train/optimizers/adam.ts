@@ -98,7 +98,7 @@ function adamLoop(
 }
 
 function resolved(what: string, options: AdamOptions, decay: number): { readonly base: AdamHyperparameters; readonly groups: AdamOptions['groups'] } {
-  checkNames(`${what}: options`, options, NAMES)
+  options = checkNames(`${what}: options`, options, NAMES)
   const { learningRate = 1e-3, betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = decay, groups } = options
   return { base: { learningRate, betas, epsilon, weightDecay }, groups }
 }

@@ -88,7 +88,7 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
    */
   async step(gradients: Gradients, options: StepOptions = {}): Promise<void> {
     const what = `${this.name}: step`
-    checkNames(`${what}: options`, options, ['learningRate', 'signal'])
+    options = checkNames(`${what}: options`, options, ['learningRate', 'signal'])
     const signal = checkedSignal(`${what}: option signal`, options.signal)
     if (this.#stepping) throw new OptionError(`${what}: expected the earlier step to end first`)
     const updates = this.#prepare(what, gradients, options.learningRate)

@@ -53,7 +53,7 @@ export function resolveGroups<H extends object>(
   if (groups !== undefined && !Array.isArray(groups)) throw expected(`${what}: option groups`, 'an array', groups)
   const given = (groups ?? []).map((group: ParameterGroup<H>, index) => {
     const where = `${what}: option groups[${index}]`
-    checkNames(where, group, ['match', ...Object.keys(base)])
+    group = checkNames(where, group, ['match', ...Object.keys(base)])
     const { match, ...own } = group
     checkFunction(`${where}.match`, match)
     const present = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined))

@@ -26,7 +26,7 @@ export interface SGDOptions extends Partial<SGDHyperparameters> {
 export class SGD extends Optimizer<SGDHyperparameters> {
   /** @throws {OptionError} for unknown names and wrong values */
   constructor(parameters: Trainable, options: SGDOptions) {
-    checkNames('SGD: options', options, ['learningRate', 'momentum', 'nesterov', 'weightDecay', 'groups'])
+    options = checkNames('SGD: options', options, ['learningRate', 'momentum', 'nesterov', 'weightDecay', 'groups'])
     const { learningRate, momentum = 0, nesterov = false, weightDecay = 0, groups } = options
     super('SGD', parameters, { base: { learningRate, momentum, nesterov, weightDecay }, groups, check })
   }

@@ -1,10 +1,9 @@
-import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { playwright } from '@vitest/browser-playwright'
 import type { TestProjectConfiguration } from 'vitest/config'
+import { findChromium } from './find-chromium.ts'
 
-const NAMES = ['chromium', 'chromium-browser', 'google-chrome']
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const ISOLATION = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' }
 
@@ -19,17 +18,20 @@ const FLAGS = [
 
 /**
  * The browser tests twice: on a page that is cross-origin isolated (shared memory), and on one that is not (transfer).
- * None where no Chromium is found; that is said, or an error where HEDDLE_REQUIRE_BROWSER is 1.
+ * None where no Chromium is found.
+ * @throws as `findChromium` does
  */
 export function browserProjects(base: { readonly setupFiles: string[] }): TestProjectConfiguration[] {
   const executablePath = findChromium()
-  if (executablePath === undefined) {
-    const message = 'Browser tests are skipped: no Chromium found; apt-get install chromium, or set HEDDLE_CHROMIUM to one'
-    if (process.env['HEDDLE_REQUIRE_BROWSER'] === '1') throw new Error(message)
-    console.warn(message)
-    return []
-  }
+  if (executablePath === undefined) return []
   return [project('browser-isolated', executablePath, true, base), project('browser-plain', executablePath, false, base)]
+}
+
+/** Tests of the page: Node drives the browser. None where no Chromium is found. */
+export function pageProjects(base: { readonly setupFiles: string[] }): TestProjectConfiguration[] {
+  if (findChromium() === undefined) return []
+  const test = { ...base, name: 'page', include: ['tests/page/**/*.test.ts'], globalSetup: 'tests/page/support/build-page.ts', fileParallelism: false, testTimeout: 60_000, hookTimeout: 60_000 }
+  return [{ test }]
 }
 
 function project(
@@ -57,22 +59,6 @@ function project(
         instances: [{ browser: 'chromium', name: `${name} (chromium)` }],
       },
     },
-  }
-}
-
-function findChromium(): string | undefined {
-  const named = process.env['HEDDLE_CHROMIUM']
-  if (named !== undefined && named !== '') return named
-  const folders = (process.env['PATH'] ?? '').split(delimiter)
-  return NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find(isExecutable)
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
   }
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { OptionError } from '../../../src/core/errors.ts'
-import { checkBatch, type Batch } from '../../../src/train/batch.ts'
+import { readBatch, type Batch } from '../../../src/train/batch.ts'
 import { sequenceBatches, sequencesInOrder, splitItems } from '../../../src/train/data/sequences.ts'
 import { splitText, windowBatches, windowsInOrder } from '../../../src/train/data/windows.ts'
 
@@ -19,7 +19,7 @@ describe('windowBatches', () => {
     const batchAt = windowBatches(text(1000), { batch: 3, length: 16, seed: 4 })
     for (const index of [0, 1, 57, 1_000_000]) {
       const batch = batchAt(index)
-      expect(checkBatch('batch', batch)).toEqual([3, 16])
+      expect(readBatch('batch', batch).rows).toEqual([3, 16])
       for (const [row, tokens] of rowsOf(batch, 'tokens').entries()) {
         expect(tokens).toEqual(Array.from({ length: 16 }, (_, place) => (tokens[0] ?? 0) + place))
         expect(rowsOf(batch, 'targets')[row]).toEqual(tokens.map((token) => token + 1))
@@ -85,7 +85,7 @@ describe('sequenceBatches', () => {
     const [batch, ...more] = sequencesInOrder(sequences, { batch: 9, length: 6, pack: true })
     if (batch === undefined) throw new Error('no batch')
     expect(more).toEqual([])
-    expect(checkBatch('batch', batch)).toEqual([2, 6])
+    expect(readBatch('batch', batch).rows).toEqual([2, 6])
     expect(rowsOf(batch, 'tokens')).toEqual([[1, 2, 3, 4, 5, 6], [7, 8, 7, 8, 2, 0]])
     expect(rowsOf(batch, 'targets')).toEqual([[2, 3, 9, 5, 9, 9], [8, 7, 8, 9, 9, -100]])
     expect(rowsOf(batch, 'segments')).toEqual([[1, 1, 1, 2, 2, 3], [1, 1, 1, 1, 2, 0]])

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { OptionError } from '../../../src/core/errors.ts'
-import { checkBatch, type Batch } from '../../../src/train/batch.ts'
+import { readBatch, type Batch } from '../../../src/train/batch.ts'
 import { baselines } from '../../../src/train/data/baselines.ts'
 import { copyTask, inductionTask, reverseTask } from '../../../src/train/data/tasks.ts'
 
@@ -17,7 +17,7 @@ describe('tasks', () => {
   ] as const)('%s: symbols, a separator, and the answer, which alone counts', (_, make, answer) => {
     const batchAt = make({ batch: 3, length: 12, symbols: 5, seed: 2 })
     for (const index of [0, 9]) {
-      expect(checkBatch('batch', batchAt(index))).toEqual([3, 12])
+      expect(readBatch('batch', batchAt(index)).rows).toEqual([3, 12])
       const { tokens, targets } = firstRow(batchAt(index))
       const half = tokens.slice(0, 6)
       expect(Math.max(...half)).toBeLessThan(5)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { axisScale } from '../../src/cli/report/axis.ts'
-import { growthPlots, shortCount } from '../../src/cli/report/growth-plots.ts'
-import { linePlot, type LinePlot } from '../../src/cli/report/line-plot.ts'
+import { axisScale } from '../../src/plots/axis.ts'
+import { growthPlots, shortCount } from '../../src/plots/growth-plots.ts'
+import { linePlot, type LinePlot } from '../../src/plots/line-plot.ts'
 
 const plot: LinePlot = {
   title: 'Time & <more>',

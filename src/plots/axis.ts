@@ -1,5 +1,5 @@
 import { scaleLinear, scaleLog } from 'd3-scale'
-import { formatNumber } from '../terminal/format.ts'
+import { formatNumber } from './format.ts'
 
 /** One axis of a plot. */
 export interface Axis {

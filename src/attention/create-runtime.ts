@@ -1,0 +1,43 @@
+import type { LaneKind } from '../protocol/messages.ts'
+import { Pool } from '../scheduler/pool.ts'
+import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
+import { probeCapabilities, type Capabilities } from './capabilities.ts'
+import { asksForGpu, checkRuntimeNames, resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
+import { Runtime } from './runtime.ts'
+
+/**
+ * Starts a pool of workers.
+ *
+ * @throws {OptionError} for unknown or wrong options
+ * @throws {BackendUnavailableError} when the host cannot run the backend, or no worker starts; it can be tried again
+ */
+export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
+  options = checkRuntimeNames(options)
+  const capabilities = await probeCapabilities(asksForGpu(options))
+  const resolved = await resolveRuntimeOptions(options, capabilities)
+  const choice = await chooseAutoLanes(options, capabilities, (kind) => timeLane(kind, options, capabilities))
+  if (choice === undefined) return openRuntime(capabilities, resolved)
+  const { kinds, reason } = choice
+  const told = { ...capabilities, reasons: { ...capabilities.reasons, auto: reason } }
+  return openRuntime(told, kinds === undefined ? resolved : await resolveRuntimeOptions(options, capabilities, kinds))
+}
+
+async function openRuntime(capabilities: Capabilities, options: ResolvedRuntimeOptions): Promise<Runtime> {
+  const pool = new Pool(options.pool)
+  await pool.open()
+  return new Runtime(capabilities, options, pool)
+}
+
+/** Milliseconds of the measuring job on one lane of this kind, warm. */
+async function timeLane(kind: LaneKind, { workers: _, ...options }: RuntimeOptions, capabilities: Capabilities): Promise<number> {
+  const runtime = await openRuntime(capabilities, await resolveRuntimeOptions({ ...options, backend: { [kind]: 1 } }, capabilities))
+  try {
+    const shape = [MEASURED_TOKENS, 64]
+    const inputs = { query: runtime.tensor(shape), key: runtime.tensor(shape), value: runtime.tensor(shape) }
+    const run = async (): Promise<number> => (await runtime.attention(inputs)).report.elapsedMs
+    await run()
+    return Math.min(await run(), await run())
+  } finally {
+    await runtime.close()
+  }
+}
