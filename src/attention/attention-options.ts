@@ -18,7 +18,10 @@ export interface AttentionInputs {
   readonly value: Tensor
 }
 
-/** Keys that a query sees around its own position, inclusive. Absent is unbounded. */
+/**
+ * Keys that a query sees around its own position p, inclusive: p − before ≤ j ≤ p + after. Absent is unbounded. Either end
+ * may be negative: { before: 1, after: −1 } is the previous key alone. Where no key lies between the ends, a row is fully masked.
+ */
 export interface AttentionWindow {
   readonly before?: number
   readonly after?: number

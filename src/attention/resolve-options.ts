@@ -117,7 +117,7 @@ function resolveWindow(window: AttentionOptions['window']): Pick<AttentionSettin
   const side = (name: 'before' | 'after'): number => {
     const value = window[name]
     if (value === undefined || value === Infinity) return Infinity
-    checkInteger(named(`window.${name}`), value, 0)
+    checkInteger(named(`window.${name}`), value, -MOST_OFFSET)
     return value
   }
   return { windowBefore: side('before'), windowAfter: side('after') }

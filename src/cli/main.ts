@@ -1,4 +1,5 @@
 import { version } from '../core/version.ts'
+import { analyzeCommand } from './analyze/analyze-command.ts'
 import { benchCommand } from './bench/bench-command.ts'
 import { EXIT } from './command.ts'
 import { dispatch } from './dispatch.ts'
@@ -24,7 +25,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 process.exitCode = await dispatch(process.argv.slice(2), {
-  commands: [runCommand, trainCommand, benchCommand, validateCommand, tourCommand, doctorCommand, fleetWorkerCommand, fleetStatusCommand],
+  commands: [runCommand, trainCommand, analyzeCommand, benchCommand, validateCommand, tourCommand, doctorCommand, fleetWorkerCommand, fleetStatusCommand],
   version,
   terminal: new Terminal(process.stdout, process.stderr, process.env),
   signal: interruption.signal,

@@ -12,6 +12,7 @@ import { checkForward, dropoutSeed, readRows, rowsOfShape, type ForwardOptions, 
 import { appendRows, checkCaches, type KeyValueCache } from './key-value-cache.ts'
 import { runBackward, wantedParameters, type BackwardOptions, type BackwardResult, type BackwardRun, type BuiltForward } from './run-backward.ts'
 import { planForward, runForward } from './run-forward.ts'
+import { runTraced, type TracedAttention } from './trace-attention.ts'
 import { assignState, type LoadOptions, type LoadReport } from './state/state-dict.ts'
 
 /** Parameters by their PyTorch names. */
@@ -257,6 +258,15 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
       return { output: { data: first as Float32Array, shape: [...lead, output.width] }, exposed: new Map(exposed.map((array, index) => [names[index] ?? '', array])), report }
     }
     return caches.length === 0 ? run() : appendRows(caches, counts, options.signal, run)
+  }
+
+  /** @internal Queries and keys of every attention of a forward pass in evaluation mode. */
+  async traceAttention(given: Tensor<Input>, givenOptions: Options = {} as Options): Promise<TracedAttention[]> {
+    const options = checkForward(this.label, givenOptions, this.optionNames)
+    const input = this.readInput(`${this.label}: input`, given)
+    if (this.cachesOf(options).length > 0) throw new OptionError(`${this.label}: expected no cache where attention is traced, got one`)
+    const { graph } = this.#build(input, options, { forGradients: false })
+    return runTraced(graph, options.runtime ?? (await defaultRuntime()), options)
   }
 
   #build(input: Tensor<Input>, options: Options, graphOptions: GraphOptions): BuiltForward {

@@ -21,6 +21,12 @@ export function runForward(graph: Graph, output: Value, runtime: Runtime, option
   return readParameters(parametersOfGraph(graph), () => runProgram(program, runtime, run))
 }
 
+/** Runs a graph to some of its values, which stay in shared memory where the host has it. */
+export function runValues(graph: Graph, values: readonly Value[], runtime: Runtime, { signal, priority, chunkSize }: ForwardOptions): Promise<ProgramResult> {
+  const run = { signal, priority, chunkSize, sharedOutput: true }
+  return readParameters(parametersOfGraph(graph), () => runProgram(partition(graph, values), runtime, run))
+}
+
 /** What that would do on a runtime, without data. */
 export function planForward(graph: Graph, output: Value, runtime: Runtime): LayerPlan {
   const program = partition(graph, [output, ...graph.exposed.values()])

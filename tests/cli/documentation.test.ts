@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** Inside the package, where `heddle` means the package itself. */
 const FOLDER = path.join(ROOT, 'build', 'documentation')
-const FILES = ['README.md', 'docs/api.md', 'docs/layers.md', 'docs/models.md', 'docs/training.md', 'docs/step-by-step-learning.md']
+const FILES = ['README.md', 'docs/api.md', 'docs/layers.md', 'docs/analysis.md', 'docs/models.md', 'docs/training.md', 'docs/step-by-step-learning.md']
 const LINKING = (await readdir(path.join(ROOT, 'docs'))).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)
 /** Its blocks are quoted from the source files that it names. */
 const QUOTING = 'docs/adding-an-operation.md'

@@ -64,7 +64,7 @@ const badOptions: readonly Row[] = [
   ['queryOffset of a batch beyond ±2^28', { queryOffset: Int32Array.of(0, -(2 ** 30)) }, 'OptionError'],
   ['queryOffset of another length', { queryOffset: Int32Array.of(1, 2, 3) }, 'ShapeError'],
   ['queryOffset as a Float32Array', { queryOffset: Float32Array.of(1, 2) }, 'OptionError'],
-  ['window.before below 0', { window: { before: -1 } }, 'OptionError'],
+  ['window.before: −∞', { window: { before: -Infinity } }, 'OptionError'],
   ['window.after: 0.5', { window: { after: 0.5 } }, 'OptionError'],
   ['window.after: NaN', { window: { after: NaN } }, 'OptionError'],
   ['window: 4', { window: 4 }, 'OptionError'],

@@ -1,10 +1,11 @@
 import path from 'node:path'
-import { createRuntime } from '../../index.ts'
+import { Probe } from '../../analysis/index.ts'
+import { createRuntime, type Runtime } from '../../index.ts'
 import { CausalLanguageModel, writeSafetensors } from '../../nn/index.ts'
-import type { TrainStep } from '../../train/index.ts'
+import type { Batch, TrainStep } from '../../train/index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine } from '../machine.ts'
-import { flag, stringOption, workersOption } from '../option-values.ts'
+import { flag, integerOption, stringOption, workersOption } from '../option-values.ts'
 import { prepareFolder, writeReport } from '../report/write-report.ts'
 import { formatInteger } from '../terminal/format.ts'
 import { formatTable } from '../terminal/table.ts'
@@ -12,7 +13,9 @@ import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
 import { startCopying, wantsCopying } from './copying-start.ts'
 import { prepareTask } from './tasks/prepare-task.ts'
+import type { PreparedTask } from './tasks/prepared-task.ts'
 import { readSavedRun, runMetadata, trainFiles, writeWhole, type SavedRun } from './train-files.ts'
+import { probeReport } from './probe-report.ts'
 import { TrainLog } from './train-log.ts'
 import { comparison, trainPage, trainPlots, type TrainReport } from './train-report.ts'
 import { modelOptions, resumeCommand, trainSession, type Session } from './train-session.ts'
@@ -35,6 +38,7 @@ const OPTIONS: Command['options'] = {
   'weight-decay': { type: 'string', value: 'X', summary: 'of weight matrices' },
   'evaluate-every': { type: 'string', value: 'N', summary: 'steps between two measurements of the held-out loss, each with a checkpoint' },
   seed: { type: 'string', value: 'N', summary: 'of weights, data and dropout (default: 0)' },
+  probe: { type: 'string', value: 'N', summary: 'measure every N steps what each head looks at, and report when heads take on roles' },
   resume: { type: 'string', value: 'FILE', summary: 'a checkpoint to go on from, with the same bits as if never interrupted' },
   out: { type: 'string', value: 'DIR', summary: 'folder of checkpoint, model, log and report (default: heddle-report)' },
   workers: { type: 'string', value: 'N|auto', summary: 'worker threads; 0 computes on the calling thread (default: auto)' },
@@ -63,6 +67,7 @@ export const trainCommand: Command = {
 async function run(context: CommandContext): Promise<number> {
   const { values, terminal, signal } = context
   const saved = await savedRun(context)
+  const probeEvery = integerOption(values, 'probe', 1)
   const settings = saved?.settings ?? readSettings(values)
   const folder = stringOption(values, 'out') ?? (saved === undefined ? 'heddle-report' : path.dirname(stringOption(values, 'resume') ?? ''))
   await prepareFolder(folder)
@@ -74,13 +79,22 @@ async function run(context: CommandContext): Promise<number> {
     const model = new CausalLanguageModel(modelOptions(settings, task.vocabulary))
     if (wantsCopying(settings)) startCopying(model)
     const log = await TrainLog.open(files.log, saved?.step ?? 0)
-    const session: Session = { settings, task, model, runtime, files, log, terminal, signal, ...(saved === undefined ? {} : { resume: saved.bytes }) }
+    const session: Session = {
+      ...{ settings, task, model, runtime, files, log, terminal, signal },
+      ...(saved === undefined ? {} : { resume: saved.bytes }),
+      ...(probeEvery === undefined ? {} : { probe: probeOf(probeEvery, task, runtime, signal) }),
+    }
     printStart(session, saved)
     const last = await trainSession(session)
     return await concluded(session, () => conclude(session, last, context, folder))
   } finally {
     await runtime.close()
   }
+}
+
+/** Measures the first held-out batch again and again. */
+function probeOf(every: number, { validation: [batch] }: PreparedTask, runtime: Runtime, signal: AbortSignal): Probe {
+  return new Probe({ every, batch: batch as Batch, runtime, signal })
 }
 
 /** @throws {UsageError} when `--resume` comes with options that the checkpoint decides */
@@ -121,6 +135,7 @@ async function conclude(session: Session, last: TrainStep | undefined, { values 
     ...{ settings, facts: task.facts, parameters: model.numParameters(), baselines: task.baselines, best, ...outcome },
     elapsedMs: log.entries.reduce((sum, { elapsedMs }) => sum + elapsedMs, 0),
     log: log.entries,
+    ...(session.probe === undefined || session.probe.records.length === 0 ? {} : { heads: probeReport(session.probe.records) }),
   }
   await writeWhole(files.model, writeSafetensors(model.stateDict(), runMetadata(settings, task.dataHash, modelOptions(settings, task.vocabulary), task.pieces)))
   const paths = await writeReport(folder, files.name, { data: report, html: trainPage(report), plots: trainPlots(report) })
@@ -141,6 +156,8 @@ function printReport(terminal: Terminal, report: TrainReport): void {
   const columns = [{ head: 'model', align: 'left' as const }, { head: 'nats per token' }, { head: 'perplexity' }]
   for (const line of formatTable(columns, comparison(report))) terminal.line(line)
   terminal.line()
+  for (const line of report.heads?.stages.sentences ?? []) terminal.line(line)
+  if (report.heads !== undefined) terminal.line()
   if (report.samples.length > 0) {
     terminal.line(report.note)
     terminal.line(report.samples.join(' '))

@@ -4,6 +4,7 @@ import type { Axis } from '../../plots/axis.ts'
 import { linePlot, type Series } from '../../plots/line-plot.ts'
 import { escapeText } from '../../plots/markup.ts'
 import { htmlBlock, htmlChecks, htmlPage, htmlPlots, htmlTable } from '../report/page.ts'
+import { probeSections, type ProbeReport } from './probe-report.ts'
 import { formatDuration, formatInteger, formatNumber } from '../terminal/format.ts'
 import type { Finding } from './tasks/prepared-task.ts'
 import type { LogEntry } from './train-log.ts'
@@ -26,6 +27,8 @@ export interface TrainReport {
   /** of all steps, evaluations not included */
   readonly elapsedMs: number
   readonly log: readonly LogEntry[]
+  /** what a probe found, where there was one */
+  readonly heads?: ProbeReport
 }
 
 /** Points of the training loss: means of so many stretches of steps. */
@@ -49,6 +52,7 @@ export function trainPage(report: TrainReport): string {
     { heading: 'What it learned', html: htmlChecks(findings) + htmlPlots(Object.values(plots)) },
     { heading: 'Beside the simplest models', html: htmlTable(['model', 'loss (nats per token)', 'perplexity'], comparison(report)) },
     ...(report.samples.length === 0 ? [] : [{ heading: 'What it writes', html: `<p>${escapeText(report.note)}</p>${htmlBlock(report.samples.join('\n'))}` }]),
+    ...(report.heads === undefined ? [] : probeSections(report.heads)),
     { heading: 'Settings', html: htmlTable(['setting', 'value'], Object.entries(settings).map(([name, value]) => [name, String(value)])) },
   ])
 }

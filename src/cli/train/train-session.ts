@@ -1,3 +1,4 @@
+import type { Probe } from '../../analysis/index.ts'
 import type { Runtime } from '../../index.ts'
 import type { CausalLanguageModel, CausalLanguageModelOptions } from '../../nn/index.ts'
 import { AdamW, cosineAnnealing, crossEntropy, train, type TrainOptions, type TrainStep } from '../../train/index.ts'
@@ -21,6 +22,8 @@ export interface Session {
   readonly terminal: Terminal
   readonly signal: AbortSignal
   readonly resume?: Uint8Array
+  /** measures heads on the way, where it was asked for */
+  readonly probe?: Probe
 }
 
 const WARMUP = 100
@@ -45,14 +48,16 @@ function optimizerOf(model: CausalLanguageModel, { learningRate, weightDecay }: 
  * @returns the last step
  */
 export async function trainSession(session: Session): Promise<TrainStep | undefined> {
-  const { settings, log, terminal, signal } = session
+  const { settings, log, terminal, signal, model, probe } = session
   const bar = new ProgressBar(terminal.err, '')
   const startMs = performance.now()
   let [last, made]: [TrainStep | undefined, number] = [undefined, 0]
   try {
-    for await (const step of train(session.model, trainOptions(session))) {
+    if (session.resume === undefined) await probe?.record(model, 0)
+    for await (const step of train(model, trainOptions(session))) {
       last = step
       log.add(logEntry(step))
+      if (probe?.isDue(step.step) === true) await probe.record(model, step.step)
       const elapsedMs = performance.now() - startMs
       const remainingMs = (elapsedMs / ++made) * (settings.steps - step.step)
       if (step.evaluation !== undefined) {

@@ -36,6 +36,8 @@ export const attentionCases: readonly AttentionCase[] = [
   { name: 'an offset for each batch', shape: batched, options: { causal: true, queryOffset: Int32Array.of(3, -5) } },
   { name: 'window', shape: small, options: { window: { before: 5, after: 9 } }, chunkRows: 16 },
   { name: 'causal window', shape: small, options: { causal: true, window: { before: 3 } } },
+  { name: 'a window before the position', shape: small, options: { window: { before: 9, after: -3 } }, chunkRows: 16 },
+  { name: 'a window behind the position', shape: small, options: { window: { before: -40 } } },
   { name: 'mask', shape: small, options: { mask: maskTensor(new Random(1), [1, 2, 45, 70]) }, chunkRows: 13 },
   { name: 'mask that broadcasts rows', shape: batched, options: { mask: maskTensor(new Random(2), [2, 1, 1, 41]) } },
   { name: 'mask that broadcasts keys', shape: batched, options: { mask: maskTensor(new Random(3), [37, 1]) } },

@@ -34,10 +34,17 @@ function longestPeriod({ symbols, length }: Pick<TaskOptions, 'symbols' | 'lengt
 /** Held out: so many batches, out of other random numbers than those that train. */
 const HELD_OUT_SEQUENCES = 256
 
+/** Batches of a task that are drawn from another seed than those that train. */
+export function heldOutBatches({ task, batch, length, symbols, seed }: SymbolSettings): (index: number) => Batch {
+  return SYMBOL_TASKS[task].heldOut({ batch, length, symbols, seed: seed + 1_000_003 })
+}
+
+type SymbolSettings = Pick<TrainSettings, 'batch' | 'length' | 'symbols' | 'seed'> & { readonly task: keyof typeof SYMBOL_TASKS }
+
 export function prepareSymbols(settings: TrainSettings & { readonly task: 'copy' | 'reverse' | 'induction' }): PreparedTask {
   const { task, batch, length, symbols, seed } = settings
-  const { training, heldOut, marks, describe } = SYMBOL_TASKS[task]
-  const heldOutAt = heldOut({ batch, length, symbols, seed: seed + 1_000_003 })
+  const { training, marks, describe } = SYMBOL_TASKS[task]
+  const heldOutAt = heldOutBatches(settings)
   const validation = Array.from({ length: Math.max(1, Math.ceil(HELD_OUT_SEQUENCES / batch / (length >= 512 ? 8 : 1))) }, (_, index) => heldOutAt(index))
   const chance = Math.log(symbols)
   return {

@@ -1,0 +1,160 @@
+import { OptionError } from '../core/errors.ts'
+import { checkNames } from '../core/check.ts'
+import { describe } from '../core/tensor.ts'
+import type { ProbedHead, ProbeRecord } from './probe.ts'
+import type { Role } from './report.ts'
+
+/** A step at which a record was made, and which heads have which role there. */
+export interface StageRow {
+  readonly step: number
+  readonly loss: number
+  readonly entropy: number
+  /** heads as "layer.head", by role; roles that nobody has are left out */
+  readonly roles: Readonly<Record<string, readonly string[]>>
+}
+
+/** A head that gains or loses a role between two records. */
+export interface RoleChange {
+  /** "layer.head" */
+  readonly head: string
+  readonly role: string
+  readonly kind: 'gains' | 'loses'
+  /** the last record before the change; null where the first record has the role already */
+  readonly after: number | null
+  /** the first record after it */
+  readonly by: number
+  /** of the role's score when it is gained, or last had */
+  readonly value: number
+  readonly baseline: number
+}
+
+export interface LearningStages {
+  readonly rows: readonly StageRow[]
+  /** in the order of their steps */
+  readonly changes: readonly RoleChange[]
+  /** the two records between which the loss falls most per step; null where it never falls */
+  readonly steepest: { readonly from: number; readonly to: number; readonly before: number; readonly after: number } | null
+  /** all that as sentences; at least one */
+  readonly sentences: readonly string[]
+}
+
+/** A role in one record alone is noise: it is gained only where the next record has it too, or there is none. */
+const RECORDS = 2
+
+/**
+ * What the records of a probe say about how heads came to do what they do. Nothing is interpreted: a head gains a role
+ * between the last record in which its score did not stand out from its baselines and the first of two in a row in which it
+ * did, and loses it likewise.
+ *
+ * @param records in the order of their steps
+ * @throws {OptionError} when there are none, or they are not in order
+ */
+export function learningStages(records: readonly ProbeRecord[]): LearningStages {
+  checkRecords(records)
+  const rows = records.map(stageRow)
+  const changes = changesOf(records)
+  const steepest = steepestFall(records)
+  return { rows, changes, steepest, sentences: sentencesOf(records, changes, steepest) }
+}
+
+function checkRecords(records: unknown): asserts records is readonly ProbeRecord[] {
+  if (!Array.isArray(records) || records.length === 0)
+    throw new OptionError(`learningStages: expected one record or more, got ${describe(records)}`)
+  for (const [index, record] of (records as ProbeRecord[]).entries()) {
+    checkNames(`learningStages: record ${index}`, record, ['step', 'loss', 'entropy', 'heads', 'axes', 'elapsedMs'])
+    const before = (records as ProbeRecord[])[index - 1]
+    if (before !== undefined && record.step <= before.step)
+      throw new OptionError(`learningStages: expected records in the order of their steps, got ${record.step} after ${before.step}`)
+  }
+}
+
+function stageRow({ step, loss, entropy, heads }: ProbeRecord): StageRow {
+  const roles: Record<string, string[]> = {}
+  for (const head of heads) for (const { name } of head.roles) (roles[name] ??= []).push(nameOf(head))
+  return { step, loss, entropy, roles }
+}
+
+function nameOf({ layer, head }: Pick<ProbedHead, 'layer' | 'head'>): string {
+  return `${layer}.${head}`
+}
+
+function changesOf(records: readonly ProbeRecord[]): RoleChange[] {
+  const [first] = records
+  const found = (first?.heads ?? []).flatMap((head, at) => {
+    const timeline = records.map((record) => record.heads[at]?.roles ?? [])
+    const names = [...new Set(timeline.flatMap((roles) => roles.map(({ name }) => name)))]
+    return names.flatMap((role) =>
+      roleChanges(
+        nameOf(head),
+        role,
+        records,
+        timeline.map((roles) => roles.find(({ name }) => name === role)),
+      ),
+    )
+  })
+  return found.sort((a, b) => a.by - b.by)
+}
+
+/** Gains and losses of one role of one head. */
+function roleChanges(head: string, role: string, records: readonly ProbeRecord[], held: readonly (Role | undefined)[]): RoleChange[] {
+  const changes: RoleChange[] = []
+  let has = false
+  held.forEach((own, index) => {
+    const lasts = held.slice(index, index + RECORDS).every((each) => (each !== undefined) === (own !== undefined))
+    if ((own !== undefined) === has || !lasts) return
+    has = own !== undefined
+    const { value, baseline } = (own ?? held.slice(0, index).findLast((each) => each !== undefined)) as Role
+    changes.push({
+      head,
+      role,
+      kind: has ? 'gains' : 'loses',
+      after: records[index - 1]?.step ?? null,
+      by: (records[index] as ProbeRecord).step,
+      value,
+      baseline,
+    })
+  })
+  return changes
+}
+
+function steepestFall(records: readonly ProbeRecord[]): LearningStages['steepest'] {
+  const falls = records.slice(1).map((record, index) => {
+    const before = records[index] as ProbeRecord
+    return { from: before.step, to: record.step, before: before.loss, after: record.loss }
+  })
+  const rate = ({ from, to, before, after }: (typeof falls)[number]): number => (before - after) / (to - from)
+  const [steepest] = falls.filter((fall) => rate(fall) > 0).sort((a, b) => rate(b) - rate(a))
+  return steepest ?? null
+}
+
+/** A head with a role, as one says it. */
+export function roleTitle(role: string): string {
+  const titles: Record<string, string> = {
+    previous: 'a previous-token head',
+    next: 'a next-token head',
+    self: 'a head that attends to its own position',
+    first: 'a first-token head',
+    near: 'a head that attends nearby',
+    duplicate: 'a duplicate-token head',
+    induction: 'an induction head',
+  }
+  return titles[role] ?? `a head for ${role.replace(/^relation: /, 'the relation ')}`
+}
+
+function sentencesOf(records: readonly ProbeRecord[], changes: readonly RoleChange[], steepest: LearningStages['steepest']): string[] {
+  const evidence = ({ value, baseline }: RoleChange): string => `score ${value.toFixed(2)}, baseline ${baseline.toFixed(2)}`
+  const roles = changes.map((change) => {
+    const { head, role, kind, after, by } = change
+    if (after === null) return `Head ${head} is ${roleTitle(role)} from the first record on, at step ${by} (${evidence(change)}).`
+    const verb = kind === 'gains' ? 'becomes' : 'stops being'
+    return `Head ${head} ${verb} ${roleTitle(role)} between steps ${after} and ${by} (${evidence(change)}).`
+  })
+  const fall =
+    steepest === null
+      ? []
+      : [
+          `The loss falls fastest between steps ${steepest.from} and ${steepest.to}: from ${steepest.before.toFixed(3)} to ${steepest.after.toFixed(3)}.`,
+        ]
+  const nothing = `In ${records.length} ${records.length === 1 ? 'record' : 'records'} no head takes on a role that its baselines do not explain.`
+  return [...(roles.length === 0 ? [nothing] : roles), ...fall]
+}

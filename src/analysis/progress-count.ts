@@ -1,0 +1,28 @@
+import type { Runtime } from '../attention/runtime.ts'
+import { PacedLoop } from '../train/paced-loop.ts'
+import type { AnalysisOptions } from './analysis-options.ts'
+import type { AnalysisHost } from './attention-case.ts'
+
+/** Counts the calls of an analysis, and tells of each. */
+export class ProgressCount {
+  readonly startMs = performance.now()
+  #done = 0
+
+  constructor(
+    private readonly total: number,
+    private readonly onProgress: AnalysisOptions['onProgress'],
+  ) {}
+
+  get elapsedMs(): number {
+    return performance.now() - this.startMs
+  }
+
+  host(runtime: Runtime, signal: AbortSignal | undefined): AnalysisHost {
+    return { runtime, signal, loop: new PacedLoop(signal), called: () => this.step() }
+  }
+
+  step(): void {
+    this.#done++
+    this.onProgress?.({ done: this.#done, total: this.total, elapsedMs: this.elapsedMs })
+  }
+}

@@ -1,0 +1,101 @@
+import path from 'node:path'
+import { analyzeModel } from '../../analysis/index.ts'
+import { createRuntime, HeddleError } from '../../index.ts'
+import { EXIT, type Command, type CommandContext } from '../command.ts'
+import { describeMachine } from '../machine.ts'
+import { flag, stringOption, workersOption } from '../option-values.ts'
+import { prepareFolder, writeReport } from '../report/write-report.ts'
+import { formatDuration, formatInteger } from '../terminal/format.ts'
+import { ProgressBar } from '../terminal/progress-bar.ts'
+import { formatTable } from '../terminal/table.ts'
+import type { Terminal } from '../terminal/terminal.ts'
+import { UsageError } from '../usage-error.ts'
+import { analyzePage, headRows, HEAD_COLUMNS, legend, type AnalyzeReport } from './analyze-report.ts'
+import { analyzedTokens, type AnalyzedTokens } from './analyzed-tokens.ts'
+import { readTrainedModel, type TrainedModel } from './trained-model.ts'
+
+const OPTIONS: Command['options'] = {
+  text: { type: 'string', value: 'TEXT', summary: 'what the model looks at' },
+  file: { type: 'string', value: 'FILE', summary: 'the same from a file, in UTF-8' },
+  tokens: { type: 'string', value: 'NUMBERS', summary: 'the same as token numbers' },
+  out: { type: 'string', value: 'DIR', summary: 'folder to write the report to, as JSON and as a page' },
+  workers: { type: 'string', value: 'N|auto', summary: 'worker threads; 0 computes on the calling thread (default: auto)' },
+  json: { type: 'boolean', summary: 'print the report as JSON' },
+}
+
+const NOTES = [
+  'Examples:',
+  '  heddle analyze heddle-report/train-names.safetensors --text anna',
+  '  heddle analyze heddle-report/train-induction.safetensors        a sequence of its own task',
+  '',
+  'MODEL is a model that heddle train wrote. Heads and layers count from 0: 1.3 is head 3 of the second layer.',
+]
+
+export const analyzeCommand: Command = {
+  name: 'analyze',
+  summary: 'measures what each head of a trained model looks at',
+  operands: 'MODEL',
+  options: OPTIONS,
+  notes: NOTES,
+  run,
+}
+
+async function run(context: CommandContext): Promise<number> {
+  const { values, positionals, terminal } = context
+  const [file, extra] = positionals
+  if (file === undefined) throw new UsageError('expected a model: heddle analyze MODEL')
+  if (extra !== undefined) throw new UsageError(`unexpected argument '${extra}'`)
+  const folder = stringOption(values, 'out')
+  const trained = await readTrainedModel(file)
+  const input = await analyzedTokens(trained, values)
+  if (folder !== undefined) await prepareFolder(folder)
+  const report: AnalyzeReport = {
+    format: 'heddle-analyze/1',
+    date: new Date().toISOString(),
+    machine: describeMachine(),
+    file: path.basename(file),
+    ...{ tokens: [...input.tokens], labels: input.labels },
+    analysis: await analyze(trained, input, context),
+  }
+  printReport(terminal, report)
+  if (folder !== undefined) {
+    const paths = await writeReport(folder, 'analyze', { data: report, html: analyzePage(report), plots: {} })
+    terminal.line(`Report       ${paths.html}, ${paths.json}`)
+  }
+  if (flag(values, 'json')) terminal.json(report)
+  return EXIT.ok
+}
+
+async function analyze(
+  { model }: TrainedModel,
+  { tokens, labels }: AnalyzedTokens,
+  { values, terminal, signal }: CommandContext,
+): Promise<AnalyzeReport['analysis']> {
+  const runtime = await createRuntime({ workers: workersOption(values) })
+  const bar = new ProgressBar(terminal.err, '')
+  try {
+    const onProgress = ({ done, total, elapsedMs }: { readonly done: number; readonly total: number; readonly elapsedMs: number }): void =>
+      bar.update({ done, total, elapsedMs, remainingMs: (elapsedMs / done) * (total - done) }, 'analyzing')
+    return await analyzeModel(model, { data: tokens, shape: [tokens.length] }, { runtime, signal, labels, onProgress })
+  } catch (cause) {
+    if (cause instanceof HeddleError && (cause.code === 'OptionError' || cause.code === 'ShapeError'))
+      throw new UsageError(cause.message, { cause })
+    throw cause
+  } finally {
+    bar.clear()
+    await runtime.close()
+  }
+}
+
+function printReport(terminal: Terminal, { analysis, labels }: AnalyzeReport): void {
+  const { layers, elapsedMs } = analysis
+  terminal.line(
+    `${formatInteger(labels.length)} tokens, ${layers.length} layers of ${layers[0]?.heads.length ?? 0} heads, in ${formatDuration(elapsedMs)}`,
+  )
+  terminal.line()
+  const columns = HEAD_COLUMNS.map((head, index) => ({ head, align: index < 2 ? ('left' as const) : ('right' as const) }))
+  for (const line of formatTable(columns, headRows(analysis))) terminal.line(line)
+  terminal.line()
+  for (const line of legend(analysis)) terminal.line(line)
+  terminal.line()
+}
