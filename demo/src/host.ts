@@ -1,6 +1,5 @@
 import { createRuntime, type Runtime } from 'heddle'
-import { signal } from '@preact/signals'
-
+import { effect, signal } from '@preact/signals'
 
 /** `missing` names what the tab lacks and Heddle cannot do without. */
 export type HostState = { readonly kind: 'starting' } | { readonly kind: 'ready'; readonly runtime: Runtime } | { readonly kind: 'missing'; readonly what: readonly ('workers' | 'simd')[]; readonly detail: string }
@@ -28,6 +27,17 @@ export async function startHost(): Promise<void> {
 export function runtimeNow(): Runtime {
   if (host.value.kind !== 'ready') throw new Error('expected the pool to have started')
   return host.value.runtime
+}
+
+/** The runtime as soon as it is there: a visitor may choose a text before the pool has started. */
+export function whenReady(): Promise<Runtime> {
+  return new Promise((resolve) => {
+    const stop = effect(() => {
+      if (host.value.kind !== 'ready') return
+      resolve(host.value.runtime)
+      queueMicrotask(() => stop())
+    })
+  })
 }
 
 function hasSimd(): boolean {

@@ -68,7 +68,7 @@ function depthOf({ lanes: all, transport }: PlanRequest, messages: number, lanes
 function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flopsPerRow: number, lean: boolean): Candidate {
   const { sizes, transport, keySplits } = request
   const tasks = sizes.batch * sizes.heads * ceilDivide(sizes.queries, chunkRows) * keySplits
-  const tasksPerMessage = messageTasks(request, tasks, (flopsPerRow * chunkRows) / keySplits)
+  const tasksPerMessage = messageTasks(request, tasks, (flopsPerRow * chunkRows) / Math.max(1, keySplits))
   const messages = ceilDivide(tasks, tasksPerMessage)
   const depth = depthOf(request, messages, lanes, lean)
   const inFlight = Math.min(tasks, lanes * depth * tasksPerMessage)

