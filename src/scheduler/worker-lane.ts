@@ -25,6 +25,8 @@ export class WorkerLane implements Lane {
   readonly #death = new Loss<LaneLost>()
   #markLost: (reason: Error) => void = () => undefined
   #stopped: Promise<void> | null = null
+  /** settles when a GPU lane has its device, or none */
+  #opening: Promise<unknown> = Promise.resolve()
   #isMute = false
 
   /** @throws {BackendUnavailableError} when no worker can be made */
@@ -43,7 +45,9 @@ export class WorkerLane implements Lane {
       timer = setTimeout(() => reject(new BackendUnavailableError(message)), START_TIMEOUT_MS)
     })
     try {
-      const hello: unknown = await Promise.race([this.#death.race(this.#remote.start(config)), late])
+      const started = this.#remote.start(config)
+      if (config.kind === 'webgpu') this.#opening = started.catch(() => undefined)
+      const hello: unknown = await Promise.race([this.#death.race(started), late])
       checkHello(hello)
       return hello
     } catch (error) {
@@ -92,9 +96,11 @@ export class WorkerLane implements Lane {
   async #stop(reason: Error): Promise<void> {
     this.#isMute = true
     this.#lose(reason)
-    this.#remote[releaseProxy]()
     let timer: ReturnType<typeof setTimeout> | undefined
     const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, STOP_TIMEOUT_MS)))
+    // A worker that ends while it opens its device takes Node down with it (the package webgpu, 0.6).
+    await Promise.race([this.#opening, late])
+    this.#remote[releaseProxy]()
     // A worker of a caller's own making may throw here, or never settle: it is let go of all the same.
     await Promise.race([this.#worker.terminate().catch(() => undefined), late])
     clearTimeout(timer)
