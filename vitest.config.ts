@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { browserProjects, pageProjects } from './tests/browser/support/projects.ts'
 
@@ -18,6 +19,8 @@ const kernelBytes = {
 
 export default defineConfig({
   test: {
+    // On two cores vitest would run one file at a time; many tests wait for workers or for processes.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         plugins: [kernelBytes],

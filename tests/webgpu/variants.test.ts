@@ -18,8 +18,8 @@ const score = { headQuads: 16, mask: false, bias: false, segments: false, softca
 const shape64 = { score, valueQuads: 16 }
 
 const heavy = process.env['HEDDLE_HEAVY'] === '1'
-/** A software adapter takes a tenth of a second or more to compile each kernel: every third case for each variant, another third each. */
-const casesOf = (variant: number) => (heavy ? attentionCases : attentionCases.filter((_, index) => index % 3 === variant % 3))
+/** A software adapter takes a tenth of a second or more to compile each kernel: every sixth case for each variant, another sixth each. */
+const casesOf = (variant: number) => (heavy ? attentionCases : attentionCases.filter((_, index) => index % 6 === variant % 6))
 
 /** The nearest float16, ties to even, by arithmetic in float64. */
 function nearestHalf(x: number): number {

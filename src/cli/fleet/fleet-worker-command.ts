@@ -79,6 +79,7 @@ function untilStopped(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve()
     signal.addEventListener('abort', () => resolve())
-    process.once('SIGTERM', () => resolve())
+    // A second one, while the job goes back, changes nothing.
+    process.on('SIGTERM', () => resolve())
   })
 }
