@@ -7,7 +7,7 @@
 // lanes    through the API, n 2,048, H 8, D 64: forward and backward, and one worker against two
 // peers    forward and backward together, H 8, D 64, one thread each: native PyTorch (/usr/bin/python3), jax-js (Node 22 or later), tfjs-wasm
 // long     one causal head of 64 over --tokens, with its peak memory beside the plan
-import { execFile, fork } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus } from 'node:os'
@@ -15,6 +15,7 @@ import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { build } from 'esbuild'
+import { inProcess } from './bench/in-process.mjs'
 import { installPeers, peersFolder } from './bench/peer-packages.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
@@ -44,6 +45,7 @@ await build({ bundle: true, format: 'esm', target: 'es2022', logLevel: 'error', 
 const { spreadOf } = await import(pathToFileURL(`${folder}/attention/spread.mjs`).href)
 const { backwardData, worstOf } = await import(pathToFileURL(`${folder}/backward/data.mjs`).href)
 
+const NODE = { script: `${folder}/backward/node.mjs`, timeoutMs: TIMEOUT_MS }
 const results = {}
 if (parts.includes('kernels')) results.kernels = await measureKernels()
 if (parts.includes('lanes')) results.lanes = await measureLanes()
@@ -60,7 +62,7 @@ async function measureKernels() {
   console.log(`Node ${process.versions.node}, one head on one thread`)
   for (const [tokens, headSize, causal] of shapes) {
     for (const variant of ['simd', 'relaxed']) {
-      const row = { tokens, headSize, causal, variant, ...(await inProcess(['kernels', variant, tokens, headSize, causal, rounds])) }
+      const row = { tokens, headSize, causal, variant, ...(await inProcess(NODE, ['kernels', variant, tokens, headSize, causal, rounds])) }
       rows.push(row)
       const shape = `  n ${tokens} D ${headSize}${causal ? ' causal' : ''}`.padEnd(24)
       if (row.failure !== undefined) console.log(`${shape} ${variant.padEnd(8)} ${row.failure}`)
@@ -124,7 +126,7 @@ async function measurePeers(sizes) {
     for (let turn = 0; turn < turns; turn++) {
       for (const row of turn % 2 === 0 ? atSize : [...atSize].reverse()) {
         if (row.failure !== undefined) continue
-        const outcome = row.name === 'PyTorch, native' ? await inPython(tokens) : await inProcess(['peer', row.name, tokens, HEADS, HEAD_SIZE, peersFolder])
+        const outcome = row.name === 'PyTorch, native' ? await inPython(tokens) : await inProcess(NODE, ['peer', row.name, tokens, HEADS, HEAD_SIZE, peersFolder])
         if (outcome.failure === undefined) row.times.push(...outcome.times)
         else row.failure = outcome.failure
       }
@@ -142,25 +144,6 @@ function peerLine({ name, tokens, times, failure }, ours) {
   const { medianMs, lowMs, highMs } = spreadOf(times)
   const ratio = ours.times.length === 0 || name === ours.name ? '' : `  heddle is ${(medianMs / spreadOf(ours.times).medianMs).toFixed(2)} × as fast`
   return `${start} ${medianMs.toFixed(1).padStart(9)} ms (${lowMs.toFixed(1)} – ${highMs.toFixed(1)})${ratio}`
-}
-
-function inProcess(parameters) {
-  return new Promise((resolve) => {
-    const child = fork(`${folder}/backward/node.mjs`, parameters.map(String), { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
-    const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
-    let outcome
-    let text = ''
-    child.stderr.on('data', (data) => (text += data))
-    child.on('message', (message) => (outcome = message))
-    child.on('exit', (code, signal) => {
-      clearTimeout(timer)
-      resolve(outcome ?? { failure: text.split('\n').find((line) => /error|abort|exception/i.test(line))?.trim() ?? ended(code, signal) })
-    })
-  })
-}
-
-function ended(code, signal) {
-  return signal === 'SIGKILL' ? `took more than ${TIMEOUT_MS / 1000} s` : `ended with ${signal ?? code}`
 }
 
 async function inPython(tokens) {

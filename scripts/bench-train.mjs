@@ -8,7 +8,7 @@
 //         tfjs-wasm and native PyTorch (/usr/bin/python3) on one thread each
 // growth  the same model at B 1 over --sizes: tokens per second, peak memory beside the plan
 // small   a character model as `heddle train --task names` has it, on one thread and on two workers
-import { execFile, fork } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
@@ -16,6 +16,7 @@ import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { build } from 'esbuild'
+import { ended, inProcess } from './bench/in-process.mjs'
 import { installPeers, peersFolder } from './bench/peer-packages.mjs'
 import { replaceBetween } from './bench/replace-between.mjs'
 
@@ -37,6 +38,7 @@ const [OURS, PAIR] = ['heddle, 1 worker', 'heddle, 2 workers']
 const LOSS_TOLERANCE = 1e-3
 const NAMES_SIZES = { layers: 3, modelDim: 64, heads: 4, vocabulary: 28, batch: 8, tokens: 128 }
 const folder = path.resolve('build/bench-train')
+const NODE = { script: `${folder}/train/node.mjs`, timeoutMs: TIMEOUT_MS }
 
 const { spreadOf, STEP_SIZES, stepProblem } = await bundle()
 const sizes = values.quick ? { ...STEP_SIZES, layers: 1, modelDim: 64, vocabulary: 256, batch: 2, tokens: 128 } : STEP_SIZES
@@ -91,7 +93,7 @@ async function inTurns(names, problemSizes, stepsOf) {
     for (const row of turn % 2 === 0 ? rows : [...rows].reverse()) {
       if (row.failure !== undefined) continue
       const steps = WARM_STEPS + stepsOf(row.name)
-      const outcome = row.name === TORCH ? await inPython(problemSizes, steps) : await inProcess([row.name, JSON.stringify(problemSizes), steps, peersFolder])
+      const outcome = row.name === TORCH ? await inPython(problemSizes, steps) : await inProcess(NODE, [row.name, JSON.stringify(problemSizes), steps, peersFolder])
       row.failure = outcome.failure ?? wrongLosses(expected ?? outcome.losses, outcome.losses)
       if (row.failure !== undefined) continue
       expected ??= outcome.losses
@@ -132,7 +134,7 @@ async function measureGrowth(lengths) {
   const rows = []
   console.log(`training over one sequence of n tokens, ${PAIR}`)
   for (const tokens of lengths) {
-    const outcome = await inProcess([PAIR, JSON.stringify({ ...sizes, batch: 1, tokens }), WARM_STEPS + (tokens > 2048 ? 2 : 4), peersFolder])
+    const outcome = await inProcess(NODE, [PAIR, JSON.stringify({ ...sizes, batch: 1, tokens }), WARM_STEPS + (tokens > 2048 ? 2 : 4), peersFolder])
     if (outcome.failure !== undefined) {
       rows.push({ tokens, failure: outcome.failure })
       console.log(`  n ${tokens}  ${outcome.failure}`)
@@ -155,25 +157,6 @@ async function measureSmall() {
   return { sizes: NAMES_SIZES, rows: rows.map(({ details, ...row }) => ({ ...row, work: row.failure === undefined ? workOf({ details }) : undefined })) }
 }
 
-function inProcess(parameters) {
-  return new Promise((resolve) => {
-    const child = fork(`${folder}/train/node.mjs`, parameters.map(String), { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
-    const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
-    let outcome
-    let text = ''
-    child.stderr.on('data', (data) => (text += data))
-    child.on('message', (message) => (outcome = message))
-    child.on('exit', (code, signal) => {
-      clearTimeout(timer)
-      resolve(outcome ?? { failure: text.split('\n').find((line) => /error|abort|exception/i.test(line))?.trim() ?? ended(code, signal) })
-    })
-  })
-}
-
-function ended(code, signal) {
-  return signal === 'SIGKILL' ? `took more than ${TIMEOUT_MS / 1000} s` : `ended with ${signal ?? code}`
-}
-
 async function inPython(problemSizes, steps) {
   const nn = await import('heddle/nn')
   const { problem } = stepProblem(nn, problemSizes)
@@ -183,7 +166,7 @@ async function inPython(problemSizes, steps) {
     const { stdout } = await promisify(execFile)(PYTHON, ['bench/train/torch_step.py', `${folder}/problem.safetensors`, '1', String(steps)], { timeout: TIMEOUT_MS, killSignal: 'SIGKILL' })
     return JSON.parse(stdout)
   } catch (error) {
-    return { failure: error.killed ? ended(null, 'SIGKILL') : (error.message.split('\n').findLast((line) => /error/i.test(line)) ?? error.message) }
+    return { failure: error.killed ? ended(null, 'SIGKILL', TIMEOUT_MS) : (error.message.split('\n').findLast((line) => /error/i.test(line)) ?? error.message) }
   }
 }
 

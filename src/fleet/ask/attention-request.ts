@@ -1,7 +1,8 @@
 import { checkBoolean, checkedSignal, checkFunction, checkInteger, checkNames, expected } from '../../core/check.ts'
 import type { AttentionOptions } from '../../attention/attention-options.ts'
 import type { Partition } from '../jobs/attention-partition.ts'
-import { checkSettings, type AttentionSettings } from '../jobs/job-format.ts'
+import type { AttentionSettings } from '../jobs/attention-settings.ts'
+import { checkSettings } from '../jobs/job-format.ts'
 import { checkStoredTensor, type StoredTensor } from '../store/stored-tensor.ts'
 
 /** Stored tensors: query [M, D], [B, M, D] or [B, H, M, D]; key and value with N rows, and Hkv heads. Floats of any width. */

@@ -3,7 +3,7 @@ import { ceilDivide } from '../../core/integers.ts'
 import { keysSeenFrom, type PositionRule } from '../../plan/visibility.ts'
 import type { RowRange } from '../store/stored-tensor.ts'
 import type { AttentionShape } from './attention-shape.ts'
-import type { AttentionSettings } from './job-format.ts'
+import type { AttentionSettings } from './attention-settings.ts'
 
 /** A range of keys and values that one job reads: as many as are worth keeping on a host. */
 const RANGE_BYTES = 64 * 1024 * 1024

@@ -4,20 +4,10 @@ import { version } from '../../core/version.ts'
 import { checkStorePath } from '../store/fleet-store.ts'
 import { checkStoredTensor, type TensorReference } from '../store/stored-tensor.ts'
 import type { Partition } from './attention-partition.ts'
+import type { AttentionSettings } from './attention-settings.ts'
 
 /** Of jobs and of results. A change that gives other bits, other paths or other fields raises it. */
 export const FORMAT = 1
-
-/** The options of attention that a job carries. Window sizes are absent where unbounded: JSON has no Infinity. */
-export interface AttentionSettings {
-  readonly causal: boolean
-  readonly queryOffset: number
-  readonly windowBefore?: number
-  readonly windowAfter?: number
-  readonly softcap: number
-  readonly scale?: number
-  readonly alibiSlopes?: readonly number[]
-}
 
 /** A call of `fleet.attention`: everything that its bits depend on. */
 export interface AttentionCall extends Partition {
