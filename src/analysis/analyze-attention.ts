@@ -63,8 +63,8 @@ interface CheckedInputs {
 }
 
 function checkInputs(inputs: AnalyzedInputs, options: AnalyzeAttentionOptions): CheckedInputs {
-  checkNames(`${WHAT}: inputs`, inputs, ['query', 'key', 'tokens'])
-  checkNames(`${WHAT}: options`, options, [...ANALYSIS_NAMES, 'attention'])
+  inputs = checkNames(`${WHAT}: inputs`, inputs, ['query', 'key', 'tokens'])
+  options = checkNames(`${WHAT}: options`, options, [...ANALYSIS_NAMES, 'attention'])
   const { attention = {} } = options
   checkNames(`${WHAT}: option attention`, attention, WEIGHT_NAMES)
   checkTensor(`${WHAT}: query`, Float32Array, inputs.query)

@@ -44,7 +44,7 @@ export async function analyzeModel(
   options: AnalyzeModelOptions = {},
 ): Promise<ModelAnalysis> {
   if (!(model instanceof Module)) throw expected(`${WHAT}: model`, 'a Module', model)
-  checkNames(`${WHAT}: options`, options, NAMES)
+  options = checkNames(`${WHAT}: options`, options, NAMES)
   const { batch, rows } = rowsOf(input)
   const analysis = resolveAnalysis(WHAT, options, { batch, queries: rows, keys: rows })
   const wanted = rolloutRows(options.rollout, rows)

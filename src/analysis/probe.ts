@@ -58,7 +58,7 @@ export class Probe {
 
   /** @throws {OptionError} {ShapeError} for wrong options, or a batch that is none */
   constructor(private readonly options: ProbeOptions) {
-    checkNames('Probe: options', options, [...ANALYSIS_NAMES, 'every', 'batch', 'loss', 'onRecord'])
+    options = checkNames('Probe: options', options, [...ANALYSIS_NAMES, 'every', 'batch', 'loss', 'onRecord'])
     checkInteger('Probe: option every', options.every, 1)
     readBatch('Probe: option batch', options.batch)
     if (options.onRecord !== undefined) checkFunction('Probe: option onRecord', options.onRecord)

@@ -40,7 +40,7 @@ const NAMES: readonly (keyof EmbedOptions)[] = ['pooling', 'normalize', 'onTooLo
 
 /** @throws {OptionError} for unknown names and wrong values */
 export function resolveEmbedOptions(options: EmbedOptions, defaults: { readonly pooling: Pooling; readonly normalize: boolean }): ResolvedEmbedOptions {
-  checkNames('embed: options', options, NAMES)
+  options = checkNames('embed: options', options, NAMES)
   const { pooling = defaults.pooling, normalize = defaults.normalize, onTooLong = 'error', packTokens = 8192, readAhead = 64, onProgress, ...forward } = options
   checkOneOf('embed: option pooling', pooling, POOLINGS)
   checkBoolean('embed: option normalize', normalize)

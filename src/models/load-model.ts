@@ -57,7 +57,7 @@ export async function planModel(source: ModelSource, options: LoadModelOptions =
 }
 
 function checkOptions(options: LoadModelOptions): void {
-  checkNames('loadModel: options', options, NAMES)
+  options = checkNames('loadModel: options', options, NAMES)
   const { signal, onProgress, memoryBudgetBytes, tokenizer, ignoreConfig, ignoreSentenceConfig, allowNonFinite } = options
   checkedSignal('loadModel: option signal', signal)
   if (onProgress !== undefined) checkFunction('loadModel: option onProgress', onProgress)

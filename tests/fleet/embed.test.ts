@@ -1,12 +1,16 @@
 import { createRuntime } from 'heddle'
+import { loadModel } from 'heddle/models'
 import { startFleetWorker, type Fleet, type FleetDocument, type FleetEmbedResult } from 'heddle/fleet'
+import { cp } from 'node:fs/promises'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { ByteEncoder, loadByteEncoder } from './support/encoder-embedder.ts'
 import { FleetSite, until } from './support/fleet-site.ts'
 import { gatedStore } from './support/gated-store.ts'
 import { hasRedis, RedisServer } from './support/redis-server.ts'
 
+const MODEL_FOLDER = fileURLToPath(new URL('../../examples/document-search/tiny-model', import.meta.url))
 const texts = Array.from({ length: 12 }, (_, index) => `document ${index} `.repeat(1 + (index % 4)))
 
 describe.skipIf(!hasRedis)('fleet.embed', () => {
@@ -44,6 +48,21 @@ describe.skipIf(!hasRedis)('fleet.embed', () => {
     }
     await runtime.close()
     expect((await fleet.status()).tokens).toBe(new Set(texts).size === texts.length ? texts.join('').length : NaN)
+  })
+
+  test('a folder of the hub: the vectors that heddle/models gives', async () => {
+    await cp(MODEL_FOLDER, path.join(site.folder, 'models/hub'), { recursive: true })
+    await site.host({ models: path.join(site.folder, 'models') })
+    const runtime = await createRuntime({ workers: 0, numerics: 'portable' })
+    const model = await loadModel(MODEL_FOLDER)
+    const given = ['a whale', 'the sea, and the white whale']
+    let index = 0
+    for await (const { embedding, error } of fleet.embed(given, { model: 'hub', inFlight: 2 })) {
+      expect(error).toBeUndefined()
+      expect(embedding).toEqual((await model.embed(given[index++]!, { runtime })).embedding.data)
+    }
+    expect(index).toBe(2)
+    await runtime.close()
   })
 
   test('errors of documents are results, and do not stop the rest', async () => {

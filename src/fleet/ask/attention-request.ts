@@ -46,9 +46,9 @@ const NAMES: readonly (keyof FleetAttentionOptions)[] = [
 
 /** @throws {OptionError} for unknown names and wrong values */
 export function attentionRequest(inputs: FleetAttentionInputs, options: FleetAttentionOptions): AttentionRequest {
-  checkNames(`${WHAT}: inputs`, inputs, ['query', 'key', 'value'])
+  inputs = checkNames(`${WHAT}: inputs`, inputs, ['query', 'key', 'value'])
   for (const name of ['query', 'key', 'value'] as const) checkStoredTensor(`${WHAT}: ${name}`, inputs[name])
-  checkNames(`${WHAT}: options`, options, NAMES)
+  options = checkNames(`${WHAT}: options`, options, NAMES)
   const { queryRows, keyRows, signal, onProgress } = options
   for (const [name, rows] of Object.entries({ queryRows, keyRows })) if (rows !== undefined) checkInteger(`${WHAT}: option ${name}`, rows, 1)
   if (onProgress !== undefined) checkFunction(`${WHAT}: option onProgress`, onProgress)
@@ -57,7 +57,7 @@ export function attentionRequest(inputs: FleetAttentionInputs, options: FleetAtt
 
 function settingsOf({ causal = false, queryOffset = 0, window = {}, softcap = 0, scale, alibiSlopes }: FleetAttentionOptions): AttentionSettings {
   checkBoolean(`${WHAT}: option causal`, causal)
-  checkNames(`${WHAT}: option window`, window, ['before', 'after'])
+  window = checkNames(`${WHAT}: option window`, window, ['before', 'after'])
   if (alibiSlopes !== undefined && !(alibiSlopes instanceof Float32Array)) throw expected(`${WHAT}: option alibiSlopes`, 'a Float32Array', alibiSlopes)
   const bounded = (reach: number | undefined): reach is number => reach !== undefined && reach !== Infinity
   const settings: AttentionSettings = {

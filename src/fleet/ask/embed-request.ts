@@ -33,7 +33,7 @@ const MAX_IN_FLIGHT = 10_000
 
 /** @throws {OptionError} for unknown names and wrong values */
 export function embedRequest(documents: unknown, options: FleetEmbedOptions): EmbedRequest {
-  checkNames(`${WHAT}: options`, options, ['model', 'inFlight', 'signal', 'onProgress'])
+  options = checkNames(`${WHAT}: options`, options, ['model', 'inFlight', 'signal', 'onProgress'])
   const { model, inFlight = 64, signal, onProgress } = options
   checkStorePath(`${WHAT}: option model`, model)
   checkInteger(`${WHAT}: option inFlight`, inFlight, 1, MAX_IN_FLIGHT)

@@ -26,7 +26,7 @@ export interface FleetOptions extends QueueOptions {
  * @throws {BackendUnavailableError} without bullmq, ioredis or an answer of Redis; {ProtocolError} for a queue of another version
  */
 export async function createFleet(options: FleetOptions): Promise<Fleet> {
-  checkNames('createFleet: options', options, ['connection', 'queue', 'connectTimeoutMs', 'store', 'lostAfterMs'])
+  options = checkNames('createFleet: options', options, ['connection', 'queue', 'connectTimeoutMs', 'store', 'lostAfterMs'])
   const { store, lostAfterMs = 60_000 } = options
   checkStore('createFleet: option store', store)
   checkInteger('createFleet: option lostAfterMs', lostAfterMs, 1)

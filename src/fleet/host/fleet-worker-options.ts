@@ -4,6 +4,7 @@ import { checkFunction, checkInteger, checkNames, expected } from '../../core/ch
 import { resolveQueueOptions, type QueueOptions, type ResolvedQueueOptions } from '../queue/fleet-options.ts'
 import type { FleetStore } from '../store/fleet-store.ts'
 import type { EmbedderLoader } from './embedder.ts'
+import { loadHubModel } from './load-hub-model.ts'
 import type { FleetEvent } from './fleet-log.ts'
 
 export interface FleetWorkerOptions extends QueueOptions {
@@ -13,7 +14,7 @@ export interface FleetWorkerOptions extends QueueOptions {
   readonly runtime?: Omit<RuntimeOptions, 'numerics' | 'backend' | 'webgpu'>
   /** The folder in which the folders of models are; without it, embeddings fail. */
   readonly models?: string
-  /** Makes an embedder of a model's folder; without it, embeddings fail. */
+  /** Makes an embedder of a model's folder. @default `loadModel` of `heddle/models` */
   readonly loadEmbedder?: EmbedderLoader
   /** How it calls itself in logs and statistics. @default the machine's name and the process's number */
   readonly name?: string
@@ -28,7 +29,7 @@ export interface ResolvedWorkerOptions extends ResolvedQueueOptions {
   readonly store: FleetStore
   readonly runtime: RuntimeOptions
   readonly models: string | undefined
-  readonly loadEmbedder: EmbedderLoader | undefined
+  readonly loadEmbedder: EmbedderLoader
   readonly name: string
   readonly heldBytes: number
   readonly lockMs: number
@@ -42,8 +43,8 @@ const NAMES: readonly (keyof FleetWorkerOptions)[] = [
 
 /** @throws {OptionError} for unknown names and wrong values */
 export function resolveWorkerOptions(options: FleetWorkerOptions): ResolvedWorkerOptions {
-  checkNames(`${WHAT}: options`, options, NAMES)
-  const { store, runtime = {}, models, loadEmbedder, lockMs = 30_000, onEvent = () => undefined } = options
+  options = checkNames(`${WHAT}: options`, options, NAMES)
+  const { store, runtime = {}, models, loadEmbedder = loadHubModel, lockMs = 30_000, onEvent = () => undefined } = options
   const { name = `${os.hostname()}-${process.pid}`, heldBytes = Math.floor(os.totalmem() / 4) } = options
   checkStore(`${WHAT}: option store`, store)
   for (const fixed of ['numerics', 'backend', 'webgpu']) {
@@ -51,7 +52,7 @@ export function resolveWorkerOptions(options: FleetWorkerOptions): ResolvedWorke
     if (value !== undefined) throw expected(`${WHAT}: option runtime.${fixed}`, 'no value: hosts compute with portable numerics on wasm', value)
   }
   if (models !== undefined && (typeof models !== 'string' || models === '')) throw expected(`${WHAT}: option models`, 'a path', models)
-  if (loadEmbedder !== undefined) checkFunction(`${WHAT}: option loadEmbedder`, loadEmbedder)
+  checkFunction(`${WHAT}: option loadEmbedder`, loadEmbedder)
   if (typeof name !== 'string' || !/^[\w.-]{1,64}$/.test(name)) throw expected(`${WHAT}: option name`, "up to 64 letters, digits, '.', '_' or '-'", name)
   checkInteger(`${WHAT}: option heldBytes`, heldBytes, 0)
   checkInteger(`${WHAT}: option lockMs`, lockMs, 500)

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs'
 import { readdir, realpath } from 'node:fs/promises'
 import path from 'node:path'
 import type { Runtime } from '../../attention/runtime.ts'
-import { OptionError, StoreError } from '../../core/errors.ts'
+import { StoreError } from '../../core/errors.ts'
 import { checkStorePath } from '../store/fleet-store.ts'
 import type { Embedder, EmbedderLoader } from './embedder.ts'
 
@@ -16,18 +16,18 @@ export interface LoadedModel {
 /** The models of a host, each loaded when a job first names it. */
 export class ModelShelf {
   readonly #folder: string | undefined
-  readonly #load: EmbedderLoader | undefined
+  readonly #load: EmbedderLoader
   readonly #runtime: Runtime
   readonly #models = new Map<string, Promise<LoadedModel>>()
 
   /** @param folder where the folders of models are; undefined on a host without */
-  constructor(folder: string | undefined, load: EmbedderLoader | undefined, runtime: Runtime) {
+  constructor(folder: string | undefined, load: EmbedderLoader, runtime: Runtime) {
     this.#folder = folder
     this.#load = load
     this.#runtime = runtime
   }
 
-  /** @throws {StoreError} when the host has no such folder; {OptionError} when it has no loader */
+  /** @throws {StoreError} when the host has no such folder; what the loader throws */
   get(name: string): Promise<LoadedModel> {
     const known = this.#models.get(name)
     if (known !== undefined) return known
@@ -39,7 +39,6 @@ export class ModelShelf {
   }
 
   async #loadModel(name: string): Promise<LoadedModel> {
-    if (this.#load === undefined) throw new OptionError('fleet: expected a host that was started with the option loadEmbedder, for embeddings')
     const folder = await this.#folderOf(name)
     return { fingerprint: await fingerprintOf(folder), embedder: await this.#load(folder, this.#runtime) }
   }

@@ -35,7 +35,7 @@ export interface FleetStatus {
  * @throws {OptionError} {BackendUnavailableError} {ProtocolError} as `createFleet` does
  */
 export async function fleetStatusOf(options: QueueOptions): Promise<FleetStatus> {
-  checkNames('fleetStatusOf: options', options, ['connection', 'queue', 'connectTimeoutMs'])
+  options = checkNames('fleetStatusOf: options', options, ['connection', 'queue', 'connectTimeoutMs'])
   const resolved = resolveQueueOptions('fleetStatusOf', options)
   const { bullmq, ioredis } = await loadPeers()
   const redis = await connect(ioredis, resolved)

@@ -23,7 +23,7 @@ interface Server {
  * @throws {OptionError} for wrong addresses and options
  */
 export function httpStore(address: string | URL, options: HttpStoreOptions = {}): FleetStore {
-  checkNames('httpStore: options', options, ['headers', 'timeoutMs'])
+  options = checkNames('httpStore: options', options, ['headers', 'timeoutMs'])
   const { headers = {}, timeoutMs = 60_000 } = options
   checkInteger('httpStore: option timeoutMs', timeoutMs, 1)
   const server: Server = { base: checkedAddress(address), headers, timeoutMs }

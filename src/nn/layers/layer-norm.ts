@@ -27,7 +27,7 @@ export class LayerNorm extends Module {
     options: LayerNormOptions = {},
   ) {
     super()
-    checkNames('LayerNorm: options', options, ['bias'])
+    options = checkNames('LayerNorm: options', options, ['bias'])
     const { bias = true } = options
     checkBoolean('LayerNorm: option bias', bias)
     checkInteger('LayerNorm: size', inputDim, 1)

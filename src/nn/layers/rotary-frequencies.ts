@@ -54,7 +54,7 @@ const SCALING_NUMBERS: Readonly<Record<RotaryScaling['kind'], { readonly needed:
 
 /** @param what names the option in messages @throws {OptionError} for unknown names and wrong values */
 export function resolveRotaryOptions(what: string, options: RotaryOptions, headSize: number): ResolvedRotary {
-  checkNames(what, options, ['base', 'size', 'scaling'])
+  options = checkNames(what, options, ['base', 'size', 'scaling'])
   const { base = 10_000, size = headSize, scaling = null } = options
   checkFinite(`${what}: base`, base)
   if (base <= 0) throw expected(`${what}: base`, 'a base > 0', base)
@@ -69,7 +69,7 @@ function checkScaling(what: string, scaling: RotaryScaling): void {
   const kind = (scaling as { kind?: unknown } | null)?.kind
   if (typeof kind !== 'string' || !kinds.includes(kind)) throw expected(`${what}: kind`, kinds.join(', '), kind)
   const { needed, optional = [] } = SCALING_NUMBERS[scaling.kind]
-  checkNames(what, scaling, ['kind', ...needed, ...optional])
+  scaling = checkNames(what, scaling, ['kind', ...needed, ...optional])
   for (const name of [...needed, ...optional]) {
     const value = (scaling as unknown as Record<string, unknown>)[name]
     if (value === undefined && optional.includes(name)) continue
