@@ -35,6 +35,8 @@ describe('a worker that falls silent', () => {
     const healthy = await poolOf(1, () => new Worker(workerFile))
     const expected = fingerprint((await healthy.attention(call, options)).output)
     const pool = await poolOf(2, silentAfterStart(silent))
+    // A lane that starts late would get no task to fall silent over.
+    while (pool.pool.lanes().some(({ kernels }) => kernels === null)) await new Promise((resolve) => setImmediate(resolve))
     const { output, retries } = await pool.beatUntil(pool.attention(call, options))
     expect(fingerprint(output)).toBe(expected)
     expect(retries).toBeGreaterThan(0)
