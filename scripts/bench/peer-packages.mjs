@@ -40,5 +40,5 @@ export async function serveTfjs(folder) {
 /** The library and its worker as a page loads them; `entries` of dist share their chunks. */
 export async function serveHeddle(folder, entries = ['index']) {
   await build({ ...PAGE, splitting: true, entryPoints: entries.map((entry) => `dist/${entry}.js`), outdir: folder })
-  await cp('dist/worker.js', `${folder}/worker.js`)
+  for (const file of ['worker.js', 'wasm-worker.js']) await cp(`dist/${file}`, `${folder}/${file}`)
 }

@@ -3,7 +3,7 @@ import { describe } from '../core/tensor.ts'
 import { PROTOCOL_VERSION, type LaneHello, type Task, type TaskResponse } from './messages.ts'
 import { CHUNK_DONE } from './chunk.ts'
 import { returnedRows } from './returned-rows.ts'
-import { partCount } from './stage-pass.ts'
+import { partCount } from './pass-parts.ts'
 import { RETURNED_ARRAYS, type AttentionTask, type ReturnedName } from './task.ts'
 
 /**

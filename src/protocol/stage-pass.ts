@@ -117,11 +117,6 @@ function stepOf(part: number, stage: PassStep['stage'], range: RowRange): PassSt
   return { part, stage, range, chunks: chunksOf(stage, range) }
 }
 
-/** How many parts a pass has. */
-export function partCount(stages: readonly PassStage[]): number {
-  return stages.reduce((sum, stage) => sum + (stage.kind === 'slabs' ? stage.stages.length : 1), 0)
-}
-
 function rowsOf(stage: PassStep['stage']): number {
   if (stage.kind === 'rows') return stage.batch * stage.rows
   return stage.kind === 'sums' ? stage.rows : 0

@@ -1,6 +1,7 @@
 import { isShared } from '../core/shared-memory.ts'
 import { CHUNK_DONE, CHUNK_FREE } from '../protocol/chunk.ts'
-import { partCount, passSteps, workOf, type PassStep, type PassWork, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
+import { partCount } from '../protocol/pass-parts.ts'
+import { passSteps, workOf, type PassStep, type PassWork, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
 
 /** A lane that waits for others gives its event loop a turn so often. */
 const LONGEST_WAIT_MS = 2

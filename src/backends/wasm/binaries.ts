@@ -4,7 +4,7 @@ import type { KernelVariant } from './probe.ts'
 export type Kernels = WebAssembly.Module | Uint8Array<ArrayBuffer>
 
 /** Each binary is a file of its own, compressed, which is fetched when it is first needed. */
-const DEFLATED: Readonly<Record<KernelVariant, () => Promise<{ readonly default: Uint8Array<ArrayBuffer> }>>> = {
+const DEFLATED: Readonly<Record<KernelVariant, () => Promise<{ readonly deflated: Uint8Array<ArrayBuffer> }>>> = {
   simd: () => import('./binary-simd.ts'),
   relaxed: () => import('./binary-relaxed.ts'),
 }
@@ -23,8 +23,8 @@ export function loadKernels(variant: KernelVariant): Promise<Kernels> {
 }
 
 async function load(variant: KernelVariant): Promise<Kernels> {
-  const { default: compressed } = await DEFLATED[variant]()
-  const stream = new Blob([compressed]).stream().pipeThrough(new DecompressionStream('deflate-raw'))
+  const { deflated } = await DEFLATED[variant]()
+  const stream = new Blob([deflated]).stream().pipeThrough(new DecompressionStream('deflate-raw'))
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer())
   return WebAssembly.compile(bytes).catch(() => bytes)
 }

@@ -1,1 +1,4 @@
-export { default } from '../../../build/heddle-simd.wasm.deflate'
+import bytes from '../../../build/heddle-simd.wasm.deflate'
+
+/** Compressed (deflate-raw). */
+export const deflated: Uint8Array<ArrayBuffer> = bytes
