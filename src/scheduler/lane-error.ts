@@ -15,6 +15,12 @@ export function laneError(thrown: unknown): Error {
   return new ProtocolError(`worker: expected a result or a HeddleError, got ${name ?? typeof error}: ${message}`, { cause: error })
 }
 
+/** Whether the host itself threw: then the message may not have arrived. */
+export function isRefusal(thrown: unknown): boolean {
+  const error = ownError(thrown)
+  return !(error instanceof HeddleError || (error instanceof Error && error.name === 'TaskCancelled'))
+}
+
 /** What a pool fails with when none of its lanes ever started. */
 export function startError({ cause, message }: LaneLost): BackendUnavailableError {
   return new BackendUnavailableError(`worker: expected it to start, but ${cause instanceof Error ? cause.message : message}`, { cause })

@@ -7,7 +7,7 @@ import { installErrorTransfer } from '../protocol/error-transfer.ts'
 import { packLarge } from '../protocol/large-array.ts'
 import type { LaneApi, LaneConfig, LaneHello, TaskRequest, TaskResponse } from '../protocol/messages.ts'
 import type { ArrayId } from '../protocol/task.ts'
-import { laneError } from './lane-error.ts'
+import { isRefusal, laneError } from './lane-error.ts'
 import { LaneLost, type Lane } from './lane.ts'
 import { spawnWorker, type WorkerHandle, type WorkerSource } from './spawn-worker.ts'
 
@@ -57,7 +57,10 @@ export class WorkerLane implements Lane {
     }
   }
 
-  /** A worker that breaks the protocol is not asked again: it counts as lost from then on. */
+  /**
+   * A worker that breaks the protocol is not asked again: it counts as lost from then on. So does one to which the host refused
+   * to post: the arrays of that message never came, and the pool counts on them.
+   */
   async run(request: TaskRequest): Promise<TaskResponse> {
     const attach = request.attach.map(({ id, array }) => ({ id, array: packLarge(array) }))
     try {
@@ -67,7 +70,7 @@ export class WorkerLane implements Lane {
     } catch (thrown) {
       if (thrown instanceof LaneLost) throw thrown
       const error = laneError(thrown)
-      if (error instanceof ProtocolError) this.#lose(error)
+      if (error instanceof ProtocolError || isRefusal(thrown)) this.#lose(error)
       throw error
     }
   }
