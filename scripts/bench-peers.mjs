@@ -4,13 +4,13 @@
 //   npm run bench:peers -- [--sizes 512,1024,2048,4096,8192] [--rounds 3] [--only node|chromium] [--quick] [--write]
 //
 // --quick: one small size, and only what is installed already. --write: also docs/peers-*.{json,svg} and the table of docs/performance.md.
-import { fork } from 'node:child_process'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
+import { inProcess } from './bench/in-process.mjs'
 import { installPeers, peersFolder, serveHeddle, serveJax, serveOnnxruntime, serveTfjs } from './bench/peer-packages.mjs'
 import { replaceBetween } from './bench/replace-between.mjs'
 import { CHROMIUM_FLAGS, findChromium } from './pack-check/chromium.mjs'
@@ -85,18 +85,7 @@ async function measureAll(host, contenders, run) {
 }
 
 function runInNode(name, tokens) {
-  return new Promise((resolve) => {
-    const child = fork(`${folder}/node.mjs`, [name, tokens, HEADS, HEAD_SIZE, peersFolder].map(String), { silent: true })
-    const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
-    let outcome
-    let text = ''
-    child.stderr.on('data', (data) => (text += data))
-    child.on('message', (message) => (outcome = message))
-    child.on('exit', (code, signal) => {
-      clearTimeout(timer)
-      resolve(outcome ?? { failure: text.split('\n').find((line) => /error|abort|exception/i.test(line))?.trim() ?? `ended with ${signal ?? code}` })
-    })
-  })
+  return inProcess({ script: `${folder}/node.mjs`, timeoutMs: TIMEOUT_MS }, [name, tokens, HEADS, HEAD_SIZE, peersFolder])
 }
 
 /** Each measurement gets a browser of its own: a contender that runs out of memory may take its browser with it. */

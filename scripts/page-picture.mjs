@@ -2,13 +2,14 @@
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
 import { preview } from 'vite'
+import { CHROMIUM_FLAGS, findChromium } from './pack-check/chromium.mjs'
 
 const HEIGHT = 1400
 const WORDS = process.argv[2] ?? '65,536'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const server = await preview({ root: `${root}demo`, configFile: `${root}demo/vite.config.ts`, logLevel: 'silent', preview: { port: 0 } })
-const browser = await chromium.launch({ executablePath: process.env.HEDDLE_CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] })
+const browser = await chromium.launch({ executablePath: findChromium(), args: CHROMIUM_FLAGS })
 try {
   const page = await browser.newPage({ viewport: { width: 1200, height: 1000 }, locale: 'en-US', deviceScaleFactor: 1 })
   await page.goto(server.resolvedUrls.local[0])
