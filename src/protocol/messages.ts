@@ -12,13 +12,16 @@ export const PROTOCOL_VERSION = 5
 
 export type LaneKind = 'wasm' | 'webgpu'
 
+/** A kernel binary as lanes get it: compiled where the sender may compile, else its bytes. */
+export type Kernels = WebAssembly.Module | Uint8Array<ArrayBuffer>
+
 /** What a lane is started with. */
 export interface LaneConfig {
   readonly kind: LaneKind
   /** 'portable' keeps to plain SIMD: the same bits on every machine */
   readonly numerics: 'fast' | 'portable'
   /** kernels, compiled or as bytes; null where the worker file brings its own */
-  readonly wasm: { readonly simd?: WebAssembly.Module | Uint8Array<ArrayBuffer>; readonly relaxed?: WebAssembly.Module | Uint8Array<ArrayBuffer> } | null
+  readonly wasm: { readonly simd?: Kernels; readonly relaxed?: Kernels } | null
   /** of a GPU lane */
   readonly webgpu?: WebGpuConfig
 }

@@ -1,11 +1,11 @@
 import { createWasmBackend, type WasmBackend } from '../backends/wasm/engine.ts'
-import { probeWasm, variantFor } from '../backends/wasm/probe.ts'
+import { probeWasm, variantFor, type KernelVariant } from '../backends/wasm/probe.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
-import type { LaneConfig } from '../protocol/messages.ts'
+import type { Kernels, LaneConfig } from '../protocol/messages.ts'
 import type { CreatedBackend } from './lane-host.ts'
 
 /** The kernels of a lane whose configuration brings none. */
-export type KernelSource = (variant: 'simd' | 'relaxed') => Promise<WebAssembly.Module | Uint8Array<ArrayBuffer>>
+export type KernelSource = (variant: KernelVariant) => Promise<Kernels>
 
 /** @throws {BackendUnavailableError} when this host cannot run it */
 export async function createWasmLane(config: LaneConfig, source: KernelSource): Promise<CreatedBackend & { readonly backend: WasmBackend }> {

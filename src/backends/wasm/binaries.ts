@@ -1,7 +1,5 @@
+import type { Kernels } from '../../protocol/messages.ts'
 import type { KernelVariant } from './probe.ts'
-
-/** A kernel binary as lanes get it: compiled where this thread may compile, else its bytes. */
-export type Kernels = WebAssembly.Module | Uint8Array<ArrayBuffer>
 
 /** Each binary is a file of its own, compressed, which is fetched when it is first needed. */
 const DEFLATED: Readonly<Record<KernelVariant, () => Promise<{ readonly deflated: Uint8Array<ArrayBuffer> }>>> = {
