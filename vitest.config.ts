@@ -14,7 +14,10 @@ const base = {
 const kernelBytes = {
   name: 'kernel-bytes',
   enforce: 'pre' as const,
-  load: (id: string) => (/\.wasm(\.deflate)?$/.test(id) ? `export default Uint8Array.from(atob('${readFileSync(id).toString('base64')}'), (each) => each.charCodeAt(0))` : undefined),
+  load: (id: string) =>
+    /\.wasm(\.deflate)?$/.test(id)
+      ? `export default Uint8Array.from(atob('${readFileSync(id).toString('base64')}'), (each) => each.charCodeAt(0))`
+      : undefined,
 }
 
 export default defineConfig({

@@ -1,8 +1,10 @@
-// What an analysis of all heads costs against a plain forward pass: analyzeModel against the forward pass of a language model
-// (E 512, 8 heads, pre-norm, head included), and analyzeAttention against attention alone (8 heads of 64). Causal. Token ids are
-// drawn by Zipf's law, as words are. In turns; medians with the lowest and highest value. First checks a score against all weights.
+// What an analysis of all heads costs against a plain forward pass: analyzeModel against the forward pass of a language
+// model (E 512, 8 heads, pre-norm, head included), and analyzeAttention against attention alone (8 heads of 64).
+// Causal. Token ids are drawn by Zipf's law, as words are. In turns; medians with the lowest and highest value. First
+// checks a score against all weights.
 //
-//   npm run bench:analysis -- [--tokens 512,2048,8192] [--workers 1] [--rounds 5] [--layers 2] [--vocabulary 4096] [--quick]
+// npm run bench:analysis -- [--tokens 512,2048,8192] [--workers 1] [--rounds 5] [--layers 2] [--vocabulary 4096]
+// [--quick]
 import { mkdir, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
@@ -48,7 +50,9 @@ try {
     console.log(`  n ${tokens}`)
     for (const what of ['model', 'attention']) {
       const { forward, analysis, ratio } = result[what]
-      console.log(`    ${what.padEnd(9)}  forward ${format(forward)}, analysis ${format(analysis)}: ${ratio.toFixed(2)} ×`)
+      console.log(
+        `    ${what.padEnd(9)}  forward ${format(forward)}, analysis ${format(analysis)}: ${ratio.toFixed(2)} ×`,
+      )
     }
   }
 } finally {
@@ -127,7 +131,10 @@ async function checkScore() {
   const length = 200
   const { query, key, value } = inputs(length)
   const data = zipfTokens(length)
-  const { heads } = await analyzeAttention({ query, key, tokens: { data, shape: [length] } }, { attention: { causal: true }, runtime })
+  const { heads } = await analyzeAttention(
+    { query, key, tokens: { data, shape: [length] } },
+    { attention: { causal: true }, runtime },
+  )
   const { weights } = await runtime.attention({ query, key, value }, { causal: true, returnWeights: true })
   for (const { head, scores } of heads) {
     let [sum, rows] = [0, 0]

@@ -1,9 +1,10 @@
-// The forward and backward pass of a stack of blocks (E 512, 8 heads, feed-forward 2048, GELU, batch 1) against its forward pass
-// alone: where the insides of the blocks are kept, and where they are computed again, but for those of the last block, which
-// are still there. The ratio of times stands beside that of FLOPs, from the plans. In turns; medians. Prints a line for each;
-// writes build/bench-backward-layers.json.
+// The forward and backward pass of a stack of blocks (E 512, 8 heads, feed-forward 2048, GELU, batch 1) against its
+// forward pass alone: where the insides of the blocks are kept, and where they are computed again, but for those of the
+// last block, which are still there. The ratio of times stands beside that of FLOPs, from the plans. In turns; medians.
+// Prints a line for each; writes build/bench-backward-layers.json.
 //
-//   npm run bench:backward-layers -- [--tokens 512,2048] [--workers 1,2] [--rounds 9] [--norm pre|post] [--blocks 4] [--quick]
+// npm run bench:backward-layers -- [--tokens 512,2048] [--workers 1,2] [--rounds 9] [--norm pre|post] [--blocks 4]
+// [--quick]
 import { mkdir, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
@@ -26,23 +27,47 @@ const numbers = (text) => text.split(',').map(Number)
 const rounds = values.quick ? 2 : Number(values.rounds)
 const outfile = path.resolve('build/bench-backward-layers/measure.mjs')
 await mkdir(path.dirname(outfile), { recursive: true })
-await build({ bundle: true, format: 'esm', target: 'es2022', platform: 'node', external: ['heddle', 'comlink'], loader: { '.wasm': 'binary', '.deflate': 'binary' }, logLevel: 'warning', entryPoints: ['bench/nn/stack-gradients.ts'], outfile })
+await build({
+  bundle: true,
+  format: 'esm',
+  target: 'es2022',
+  platform: 'node',
+  external: ['heddle', 'comlink'],
+  loader: { '.wasm': 'binary', '.deflate': 'binary' },
+  logLevel: 'warning',
+  entryPoints: ['bench/nn/stack-gradients.ts'],
+  outfile,
+})
 const { measureGradients } = await import(pathToFileURL(outfile).href)
 const heddle = await import('heddle')
 
 const results = []
-console.log(`Node ${process.versions.node}, ${values.blocks} ${values.norm}-norm block${values.blocks === '1' ? '' : 's'}, E 512, 8 heads; forward + backward against forward`)
+console.log(
+  `Node ${process.versions.node}, ${values.blocks} ${values.norm}-norm block${values.blocks === '1' ? '' : 's'}, E 512, 8 heads; forward + backward against forward`,
+)
 for (const tokens of values.quick ? [256] : numbers(values.tokens)) {
   for (const workers of numbers(values.workers)) {
-    const times = await measureGradients({ tokens, workers, rounds, norm: values.norm, blocks: Number(values.blocks) }, heddle)
+    const times = await measureGradients(
+      { tokens, workers, rounds, norm: values.norm, blocks: Number(values.blocks) },
+      heddle,
+    )
     results.push({ tokens, workers, ...times })
-    console.log(`  n ${String(tokens).padEnd(5)} ${workers} worker${workers === 1 ? ' ' : 's'}  forward ${times.forwardMs.toFixed(1)} ms`)
+    console.log(
+      `  n ${String(tokens).padEnd(5)} ${workers} worker${workers === 1 ? ' ' : 's'}  forward ${times.forwardMs.toFixed(1)} ms`,
+    )
     for (const [keeps, { ms, ratio, flopRatio, gigaflops }] of Object.entries(times.kept)) {
-      console.log(`    keeps ${keeps.padEnd(9)} ${ms.toFixed(1).padStart(8)} ms  ${ratio.toFixed(2)} × in time, ${flopRatio.toFixed(2)} × in FLOPs (${(ratio / flopRatio).toFixed(2)})  ${gigaflops.toFixed(1)} GFLOP/s`)
+      console.log(
+        `    keeps ${keeps.padEnd(9)} ${ms.toFixed(1).padStart(8)} ms  ${ratio.toFixed(2)} × in time, ${flopRatio.toFixed(2)} × in FLOPs (${(ratio / flopRatio).toFixed(2)})  ${gigaflops.toFixed(1)} GFLOP/s`,
+      )
     }
   }
 }
-const machine = { node: process.version, processor: cpus()[0]?.model, cores: cpus().length, platform: `${process.platform} ${process.arch}` }
+const machine = {
+  node: process.version,
+  processor: cpus()[0]?.model,
+  cores: cpus().length,
+  platform: `${process.platform} ${process.arch}`,
+}
 await writeFile('build/bench-backward-layers.json', JSON.stringify({ machine, results }, null, 2))
 console.log('written to build/bench-backward-layers.json')
 process.exit(0)

@@ -1,12 +1,14 @@
-// Attention backward: against forward on the kernels alone, two lanes against one, beside peers, and over a long sequence.
-// Every answer is checked before it is timed; what is compared takes turns. Prints tables; writes build/bench-backward.json.
+// Attention backward: against forward on the kernels alone, two lanes against one, beside peers, and over a long
+// sequence. Every answer is checked before it is timed; what is compared takes turns. Prints tables; writes
+// build/bench-backward.json.
 //
-//   npm run bench:backward -- [--parts kernels,lanes,peers,long] [--rounds 9] [--turns 3] [--sizes 512,2048,4096] [--tokens 65536] [--quick]
+// npm run bench:backward -- [--parts kernels,lanes,peers,long] [--rounds 9] [--turns 3] [--sizes 512,2048,4096]
+// [--tokens 65536] [--quick]
 //
-// kernels  one head on one thread: ratio to forward, FLOPs and share of the engine's own multiply-add peak, in one process
-// lanes    through the API, n 2,048, H 8, D 64: forward and backward, and one worker against two
-// peers    forward and backward together, H 8, D 64, one thread each: native PyTorch (/usr/bin/python3), jax-js (Node 22 or later), tfjs-wasm
-// long     one causal head of 64 over --tokens, with its peak memory beside the plan
+// kernels  one head on one thread: ratio to forward, FLOPs and share of the engine's own multiply-add peak, in one
+// process lanes    through the API, n 2,048, H 8, D 64: forward and backward, and one worker against two peers
+// forward and backward together, H 8, D 64, one thread each: native PyTorch (/usr/bin/python3), jax-js (Node 22 or
+// later), tfjs-wasm long     one causal head of 64 over --tokens, with its peak memory beside the plan
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
@@ -37,11 +39,33 @@ const PYTHON = '/usr/bin/python3'
 const folder = path.resolve('build/bench-backward')
 await rm(folder, { recursive: true, force: true })
 await mkdir(folder, { recursive: true })
-const options = { bundle: true, format: 'esm', target: 'es2022', platform: 'node', external: ['heddle', '@tensorflow/*'], logLevel: 'warning', outExtension: { '.js': '.mjs' } }
-await build({ ...options, entryPoints: ['bench/backward/node.ts', 'bench/backward/data.ts', 'bench/attention/spread.ts'], outdir: folder, outbase: 'bench' })
+const options = {
+  bundle: true,
+  format: 'esm',
+  target: 'es2022',
+  platform: 'node',
+  external: ['heddle', '@tensorflow/*'],
+  logLevel: 'warning',
+  outExtension: { '.js': '.mjs' },
+}
+await build({
+  ...options,
+  entryPoints: ['bench/backward/node.ts', 'bench/backward/data.ts', 'bench/attention/spread.ts'],
+  outdir: folder,
+  outbase: 'bench',
+})
 // tfjs keeps its registry in the global object: gradients of a bundled copy serve the package that Node loads.
 const gradients = { contents: "import '@tensorflow/tfjs-core/dist/register_all_gradients'", resolveDir: process.cwd() }
-await build({ bundle: true, format: 'esm', target: 'es2022', logLevel: 'error', platform: 'node', mainFields: ['module', 'main'], stdin: gradients, outfile: `${folder}/backward/tfjs-gradients.mjs` })
+await build({
+  bundle: true,
+  format: 'esm',
+  target: 'es2022',
+  logLevel: 'error',
+  platform: 'node',
+  mainFields: ['module', 'main'],
+  stdin: gradients,
+  outfile: `${folder}/backward/tfjs-gradients.mjs`,
+})
 const { spreadOf } = await import(pathToFileURL(`${folder}/attention/spread.mjs`).href)
 const { backwardData, worstOf } = await import(pathToFileURL(`${folder}/backward/data.mjs`).href)
 
@@ -49,9 +73,15 @@ const NODE = { script: `${folder}/backward/node.mjs`, timeoutMs: TIMEOUT_MS }
 const results = {}
 if (parts.includes('kernels')) results.kernels = await measureKernels()
 if (parts.includes('lanes')) results.lanes = await measureLanes()
-if (parts.includes('peers')) results.peers = await measurePeers(values.quick ? [256] : values.sizes.split(',').map(Number))
+if (parts.includes('peers'))
+  results.peers = await measurePeers(values.quick ? [256] : values.sizes.split(',').map(Number))
 if (parts.includes('long')) results.long = await measureLong(values.quick ? 4096 : Number(values.tokens))
-const machine = { node: process.version, processor: cpus()[0]?.model, cores: cpus().length, platform: `${process.platform} ${process.arch}` }
+const machine = {
+  node: process.version,
+  processor: cpus()[0]?.model,
+  cores: cpus().length,
+  platform: `${process.platform} ${process.arch}`,
+}
 await writeFile('build/bench-backward.json', JSON.stringify({ machine, results }, null, 2))
 console.log('written to build/bench-backward.json')
 process.exit(0)
@@ -62,11 +92,20 @@ async function measureKernels() {
   console.log(`Node ${process.versions.node}, one head on one thread`)
   for (const [tokens, headSize, causal] of shapes) {
     for (const variant of ['simd', 'relaxed']) {
-      const row = { tokens, headSize, causal, variant, ...(await inProcess(NODE, ['kernels', variant, tokens, headSize, causal, rounds])) }
+      const row = {
+        tokens,
+        headSize,
+        causal,
+        variant,
+        ...(await inProcess(NODE, ['kernels', variant, tokens, headSize, causal, rounds])),
+      }
       rows.push(row)
       const shape = `  n ${tokens} D ${headSize}${causal ? ' causal' : ''}`.padEnd(24)
       if (row.failure !== undefined) console.log(`${shape} ${variant.padEnd(8)} ${row.failure}`)
-      else console.log(`${shape} ${variant.padEnd(8)} forward ${side(row.forward, row.forwardGflops, row.peakGflops)}  backward ${side(row.backward, row.backwardGflops, row.peakGflops)}  ${row.ratio.toFixed(2)} × forward`)
+      else
+        console.log(
+          `${shape} ${variant.padEnd(8)} forward ${side(row.forward, row.forwardGflops, row.peakGflops)}  backward ${side(row.backward, row.backwardGflops, row.peakGflops)}  ${row.ratio.toFixed(2)} × forward`,
+        )
     }
   }
   return rows
@@ -81,7 +120,9 @@ async function measureLanes() {
   const { createRuntime } = await import('heddle')
   const counts = availableParallelism() > 1 ? [1, 2] : [1]
   const runtimes = await Promise.all(counts.map((workers) => createRuntime({ workers, backend: 'wasm' })))
-  const calls = await Promise.all(runtimes.map((runtime) => sharedCall(runtime, { tokens: 2048, heads: HEADS, headSize: HEAD_SIZE }, {})))
+  const calls = await Promise.all(
+    runtimes.map((runtime) => sharedCall(runtime, { tokens: 2048, heads: HEADS, headSize: HEAD_SIZE }, {})),
+  )
   const times = counts.map(() => ({ forward: [], backward: [] }))
   for (let round = -2; round < rounds; round++) {
     for (const [index, runtime] of runtimes.entries()) {
@@ -91,11 +132,23 @@ async function measureLanes() {
     }
   }
   await Promise.all(runtimes.map((runtime) => runtime.close()))
-  const speedup = (name) => (counts.length < 2 ? undefined : spreadOf(times[0][name].map((ms, round) => ms / times[1][name][round])).medianMs)
-  const rows = counts.map((workers, index) => ({ workers, forward: spreadOf(times[index].forward), backward: spreadOf(times[index].backward), ratio: spreadOf(times[index].backward.map((ms, round) => ms / times[index].forward[round])).medianMs }))
+  const speedup = (name) =>
+    counts.length < 2 ? undefined : spreadOf(times[0][name].map((ms, round) => ms / times[1][name][round])).medianMs
+  const rows = counts.map((workers, index) => ({
+    workers,
+    forward: spreadOf(times[index].forward),
+    backward: spreadOf(times[index].backward),
+    ratio: spreadOf(times[index].backward.map((ms, round) => ms / times[index].forward[round])).medianMs,
+  }))
   console.log(`through the API, n 2048, H ${HEADS}, D ${HEAD_SIZE}`)
-  for (const { workers, forward, backward, ratio } of rows) console.log(`  ${workers} worker${workers === 1 ? ' ' : 's'}  forward ${forward.medianMs.toFixed(1)} ms  backward ${backward.medianMs.toFixed(1)} ms  ${ratio.toFixed(2)} × forward`)
-  if (counts.length > 1) console.log(`  two against one: forward ${speedup('forward').toFixed(2)} ×, backward ${speedup('backward').toFixed(2)} ×`)
+  for (const { workers, forward, backward, ratio } of rows)
+    console.log(
+      `  ${workers} worker${workers === 1 ? ' ' : 's'}  forward ${forward.medianMs.toFixed(1)} ms  backward ${backward.medianMs.toFixed(1)} ms  ${ratio.toFixed(2)} × forward`,
+    )
+  if (counts.length > 1)
+    console.log(
+      `  two against one: forward ${speedup('forward').toFixed(2)} ×, backward ${speedup('backward').toFixed(2)} ×`,
+    )
   return { rows, forwardSpeedup: speedup('forward'), backwardSpeedup: speedup('backward') }
 }
 
@@ -126,7 +179,10 @@ async function measurePeers(sizes) {
     for (let turn = 0; turn < turns; turn++) {
       for (const row of turn % 2 === 0 ? atSize : [...atSize].reverse()) {
         if (row.failure !== undefined) continue
-        const outcome = row.name === 'PyTorch, native' ? await inPython(tokens) : await inProcess(NODE, ['peer', row.name, tokens, HEADS, HEAD_SIZE, peersFolder])
+        const outcome =
+          row.name === 'PyTorch, native'
+            ? await inPython(tokens)
+            : await inProcess(NODE, ['peer', row.name, tokens, HEADS, HEAD_SIZE, peersFolder])
         if (outcome.failure === undefined) row.times.push(...outcome.times)
         else row.failure = outcome.failure
       }
@@ -142,19 +198,33 @@ function peerLine({ name, tokens, times, failure }, ours) {
   const start = `  n ${String(tokens).padEnd(5)} ${name.padEnd(18)}`
   if (failure !== undefined) return `${start} ${failure.slice(0, 90)}`
   const { medianMs, lowMs, highMs } = spreadOf(times)
-  const ratio = ours.times.length === 0 || name === ours.name ? '' : `  heddle is ${(medianMs / spreadOf(ours.times).medianMs).toFixed(2)} × as fast`
+  const ratio =
+    ours.times.length === 0 || name === ours.name
+      ? ''
+      : `  heddle is ${(medianMs / spreadOf(ours.times).medianMs).toFixed(2)} × as fast`
   return `${start} ${medianMs.toFixed(1).padStart(9)} ms (${lowMs.toFixed(1)} – ${highMs.toFixed(1)})${ratio}`
 }
 
 async function inPython(tokens) {
   const shape = { tokens, heads: HEADS, headSize: HEAD_SIZE }
   const data = backwardData(shape)
-  await writeFile(`${folder}/data.bin`, Buffer.concat([data.query, data.key, data.value, data.dOutput].map((array) => Buffer.from(array.buffer))))
+  await writeFile(
+    `${folder}/data.bin`,
+    Buffer.concat([data.query, data.key, data.value, data.dOutput].map((array) => Buffer.from(array.buffer))),
+  )
   try {
-    const { stdout } = await promisify(execFile)(PYTHON, ['bench/backward/pytorch.py', tokens, HEADS, HEAD_SIZE, folder].map(String), { timeout: TIMEOUT_MS })
+    const { stdout } = await promisify(execFile)(
+      PYTHON,
+      ['bench/backward/pytorch.py', tokens, HEADS, HEAD_SIZE, folder].map(String),
+      { timeout: TIMEOUT_MS },
+    )
     const all = new Float32Array(readFileSync(`${folder}/gradients.bin`).buffer.slice(0))
     const size = all.length / 3
-    const worst = worstOf(shape, data, { dQuery: all.subarray(0, size), dKey: all.subarray(size, 2 * size), dValue: all.subarray(2 * size) })
+    const worst = worstOf(shape, data, {
+      dQuery: all.subarray(0, size),
+      dKey: all.subarray(size, 2 * size),
+      dValue: all.subarray(2 * size),
+    })
     return worst <= 1e-4 ? JSON.parse(stdout) : { failure: `wrong gradients: off by ${worst}` }
   } catch (error) {
     return { failure: error.message.split('\n').find((line) => /error/i.test(line)) ?? error.message.split('\n')[0] }
@@ -173,6 +243,16 @@ async function measureLong(tokens) {
   const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`
   const { plannedBytes, peakBytes } = report.memory
   console.log(`one causal head of ${HEAD_SIZE} over ${tokens} tokens, ${report.plan.lanes} lanes`)
-  console.log(`  ${(report.elapsedMs / 1000).toFixed(1)} s, ${(report.plan.flops / report.elapsedMs / 1e6).toFixed(1)} GFLOP/s; peak ${mebibytes(peakBytes)} of ${mebibytes(plannedBytes)} planned, resident ${mebibytes(grown)} more; all finite: ${finite}; one score matrix would be ${mebibytes(report.plan.standardBytes)}`)
-  return { tokens, elapsedMs: report.elapsedMs, flops: report.plan.flops, plannedBytes, peakBytes, residentGrowthBytes: grown, lanes: report.plan.lanes }
+  console.log(
+    `  ${(report.elapsedMs / 1000).toFixed(1)} s, ${(report.plan.flops / report.elapsedMs / 1e6).toFixed(1)} GFLOP/s; peak ${mebibytes(peakBytes)} of ${mebibytes(plannedBytes)} planned, resident ${mebibytes(grown)} more; all finite: ${finite}; one score matrix would be ${mebibytes(report.plan.standardBytes)}`,
+  )
+  return {
+    tokens,
+    elapsedMs: report.elapsedMs,
+    flops: report.plan.flops,
+    plannedBytes,
+    peakBytes,
+    residentGrowthBytes: grown,
+    lanes: report.plan.lanes,
+  }
 }

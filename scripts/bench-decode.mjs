@@ -14,5 +14,14 @@ await mkdir('build', { recursive: true })
 if (process.argv[2] !== 'tokens') await installPeers(['onnxruntime-web'])
 process.env.PEER ??= path.join(peersFolder, 'node_modules/onnxruntime-web/dist')
 const outfile = path.resolve('build/bench-decode.mjs')
-await build({ entryPoints: ['bench/decode/node.ts'], bundle: true, platform: 'node', format: 'esm', target: 'node20', external: ['heddle', 'heddle/nn'], outfile, logLevel: 'warning' })
+await build({
+  entryPoints: ['bench/decode/node.ts'],
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  external: ['heddle', 'heddle/nn'],
+  outfile,
+  logLevel: 'warning',
+})
 await import(pathToFileURL(outfile).href)

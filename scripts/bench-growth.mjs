@@ -1,6 +1,6 @@
-// How time and memory grow with n, and time with workers: one causal head of 64 over n = 1,024 … 65,536, then the same work on
-// 1 … all workers, in turns. Exponents are least-squares slopes of log time and log bytes against log n, over the larger half
-// of the sizes. Prints two tables; writes build/bench-growth.json.
+// How time and memory grow with n, and time with workers: one causal head of 64 over n = 1,024 … 65,536, then the same
+// work on 1 … all workers, in turns. Exponents are least-squares slopes of log time and log bytes against log n, over
+// the larger half of the sizes. Prints two tables; writes build/bench-growth.json.
 //
 //   npm run bench:growth -- [--sizes 1024,…] [--workers 1,2,…] [--tokens 16384] [--rounds 3] [--quick]
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -12,12 +12,21 @@ import { parseArgs } from 'node:util'
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { createRuntime } = await import('heddle')
 const { values } = parseArgs({
-  options: { sizes: { type: 'string' }, workers: { type: 'string' }, tokens: { type: 'string' }, rounds: { type: 'string' }, quick: { type: 'boolean', default: false } },
+  options: {
+    sizes: { type: 'string' },
+    workers: { type: 'string' },
+    tokens: { type: 'string' },
+    rounds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+  },
 })
 const numbers = (text) => text.split(',').map(Number)
 const cores = availableParallelism()
 const sizes = numbers(values.sizes ?? (values.quick ? '512,1024,2048,4096' : '1024,2048,4096,8192,16384,32768,65536'))
-const counts = values.workers === undefined ? [...new Set([1, 2, 4, 8, 16, cores])].filter((count) => count <= cores).sort((a, b) => a - b) : numbers(values.workers)
+const counts =
+  values.workers === undefined
+    ? [...new Set([1, 2, 4, 8, 16, cores])].filter((count) => count <= cores).sort((a, b) => a - b)
+    : numbers(values.workers)
 const tokens = Number(values.tokens ?? (values.quick ? 2048 : 16384))
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
 const HEAD_SIZE = 64
@@ -43,7 +52,9 @@ async function measureGrowth() {
     const memoryExponent = slope(upper.map(({ n, bytes }) => [n, bytes]))
     console.log(`one causal head of ${HEAD_SIZE}, ${runtime.lanes.length} workers`)
     for (const { n, ms, bytes, standardBytes } of rows) {
-      console.log(`${String(n).padStart(8)}  ${ms.toFixed(1).padStart(10)} ms  ${(bytes / 2 ** 20).toFixed(1).padStart(8)} MiB  (the matrix: ${(standardBytes / 2 ** 20).toFixed(0).padStart(6)} MiB)`)
+      console.log(
+        `${String(n).padStart(8)}  ${ms.toFixed(1).padStart(10)} ms  ${(bytes / 2 ** 20).toFixed(1).padStart(8)} MiB  (the matrix: ${(standardBytes / 2 ** 20).toFixed(0).padStart(6)} MiB)`,
+      )
     }
     console.log(`time ~ n^${timeExponent.toFixed(2)}, memory ~ n^${memoryExponent.toFixed(2)}`)
     return { rows, timeExponent, memoryExponent }
@@ -61,9 +72,14 @@ async function measureScaling() {
       for (const [index, runtime] of runtimes.entries()) times[index].push((await timed(runtime, tokens)).ms)
     }
     // The ratio within each round: a slow moment of the machine falls on both.
-    const rows = counts.map((workers, index) => ({ workers, ms: median(times[index]), speedup: median(times[index].map((ms, round) => times[0][round] / ms)) }))
+    const rows = counts.map((workers, index) => ({
+      workers,
+      ms: median(times[index]),
+      speedup: median(times[index].map((ms, round) => times[0][round] / ms)),
+    }))
     console.log(`the same at n = ${tokens}`)
-    for (const { workers, ms, speedup } of rows) console.log(`${String(workers).padStart(8)} workers  ${ms.toFixed(1).padStart(10)} ms  ${speedup.toFixed(2)} ×`)
+    for (const { workers, ms, speedup } of rows)
+      console.log(`${String(workers).padStart(8)} workers  ${ms.toFixed(1).padStart(10)} ms  ${speedup.toFixed(2)} ×`)
     return rows
   } finally {
     await Promise.all(runtimes.map((runtime) => runtime.close()))

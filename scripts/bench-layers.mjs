@@ -1,7 +1,8 @@
-// A post-norm block (E 512, 8 heads, feed-forward 2048) beside the same block on onnxruntime-web and tfjs-wasm: one thread
-// against one, and in Chromium two against two (in Node the peers have one). Each contender runs in a process or a browser of
-// its own, in turns. Prints a line for each; writes build/bench-layers.json. Beyond the kernels is what a pass takes while its
-// busiest lane does nothing: of a block whose plain input and output are copied, and, a block, of six with a shared input.
+// A post-norm block (E 512, 8 heads, feed-forward 2048) beside the same block on onnxruntime-web and tfjs-wasm: one
+// thread against one, and in Chromium two against two (in Node the peers have one). Each contender runs in a process or
+// a browser of its own, in turns. Prints a line for each; writes build/bench-layers.json. Beyond the kernels is what a
+// pass takes while its busiest lane does nothing: of a block whose plain input and output are copied, and, a block, of
+// six with a shared input.
 //
 //   npm run bench:layers -- [--tokens 512,2048] [--turns 3] [--rounds 7] [--only node|chromium] [--tfjs] [--quick]
 //
@@ -35,9 +36,21 @@ const folder = path.resolve('build/bench-layers')
 await rm(folder, { recursive: true, force: true })
 await mkdir(folder, { recursive: true })
 if (!values.quick) await installPeers(['onnxruntime-web'])
-const options = { bundle: true, format: 'esm', target: 'es2022', external: ['heddle', 'heddle/*', '@tensorflow/*'], logLevel: 'warning' }
+const options = {
+  bundle: true,
+  format: 'esm',
+  target: 'es2022',
+  external: ['heddle', 'heddle/*', '@tensorflow/*'],
+  logLevel: 'warning',
+}
 await build({ ...options, entryPoints: ['bench/nn/node.ts'], platform: 'node', outfile: `${folder}/node.mjs` })
-await build({ ...options, external: [], entryPoints: ['bench/attention/spread.ts'], platform: 'node', outfile: `${folder}/spread.mjs` })
+await build({
+  ...options,
+  external: [],
+  entryPoints: ['bench/attention/spread.ts'],
+  platform: 'node',
+  outfile: `${folder}/spread.mjs`,
+})
 const { spreadOf } = await import(pathToFileURL(`${folder}/spread.mjs`).href)
 
 const results = {}
@@ -46,13 +59,20 @@ if (values.only !== 'chromium') {
   results.node = await measureAll({ heddle: [1, 2], peer: [1] }, inNode)
 }
 if (values.only !== 'node') {
-  if (findChromium() === undefined) console.log('Chromium: not measured, there is none on the PATH (apt-get install chromium)')
-  else await withPages(async (run, version) => {
-    console.log(`${version}:`)
-    results.chromium = await measureAll({ heddle: [1, 2], peer: [1, 2] }, run)
-  })
+  if (findChromium() === undefined)
+    console.log('Chromium: not measured, there is none on the PATH (apt-get install chromium)')
+  else
+    await withPages(async (run, version) => {
+      console.log(`${version}:`)
+      results.chromium = await measureAll({ heddle: [1, 2], peer: [1, 2] }, run)
+    })
 }
-const machine = { node: process.version, processor: cpus()[0]?.model, cores: cpus().length, platform: `${process.platform} ${process.arch}` }
+const machine = {
+  node: process.version,
+  processor: cpus()[0]?.model,
+  cores: cpus().length,
+  platform: `${process.platform} ${process.arch}`,
+}
 await writeFile('build/bench-layers.json', JSON.stringify({ machine, results }, null, 2))
 console.log('written to build/bench-layers.json')
 process.exit(0)
@@ -61,11 +81,26 @@ process.exit(0)
 async function measureAll(threads, run) {
   const rows = []
   for (const tokens of sizes) {
-    const contenders = [...threads.heddle.map((count) => ['heddle', count]), ...peers.flatMap((peer) => threads.peer.map((count) => [peer, count]))]
-    const atSize = contenders.map(([contender, count]) => ({ contender, threads: count, tokens, times: [], overheads: [], stackOverheads: [] }))
+    const contenders = [
+      ...threads.heddle.map((count) => ['heddle', count]),
+      ...peers.flatMap((peer) => threads.peer.map((count) => [peer, count])),
+    ]
+    const atSize = contenders.map(([contender, count]) => ({
+      contender,
+      threads: count,
+      tokens,
+      times: [],
+      overheads: [],
+      stackOverheads: [],
+    }))
     for (let turn = 0; turn < turns; turn++) {
       for (const row of turn % 2 === 0 ? atSize : [...atSize].reverse()) {
-        const { flops, times, overheads, stackOverheads } = await run({ contender: row.contender, threads: row.threads, tokens, rounds })
+        const { flops, times, overheads, stackOverheads } = await run({
+          contender: row.contender,
+          threads: row.threads,
+          tokens,
+          rounds,
+        })
         row.flops = flops
         row.times.push(...times)
         row.overheads.push(...overheads)
@@ -81,8 +116,19 @@ async function measureAll(threads, run) {
 
 /** A contender's time, and for Heddle how it stands against peers with as many threads, or with all that they have. */
 function lineOf({ contender, threads, tokens, flops, spread, overheads, stackOverheads }, rows) {
-  const rivals = rows.filter((row) => row.contender !== 'heddle' && row.threads === Math.min(threads, Math.max(...rows.filter(({ contender: name }) => name === row.contender).map((other) => other.threads))))
-  const ratios = contender === 'heddle' ? rivals.map((row) => `${(row.spread.medianMs / spread.medianMs).toFixed(2)} × ${row.contender} (${row.threads})`) : []
+  const rivals = rows.filter(
+    (row) =>
+      row.contender !== 'heddle' &&
+      row.threads ===
+        Math.min(
+          threads,
+          Math.max(...rows.filter(({ contender: name }) => name === row.contender).map((other) => other.threads)),
+        ),
+  )
+  const ratios =
+    contender === 'heddle'
+      ? rivals.map((row) => `${(row.spread.medianMs / spread.medianMs).toFixed(2)} × ${row.contender} (${row.threads})`)
+      : []
   const overhead = overheads.length === 0 ? [] : [`${spreadOf(overheads).medianMs.toFixed(2)} ms beyond the kernels`]
   if (stackOverheads.length > 0) overhead.push(`${spreadOf(stackOverheads).medianMs.toFixed(2)} ms a block in a stack`)
   const time = `${spread.medianMs.toFixed(1).padStart(8)} ms (${spread.lowMs.toFixed(1)} – ${spread.highMs.toFixed(1)})`
@@ -94,7 +140,11 @@ function inNode(bench) {
     const child = fork(`${folder}/node.mjs`, [JSON.stringify(bench), peersFolder])
     let measured
     child.on('message', (message) => (measured = message))
-    child.on('exit', (code) => (measured === undefined ? reject(new Error(`expected times of the bench, but its process ended with ${code}`)) : resolve(measured)))
+    child.on('exit', (code) =>
+      measured === undefined
+        ? reject(new Error(`expected times of the bench, but its process ended with ${code}`))
+        : resolve(measured),
+    )
   })
 }
 
@@ -116,7 +166,10 @@ async function withPages(body) {
     }
   }
   try {
-    await body((bench) => open((browser) => inPage(browser, server.address, bench)), await open((browser) => `Chromium ${browser.version()}`))
+    await body(
+      (bench) => open((browser) => inPage(browser, server.address, bench)),
+      await open((browser) => `Chromium ${browser.version()}`),
+    )
   } finally {
     await server.close()
   }

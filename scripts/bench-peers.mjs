@@ -1,9 +1,11 @@
-// Attention of Heddle and its peers, one after the other: every contender at every size in a process (or page) of its own,
-// taking turns, each answer checked before it is timed. Prints a table; writes build/bench-peers/results.json and a plot.
+// Attention of Heddle and its peers, one after the other: every contender at every size in a process (or page) of its
+// own, taking turns, each answer checked before it is timed. Prints a table; writes build/bench-peers/results.json and
+// a plot.
 //
 //   npm run bench:peers -- [--sizes 512,1024,2048,4096,8192] [--rounds 3] [--only node|chromium] [--quick] [--write]
 //
-// --quick: one small size, and only what is installed already. --write: also docs/peers-*.{json,svg} and the table of docs/performance.md.
+// --quick: one small size, and only what is installed already. --write: also docs/peers-*.{json,svg} and the table of
+// docs/performance.md.
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
@@ -11,7 +13,14 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
 import { inProcess } from './bench/in-process.mjs'
-import { installPeers, peersFolder, serveHeddle, serveJax, serveOnnxruntime, serveTfjs } from './bench/peer-packages.mjs'
+import {
+  installPeers,
+  peersFolder,
+  serveHeddle,
+  serveJax,
+  serveOnnxruntime,
+  serveTfjs,
+} from './bench/peer-packages.mjs'
 import { replaceBetween } from './bench/replace-between.mjs'
 import { CHROMIUM_FLAGS, findChromium } from './pack-check/chromium.mjs'
 import { serveFolder } from './pack-check/serve-folder.mjs'
@@ -38,10 +47,16 @@ await bundle()
 const { contendersFor, peerReport } = await import(pathToFileURL(`${folder}/report.mjs`).href)
 
 const results = {}
-if (values.only !== 'chromium') results.node = await measureAll(`Node ${process.versions.node}`, contendersFor('node', !values.quick), runInNode)
+if (values.only !== 'chromium')
+  results.node = await measureAll(`Node ${process.versions.node}`, contendersFor('node', !values.quick), runInNode)
 if (values.only !== 'node') {
-  if (findChromium() === undefined) console.log('Chromium: not measured, there is none on the PATH (apt-get install chromium)')
-  else await inChromium(async (run, version) => (results.chromium = await measureAll(version, contendersFor('chromium', !values.quick), run)))
+  if (findChromium() === undefined)
+    console.log('Chromium: not measured, there is none on the PATH (apt-get install chromium)')
+  else
+    await inChromium(
+      async (run, version) =>
+        (results.chromium = await measureAll(version, contendersFor('chromium', !values.quick), run)),
+    )
 }
 const machine = { processor: cpus()[0]?.model, cores: cpus().length, platform: `${process.platform} ${process.arch}` }
 await writeReports()
@@ -49,9 +64,19 @@ await writeReports()
 async function bundle() {
   const shared = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'error' }
   const node = { ...shared, platform: 'node', external: ['heddle', '@tensorflow/*'] }
-  await build({ ...node, entryPoints: { node: 'bench/peers/node.ts', report: 'bench/peers/report.ts' }, outdir: folder, outExtension: { '.js': '.mjs' } })
+  await build({
+    ...node,
+    entryPoints: { node: 'bench/peers/node.ts', report: 'bench/peers/report.ts' },
+    outdir: folder,
+    outExtension: { '.js': '.mjs' },
+  })
   const page = { ...shared, platform: 'browser' }
-  await build({ ...page, entryPoints: ['bench/peers/page.ts'], outfile: `${folder}/page.js`, external: ['heddle', '@tensorflow/*'] })
+  await build({
+    ...page,
+    entryPoints: ['bench/peers/page.ts'],
+    outfile: `${folder}/page.js`,
+    external: ['heddle', '@tensorflow/*'],
+  })
   await serveHeddle(folder)
   await serveTfjs(folder)
   if (!values.quick) {
@@ -61,11 +86,21 @@ async function bundle() {
   await writeFile(`${folder}/index.html`, '<!doctype html><script type="module" src="page.js"></script>')
 }
 
-/** Rounds in turns, so that a slow moment of the machine falls on all; a contender that failed once at a size is left out after. */
+/**
+ * Rounds in turns, so that a slow moment of the machine falls on all; a contender that failed once at a size is left
+ * out after.
+ */
 async function measureAll(host, contenders, run) {
   const rows = []
   for (const tokens of sizes) {
-    const atSize = contenders.map((name) => ({ contender: name, tokens, times: [], residentBytes: [], worstError: 0, failure: undefined }))
+    const atSize = contenders.map((name) => ({
+      contender: name,
+      tokens,
+      times: [],
+      residentBytes: [],
+      worstError: 0,
+      failure: undefined,
+    }))
     for (let round = 0; round < rounds; round++) {
       for (const row of round % 2 === 0 ? atSize : [...atSize].reverse()) {
         if (row.failure !== undefined) continue
@@ -85,7 +120,13 @@ async function measureAll(host, contenders, run) {
 }
 
 function runInNode(name, tokens) {
-  return inProcess({ script: `${folder}/node.mjs`, timeoutMs: TIMEOUT_MS }, [name, tokens, HEADS, HEAD_SIZE, peersFolder])
+  return inProcess({ script: `${folder}/node.mjs`, timeoutMs: TIMEOUT_MS }, [
+    name,
+    tokens,
+    HEADS,
+    HEAD_SIZE,
+    peersFolder,
+  ])
 }
 
 /** Each measurement gets a browser of its own: a contender that runs out of memory may take its browser with it. */
@@ -109,8 +150,13 @@ async function runInBrowser(launch, address, name, tokens) {
     const page = await browser.newPage()
     await page.goto(address)
     await page.waitForFunction(() => globalThis.measurePeer !== undefined)
-    const run = page.evaluate(([contender, shape]) => globalThis.measurePeer(contender, shape), [name, { tokens, heads: HEADS, headSize: HEAD_SIZE }])
-    const late = new Promise((resolve) => setTimeout(() => resolve({ failure: `took more than ${TIMEOUT_MS / 1000} s` }), TIMEOUT_MS).unref())
+    const run = page.evaluate(
+      ([contender, shape]) => globalThis.measurePeer(contender, shape),
+      [name, { tokens, heads: HEADS, headSize: HEAD_SIZE }],
+    )
+    const late = new Promise((resolve) =>
+      setTimeout(() => resolve({ failure: `took more than ${TIMEOUT_MS / 1000} s` }), TIMEOUT_MS).unref(),
+    )
     return await Promise.race([run, late])
   } catch (error) {
     return { failure: error.message.split('\n')[0] }

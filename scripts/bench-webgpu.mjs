@@ -2,7 +2,8 @@
 // WebGPU provider and jax-js run beside them. Every answer is checked before it is timed. Prints a line a case; writes
 // build/bench-webgpu/results.json, a table in Markdown and a plot for each host.
 //
-//   npm run bench:webgpu -- [--sizes 1024,4096] [--head-sizes 64,128] [--heads 8] [--only node|chromium] [--quick] [--write]
+// npm run bench:webgpu -- [--sizes 1024,4096] [--head-sizes 64,128] [--heads 8] [--only node|chromium] [--quick]
+// [--write]
 //
 // --quick: one small size, and only what is installed already. --write: also docs/webgpu-*.{json,svg} and the tables of
 // docs/webgpu.md. HEDDLE_CHROMIUM_FLAGS adds flags, such as --enable-features=Vulkan on Linux.
@@ -20,12 +21,12 @@ import { serveFolder } from './pack-check/serve-folder.mjs'
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { values } = parseArgs({
   options: {
-    'sizes': { type: 'string' },
+    sizes: { type: 'string' },
     'head-sizes': { type: 'string' },
-    'heads': { type: 'string' },
-    'only': { type: 'string' },
-    'quick': { type: 'boolean', default: false },
-    'write': { type: 'boolean', default: false },
+    heads: { type: 'string' },
+    only: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
   },
 })
 const numbers = (text) => text.split(',').map(Number)
@@ -47,7 +48,13 @@ await writeReports()
 process.exit(0)
 
 async function bundle() {
-  const shared = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'warning', loader: { '.wasm': 'binary', '.deflate': 'binary' } }
+  const shared = {
+    bundle: true,
+    format: 'esm',
+    target: 'es2022',
+    logLevel: 'warning',
+    loader: { '.wasm': 'binary', '.deflate': 'binary' },
+  }
   const node = { ...shared, platform: 'node', outExtension: { '.js': '.mjs' }, outdir: folder }
   await build({ ...node, entryPoints: { node: 'bench/webgpu/node.ts', report: 'bench/webgpu/report.ts' } })
   await build({ ...shared, entryPoints: ['bench/webgpu/page.ts'], platform: 'browser', outfile: `${folder}/page.js` })
@@ -87,7 +94,12 @@ async function runInChromium() {
   const peers = await servePeers()
   const server = await serveFolder(folder, { policy: null })
   const { chromium } = await import('playwright-core')
-  const flags = ['--no-sandbox', '--enable-unsafe-webgpu', '--disable-background-networking', ...(process.env.HEDDLE_CHROMIUM_FLAGS ?? '').split(' ').filter(Boolean)]
+  const flags = [
+    '--no-sandbox',
+    '--enable-unsafe-webgpu',
+    '--disable-background-networking',
+    ...(process.env.HEDDLE_CHROMIUM_FLAGS ?? '').split(' ').filter(Boolean),
+  ]
   const browser = await chromium.launch({ executablePath: findChromium(), args: flags })
   try {
     const page = await browser.newPage()
@@ -95,7 +107,10 @@ async function runInChromium() {
     page.on('console', (message) => message.type() === 'log' && console.log(message.text()))
     await page.goto(server.address)
     await page.waitForFunction(() => globalThis.benchWebGpu !== undefined)
-    const urls = { onnxruntimeUrl: peers ? `${server.address}peers/onnxruntime-web/ort.webgpu.min.mjs` : null, jaxUrl: peers ? `${server.address}peers/jax.js` : null }
+    const urls = {
+      onnxruntimeUrl: peers ? `${server.address}peers/onnxruntime-web/ort.webgpu.min.mjs` : null,
+      jaxUrl: peers ? `${server.address}peers/jax.js` : null,
+    }
     return await page.evaluate((options) => globalThis.benchWebGpu(options), { ...suite, ...urls })
   } finally {
     await browser.close()
@@ -104,7 +119,11 @@ async function runInChromium() {
 }
 
 async function writeReports() {
-  const machine = { node: process.version, processor: cpus()[0]?.model, platform: `${process.platform} ${process.arch}` }
+  const machine = {
+    node: process.version,
+    processor: cpus()[0]?.model,
+    platform: `${process.platform} ${process.arch}`,
+  }
   const json = JSON.stringify({ machine, suite, results }, null, 2) + '\n'
   await writeFile(`${folder}/results.json`, json)
   for (const [where, result] of Object.entries(results)) {

@@ -1,5 +1,5 @@
-// Builds everything that the package ships: kernels (AssemblyScript), the library, the worker, the command, and the types.
-// `--without-types` keeps the types of the build before, for those who build again and again.
+// Builds everything that the package ships: kernels (AssemblyScript), the library, the worker, the command, and the
+// types. `--without-types` keeps the types of the build before, for those who build again and again.
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
@@ -52,7 +52,11 @@ async function buildKernels() {
     const file = `build/heddle-${target}.wasm`
     return !existsSync(file) || statSync(file).mtimeMs < newest
   })
-  await Promise.all(stale.map((target) => run(process.execPath, [asc, 'assembly/index.ts', '--config', 'asconfig.json', '--target', target])))
+  await Promise.all(
+    stale.map((target) =>
+      run(process.execPath, [asc, 'assembly/index.ts', '--config', 'asconfig.json', '--target', target]),
+    ),
+  )
   // In text, as bundles carry it, a compressed binary takes a third less than one that is compressed with the text.
   for (const target of ['simd', 'relaxed']) {
     const file = `build/heddle-${target}.wasm`
@@ -82,9 +86,20 @@ async function buildLibrary() {
   await build(options({ entryPoints, splitting: true, chunkNames: '[name]-[hash]', platform: 'neutral', external }))
 }
 
-/** Self-contained files, which bundlers emit as they are: one for every lane, kernels included, and a small one for WASM lanes. */
+/**
+ * Self-contained files, which bundlers emit as they are: one for every lane, kernels included, and a small one for WASM
+ * lanes.
+ */
 async function buildWorker() {
-  await build(options({ entryPoints: { worker: 'workers/worker.ts', 'wasm-worker': 'workers/wasm-worker.ts' }, platform: 'neutral', mainFields: ['module', 'main'], minify: true, external: ['webgpu'] }))
+  await build(
+    options({
+      entryPoints: { worker: 'workers/worker.ts', 'wasm-worker': 'workers/wasm-worker.ts' },
+      platform: 'neutral',
+      mainFields: ['module', 'main'],
+      minify: true,
+      external: ['webgpu'],
+    }),
+  )
 }
 
 /** The command carries its own tools; their licences go beside it. */
@@ -96,8 +111,20 @@ async function buildCommand() {
       platform: 'node',
       splitting: false,
       metafile: true,
-      banner: { js: '#!/usr/bin/env node\nimport { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
-      external: ['heddle', 'heddle/*', 'comlink', 'webgpu', '@tensorflow/*', '@stdlib/*', '@huggingface/tokenizers', 'bullmq', 'ioredis'],
+      banner: {
+        js: '#!/usr/bin/env node\nimport { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+      },
+      external: [
+        'heddle',
+        'heddle/*',
+        'comlink',
+        'webgpu',
+        '@tensorflow/*',
+        '@stdlib/*',
+        '@huggingface/tokenizers',
+        'bullmq',
+        'ioredis',
+      ],
     }),
   )
   await chmod(`${out}/cli.js`, 0o755)

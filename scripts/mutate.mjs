@@ -1,5 +1,6 @@
 // Puts small faults into a copy of the code, one at a time, and says which of them the tests notice:
-// npm run mutate -- [--only TEXT] [--part 1/3] [--json]. The faults, and the test files that must notice each, are in scripts/mutate/.
+// npm run mutate -- [--only TEXT] [--part 1/3] [--json]. The faults, and the test files that must notice each, are in
+// scripts/mutate/.
 import { execFile } from 'node:child_process'
 import { cp, mkdtemp, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import os from 'node:os'
@@ -9,23 +10,47 @@ import { parseArgs, promisify } from 'node:util'
 import { MUTATIONS } from './mutate/mutations.mjs'
 
 const root = path.resolve(fileURLToPath(import.meta.url), '../..')
-const COPIED = ['assembly', 'src', 'workers', 'tests', 'bench', 'scripts', 'build', 'dist', 'asconfig.json', 'eslint.config.js', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'vitest.config.ts']
+const COPIED = [
+  'assembly',
+  'src',
+  'workers',
+  'tests',
+  'bench',
+  'scripts',
+  'build',
+  'dist',
+  'asconfig.json',
+  'eslint.config.js',
+  'package.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'vitest.config.ts',
+]
 /** Test files that hang do not hold up the others. */
 const LIMIT_MS = 240_000
 
-const { values } = parseArgs({ options: { only: { type: 'string', default: '' }, part: { type: 'string', default: '1/1' }, json: { type: 'boolean', default: false } } })
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', default: '' },
+    part: { type: 'string', default: '1/1' },
+    json: { type: 'boolean', default: false },
+  },
+})
 const [part, parts] = values.part.split('/').map(Number)
 const chosen = MUTATIONS.filter(({ what }, index) => what.includes(values.only) && index % parts === part - 1)
-if (chosen.length === 0) throw new Error(`mutate: expected --only to be part of a fault's name, got ${JSON.stringify(values.only)}`)
+if (chosen.length === 0)
+  throw new Error(`mutate: expected --only to be part of a fault's name, got ${JSON.stringify(values.only)}`)
 
 /** what the tests that failed last said */
 let lastOutput = ''
 const copy = await mkdtemp(path.join(os.tmpdir(), 'heddle-mutants-'))
 const run = promisify(execFile)
 try {
-  for (const name of COPIED) await cp(path.join(root, name), path.join(copy, name), { recursive: true, preserveTimestamps: true })
+  for (const name of COPIED)
+    await cp(path.join(root, name), path.join(copy, name), { recursive: true, preserveTimestamps: true })
   await symlink(path.join(root, 'node_modules'), path.join(copy, 'node_modules'))
-  if ((await build()) !== null || (await testsFail([...new Set(chosen.flatMap(({ tests }) => tests))]))) throw new Error(`mutate: expected the tests to pass without a fault\n${lastOutput}`)
+  if ((await build()) !== null || (await testsFail([...new Set(chosen.flatMap(({ tests }) => tests))])))
+    throw new Error(`mutate: expected the tests to pass without a fault\n${lastOutput}`)
   const results = []
   for (const mutation of chosen) {
     const result = { what: mutation.what, file: mutation.file, result: await judge(mutation) }
@@ -42,7 +67,10 @@ async function judge({ file, from, to, tests }) {
   const place = path.join(copy, file)
   const original = await readFile(place, 'utf8')
   if (original.split(from).length !== 2) return 'outdated'
-  await writeFile(place, original.replace(from, () => to))
+  await writeFile(
+    place,
+    original.replace(from, () => to),
+  )
   try {
     const error = await build()
     if (error !== null) return 'invalid'
@@ -56,22 +84,35 @@ async function judge({ file, from, to, tests }) {
 }
 
 async function build() {
-  return run(process.execPath, ['scripts/build.mjs', '--without-types'], { cwd: copy, timeout: LIMIT_MS }).then(() => null, (error) => error)
+  return run(process.execPath, ['scripts/build.mjs', '--without-types'], { cwd: copy, timeout: LIMIT_MS }).then(
+    () => null,
+    (error) => error,
+  )
 }
 
 async function testsFail(tests) {
   const vitest = path.join(root, 'node_modules/vitest/vitest.mjs')
-  return run(process.execPath, [vitest, 'run', '--project', 'node', '--bail', '1', ...tests], { cwd: copy, timeout: LIMIT_MS, maxBuffer: 2 ** 26 }).then(() => false, (error) => {
-    lastOutput = error.stdout ?? String(error)
-    return true
-  })
+  return run(process.execPath, [vitest, 'run', '--project', 'node', '--bail', '1', ...tests], {
+    cwd: copy,
+    timeout: LIMIT_MS,
+    maxBuffer: 2 ** 26,
+  }).then(
+    () => false,
+    (error) => {
+      lastOutput = error.stdout ?? String(error)
+      return true
+    },
+  )
 }
 
 function report(results) {
   const count = (wanted) => results.filter(({ result }) => result === wanted).length
   const tried = count('caught') + count('survived')
   if (values.json) console.log(JSON.stringify({ caught: count('caught'), tried, results }, null, 2))
-  else console.log(`${count('caught')} of ${tried} faults caught${tried === 0 ? '' : ` (${Math.round((100 * count('caught')) / tried)} %)`}; ${count('outdated')} outdated, ${count('invalid')} invalid`)
+  else
+    console.log(
+      `${count('caught')} of ${tried} faults caught${tried === 0 ? '' : ` (${Math.round((100 * count('caught')) / tried)} %)`}; ${count('outdated')} outdated, ${count('invalid')} invalid`,
+    )
   // A fault that cannot be put in any more says nothing about the tests.
   if (tried < results.length || count('survived') > 0) process.exitCode = 1
 }

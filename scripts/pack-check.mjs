@@ -1,4 +1,5 @@
-// Packs the package and uses it as its users will: content of the tarball, the examples installed from it, bundlers, and sizes.
+// Packs the package and uses it as its users will: content of the tarball, the examples installed from it, bundlers,
+// and sizes.
 // node scripts/pack-check.mjs [--keep]     HEDDLE_REQUIRE_BROWSER=1 makes a missing Chromium a failure.
 import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
@@ -18,7 +19,13 @@ let skipped = 0
 
 try {
   const packed = await pack(root, folder)
-  for (const check of [...tarballChecks(packed, root), ...exampleChecks(packed, root, folder), ...bundlerChecks(packed, folder), ...sizeChecks(packed, folder)]) await report(check)
+  for (const check of [
+    ...tarballChecks(packed, root),
+    ...exampleChecks(packed, root, folder),
+    ...bundlerChecks(packed, folder),
+    ...sizeChecks(packed, folder),
+  ])
+    await report(check)
 } finally {
   if (keep) console.log(`kept: ${folder}`)
   else await rm(folder, { recursive: true, force: true })

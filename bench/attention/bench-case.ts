@@ -20,8 +20,15 @@ export function caseKey({ mode, tokens, heads, headSize, causal, workers }: Benc
 }
 
 /** Every setting of a suite, the shortest sequences first. */
-export function benchSettings(tokens: readonly number[], workers: readonly number[], heads: number, headSize: number): BenchSetting[] {
+export function benchSettings(
+  tokens: readonly number[],
+  workers: readonly number[],
+  heads: number,
+  headSize: number,
+): BenchSetting[] {
   return tokens.flatMap((count) =>
-    workers.flatMap((lanes) => [false, true].map((causal) => ({ tokens: count, heads, headSize, causal, workers: lanes }))),
+    workers.flatMap((lanes) =>
+      [false, true].map((causal) => ({ tokens: count, heads, headSize, causal, workers: lanes })),
+    ),
   )
 }

@@ -46,7 +46,11 @@ const TOLERANCE = 2e-5
 const CHECKED_ROWS = 8
 
 /** Checks both modes against a float64 reference, then times them in turns. @throws {Error} when an answer is wrong */
-export async function measureSetting(runtime: Runtime, setting: BenchSetting, options: MeasureOptions): Promise<SettingOutcome> {
+export async function measureSetting(
+  runtime: Runtime,
+  setting: BenchSetting,
+  options: MeasureOptions,
+): Promise<SettingOutcome> {
   const inputs = makeInputs(runtime, setting)
   const checked: Checked[] = []
   const skipped: SkippedCase[] = []
@@ -58,7 +62,10 @@ export async function measureSetting(runtime: Runtime, setting: BenchSetting, op
   }
   if (checked.length === 0) return { results: [], skipped }
   const slowest = Math.max(...checked.map(({ firstMs }) => firstMs))
-  const iterations = Math.max(slowest > options.caseMs ? 1 : 3, Math.min(MAX_ITERATIONS, Math.floor(options.caseMs / slowest)))
+  const iterations = Math.max(
+    slowest > options.caseMs ? 1 : 3,
+    Math.min(MAX_ITERATIONS, Math.floor(options.caseMs / slowest)),
+  )
   const tasks = checked.map((candidate) => ({
     name: candidate.mode,
     run: () => runtime.attention(inputs, { mode: candidate.mode, causal: candidate.causal, signal: options.signal }),
@@ -67,7 +74,10 @@ export async function measureSetting(runtime: Runtime, setting: BenchSetting, op
   return { results: checked.map((candidate) => resultOf(candidate, samples.get(candidate.mode) ?? [])), skipped }
 }
 
-function resultOf({ firstMs: _, report, worstError, ...candidate }: Checked, samplesMs: readonly number[]): BenchResult {
+function resultOf(
+  { firstMs: _, report, worstError, ...candidate }: Checked,
+  samplesMs: readonly number[],
+): BenchResult {
   const spread = spreadOf(samplesMs)
   return {
     ...candidate,
@@ -96,7 +106,12 @@ function makeInputs(runtime: Runtime, { tokens, heads, headSize }: BenchSetting)
 }
 
 /** Twice, since a lane's first calls run before its kernels are optimised; rows of the second are checked. */
-async function checkCase(runtime: Runtime, candidate: BenchCase, inputs: Inputs, { signal, skip }: MeasureOptions): Promise<Checked | string> {
+async function checkCase(
+  runtime: Runtime,
+  candidate: BenchCase,
+  inputs: Inputs,
+  { signal, skip }: MeasureOptions,
+): Promise<Checked | string> {
   const { mode, causal } = candidate
   const reason = skip(candidate, runtime)
   if (reason !== undefined) return reason
@@ -106,7 +121,10 @@ async function checkCase(runtime: Runtime, candidate: BenchCase, inputs: Inputs,
     const { output, report } = await runtime.attention(inputs, { mode, causal, signal })
     const firstMs = performance.now() - startMs
     const worstError = worstRow(candidate, inputs, output)
-    if (worstError > TOLERANCE) throw new Error(`bench: ${caseKey(candidate)}: expected the reference's values, got a difference of ${worstError}`)
+    if (worstError > TOLERANCE)
+      throw new Error(
+        `bench: ${caseKey(candidate)}: expected the reference's values, got a difference of ${worstError}`,
+      )
     return { ...candidate, firstMs, report, worstError }
   } catch (error) {
     if (error instanceof MemoryBudgetError) return `does not fit: ${error.message}`
@@ -114,13 +132,24 @@ async function checkCase(runtime: Runtime, candidate: BenchCase, inputs: Inputs,
   }
 }
 
-function worstRow({ tokens, heads, headSize, causal }: BenchSetting, { query, key, value }: Inputs, output: Tensor): number {
+function worstRow(
+  { tokens, heads, headSize, causal }: BenchSetting,
+  { query, key, value }: Inputs,
+  output: Tensor,
+): number {
   let worst = 0
   for (let step = 0; step < CHECKED_ROWS; step++) {
     const head = step % heads
     const row = Math.floor(((tokens - 1) * step) / (CHECKED_ROWS - 1))
-    const slice = (data: Float32Array): Float32Array => data.subarray(head * tokens * headSize, (head + 1) * tokens * headSize)
-    const data = { query: slice(query.data), key: slice(key.data), value: slice(value.data), headSize, valueSize: headSize }
+    const slice = (data: Float32Array): Float32Array =>
+      data.subarray(head * tokens * headSize, (head + 1) * tokens * headSize)
+    const data = {
+      query: slice(query.data),
+      key: slice(key.data),
+      value: slice(value.data),
+      headSize,
+      valueSize: headSize,
+    }
     const found = slice(output.data).subarray(row * headSize, (row + 1) * headSize)
     worst = Math.max(worst, largestDifference(found, referenceRow(data, row, causal ? row + 1 : tokens)))
   }

@@ -1,5 +1,6 @@
 /**
- * Seeded values of about a standard normal distribution (a sum of twelve uniform ones, less six): the same on every machine.
+ * Seeded values of about a standard normal distribution (a sum of twelve uniform ones, less six): the same on every
+ * machine.
  *
  * @returns [count]
  */

@@ -13,7 +13,11 @@ export interface HeadData {
  * @param keys how many keys the row may see, from the first on
  * @returns [Dv], float64
  */
-export function referenceRow({ query, key, value, headSize, valueSize }: HeadData, row: number, keys: number): Float64Array {
+export function referenceRow(
+  { query, key, value, headSize, valueSize }: HeadData,
+  row: number,
+  keys: number,
+): Float64Array {
   const scores = new Float64Array(keys)
   let largest = -Infinity
   for (let j = 0; j < keys; j++) {

@@ -2,7 +2,13 @@ import os from 'node:os'
 import { createRuntime, type Runtime } from '../../src/index.ts'
 import { formatBytes } from '../../src/plan/explain.ts'
 import { benchSettings, type BenchCase, type BenchSetting } from './bench-case.ts'
-import { measureSetting, type BenchResult, type MeasureOptions, type SettingOutcome, type SkippedCase } from './measure-setting.ts'
+import {
+  measureSetting,
+  type BenchResult,
+  type MeasureOptions,
+  type SettingOutcome,
+  type SkippedCase,
+} from './measure-setting.ts'
 
 export interface SuiteOptions {
   readonly tokens: readonly number[]
@@ -14,11 +20,27 @@ export interface SuiteOptions {
   /** a case whose one call is expected to take longer is left out */
   readonly longestCallMs: number
   readonly signal: AbortSignal
-  readonly onSetting: (progress: { readonly done: number; readonly total: number; readonly setting: BenchSetting }) => void
+  readonly onSetting: (progress: {
+    readonly done: number
+    readonly total: number
+    readonly setting: BenchSetting
+  }) => void
 }
 
-export const FULL_SUITE = { tokens: [128, 256, 512, 1024, 2048, 4096, 8192, 16_384], heads: 8, headSize: 64, caseMs: 1500, longestCallMs: 8000 } as const
-export const QUICK_SUITE = { tokens: [128, 512, 1024], heads: 2, headSize: 64, caseMs: 60, longestCallMs: 2000 } as const
+export const FULL_SUITE = {
+  tokens: [128, 256, 512, 1024, 2048, 4096, 8192, 16_384],
+  heads: 8,
+  headSize: 64,
+  caseMs: 1500,
+  longestCallMs: 8000,
+} as const
+export const QUICK_SUITE = {
+  tokens: [128, 512, 1024],
+  heads: 2,
+  headSize: 64,
+  caseMs: 60,
+  longestCallMs: 2000,
+} as const
 
 /** One worker, and as many as the machine has processors. */
 export function defaultWorkers(): number[] {
@@ -49,14 +71,22 @@ export async function runSuite(options: SuiteOptions): Promise<SettingOutcome> {
   return { results, skipped }
 }
 
-function measureOptions({ caseMs, longestCallMs, signal }: SuiteOptions, results: readonly BenchResult[]): MeasureOptions {
+function measureOptions(
+  { caseMs, longestCallMs, signal }: SuiteOptions,
+  results: readonly BenchResult[],
+): MeasureOptions {
   const skip = (candidate: BenchCase, runtime: Runtime): string | undefined => {
     const expectedMs = expectedTime(candidate, results)
     if (expectedMs > longestCallMs) return `a call is expected to take ${(expectedMs / 1000).toFixed(1)} s`
     const shape = [1, candidate.heads, candidate.tokens, candidate.headSize]
-    const { totalBytes } = runtime.plan({ query: shape, key: shape, value: shape }, { mode: candidate.mode, causal: candidate.causal })
+    const { totalBytes } = runtime.plan(
+      { query: shape, key: shape, value: shape },
+      { mode: candidate.mode, causal: candidate.causal },
+    )
     const available = process.availableMemory()
-    return totalBytes > available * MEMORY_SHARE ? `it takes ${formatBytes(totalBytes)}, and ${formatBytes(available)} are free` : undefined
+    return totalBytes > available * MEMORY_SHARE
+      ? `it takes ${formatBytes(totalBytes)}, and ${formatBytes(available)} are free`
+      : undefined
   }
   return { caseMs, signal, skip }
 }
@@ -64,6 +94,9 @@ function measureOptions({ caseMs, longestCallMs, signal }: SuiteOptions, results
 /** From the longest shorter sequence of the same kind: time grows with n². */
 function expectedTime(candidate: BenchCase, results: readonly BenchResult[]): number {
   const { mode, causal, workers, tokens } = candidate
-  const last = results.findLast((result) => result.mode === mode && result.causal === causal && result.workers === workers && result.tokens < tokens)
+  const last = results.findLast(
+    (result) =>
+      result.mode === mode && result.causal === causal && result.workers === workers && result.tokens < tokens,
+  )
   return last === undefined ? 0 : last.medianMs * (tokens / last.tokens) ** 2
 }

@@ -31,11 +31,14 @@ export function backwardData({ tokens, heads, headSize }: BackwardShape): Backwa
   return { query: fill(), key: fill(), value: fill(), dOutput: fill() }
 }
 
-/** The worst difference from float64 over some rows of the last head: every gradient of three queries and three keys. */
+/**
+ * The worst difference from float64 over some rows of the last head: every gradient of three queries and three keys.
+ */
 export function worstOf(shape: BackwardShape, data: BackwardData, gradients: Gradients): number {
   const { tokens, heads, headSize } = shape
   const head = heads - 1
-  const rowOf = (array: Float32Array, row: number): Float32Array => array.subarray((row * heads + head) * headSize, (row * heads + head + 1) * headSize)
+  const rowOf = (array: Float32Array, row: number): Float32Array =>
+    array.subarray((row * heads + head) * headSize, (row * heads + head + 1) * headSize)
   const chosen = [0, tokens >> 1, tokens - 1]
   const zeros = (): Float64Array[] => chosen.map(() => new Float64Array(headSize))
   const expected = { dQuery: zeros(), dKey: zeros(), dValue: zeros() }
@@ -43,7 +46,10 @@ export function worstOf(shape: BackwardShape, data: BackwardData, gradients: Gra
   let worst = 0
   for (const name of ['dQuery', 'dKey', 'dValue'] as const) {
     for (const [at, row] of chosen.entries()) {
-      rowOf(gradients[name], row).forEach((x, c) => (worst = Math.max(worst, Number.isNaN(x) ? Infinity : Math.abs(x - (expected[name][at]?.[c] ?? NaN)))))
+      rowOf(gradients[name], row).forEach(
+        (x, c) =>
+          (worst = Math.max(worst, Number.isNaN(x) ? Infinity : Math.abs(x - (expected[name][at]?.[c] ?? NaN)))),
+      )
     }
   }
   return worst
@@ -52,7 +58,13 @@ export function worstOf(shape: BackwardShape, data: BackwardData, gradients: Gra
 type RowOf = (array: keyof BackwardData, row: number) => Float32Array
 
 /** What query row i gives to the gradients of the chosen rows. */
-function addRow(shape: BackwardShape, rowOf: RowOf, i: number, chosen: readonly number[], into: Readonly<Record<keyof Gradients, Float64Array[]>>): void {
+function addRow(
+  shape: BackwardShape,
+  rowOf: RowOf,
+  i: number,
+  chosen: readonly number[],
+  into: Readonly<Record<keyof Gradients, Float64Array[]>>,
+): void {
   const { tokens, headSize, causal = false } = shape
   const scale = 1 / Math.sqrt(headSize)
   const [query, dOutput] = [rowOf('query', i), rowOf('dOutput', i)]

@@ -28,7 +28,11 @@ export interface KernelTimes {
 const ALLOWED_ERROR = 1e-4
 
 /** Times both in turns, after the gradients were held against float64. @throws where they are wrong */
-export async function measureKernels(variant: 'simd' | 'relaxed', shape: KernelShape, rounds: number): Promise<KernelTimes | undefined> {
+export async function measureKernels(
+  variant: 'simd' | 'relaxed',
+  shape: KernelShape,
+  rounds: number,
+): Promise<KernelTimes | undefined> {
   const bytes = readFileSync(`build/heddle-${variant}.wasm`)
   const peak = peakGflops(variant === 'simd' ? 'multiply + add' : 'fused')
   if (!WebAssembly.validate(bytes) || peak === undefined) return undefined
@@ -44,7 +48,12 @@ export async function measureKernels(variant: 'simd' | 'relaxed', shape: KernelS
   }
   await both()
   const [query, key, value, , , dOutput, dQuery, dKey, dValue] = arrays as Float32Array[]
-  const data = { query: query as Float32Array, key: key as Float32Array, value: value as Float32Array, dOutput: dOutput as Float32Array }
+  const data = {
+    query: query as Float32Array,
+    key: key as Float32Array,
+    value: value as Float32Array,
+    dOutput: dOutput as Float32Array,
+  }
   const gradients = { dQuery: dQuery as Float32Array, dKey: dKey as Float32Array, dValue: dValue as Float32Array }
   const worstError = worstOf({ ...shape, heads: 1 }, data, gradients)
   if (!(worstError <= ALLOWED_ERROR)) throw new Error(`wrong gradients: off by ${worstError}`)
@@ -54,8 +63,14 @@ export async function measureKernels(variant: 'simd' | 'relaxed', shape: KernelS
   const [forwardTimes, backwardTimes] = [spreadOf(times.map(([ms]) => ms)), spreadOf(times.map(([, ms]) => ms))]
   const flops = 4 * shape.tokens * shape.tokens * shape.headSize * (shape.causal ? 0.5 : 1)
   return {
-    variant, forward: forwardTimes, backward: backwardTimes, worstError, ratio: spreadOf(times.map(([f, b]) => b / f)).medianMs,
-    forwardGflops: flops / forwardTimes.medianMs / 1e6, backwardGflops: (2.5 * flops) / backwardTimes.medianMs / 1e6, peakGflops: peak.gflops,
+    variant,
+    forward: forwardTimes,
+    backward: backwardTimes,
+    worstError,
+    ratio: spreadOf(times.map(([f, b]) => b / f)).medianMs,
+    forwardGflops: flops / forwardTimes.medianMs / 1e6,
+    backwardGflops: (2.5 * flops) / backwardTimes.medianMs / 1e6,
+    peakGflops: peak.gflops,
   }
 }
 
@@ -65,22 +80,67 @@ function processorMs(): number {
   return (user + system) / 1000
 }
 
-function tasksOf({ tokens, headSize, causal }: KernelShape): { arrays: TaskArray[]; forward: AttentionTask; backward: AttentionBackwardTask } {
+function tasksOf({ tokens, headSize, causal }: KernelShape): {
+  arrays: TaskArray[]
+  forward: AttentionTask
+  backward: AttentionBackwardTask
+} {
   const { query, key, value, dOutput } = backwardData({ tokens, heads: 1, headSize })
   const zeros = (): Float32Array => new Float32Array(tokens * headSize)
   const arrays = [query, key, value, zeros(), new Float32Array(tokens), dOutput, zeros(), zeros(), zeros()]
   const slice = (array: number, rowStride = headSize) => ({ array, offset: 0, rowStride })
   const settings: AttentionSettings = {
-    keys: tokens, headSize, valueSize: headSize, scale: 1 / Math.sqrt(headSize), softcap: 0, causal,
-    windowBefore: Infinity, windowAfter: Infinity, dropout: null, standard: false,
+    keys: tokens,
+    headSize,
+    valueSize: headSize,
+    scale: 1 / Math.sqrt(headSize),
+    softcap: 0,
+    causal,
+    windowBefore: Infinity,
+    windowAfter: Infinity,
+    dropout: null,
+    standard: false,
   }
-  const shared = { settings, rows: tokens, keyStart: 0, keyEnd: tokens, keyLength: tokens, queryOffset: 0, key: slice(1), value: slice(2) }
+  const shared = {
+    settings,
+    rows: tokens,
+    keyStart: 0,
+    keyEnd: tokens,
+    keyLength: tokens,
+    queryOffset: 0,
+    key: slice(1),
+    value: slice(2),
+  }
   return {
     arrays,
-    forward: { ...shared, kind: 'attention', batchHead: 0, rowStart: 0, alibiSlope: 0, query: slice(0), output: slice(3), logSumExp: slice(4, 1) },
+    forward: {
+      ...shared,
+      kind: 'attention',
+      batchHead: 0,
+      rowStart: 0,
+      alibiSlope: 0,
+      query: slice(0),
+      output: slice(3),
+      logSumExp: slice(4, 1),
+    },
     backward: {
-      ...shared, kind: 'attention-backward', stepRows: 64, slopeGradient: false, dKey: slice(7), dValue: slice(8),
-      heads: [{ batchHead: 0, alibiSlope: 0, query: slice(0), logSumExp: slice(4, 1), output: slice(3), dOutput: slice(5), dQuery: slice(6) }],
+      ...shared,
+      kind: 'attention-backward',
+      stepRows: 64,
+      slopeGradient: false,
+      dKey: slice(7),
+      dValue: slice(8),
+      heads: [
+        {
+          batchHead: 0,
+          alibiSlope: 0,
+          query: slice(0),
+          logSumExp: slice(4, 1),
+          output: slice(3),
+          dOutput: slice(5),
+          dQuery: slice(6),
+        },
+      ],
     },
   }
 }

@@ -16,14 +16,20 @@ const ENOUGH_MS = 1500
 // jax-js expects the browser's name even where there is none, as in Node 20.
 if (typeof navigator === 'undefined') Object.defineProperty(globalThis, 'navigator', { value: {} })
 
-const outcome = await (what === 'kernels' ? kernels() : peer()).catch((error: unknown) => ({ failure: error instanceof Error ? error.message : String(error) }))
+const outcome = await (what === 'kernels' ? kernels() : peer()).catch((error: unknown) => ({
+  failure: error instanceof Error ? error.message : String(error),
+}))
 // The message must be out before the process ends: `exit` alone may cut it off.
 process.send?.(outcome, () => process.exit(0))
 
 async function kernels(): Promise<object> {
   const [headSize, causal, rounds] = rest
   const shape = { tokens: Number(tokens), headSize: Number(headSize), causal: causal === 'true' }
-  return (await measureKernels(name as 'simd' | 'relaxed', shape, Number(rounds))) ?? { failure: 'this engine has no such SIMD' }
+  return (
+    (await measureKernels(name as 'simd' | 'relaxed', shape, Number(rounds))) ?? {
+      failure: 'this engine has no such SIMD',
+    }
+  )
 }
 
 async function peer(): Promise<object> {
@@ -37,7 +43,8 @@ async function peer(): Promise<object> {
   const run = await CONTENDERS[name]?.(shape, data, packages)
   if (run === undefined) throw new Error(`no contender ${name}`)
   const worstError = worstOf(shape, data, await run())
-  if (!(worstError <= ALLOWED_ERROR)) throw new Error(`wrong gradients: off by ${worstError.toExponential(1)} from float64`)
+  if (!(worstError <= ALLOWED_ERROR))
+    throw new Error(`wrong gradients: off by ${worstError.toExponential(1)} from float64`)
   const times: number[] = []
   let spent = 0
   while (times.length < MOST_RUNS && (spent < ENOUGH_MS || times.length < 2)) {

@@ -15,7 +15,9 @@ export interface DecodeProblem {
 interface OnnxRuntime {
   readonly env: { readonly wasm: { numThreads: number } }
   readonly Tensor: new (type: string, data: Float32Array, shape: readonly number[]) => unknown
-  readonly InferenceSession: { create(model: Uint8Array): Promise<{ run(feeds: object): Promise<Record<string, { readonly data: Float32Array }>> }> }
+  readonly InferenceSession: {
+    create(model: Uint8Array): Promise<{ run(feeds: object): Promise<Record<string, { readonly data: Float32Array }>> }>
+  }
 }
 
 export interface DecodeContender {
@@ -33,11 +35,13 @@ export async function onnxDecode(ort: OnnxRuntime, problem: DecodeProblem): Prom
     { name: 'onnxruntime-web, MultiHeadAttention, keys repeated', model: repeatedHeads(problem) },
     { name: 'onnxruntime-web, MatMul of grouped heads', model: groupedProducts(problem) },
   ]
-  return Promise.all(contenders.map(async ({ name, model: { bytes, shape } }) => {
-    const session = await ort.InferenceSession.create(bytes)
-    const feeds = { query: new ort.Tensor('float32', problem.query.data.slice(), shape) }
-    return { name, run: async () => (await session.run(feeds))['output']!.data }
-  }))
+  return Promise.all(
+    contenders.map(async ({ name, model: { bytes, shape } }) => {
+      const session = await ort.InferenceSession.create(bytes)
+      const feeds = { query: new ort.Tensor('float32', problem.query.data.slice(), shape) }
+      return { name, run: async () => (await session.run(feeds))['output']!.data }
+    }),
+  )
 }
 
 interface Model {
@@ -52,11 +56,20 @@ function repeatedHeads({ heads, keyValueHeads, keys, headSize, key, value }: Dec
   const repeated = ({ data }: Tensor): Tensor => {
     const size = keys * headSize
     const all = new Float32Array(heads * size)
-    for (let head = 0; head < heads; head++) all.set(data.subarray(Math.floor(head / group) * size, (Math.floor(head / group) + 1) * size), head * size)
+    for (let head = 0; head < heads; head++)
+      all.set(data.subarray(Math.floor(head / group) * size, (Math.floor(head / group) + 1) * size), head * size)
     return { data: all, shape: [1, heads, keys, headSize] }
   }
   const shape = [1, 1, heads * headSize]
-  const nodes: OnnxNode[] = [{ operation: 'MultiHeadAttention', domain: 'com.microsoft', inputs: ['query', 'key', 'value'], output: 'output', attributes: { num_heads: heads } }]
+  const nodes: OnnxNode[] = [
+    {
+      operation: 'MultiHeadAttention',
+      domain: 'com.microsoft',
+      inputs: ['query', 'key', 'value'],
+      output: 'output',
+      attributes: { num_heads: heads },
+    },
+  ]
   return { shape, bytes: modelOf(nodes, { key: repeated(key), value: repeated(value) }, shape) }
 }
 
@@ -65,7 +78,9 @@ function groupedProducts({ heads, keyValueHeads, keys, headSize, key, value }: D
   const turned = new Float32Array(key.data.length)
   for (let head = 0; head < keyValueHeads; head++) {
     const start = head * keys * headSize
-    for (let row = 0; row < keys; row++) for (let c = 0; c < headSize; c++) turned[start + c * keys + row] = key.data[start + row * headSize + c]! / Math.sqrt(headSize)
+    for (let row = 0; row < keys; row++)
+      for (let c = 0; c < headSize; c++)
+        turned[start + c * keys + row] = key.data[start + row * headSize + c]! / Math.sqrt(headSize)
   }
   const shape = [keyValueHeads, heads / keyValueHeads, headSize]
   const nodes: OnnxNode[] = [
@@ -73,10 +88,17 @@ function groupedProducts({ heads, keyValueHeads, keys, headSize, key, value }: D
     { operation: 'Softmax', inputs: ['scores'], output: 'weights' },
     { operation: 'MatMul', inputs: ['weights', 'value'], output: 'output' },
   ]
-  const weights = { key: { data: turned, shape: [keyValueHeads, headSize, keys] }, value: { data: value.data, shape: [keyValueHeads, keys, headSize] } }
+  const weights = {
+    key: { data: turned, shape: [keyValueHeads, headSize, keys] },
+    value: { data: value.data, shape: [keyValueHeads, keys, headSize] },
+  }
   return { shape, bytes: modelOf(nodes, weights, shape) }
 }
 
-function modelOf(nodes: readonly OnnxNode[], weights: Readonly<Record<string, Tensor>>, shape: readonly number[]): Uint8Array {
+function modelOf(
+  nodes: readonly OnnxNode[],
+  weights: Readonly<Record<string, Tensor>>,
+  shape: readonly number[],
+): Uint8Array {
   return onnxModel({ nodes, weights, input: { name: 'query', shape }, output: { name: 'output', shape } })
 }

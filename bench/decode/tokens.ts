@@ -10,7 +10,10 @@ export async function decodeTokens(promptTokens: number, newTokens: number): Pro
   const runtime = await createRuntime({ workers: 0 })
   try {
     const model = new CausalLanguageModel(SHAPE)
-    const prompt = tensor(Int32Array.from({ length: promptTokens }, (_, index) => (index * 31) % SHAPE.vocabulary), [promptTokens])
+    const prompt = tensor(
+      Int32Array.from({ length: promptTokens }, (_, index) => (index * 31) % SHAPE.vocabulary),
+      [promptTokens],
+    )
     const times: number[] = []
     let last = process.cpuUsage()
     for await (const token of model.stream(prompt, { runtime, maxNewTokens: newTokens })) {

@@ -36,12 +36,18 @@ function report(): void {
   const pairs = causal ? (queries * (2 * tokens - queries + 1)) / 2 : queries * tokens
   const flops = 4 * shape.heads * pairs * headSize
   const slowest = [...times.values()].map(median).at(-1) ?? NaN
-  console.log(`n ${tokens}, queries ${queries}, H ${shape.heads}, D ${headSize}${causal ? ', causal' : ''}; peak ${format(peaks.simd)} multiply + add, ${format(peaks.relaxed)} fused; copy ${(copyBandwidth() / 1e9).toFixed(1)} GB/s`)
+  console.log(
+    `n ${tokens}, queries ${queries}, H ${shape.heads}, D ${headSize}${causal ? ', causal' : ''}; peak ${format(peaks.simd)} multiply + add, ${format(peaks.relaxed)} fused; copy ${(copyBandwidth() / 1e9).toFixed(1)} GB/s`,
+  )
   for (const [name, list] of times) {
     const gflops = (ms: number) => flops / (ms * 1e6)
     const peak = (name.endsWith('relaxed') ? peaks.relaxed : peaks.simd)?.gflops ?? NaN
-    const share = name.startsWith('heddle') ? `, ${((100 * gflops(Math.min(...list))) / peak).toFixed(0)} % of the peak (best)` : ''
-    console.log(`${name.padEnd(16)} median ${median(list).toFixed(2)} ms, best ${Math.min(...list).toFixed(2)} ms, ${gflops(median(list)).toFixed(1)} GFLOP/s (best ${gflops(Math.min(...list)).toFixed(1)})${share}, ${(slowest / median(list)).toFixed(2)} × the last`)
+    const share = name.startsWith('heddle')
+      ? `, ${((100 * gflops(Math.min(...list))) / peak).toFixed(0)} % of the peak (best)`
+      : ''
+    console.log(
+      `${name.padEnd(16)} median ${median(list).toFixed(2)} ms, best ${Math.min(...list).toFixed(2)} ms, ${gflops(median(list)).toFixed(1)} GFLOP/s (best ${gflops(Math.min(...list)).toFixed(1)})${share}, ${(slowest / median(list)).toFixed(2)} × the last`,
+    )
   }
 }
 

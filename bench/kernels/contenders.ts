@@ -27,11 +27,16 @@ export interface Data {
 
 export function randomData({ heads, queries, tokens, headSize }: Shape): Data {
   let state = 1
-  const fill = (length: number) => Float32Array.from({ length: length }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 2147483648 - 1
-  })
-  return { query: fill(heads * queries * headSize), key: fill(heads * tokens * headSize), value: fill(heads * tokens * headSize) }
+  const fill = (length: number) =>
+    Float32Array.from({ length: length }, () => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+      return state / 2147483648 - 1
+    })
+  return {
+    query: fill(heads * queries * headSize),
+    key: fill(heads * tokens * headSize),
+    value: fill(heads * tokens * headSize),
+  }
 }
 
 export interface EngineCall {
@@ -44,7 +49,12 @@ export interface EngineCall {
 }
 
 /** The engine alone, on this thread. */
-export function heddle(variant: 'simd' | 'relaxed', shape: Shape, { query, key, value }: Data, call: EngineCall = {}): Contender {
+export function heddle(
+  variant: 'simd' | 'relaxed',
+  shape: Shape,
+  { query, key, value }: Data,
+  call: EngineCall = {},
+): Contender {
   const { chunkRows = 1024 } = call
   const module = new WebAssembly.Module(readFileSync(`build/heddle-${variant}.wasm`))
   const backend = createWasmBackend(module)
@@ -53,20 +63,48 @@ export function heddle(variant: 'simd' | 'relaxed', shape: Shape, { query, key, 
   const arrays = [query, key, value, output, ...(call.arrays ?? [])]
   const context = { array: (id: number) => arrays[id] as TaskArray, pace: () => undefined }
   const settings: AttentionTask['settings'] = {
-    keys: tokens, headSize, valueSize: headSize, scale: 1 / Math.sqrt(headSize), softcap: 0, causal,
-    windowBefore: Infinity, windowAfter: Infinity, dropout: null, standard: false, ...call.settings,
+    keys: tokens,
+    headSize,
+    valueSize: headSize,
+    scale: 1 / Math.sqrt(headSize),
+    softcap: 0,
+    causal,
+    windowBefore: Infinity,
+    windowAfter: Infinity,
+    dropout: null,
+    standard: false,
+    ...call.settings,
   }
-  const slice = (array: number, head: number, rows: number, row: number) => ({ array, offset: (head * rows + row) * headSize, rowStride: headSize })
+  const slice = (array: number, head: number, rows: number, row: number) => ({
+    array,
+    offset: (head * rows + row) * headSize,
+    rowStride: headSize,
+  })
   return {
     name: `heddle ${variant}`,
     async run() {
       for (let head = 0; head < heads; head++) {
         for (let row = 0; row < queries; row += chunkRows) {
-          await backend.attention({
-            kind: 'attention', batchHead: head, rowStart: row, rows: Math.min(chunkRows, queries - row), keyStart: 0, keyEnd: tokens,
-            keyLength: tokens, queryOffset: tokens - queries, alibiSlope: 0, query: slice(0, head, queries, row), key: slice(1, head, tokens, 0),
-            value: slice(2, head, tokens, 0), output: slice(3, head, queries, row), ...call.task, settings,
-          }, context)
+          await backend.attention(
+            {
+              kind: 'attention',
+              batchHead: head,
+              rowStart: row,
+              rows: Math.min(chunkRows, queries - row),
+              keyStart: 0,
+              keyEnd: tokens,
+              keyLength: tokens,
+              queryOffset: tokens - queries,
+              alibiSlope: 0,
+              query: slice(0, head, queries, row),
+              key: slice(1, head, tokens, 0),
+              value: slice(2, head, tokens, 0),
+              output: slice(3, head, queries, row),
+              ...call.task,
+              settings,
+            },
+            context,
+          )
         }
       }
       return output
@@ -75,36 +113,71 @@ export function heddle(variant: 'simd' | 'relaxed', shape: Shape, { query, key, 
 }
 
 /** onnxruntime-web's MultiHeadAttention on one thread. @param folder of the installed package's dist */
-export async function onnxruntime(folder: string, { heads, queries, tokens, headSize }: Shape, { query, key, value }: Data): Promise<Contender> {
+export async function onnxruntime(
+  folder: string,
+  { heads, queries, tokens, headSize }: Shape,
+  { query, key, value }: Data,
+): Promise<Contender> {
   const size = heads * headSize
-  const run = await peerSession(folder, oneNodeModel({
-    operation: 'MultiHeadAttention', domain: 'com.microsoft', attributes: { num_heads: heads },
-    inputs: { query: [1, queries, size], key: [1, tokens, size], value: [1, tokens, size] }, output: [1, queries, size],
-  }), {
-    query: [headsLast(query, heads, queries, headSize), [1, queries, size]],
-    key: [headsLast(key, heads, tokens, headSize), [1, tokens, size]],
-    value: [headsLast(value, heads, tokens, headSize), [1, tokens, size]],
-  })
+  const run = await peerSession(
+    folder,
+    oneNodeModel({
+      operation: 'MultiHeadAttention',
+      domain: 'com.microsoft',
+      attributes: { num_heads: heads },
+      inputs: { query: [1, queries, size], key: [1, tokens, size], value: [1, tokens, size] },
+      output: [1, queries, size],
+    }),
+    {
+      query: [headsLast(query, heads, queries, headSize), [1, queries, size]],
+      key: [headsLast(key, heads, tokens, headSize), [1, tokens, size]],
+      value: [headsLast(value, heads, tokens, headSize), [1, tokens, size]],
+    },
+  )
   return { name: 'onnxruntime-web', run: async () => headsFirst(await run(), heads, queries, headSize) }
 }
 
 /** onnxruntime-web's MatMul X·W on one thread, W [inSize, outSize] being ours transposed. */
-export async function onnxruntimeMatMul(folder: string, x: Float32Array, w: Float32Array, rows: number, inSize: number, outSize: number): Promise<Contender> {
+export async function onnxruntimeMatMul(
+  folder: string,
+  x: Float32Array,
+  w: Float32Array,
+  rows: number,
+  inSize: number,
+  outSize: number,
+): Promise<Contender> {
   const transposed = w.map((_, at) => w[(at % outSize) * inSize + Math.floor(at / outSize)] as number)
-  const model = oneNodeModel({ operation: 'MatMul', inputs: { x: [rows, inSize], w: [inSize, outSize] }, output: [rows, outSize] })
-  return { name: 'onnxruntime-web', run: await peerSession(folder, model, { x: [x, [rows, inSize]], w: [transposed, [inSize, outSize]] }) }
+  const model = oneNodeModel({
+    operation: 'MatMul',
+    inputs: { x: [rows, inSize], w: [inSize, outSize] },
+    output: [rows, outSize],
+  })
+  return {
+    name: 'onnxruntime-web',
+    run: await peerSession(folder, model, { x: [x, [rows, inSize]], w: [transposed, [inSize, outSize]] }),
+  }
 }
 
-async function peerSession(folder: string, model: Uint8Array, inputs: Readonly<Record<string, readonly [Float32Array, readonly number[]]>>): Promise<() => Promise<Float32Array>> {
-  const runtime = (await import(`${folder}/ort.wasm.min.mjs`).catch(() => import(`${folder}/ort.min.mjs`))) as OnnxRuntime
+async function peerSession(
+  folder: string,
+  model: Uint8Array,
+  inputs: Readonly<Record<string, readonly [Float32Array, readonly number[]]>>,
+): Promise<() => Promise<Float32Array>> {
+  const runtime = (await import(`${folder}/ort.wasm.min.mjs`).catch(
+    () => import(`${folder}/ort.min.mjs`),
+  )) as OnnxRuntime
   runtime.env.wasm.numThreads = 1
   const session = await runtime.InferenceSession.create(model)
-  const feeds = Object.fromEntries(Object.entries(inputs).map(([name, [data, shape]]) => [name, new runtime.Tensor('float32', data, shape)]))
+  const feeds = Object.fromEntries(
+    Object.entries(inputs).map(([name, [data, shape]]) => [name, new runtime.Tensor('float32', data, shape)]),
+  )
   return async () => ((await session.run(feeds))['output'] as { data: Float32Array }).data
 }
 
 interface OnnxRuntime {
   readonly env: { readonly wasm: { numThreads: number } }
   readonly Tensor: new (type: string, data: Float32Array, shape: readonly number[]) => unknown
-  readonly InferenceSession: { create(model: Uint8Array): Promise<{ run(feeds: object): Promise<Record<string, unknown>> }> }
+  readonly InferenceSession: {
+    create(model: Uint8Array): Promise<{ run(feeds: object): Promise<Record<string, unknown>> }>
+  }
 }

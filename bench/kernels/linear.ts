@@ -28,17 +28,23 @@ for (const answer of answers) {
 }
 const times = await interleave(contenders, rounds + 2)
 const slowest = [...times.values()].map(median).at(-1) ?? NaN
-console.log(`${rows} rows, ${inSize} → ${outSize}; peak ${peaks.simd?.gflops.toFixed(1)} multiply + add, ${peaks.relaxed?.gflops.toFixed(1) ?? 'no'} fused`)
+console.log(
+  `${rows} rows, ${inSize} → ${outSize}; peak ${peaks.simd?.gflops.toFixed(1)} multiply + add, ${peaks.relaxed?.gflops.toFixed(1) ?? 'no'} fused`,
+)
 for (const [name, list] of times) {
   const gflops = (ms: number) => (2 * rows * inSize * outSize) / (ms * 1e6)
   const best = gflops(Math.min(...list))
   const peak = (name.endsWith('relaxed') ? peaks.relaxed : peaks.simd)?.gflops ?? NaN
-  console.log(`${name.padEnd(16)} median ${median(list).toFixed(2)} ms, ${gflops(median(list)).toFixed(1)} GFLOP/s (best ${best.toFixed(1)}, ${((100 * best) / peak).toFixed(0)} % of the peak), ${(slowest / median(list)).toFixed(2)} × the last`)
+  console.log(
+    `${name.padEnd(16)} median ${median(list).toFixed(2)} ms, ${gflops(median(list)).toFixed(1)} GFLOP/s (best ${best.toFixed(1)}, ${((100 * best) / peak).toFixed(0)} % of the peak), ${(slowest / median(list)).toFixed(2)} × the last`,
+  )
 }
 
 function linear(variant: 'simd' | 'relaxed') {
   const memory = new WebAssembly.Memory({ initial: 512 })
-  const kernels = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(`build/heddle-${variant}.wasm`)), { env: { memory } }).exports as unknown as RowKernels
+  const kernels = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(`build/heddle-${variant}.wasm`)), {
+    env: { memory },
+  }).exports as unknown as RowKernels
   const floats = new Float32Array(memory.buffer)
   const [raw, panels, tile, result, scratch] = [65536, 65536 + 32 * inSize, 8 << 20, 16 << 20, 24 << 20]
   for (let row = 0; row < outSize; row += 8) {

@@ -16,7 +16,14 @@ export function oneNodeModel({ operation, domain = '', inputs, output, attribute
     ...Object.keys(inputs).map((name): Field => [1, name]),
     [2, 'output'],
     [4, operation],
-    ...Object.entries(attributes).map(([name, value]): Field => [5, message([[1, name], [3, value], [20, 2]])]),
+    ...Object.entries(attributes).map(([name, value]): Field => [
+      5,
+      message([
+        [1, name],
+        [3, value],
+        [20, 2],
+      ]),
+    ]),
     [7, domain],
   ])
   const graph = message([
@@ -25,20 +32,53 @@ export function oneNodeModel({ operation, domain = '', inputs, output, attribute
     ...Object.entries(inputs).map(([name, shape]): Field => [11, valueInfo(name, shape)]),
     [12, valueInfo('output', output)],
   ])
-  return message([[1, 8], [8, message([[1, ''], [2, 17]])], [8, message([[1, 'com.microsoft'], [2, 1]])], [7, graph]])
+  return message([
+    [1, 8],
+    [
+      8,
+      message([
+        [1, ''],
+        [2, 17],
+      ]),
+    ],
+    [
+      8,
+      message([
+        [1, 'com.microsoft'],
+        [2, 1],
+      ]),
+    ],
+    [7, graph],
+  ])
 }
 
 function valueInfo(name: string, shape: Dimensions): Uint8Array {
   const dims = shape.map((size): Field => [1, message([typeof size === 'number' ? [1, size] : [2, size]])])
-  return message([[1, name], [2, message([[1, message([[1, 1], [2, message(dims)]])]])]])
+  return message([
+    [1, name],
+    [
+      2,
+      message([
+        [
+          1,
+          message([
+            [1, 1],
+            [2, message(dims)],
+          ]),
+        ],
+      ]),
+    ],
+  ])
 }
 
 function message(fields: readonly Field[]): Uint8Array {
-  return Uint8Array.from(fields.flatMap(([number, value]) => {
-    if (typeof value === 'number') return [...varint(number << 3), ...varint(value)]
-    const bytes = typeof value === 'string' ? new TextEncoder().encode(value) : value
-    return [...varint((number << 3) | 2), ...varint(bytes.length), ...bytes]
-  }))
+  return Uint8Array.from(
+    fields.flatMap(([number, value]) => {
+      if (typeof value === 'number') return [...varint(number << 3), ...varint(value)]
+      const bytes = typeof value === 'string' ? new TextEncoder().encode(value) : value
+      return [...varint((number << 3) | 2), ...varint(bytes.length), ...bytes]
+    }),
+  )
 }
 
 function varint(value: number): number[] {

@@ -4,7 +4,8 @@ import { peakGflops } from './peak.ts'
 import { interleave, median, numbersGiven } from './rounds.ts'
 
 /**
- * What each option costs: processor time beside the plain call of the same shape, and beside the share of tiles it leaves.
+ * What each option costs: processor time beside the plain call of the same shape, and beside the share of tiles it
+ * leaves.
  *
  *   node scripts/bench-kernels.mjs options [tokens] [head size] [rounds]
  */
@@ -22,7 +23,11 @@ const extra: TaskArray[] = [mask, diagonal, bias, segments, statistics]
 const rowsOf = (array: number) => ({ array: 4 + array, offset: 0, rowStride: tokens })
 const row = (array: number) => ({ array: 4 + array, offset: 0, rowStride: 1 })
 type Settings = Partial<AttentionTask['settings']>
-const cases: readonly { readonly name: string; readonly task?: Partial<AttentionTask>; readonly settings?: Settings }[] = [
+const cases: readonly {
+  readonly name: string
+  readonly task?: Partial<AttentionTask>
+  readonly settings?: Settings
+}[] = [
   { name: 'plain' },
   { name: 'causal', settings: { causal: true } },
   { name: 'window of 256', settings: { windowBefore: 128, windowAfter: 127 } },
@@ -38,7 +43,10 @@ const cases: readonly { readonly name: string; readonly task?: Partial<Attention
 ]
 
 // One task of all rows, so that a row's place in the matrices is its place in the task.
-const contenders = cases.map(({ name, task, settings }) => ({ ...heddle(variant, shape, data, { chunkRows: tokens, task, settings, arrays: extra }), name }))
+const contenders = cases.map(({ name, task, settings }) => ({
+  ...heddle(variant, shape, data, { chunkRows: tokens, task, settings, arrays: extra }),
+  name,
+}))
 const times = await interleave(contenders, rounds + 1)
 const plain = median((times.get('plain') ?? []).slice(1))
 console.log(`n ${tokens}, D ${headSize}, ${variant}`)

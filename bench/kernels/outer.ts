@@ -4,8 +4,8 @@ import { linearScratchBytes, STAGE_TILE_ROWS } from '../../src/plan/stage-arena.
 import { interleave, median, numbersGiven } from './rounds.ts'
 
 /**
- * Speed of a weight's gradient dYᵀ·X over a slab of rows, in panels already packed, beside X·Wᵀ of the same size in tiles
- * (which packs its rows), in turns.
+ * Speed of a weight's gradient dYᵀ·X over a slab of rows, in panels already packed, beside X·Wᵀ of the same size in
+ * tiles (which packs its rows), in turns.
  *
  *   node scripts/bench-kernels.mjs outer [rows] [in] [out] [rounds]
  */
@@ -27,7 +27,9 @@ const gflops = (ms: number) => (2 * rows * inSize * outSize) / (ms * 1e6)
 for (const [name, list] of times) {
   const beside = times.get(name.replace(/^\w+/, 'linear')) ?? []
   const ratio = median(list.map((ms, round) => (beside[round] ?? NaN) / ms))
-  console.log(`${name.padEnd(16)} median ${gflops(median(list)).toFixed(1)} GFLOP/s, best ${gflops(Math.min(...list)).toFixed(1)}, ${(100 * ratio).toFixed(0)} % of linear's speed`)
+  console.log(
+    `${name.padEnd(16)} median ${gflops(median(list)).toFixed(1)} GFLOP/s, best ${gflops(Math.min(...list)).toFixed(1)}, ${(100 * ratio).toFixed(0)} % of linear's speed`,
+  )
 }
 
 interface Contender {
@@ -45,21 +47,48 @@ function pairOf(variant: string, module: WebAssembly.Module): Contender[] {
     end += Math.ceil(length / 4) * 16
     return at
   }
-  const [from, raw, result, sums] = [take(rows * inSize), take(Math.max(outSize * inSize, rows * outSize)), take(rows * outSize), take(outSize * inSize)]
-  const [panels, quads, inputs] = [take(8 * Math.ceil(outSize / 8) * inSize), take(4 * Math.ceil(outSize / 4) * rows), take(8 * Math.ceil(inSize / 8) * rows)]
+  const [from, raw, result, sums] = [
+    take(rows * inSize),
+    take(Math.max(outSize * inSize, rows * outSize)),
+    take(rows * outSize),
+    take(outSize * inSize),
+  ]
+  const [panels, quads, inputs] = [
+    take(8 * Math.ceil(outSize / 8) * inSize),
+    take(4 * Math.ceil(outSize / 4) * rows),
+    take(8 * Math.ceil(inSize / 8) * rows),
+  ]
   const scratch = take(Math.max(2080, linearScratchBytes(inSize)) / 4)
   const memory = new WebAssembly.Memory({ initial: Math.ceil(end / 65_536) })
   const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as RowKernels
   const floats = new Float32Array(memory.buffer)
   floats.set(w, raw >> 2)
-  for (let row = 0; row < outSize; row += 8) kernels.packLanes(raw + row * inSize * 4, inSize, panels + row * inSize * 4, Math.min(8, outSize - row), inSize, inSize, 1)
+  for (let row = 0; row < outSize; row += 8)
+    kernels.packLanes(
+      raw + row * inSize * 4,
+      inSize,
+      panels + row * inSize * 4,
+      Math.min(8, outSize - row),
+      inSize,
+      inSize,
+      1,
+    )
   floats.set(x, from >> 2)
   kernels.packPanels(from, rows, inSize, inputs, rows)
   floats.set(dy, raw >> 2)
   kernels.packQuads(raw, rows, outSize, quads, rows)
   const linear = () => {
     for (let row = 0; row < rows; row += STAGE_TILE_ROWS) {
-      kernels.linearRows(from + row * inSize * 4, Math.min(STAGE_TILE_ROWS, rows - row), inSize, panels, 0, result + row * outSize * 4, outSize, scratch)
+      kernels.linearRows(
+        from + row * inSize * 4,
+        Math.min(STAGE_TILE_ROWS, rows - row),
+        inSize,
+        panels,
+        0,
+        result + row * outSize * 4,
+        outSize,
+        scratch,
+      )
     }
   }
   const outer = () => {
@@ -67,13 +96,36 @@ function pairOf(variant: string, module: WebAssembly.Module): Contender[] {
     kernels.outerRows(quads, inputs, rows, outSize, inSize, sums, scratch)
   }
   return [
-    { name: `linear ${variant}`, run: linear, check: () => (linear(), worstError(floats.subarray(result >> 2), rows, outSize, (r, o) => dot(inSize, (k) => [at(x, r * inSize + k), at(w, o * inSize + k)]))) },
-    { name: `outer ${variant}`, run: outer, check: () => (outer(), worstError(floats.subarray(sums >> 2), outSize, inSize, (o, i) => dot(rows, (r) => [at(dy, r * outSize + o), at(x, r * inSize + i)]))) },
+    {
+      name: `linear ${variant}`,
+      run: linear,
+      check: () => (
+        linear(),
+        worstError(floats.subarray(result >> 2), rows, outSize, (r, o) =>
+          dot(inSize, (k) => [at(x, r * inSize + k), at(w, o * inSize + k)]),
+        )
+      ),
+    },
+    {
+      name: `outer ${variant}`,
+      run: outer,
+      check: () => (
+        outer(),
+        worstError(floats.subarray(sums >> 2), outSize, inSize, (o, i) =>
+          dot(rows, (r) => [at(dy, r * outSize + o), at(x, r * inSize + i)]),
+        )
+      ),
+    },
   ]
 }
 
 /** Over 100 elements of a [height, width] matrix. */
-function worstError(matrix: Float32Array, height: number, width: number, should: (row: number, column: number) => number): number {
+function worstError(
+  matrix: Float32Array,
+  height: number,
+  width: number,
+  should: (row: number, column: number) => number,
+): number {
   const errors = Array.from({ length: 100 }, (_, step) => {
     const [row, column] = [(step * 37) % height, (step * 53) % width]
     return Math.abs(at(matrix, row * width + column) - should(row, column))

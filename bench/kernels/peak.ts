@@ -1,6 +1,7 @@
 /**
  * The engine's own peak on this machine: a loop of independent multiply-adds and nothing else, for every number of
- * accumulators from 4 to 14, with one or four turns between jumps (which of them suits depends on the engine). A kernel that beats it shows a mistake in the probe.
+ * accumulators from 4 to 14, with one or four turns between jumps (which of them suits depends on the engine). A kernel
+ * that beats it shows a mistake in the probe.
  */
 
 export type MultiplyAdd = 'multiply + add' | 'fused'
@@ -29,7 +30,10 @@ export function peakGflops(kind: MultiplyAdd): { gflops: number; accumulators: n
   return best
 }
 
-/** Bytes a second that TypedArray.set moves between arrays far larger than any cache (read and written once each: n bytes). */
+/**
+ * Bytes a second that TypedArray.set moves between arrays far larger than any cache (read and written once each: n
+ * bytes).
+ */
 export function copyBandwidth(): number {
   const source = new Float32Array(16 * 1024 * 1024).fill(1)
   const target = new Float32Array(source.length)
@@ -43,8 +47,8 @@ export function copyBandwidth(): number {
 }
 
 /**
- * run(iterations): acc[i] += x[i / 2]·y[i mod 2], the x loaded anew each turn. Distinct factors, so that no product can be
- * shared; no multiply in the chain of an accumulator.
+ * run(iterations): acc[i] += x[i / 2]·y[i mod 2], the x loaded anew each turn. Distinct factors, so that no product can
+ * be shared; no multiply in the chain of an accumulator.
  */
 function probeModule(accumulators: number, turns: number, kind: MultiplyAdd): Uint8Array<ArrayBuffer> {
   const local = { factor: (i: number) => 1 + i, loaded: 1 + FACTORS, sum: (i: number) => 2 + FACTORS + i }
@@ -88,7 +92,14 @@ function probeModule(accumulators: number, turns: number, kind: MultiplyAdd): Ui
   simd(0x1f, 0)
   const body = [1, FACTORS + 1 + accumulators, V128, ...code, 0x0b]
   return Uint8Array.from([
-    0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00,
+    0x00,
+    0x61,
+    0x73,
+    0x6d,
+    0x01,
+    0x00,
+    0x00,
+    0x00,
     ...section(1, [1, 0x60, 1, I32, 1, F32]),
     ...section(3, [1, 0]),
     ...section(5, [1, 0, 1]),

@@ -1,5 +1,10 @@
-/** Processor milliseconds of each contender, over interleaved rounds: wall time would count what other processes take. */
-export async function interleave(contenders: readonly { readonly name: string; run(): unknown }[], rounds: number): Promise<Map<string, number[]>> {
+/**
+ * Processor milliseconds of each contender, over interleaved rounds: wall time would count what other processes take.
+ */
+export async function interleave(
+  contenders: readonly { readonly name: string; run(): unknown }[],
+  rounds: number,
+): Promise<Map<string, number[]>> {
   const times = new Map<string, number[]>(contenders.map(({ name }) => [name, []]))
   for (let round = 0; round < rounds; round++) {
     for (const contender of contenders) {
@@ -18,5 +23,8 @@ export function median(list: readonly number[]): number {
 
 /** The arguments after the bench's name that are numbers. */
 export function numbersGiven(): number[] {
-  return process.argv.slice(3).filter((word) => /^\d/.test(word)).map(Number)
+  return process.argv
+    .slice(3)
+    .filter((word) => /^\d/.test(word))
+    .map(Number)
 }

@@ -29,8 +29,8 @@ const STACK = 6
 const LONGEST_STACK_TOKENS = 512
 
 /**
- * A post-norm block (E 512, 8 heads, feed-forward 2048) at batch 1, as one contender runs it. Its answer is held against
- * Heddle's on the calling thread, which tests hold against PyTorch, before anything is timed.
+ * A post-norm block (E 512, 8 heads, feed-forward 2048) at batch 1, as one contender runs it. Its answer is held
+ * against Heddle's on the calling thread, which tests hold against PyTorch, before anything is timed.
  *
  * @throws when the answers differ
  */
@@ -38,13 +38,24 @@ export async function measureBlock(bench: BlockBench, modules: Modules): Promise
   const { createRuntime } = (await modules.load('heddle')) as typeof Heddle
   const { TransformerBlock, TransformerEncoder } = (await modules.load('heddle/nn')) as typeof HeddleNn
   const block = new TransformerBlock(SIZES)
-  const data = Float32Array.from({ length: bench.tokens * SIZES.modelDim }, (_, index) => 1.7 * Math.sin(index * 12.9898 + (index % 97)))
-  const problem: BlockProblem = { ...SIZES, state: block.stateDict(), input: { data, shape: [1, bench.tokens, SIZES.modelDim] } }
+  const data = Float32Array.from(
+    { length: bench.tokens * SIZES.modelDim },
+    (_, index) => 1.7 * Math.sin(index * 12.9898 + (index % 97)),
+  )
+  const problem: BlockProblem = {
+    ...SIZES,
+    state: block.stateDict(),
+    input: { data, shape: [1, bench.tokens, SIZES.modelDim] },
+  }
   const caller = await createRuntime({ workers: 0, backend: 'wasm' })
   const { flops } = block.plan(caller, problem.input.shape)
   const expected = (await block.forward(problem.input, { runtime: caller })).output.data
   await caller.close()
-  const contender = await prepare(bench, modules, problem, { createRuntime, block, makeStack: () => new TransformerEncoder({ ...SIZES, layers: STACK }) })
+  const contender = await prepare(bench, modules, problem, {
+    createRuntime,
+    block,
+    makeStack: () => new TransformerEncoder({ ...SIZES, layers: STACK }),
+  })
   checkAnswer(bench.contender, await contender.run(), expected)
   const times: number[] = []
   const overheads: number[] = []
@@ -56,7 +67,8 @@ export async function measureBlock(bench: BlockBench, modules: Modules): Promise
     const busyMs = contender.busyMs?.()
     if (busyMs !== undefined) overheads.push((times.at(-1) ?? NaN) - busyMs)
   }
-  const stackOverheads = (await contender.stackOverheads?.(bench.tokens <= LONGEST_STACK_TOKENS ? bench.rounds : 0)) ?? []
+  const stackOverheads =
+    (await contender.stackOverheads?.(bench.tokens <= LONGEST_STACK_TOKENS ? bench.rounds : 0)) ?? []
   await contender.close()
   return { flops, times, overheads, stackOverheads }
 }
@@ -67,7 +79,12 @@ interface Own {
   readonly makeStack: () => HeddleNn.TransformerEncoder
 }
 
-async function prepare({ contender, threads }: BlockBench, modules: Modules, problem: BlockProblem, { createRuntime, block, makeStack }: Own): Promise<BlockContender> {
+async function prepare(
+  { contender, threads }: BlockBench,
+  modules: Modules,
+  problem: BlockProblem,
+  { createRuntime, block, makeStack }: Own,
+): Promise<BlockContender> {
   if (contender === 'onnxruntime-web') return onnxBlock(modules, problem, threads)
   if (contender === 'tfjs-wasm') return tfjsBlock(modules, problem, threads)
   const runtime = await createRuntime({ workers: threads, backend: 'wasm' })

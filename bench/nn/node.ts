@@ -15,7 +15,8 @@ process.exit(0)
 
 function modulesOf(folder: string): Modules {
   return {
-    load: (id) => (id === 'onnxruntime-web' ? loadFirst(path.join(folder, 'node_modules', id, 'dist'), ONNXRUNTIME) : import(id)),
+    load: (id) =>
+      id === 'onnxruntime-web' ? loadFirst(path.join(folder, 'node_modules', id, 'dist'), ONNXRUNTIME) : import(id),
     address: (id) => `${path.dirname(createRequire(import.meta.url).resolve(`${id}/package.json`))}/dist/`,
   }
 }

@@ -25,11 +25,35 @@ export function onnxModel({ nodes, weights, input, output }: OnnxGraph): Uint8Ar
     [11, valueInfo(input.name, input.shape)],
     [12, valueInfo(output.name, output.shape)],
   ])
-  return message([[1, 8], [8, message([[1, ''], [2, 17]])], [8, message([[1, 'com.microsoft'], [2, 1]])], [7, graph]])
+  return message([
+    [1, 8],
+    [
+      8,
+      message([
+        [1, ''],
+        [2, 17],
+      ]),
+    ],
+    [
+      8,
+      message([
+        [1, 'com.microsoft'],
+        [2, 1],
+      ]),
+    ],
+    [7, graph],
+  ])
 }
 
 function nodeMessage({ operation, domain = '', inputs, output, attributes = {} }: OnnxNode): Uint8Array {
-  const integers = Object.entries(attributes).map(([name, value]): Field => [5, message([[1, name], [3, value], [20, 2]])])
+  const integers = Object.entries(attributes).map(([name, value]): Field => [
+    5,
+    message([
+      [1, name],
+      [3, value],
+      [20, 2],
+    ]),
+  ])
   return message([...inputs.map((name): Field => [1, name]), [2, output], [4, operation], ...integers, [7, domain]])
 }
 
@@ -40,7 +64,21 @@ function tensorMessage(name: string, data: Float32Array, shape: readonly number[
 
 function valueInfo(name: string, shape: readonly number[]): Uint8Array {
   const dims = shape.map((size): Field => [1, message([[1, size]])])
-  return message([[1, name], [2, message([[1, message([[1, 1], [2, message(dims)]])]])]])
+  return message([
+    [1, name],
+    [
+      2,
+      message([
+        [
+          1,
+          message([
+            [1, 1],
+            [2, message(dims)],
+          ]),
+        ],
+      ]),
+    ],
+  ])
 }
 
 function message(fields: readonly Field[]): Uint8Array {

@@ -3,7 +3,7 @@ import { measureBlock, type BlockBench, type BlockTimes } from './measure-block.
 
 /** Files that the bench serves beside the page. */
 const FILES: Readonly<Record<string, string>> = {
-  'heddle': '/index.js',
+  heddle: '/index.js',
   'heddle/nn': '/nn.js',
   '@tensorflow/tfjs-core': '/tfjs.js',
   '@tensorflow/tfjs-backend-wasm': '/tfjs.js',

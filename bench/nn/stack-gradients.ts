@@ -19,7 +19,18 @@ export interface GradientBench {
 export interface GradientTimes {
   readonly forwardMs: number
   /** forward and backward, by what is kept of the forward pass */
-  readonly kept: Readonly<Record<'products' | 'nothing', { readonly ms: number; readonly ratio: number; readonly flopRatio: number; readonly gigaflops: number; readonly stages: number }>>
+  readonly kept: Readonly<
+    Record<
+      'products' | 'nothing',
+      {
+        readonly ms: number
+        readonly ratio: number
+        readonly flopRatio: number
+        readonly gigaflops: number
+        readonly stages: number
+      }
+    >
+  >
 }
 
 const SIZES = { modelDim: 512, heads: 8, feedForwardDim: 2048, activation: 'gelu' } as const
@@ -30,13 +41,16 @@ const TOLERANCE = 2e-2
 type Run = () => Promise<ProgramResult>
 
 /**
- * Times a stack of blocks (E 512, 8 heads, feed-forward 2048) at batch 1: forward, and forward with backward, which keeps
- * products or computes them again; in turns, with the graph and the plan made anew in each. Its programs come from the
- * sources, so that what is kept can be chosen; they run on the shipped kernels.
+ * Times a stack of blocks (E 512, 8 heads, feed-forward 2048) at batch 1: forward, and forward with backward, which
+ * keeps products or computes them again; in turns, with the graph and the plan made anew in each. Its programs come
+ * from the sources, so that what is kept can be chosen; they run on the shipped kernels.
  *
  * @throws when the two ways differ in a bit, or dInput is not the slope of the forward pass
  */
-export async function measureGradients({ tokens, workers, rounds, norm, blocks }: GradientBench, { createRuntime }: typeof Heddle): Promise<GradientTimes> {
+export async function measureGradients(
+  { tokens, workers, rounds, norm, blocks }: GradientBench,
+  { createRuntime }: typeof Heddle,
+): Promise<GradientTimes> {
   const runtime = await createRuntime({ workers, backend: 'wasm' })
   const host = runtime as unknown as ProgramRuntime
   const stack = new TransformerEncoder({ ...SIZES, norm, layers: blocks, finalNorm: false })
@@ -46,15 +60,26 @@ export async function measureGradients({ tokens, workers, rounds, norm, blocks }
     return data
   }
   const [input, dOutput, direction] = [tensor(1), tensor(2), tensor(3)]
-  const forward = (data: Float32Array = input): Promise<ProgramResult> => run(() => {
-    const { graph, output } = build(stack, tokens, data, false)
-    return partition(graph, [output])
-  })
-  const backward = (keeps: Kept) => (): Promise<ProgramResult> => run(() => gradientProgram(() => gradientGraph(stack, tokens, input, dOutput), host, { chunkSize: undefined, keeps }).program)
-  const run = (program: () => Parameters<typeof runProgram>[0]): Promise<ProgramResult> => runProgram(program(), host, { signal: undefined, chunkSize: undefined, sharedOutput: true })
+  const forward = (data: Float32Array = input): Promise<ProgramResult> =>
+    run(() => {
+      const { graph, output } = build(stack, tokens, data, false)
+      return partition(graph, [output])
+    })
+  const backward = (keeps: Kept) => (): Promise<ProgramResult> =>
+    run(
+      () =>
+        gradientProgram(() => gradientGraph(stack, tokens, input, dOutput), host, { chunkSize: undefined, keeps })
+          .program,
+    )
+  const run = (program: () => Parameters<typeof runProgram>[0]): Promise<ProgramResult> =>
+    runProgram(program(), host, { signal: undefined, chunkSize: undefined, sharedOutput: true })
   const ways = { forward: () => forward(), products: backward('products'), nothing: backward('nothing') }
   check(await ways.products(), await ways.nothing())
-  await checkSlope((await ways.products()).data[0] as Float32Array, { input, dOutput, direction }, async (data) => (await forward(data)).data[0] as Float32Array)
+  await checkSlope(
+    (await ways.products()).data[0] as Float32Array,
+    { input, dOutput, direction },
+    async (data) => (await forward(data)).data[0] as Float32Array,
+  )
   const times = await inTurns(ways, rounds)
   await runtime.close()
   return times
@@ -66,7 +91,12 @@ function build(stack: TransformerEncoder, tokens: number, data: Float32Array, fo
   return { graph, input, output: stack.build(graph, input) }
 }
 
-function gradientGraph(stack: TransformerEncoder, tokens: number, data: Float32Array, dOutput: Float32Array): ForwardGraph {
+function gradientGraph(
+  stack: TransformerEncoder,
+  tokens: number,
+  data: Float32Array,
+  dOutput: Float32Array,
+): ForwardGraph {
   const { graph, input, output } = build(stack, tokens, data, true)
   const seeds = new Map([[output, graph.input('output gradient', output, dOutput)]])
   return { graph, seeds, losses: [], inputs: [input], parameters: new Set(stack.parameters()) }
@@ -102,12 +132,19 @@ function check(one: ProgramResult, other: ProgramResult): void {
 }
 
 async function checkSlope(
-  dInput: Float32Array, { input, dOutput, direction }: Record<'input' | 'dOutput' | 'direction', Float32Array>, forward: (data: Float32Array) => Promise<Float32Array>,
+  dInput: Float32Array,
+  { input, dOutput, direction }: Record<'input' | 'dOutput' | 'direction', Float32Array>,
+  forward: (data: Float32Array) => Promise<Float32Array>,
 ): Promise<void> {
   const step = 1e-3
-  const weighted = async (sign: number): Promise<number> => (await forward(input.map((value, at) => value + sign * step * (direction[at] ?? 0)))).reduce((sum, value, at) => sum + value * (dOutput[at] ?? 0), 0)
+  const weighted = async (sign: number): Promise<number> =>
+    (await forward(input.map((value, at) => value + sign * step * (direction[at] ?? 0)))).reduce(
+      (sum, value, at) => sum + value * (dOutput[at] ?? 0),
+      0,
+    )
   const slope = ((await weighted(1)) - (await weighted(-1))) / (2 * step)
   const expected = dInput.reduce((sum, value, at) => sum + value * (direction[at] ?? 0), 0)
   const size = Math.sqrt(dInput.reduce((sum, value) => sum + value * value, 0))
-  if (!(Math.abs(slope - expected) <= TOLERANCE * Math.max(Math.abs(expected), size))) throw new Error(`stack: expected a slope of ${expected}, got ${slope}`)
+  if (!(Math.abs(slope - expected) <= TOLERANCE * Math.max(Math.abs(expected), size)))
+    throw new Error(`stack: expected a slope of ${expected}, got ${slope}`)
 }

@@ -34,15 +34,40 @@ export interface Contender {
 }
 
 export const CONTENDERS: readonly Contender[] = [
-  { name: 'heddle, 1 worker', needs: null, where: 'everywhere', prepare: (shape, data, packages) => heddle(shape, data, packages, 1) },
-  { name: 'heddle, all workers', needs: null, where: 'everywhere', prepare: (shape, data, packages) => heddle(shape, data, packages, 'auto') },
-  { name: 'onnxruntime-web', needs: 'onnxruntime-web', where: 'everywhere', prepare: (shape, data, packages) => onnxruntime(shape, data, packages, 'onnxruntime-web') },
+  {
+    name: 'heddle, 1 worker',
+    needs: null,
+    where: 'everywhere',
+    prepare: (shape, data, packages) => heddle(shape, data, packages, 1),
+  },
+  {
+    name: 'heddle, all workers',
+    needs: null,
+    where: 'everywhere',
+    prepare: (shape, data, packages) => heddle(shape, data, packages, 'auto'),
+  },
+  {
+    name: 'onnxruntime-web',
+    needs: 'onnxruntime-web',
+    where: 'everywhere',
+    prepare: (shape, data, packages) => onnxruntime(shape, data, packages, 'onnxruntime-web'),
+  },
   { name: 'tfjs-wasm', needs: null, where: 'everywhere', prepare: tfjs },
   { name: 'jax-js', needs: '@jax-js/jax', where: 'everywhere', prepare: jax },
-  { name: 'onnxruntime-node, 1 thread', needs: 'onnxruntime-node', where: 'node', prepare: (shape, data, packages) => onnxruntime(shape, data, packages, 'onnxruntime-node') },
+  {
+    name: 'onnxruntime-node, 1 thread',
+    needs: 'onnxruntime-node',
+    where: 'node',
+    prepare: (shape, data, packages) => onnxruntime(shape, data, packages, 'onnxruntime-node'),
+  },
 ]
 
-async function heddle({ tokens, heads, headSize }: PeerShape, data: PeerData, packages: Packages, workers: number | 'auto'): Promise<Run> {
+async function heddle(
+  { tokens, heads, headSize }: PeerShape,
+  data: PeerData,
+  packages: Packages,
+  workers: number | 'auto',
+): Promise<Run> {
   const { createRuntime } = (await packages.load('heddle')) as typeof Heddle
   const runtime = await createRuntime({ workers, backend: 'wasm' })
   const shared = (from: Float32Array) => {
@@ -58,14 +83,22 @@ interface Onnxruntime {
   readonly env: { readonly wasm: { numThreads: number; wasmPaths?: string } }
   readonly Tensor: new (type: 'float32', data: Float32Array, shape: readonly number[]) => unknown
   readonly InferenceSession: {
-    create(model: Uint8Array, options?: object): Promise<{ run(feeds: object): Promise<Record<string, { readonly data: Float32Array }>> }>
+    create(
+      model: Uint8Array,
+      options?: object,
+    ): Promise<{ run(feeds: object): Promise<Record<string, { readonly data: Float32Array }>> }>
   }
 }
 
 /** The fused MultiHeadAttention of onnxruntime's contributed operators, on one thread. */
-async function onnxruntime({ tokens, heads, headSize }: PeerShape, data: PeerData, packages: Packages, name: string): Promise<Run> {
+async function onnxruntime(
+  { tokens, heads, headSize }: PeerShape,
+  data: PeerData,
+  packages: Packages,
+  name: string,
+): Promise<Run> {
   const loaded = (await packages.load(name)) as Onnxruntime & { readonly default?: Onnxruntime }
-  const ort = 'InferenceSession' in loaded ? loaded : ((loaded as { default: Onnxruntime }).default)
+  const ort = 'InferenceSession' in loaded ? loaded : (loaded as { default: Onnxruntime }).default
   if (name === 'onnxruntime-web') ort.env.wasm.numThreads = 1
   const shape = [1, tokens, heads * headSize]
   const model = oneNodeModel({
@@ -75,7 +108,10 @@ async function onnxruntime({ tokens, heads, headSize }: PeerShape, data: PeerDat
     inputs: { query: shape, key: shape, value: shape },
     output: shape,
   })
-  const session = await ort.InferenceSession.create(model, name === 'onnxruntime-node' ? { intraOpNumThreads: 1, interOpNumThreads: 1 } : {})
+  const session = await ort.InferenceSession.create(
+    model,
+    name === 'onnxruntime-node' ? { intraOpNumThreads: 1, interOpNumThreads: 1 } : {},
+  )
   const tensor = (values: Float32Array): unknown => new ort.Tensor('float32', values, shape)
   const feeds = { query: tensor(data.query), key: tensor(data.key), value: tensor(data.value) }
   return async () => {
@@ -108,7 +144,9 @@ async function tfjs({ tokens, heads, headSize }: PeerShape, data: PeerData, pack
 
 interface Jax {
   readonly numpy: { array(data: Float32Array): { reshape(shape: number[]): JaxArray } }
-  readonly nn: { dotProductAttention(query: JaxArray, key: JaxArray, value: JaxArray): { data(): Promise<Float32Array> } }
+  readonly nn: {
+    dotProductAttention(query: JaxArray, key: JaxArray, value: JaxArray): { data(): Promise<Float32Array> }
+  }
   readonly init: (device: 'wasm') => Promise<unknown>
   readonly defaultDevice: (device: 'wasm') => unknown
 }

@@ -15,14 +15,18 @@ const ALLOWED_ERROR = 1e-4
 const MOST_RUNS = 7
 const ENOUGH_MS = 1500
 
-/** Checks one contender's answer against float64 on some rows, then times it. @throws what the contender throws, or that its answer is wrong */
+/**
+ * Checks one contender's answer against float64 on some rows, then times it. @throws what the contender throws, or that
+ * its answer is wrong
+ */
 export async function measurePeer(name: string, shape: PeerShape, packages: Packages): Promise<PeerMeasurement> {
   const contender = CONTENDERS.find((each) => each.name === name)
   if (contender === undefined) throw new Error(`no contender ${name}`)
   const data = peerData(shape)
   const run = await contender.prepare(shape, data, packages)
   const worstError = worstOf(await run(), shape, data)
-  if (!(worstError <= ALLOWED_ERROR)) throw new Error(`wrong answer: off by ${worstError.toExponential(1)} from float64`)
+  if (!(worstError <= ALLOWED_ERROR))
+    throw new Error(`wrong answer: off by ${worstError.toExponential(1)} from float64`)
   const times: number[] = []
   let spent = 0
   while (times.length < MOST_RUNS && (spent < ENOUGH_MS || times.length < 2)) {
@@ -65,6 +69,7 @@ function worstOf(output: Float32Array, { tokens, heads, headSize }: PeerShape, d
 /** [n, D] of one head out of [n, H, D]. */
 function headOf(data: Float32Array, head: number, heads: number, headSize: number): Float32Array {
   const out = new Float32Array(data.length / heads)
-  for (let at = 0; at < out.length; at++) out[at] = data[(Math.floor(at / headSize) * heads + head) * headSize + (at % headSize)] ?? NaN
+  for (let at = 0; at < out.length; at++)
+    out[at] = data[(Math.floor(at / headSize) * heads + head) * headSize + (at % headSize)] ?? NaN
   return out
 }

@@ -22,18 +22,34 @@ export interface PeerResult {
 
 /** The names that run there. @param installed whether the peers that are not dependencies were installed */
 export function contendersFor(where: 'node' | 'chromium', installed: boolean): string[] {
-  return CONTENDERS.filter((each) => (where === 'node' || each.where === 'everywhere') && (installed || each.needs === null)).map(({ name }) => name)
+  return CONTENDERS.filter(
+    (each) => (where === 'node' || each.where === 'everywhere') && (installed || each.needs === null),
+  ).map(({ name }) => name)
 }
 
 /** One result as a table for a terminal, as Markdown, and as a plot of GFLOP/s against n. */
-export function peerReport(result: PeerResult): { readonly table: string; readonly markdown: string; readonly plot: string } {
+export function peerReport(result: PeerResult): {
+  readonly table: string
+  readonly markdown: string
+  readonly plot: string
+} {
   const names = [...new Set(result.rows.map(({ contender }) => contender))]
   const sizes = [...new Set(result.rows.map(({ tokens }) => tokens))]
-  const cellOf = (name: string, tokens: number): string => cell(result, result.rows.find((row) => row.contender === name && row.tokens === tokens))
+  const cellOf = (name: string, tokens: number): string =>
+    cell(
+      result,
+      result.rows.find((row) => row.contender === name && row.tokens === tokens),
+    )
   const lines = names.map((name) => [name, ...sizes.map((tokens) => cellOf(name, tokens))])
   const heads = [result.host, ...sizes.map((tokens) => `n = ${tokens.toLocaleString('en')}`)]
-  const markdown = [heads, heads.map((_, column) => (column === 0 ? '---' : '---:')), ...lines].map((line) => `| ${line.join(' | ')} |`).join('\n')
-  return { table: [alignColumns([heads, ...lines]), ...failures(result)].join('\n'), markdown, plot: speedPlot(result, names) }
+  const markdown = [heads, heads.map((_, column) => (column === 0 ? '---' : '---:')), ...lines]
+    .map((line) => `| ${line.join(' | ')} |`)
+    .join('\n')
+  return {
+    table: [alignColumns([heads, ...lines]), ...failures(result)].join('\n'),
+    markdown,
+    plot: speedPlot(result, names),
+  }
 }
 
 function cell(result: PeerResult, row: PeerRow | undefined): string {
@@ -45,7 +61,9 @@ function cell(result: PeerResult, row: PeerRow | undefined): string {
 }
 
 function failures({ rows }: PeerResult): string[] {
-  return rows.flatMap(({ contender, tokens, failure }) => (failure === undefined ? [] : [`${contender} at ${tokens}: ${failure.slice(0, 160)}`]))
+  return rows.flatMap(({ contender, tokens, failure }) =>
+    failure === undefined ? [] : [`${contender} at ${tokens}: ${failure.slice(0, 160)}`],
+  )
 }
 
 function gflops({ heads, headSize }: PeerResult, { tokens, times }: PeerRow): number {
@@ -54,7 +72,12 @@ function gflops({ heads, headSize }: PeerResult, { tokens, times }: PeerRow): nu
 
 /** At most four of them fit a plot: those on one thread, native code last. */
 function speedPlot(result: PeerResult, names: readonly string[]): string {
-  const shown = names.filter((name) => name !== 'heddle, all workers' && result.rows.some((row) => row.contender === name && row.times.length > 0)).slice(0, 4)
+  const shown = names
+    .filter(
+      (name) =>
+        name !== 'heddle, all workers' && result.rows.some((row) => row.contender === name && row.times.length > 0),
+    )
+    .slice(0, 4)
   return linePlot({
     title: `Attention on one core, 8 heads of 64, ${result.host}`,
     x: TOKENS_AXIS,
@@ -62,7 +85,9 @@ function speedPlot(result: PeerResult, names: readonly string[]): string {
     series: shown.map((name) => {
       const rows = result.rows.filter((row) => row.contender === name)
       const failed = rows.find((row) => row.failure !== undefined)
-      const points = rows.filter((row) => row.times.length > 0).map((row) => ({ x: row.tokens, y: gflops(result, row) }))
+      const points = rows
+        .filter((row) => row.times.length > 0)
+        .map((row) => ({ x: row.tokens, y: gflops(result, row) }))
       return { name, points, ...(failed === undefined ? {} : { endNote: 'fails beyond' }) }
     }),
   })
@@ -70,5 +95,11 @@ function speedPlot(result: PeerResult, names: readonly string[]): string {
 
 function alignColumns(lines: readonly (readonly string[])[]): string {
   const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)))
-  return lines.map((line) => line.map((text, column) => (column === 0 ? text.padEnd(widths[column] ?? 0) : text.padStart(widths[column] ?? 0))).join('   ')).join('\n')
+  return lines
+    .map((line) =>
+      line
+        .map((text, column) => (column === 0 ? text.padEnd(widths[column] ?? 0) : text.padStart(widths[column] ?? 0)))
+        .join('   '),
+    )
+    .join('\n')
 }

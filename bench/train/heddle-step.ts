@@ -25,7 +25,12 @@ export interface HeddleStep extends StepContender {
 }
 
 /** The model in Heddle, by the public API. @param workers 1: one thread computes */
-export async function heddleStep({ core, train }: HeddleModules, model: HeddleNn.CausalLanguageModel, problem: StepProblem, workers: number): Promise<HeddleStep> {
+export async function heddleStep(
+  { core, train }: HeddleModules,
+  model: HeddleNn.CausalLanguageModel,
+  problem: StepProblem,
+  workers: number,
+): Promise<HeddleStep> {
   const { createRuntime } = core
   const { Adam, crossEntropy, lossAndGradients } = train
   const { batch, tokens: length } = problem.sizes

@@ -28,9 +28,20 @@ const CONTENDERS: Readonly<Record<string, () => Promise<Contender>>> = {
     const core = (await import('@tensorflow/tfjs-core')) as typeof Tfjs
     await import(new URL('./tfjs-gradients.mjs', import.meta.url).href)
     const wasm = (await import('@tensorflow/tfjs-backend-wasm')) as typeof TfjsWasm
-    return tfjsStep({ core, wasm, files: `${path.dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/` }, problem)
+    return tfjsStep(
+      {
+        core,
+        wasm,
+        files: `${path.dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json'))}/dist/`,
+      },
+      problem,
+    )
   },
-  'jax-js': async () => jaxStep((await import(pathToFileURL(path.join(folder, 'node_modules/@jax-js/jax/dist/index.js')).href)) as JaxModule, problem),
+  'jax-js': async () =>
+    jaxStep(
+      (await import(pathToFileURL(path.join(folder, 'node_modules/@jax-js/jax/dist/index.js')).href)) as JaxModule,
+      problem,
+    ),
 }
 
 async function ours(workers: number): Promise<Contender> {
@@ -52,6 +63,8 @@ async function measure(): Promise<object> {
   return { losses, times, details: seen, peakBytes: process.resourceUsage().maxRSS * 1024 }
 }
 
-const outcome = await measure().catch((error: unknown) => ({ failure: error instanceof Error ? error.message : String(error) }))
+const outcome = await measure().catch((error: unknown) => ({
+  failure: error instanceof Error ? error.message : String(error),
+}))
 // The message must be out before the process ends: `exit` alone may cut it off.
 process.send?.(outcome, () => process.exit(0))

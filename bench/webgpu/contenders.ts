@@ -32,7 +32,8 @@ export interface GpuContender {
 /** Inputs and output stay on the device: kernels alone, to compare with peers that keep tensors there. */
 export function residentHeddle(gpu: GpuDevice, shape: GpuCase, data: GpuData, tile: TileName): GpuContender {
   const bytes = data.query.byteLength
-  const upload = (array: Float32Array): GPUBuffer => gpu.upload('bench', array.byteLength, (mapped) => new Float32Array(mapped).set(array))
+  const upload = (array: Float32Array): GPUBuffer =>
+    gpu.upload('bench', array.byteLength, (mapped) => new Float32Array(mapped).set(array))
   const [query, key, value] = [upload(data.query), upload(data.key), upload(data.value)]
   const output = gpu.storage('bench-output', bytes)
   const { heads, tokens, headSize } = shape
@@ -40,7 +41,11 @@ export function residentHeddle(gpu: GpuDevice, shape: GpuCase, data: GpuData, ti
   const run = async (): Promise<void> => {
     for (let head = 0; head < heads; head++) {
       const task = headTask(shape, head)
-      new GpuHead(gpu, task, sizes, { query, key, value, bias: null, output }, new Map(), tile).run(0, head, blockSizesOf(gpu, task))
+      new GpuHead(gpu, task, sizes, { query, key, value, bias: null, output }, new Map(), tile).run(
+        0,
+        head,
+        blockSizesOf(gpu, task),
+      )
     }
     await gpu.device.queue.onSubmittedWorkDone()
   }
@@ -58,7 +63,13 @@ export function residentHeddle(gpu: GpuDevice, shape: GpuCase, data: GpuData, ti
 }
 
 /** As a lane runs it: chunks of rows go to the device and come back, keys and values stay. */
-export async function laneHeddle(host: GPU | undefined, shape: GpuCase, data: GpuData, chunkRows: number, storage: 'float32' | 'float16'): Promise<GpuContender> {
+export async function laneHeddle(
+  host: GPU | undefined,
+  shape: GpuCase,
+  data: GpuData,
+  chunkRows: number,
+  storage: 'float32' | 'float16',
+): Promise<GpuContender> {
   const backend = await createWebGpuBackend(host, { storage })
   const { heads, tokens, headSize } = shape
   const output = new Float32Array(data.query.length)
@@ -70,25 +81,63 @@ export async function laneHeddle(host: GPU | undefined, shape: GpuCase, data: Gp
     for (let head = 0; head < heads; head++) {
       const whole = headTask(shape, head)
       for (let row = 0; row < tokens; row += chunkRows) {
-        const at = (array: number, first: number) => ({ array, offset: (head * tokens + first) * headSize, rowStride: headSize })
+        const at = (array: number, first: number) => ({
+          array,
+          offset: (head * tokens + first) * headSize,
+          rowStride: headSize,
+        })
         const rows = Math.min(chunkRows, tokens - row)
-        const task = { ...whole, rowStart: row, rows, query: at(0, row), key: at(1, 0), value: at(2, 0), output: at(3, row) }
-        queues.push((queues.shift() as Promise<void>).then(() => backend.attention(task, context)).then(() => undefined))
+        const task = {
+          ...whole,
+          rowStart: row,
+          rows,
+          query: at(0, row),
+          key: at(1, 0),
+          value: at(2, 0),
+          output: at(3, row),
+        }
+        queues.push(
+          (queues.shift() as Promise<void>).then(() => backend.attention(task, context)).then(() => undefined),
+        )
       }
     }
     await Promise.all(queues)
   }
-  return { name: `heddle lane, ${storage}`, run, read: () => Promise.resolve(output.slice()), dispose: () => backend.dispose() }
+  return {
+    name: `heddle lane, ${storage}`,
+    run,
+    read: () => Promise.resolve(output.slice()),
+    dispose: () => backend.dispose(),
+  }
 }
 
 function headTask({ tokens, headSize, causal }: GpuCase, head: number): AttentionTask {
   const slice = { array: 0, offset: 0, rowStride: headSize }
   return {
-    kind: 'attention', batchHead: head, rowStart: 0, rows: tokens, keyStart: 0, keyEnd: tokens, keyLength: tokens, queryOffset: 0, alibiSlope: 0,
-    query: slice, key: slice, value: slice, output: true,
+    kind: 'attention',
+    batchHead: head,
+    rowStart: 0,
+    rows: tokens,
+    keyStart: 0,
+    keyEnd: tokens,
+    keyLength: tokens,
+    queryOffset: 0,
+    alibiSlope: 0,
+    query: slice,
+    key: slice,
+    value: slice,
+    output: true,
     settings: {
-      keys: tokens, headSize, valueSize: headSize, scale: 1 / Math.sqrt(headSize), softcap: 0, causal,
-      windowBefore: Infinity, windowAfter: Infinity, dropout: null, standard: false,
+      keys: tokens,
+      headSize,
+      valueSize: headSize,
+      scale: 1 / Math.sqrt(headSize),
+      softcap: 0,
+      causal,
+      windowBefore: Infinity,
+      windowAfter: Infinity,
+      dropout: null,
+      standard: false,
     },
   }
 }

@@ -23,7 +23,10 @@ async function timeChains(gpu: GpuDevice, loops: number): Promise<number> {
   const params = gpu.upload('params', 16, (mapped) => new Uint32Array(mapped).set([loops]), USAGE.uniform)
   const sink = gpu.storage('sink', GROUPS * 16)
   const staging = gpu.staging('staging', 16)
-  const entries = [{ binding: 0, resource: { buffer: params } }, { binding: 1, resource: { buffer: sink } }]
+  const entries = [
+    { binding: 0, resource: { buffer: params } },
+    { binding: 1, resource: { buffer: sink } },
+  ]
   const group = gpu.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries })
   const encoder = gpu.device.createCommandEncoder()
   const pass = encoder.beginComputePass()

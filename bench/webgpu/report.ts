@@ -6,7 +6,10 @@ import type { Row, SuiteResult } from './suite.ts'
 /** One host's result as Markdown, and as a plot of TFLOP/s against n for the first head size, not causal. */
 export function gpuReport(host: string, result: SuiteResult): { readonly markdown: string; readonly plot: string } {
   const where = `${adapterName(result.info)}${result.software ? ' (software: it says nothing about a GPU)' : ''}, ${host}`
-  const tiles = result.tiles.times.map(({ tile, milliseconds, reason }) => `${tile} ${milliseconds === null ? `not offered (${reason})` : `${milliseconds.toPrecision(3)} ms`}`)
+  const tiles = result.tiles.times.map(
+    ({ tile, milliseconds, reason }) =>
+      `${tile} ${milliseconds === null ? `not offered (${reason})` : `${milliseconds.toPrecision(3)} ms`}`,
+  )
   const lines = [
     `${where}. Peak in float32 ${result.peakTeraflops.toPrecision(3)} TFLOP/s. Variants: ${tiles.join(', ')}; runs ${result.tiles.tile} (${result.tiles.reason}).`,
     '',
@@ -34,11 +37,20 @@ function speedPlot(where: string, rows: readonly Row[]): string {
   const size = rows[0]?.headSize
   const timed = rows.filter((row) => row.headSize === size && !row.causal && row.teraflops !== null)
   const names = [...new Set(timed.map(({ contender }) => contender))]
-  const shown = [...names.filter((name) => name.startsWith('heddle, on the device')).slice(0, 1), ...names.filter((name) => name === 'heddle lane, float32'), ...names.filter((name) => !name.startsWith('heddle'))].slice(0, 4)
+  const shown = [
+    ...names.filter((name) => name.startsWith('heddle, on the device')).slice(0, 1),
+    ...names.filter((name) => name === 'heddle lane, float32'),
+    ...names.filter((name) => !name.startsWith('heddle')),
+  ].slice(0, 4)
   return linePlot({
     title: `Attention on ${where}, heads of ${size}`,
     x: TOKENS_AXIS,
     y: { label: 'speed', unit: 'TFLOP/s', scale: 'linear', format: (value) => String(value) },
-    series: shown.map((name) => ({ name, points: timed.filter(({ contender }) => contender === name).map(({ tokens, teraflops }) => ({ x: tokens, y: teraflops ?? 0 })) })),
+    series: shown.map((name) => ({
+      name,
+      points: timed
+        .filter(({ contender }) => contender === name)
+        .map(({ tokens, teraflops }) => ({ x: tokens, y: teraflops ?? 0 })),
+    })),
   })
 }

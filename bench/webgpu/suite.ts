@@ -53,12 +53,16 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
   const peak = await peakFlops(gpu)
   options.log(`${gpu.name}${gpu.fallback ? ' (software)' : ''}: peak ${(peak / 1e12).toFixed(3)} TFLOP/s in float32`)
   const tiles = choiceOf(await measureTiles(gpu))
-  for (const { tile, milliseconds, reason } of tiles.times) options.log(`  ${tile.padEnd(16)} ${milliseconds === null ? `not offered: ${reason}` : `${milliseconds.toFixed(3)} ms`}`)
+  for (const { tile, milliseconds, reason } of tiles.times)
+    options.log(
+      `  ${tile.padEnd(16)} ${milliseconds === null ? `not offered: ${reason}` : `${milliseconds.toFixed(3)} ms`}`,
+    )
   options.log(`  runs ${tiles.tile}: ${tiles.reason}`)
   const rows: Row[] = []
   for (const headSize of options.headSizes) {
     for (const tokens of options.sizes) {
-      for (const causal of [false, true]) rows.push(...(await runCase(gpu, tiles, { heads: options.heads, tokens, headSize, causal }, peak, options)))
+      for (const causal of [false, true])
+        rows.push(...(await runCase(gpu, tiles, { heads: options.heads, tokens, headSize, causal }, peak, options)))
     }
   }
   const result = { info: gpu.info, software: gpu.fallback, limits: gpu.limits, peakTeraflops: peak / 1e12, tiles, rows }
@@ -66,12 +70,23 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
   return result
 }
 
-async function runCase(gpu: GpuDevice, tiles: TileChoice, shape: GpuCase, peak: number, options: SuiteOptions): Promise<Row[]> {
+async function runCase(
+  gpu: GpuDevice,
+  tiles: TileChoice,
+  shape: GpuCase,
+  peak: number,
+  options: SuiteOptions,
+): Promise<Row[]> {
   const data = randomData(shape)
   const started: Started[] = []
   for (const [name, start] of contendersOf(gpu, tiles, shape, data, options)) started.push(await attempt(name, start))
   const states: (Started & { samples: number[]; error: number | null })[] = []
-  for (const state of started) states.push({ ...state, samples: [], error: state.contender === null ? null : await errorOf(state.contender, shape, data) })
+  for (const state of started)
+    states.push({
+      ...state,
+      samples: [],
+      error: state.contender === null ? null : await errorOf(state.contender, shape, data),
+    })
   for (let round = 0; round <= ROUNDS; round++) {
     for (const { name, contender, samples, error } of states) {
       if (contender === null || !isRight(name, error)) continue
@@ -85,7 +100,15 @@ async function runCase(gpu: GpuDevice, tiles: TileChoice, shape: GpuCase, peak: 
     const spread = samples.length === 0 ? null : spreadOf(samples)
     const flops = spread === null ? null : flopsOf(shape) / (spread.medianMs / 1000)
     const wrong = contender !== null && !isRight(name, error) ? `wrong answer: off by ${error}` : null
-    const row = { ...shape, contender: name, spread, teraflops: flops && flops / 1e12, shareOfPeak: flops && flops / peak, error, failure: failure ?? wrong }
+    const row = {
+      ...shape,
+      contender: name,
+      spread,
+      teraflops: flops && flops / 1e12,
+      shareOfPeak: flops && flops / peak,
+      error,
+      failure: failure ?? wrong,
+    }
     options.log(lineOf(row))
     return row
   })
@@ -93,14 +116,32 @@ async function runCase(gpu: GpuDevice, tiles: TileChoice, shape: GpuCase, peak: 
 
 type Contender = readonly [name: string, start: () => GpuContender | Promise<GpuContender>]
 
-function contendersOf(gpu: GpuDevice, { tile, times }: TileChoice, shape: GpuCase, data: GpuData, { tf, onnxruntimeUrl, jaxUrl }: SuiteOptions): Contender[] {
+function contendersOf(
+  gpu: GpuDevice,
+  { tile, times }: TileChoice,
+  shape: GpuCase,
+  data: GpuData,
+  { tf, onnxruntimeUrl, jaxUrl }: SuiteOptions,
+): Contender[] {
   const others = times.flatMap((time) => (time.milliseconds === null || time.tile === tile ? [] : [time.tile]))
   return [
-    ...[tile, ...others].map((name): Contender => [`heddle, on the device, ${name}`, () => residentHeddle(gpu, shape, data, name)]),
+    ...[tile, ...others].map((name): Contender => [
+      `heddle, on the device, ${name}`,
+      () => residentHeddle(gpu, shape, data, name),
+    ]),
     ['heddle lane, float32', () => laneHeddle(undefined, shape, data, 4096, 'float32')],
     ['heddle lane, float16', () => laneHeddle(undefined, shape, data, 4096, 'float16')],
-    ...(tf === null ? [] : [['tfjs-webgpu', () => (shape.causal ? never('it has no causal attention') : tfjsMatrix(tf, shape, data))] as const]),
-    ...(onnxruntimeUrl === null ? [] : [['onnxruntime-webgpu', () => onnxruntimeGpu(onnxruntimeUrl, shape, data)] as const]),
+    ...(tf === null
+      ? []
+      : [
+          [
+            'tfjs-webgpu',
+            () => (shape.causal ? never('it has no causal attention') : tfjsMatrix(tf, shape, data)),
+          ] as const,
+        ]),
+    ...(onnxruntimeUrl === null
+      ? []
+      : [['onnxruntime-webgpu', () => onnxruntimeGpu(onnxruntimeUrl, shape, data)] as const]),
     ...(jaxUrl === null ? [] : [['jax-js', () => jaxGpu(jaxUrl, shape, data)] as const]),
   ]
 }
@@ -154,14 +195,25 @@ function flopsOf({ heads, tokens, headSize, causal }: GpuCase): number {
 
 function randomData({ heads, tokens, headSize }: GpuCase): GpuData {
   let state = 1
-  const fill = (): Float32Array => Float32Array.from({ length: heads * tokens * headSize }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 2147483648 - 1
-  })
+  const fill = (): Float32Array =>
+    Float32Array.from({ length: heads * tokens * headSize }, () => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+      return state / 2147483648 - 1
+    })
   return { query: fill(), key: fill(), value: fill() }
 }
 
-function lineOf({ contender, tokens, headSize, causal, spread, teraflops, shareOfPeak, error, failure }: Omit<Row, 'heads'>): string {
+function lineOf({
+  contender,
+  tokens,
+  headSize,
+  causal,
+  spread,
+  teraflops,
+  shareOfPeak,
+  error,
+  failure,
+}: Omit<Row, 'heads'>): string {
   const what = `n ${tokens}, D ${headSize}${causal ? ', causal' : ''}`.padEnd(24)
   if (failure !== null) return `${what} ${contender.padEnd(40)} failed: ${failure}`
   const time = `${(spread?.medianMs ?? NaN).toFixed(2)} ms`.padStart(12)

@@ -10,7 +10,13 @@ import { route, type View } from './route.ts'
 import { text } from './text/text.ts'
 import { TrainView } from './train/train-view.tsx'
 
-const PAGES: Readonly<Record<View, () => preact.JSX.Element>> = { book: BookView, train: TrainView, heads: HeadsView, positions: PositionsView, bench: BenchView }
+const PAGES: Readonly<Record<View, () => preact.JSX.Element>> = {
+  book: BookView,
+  train: TrainView,
+  heads: HeadsView,
+  positions: PositionsView,
+  bench: BenchView,
+}
 
 export function App() {
   const { view } = route.value
@@ -26,7 +32,16 @@ export function App() {
   const state = host.value
   return (
     <>
-      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); main.current?.focus() }}>{text.value.skip}</a>
+      <a
+        class="skip"
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault()
+          main.current?.focus()
+        }}
+      >
+        {text.value.skip}
+      </a>
       <Header />
       <main id="main" tabIndex={-1} ref={main}>
         {state.kind === 'missing' ? <Missing what={state.what} detail={state.detail} /> : <Page />}

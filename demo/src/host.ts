@@ -2,16 +2,52 @@ import { createRuntime, type Runtime } from 'heddle'
 import { effect, signal } from '@preact/signals'
 
 /** `missing` names what the tab lacks and Heddle cannot do without. */
-export type HostState = { readonly kind: 'starting' } | { readonly kind: 'ready'; readonly runtime: Runtime } | { readonly kind: 'missing'; readonly what: readonly ('workers' | 'simd')[]; readonly detail: string }
+export type HostState =
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'ready'; readonly runtime: Runtime }
+  | { readonly kind: 'missing'; readonly what: readonly ('workers' | 'simd')[]; readonly detail: string }
 
 export const host = signal<HostState>({ kind: 'starting' })
 
 /** A module with one SIMD instruction, which engines without SIMD refuse: `i32.const 0; i8x16.splat; drop`. */
-const SIMD_PROBE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 9, 1, 7, 0, 65, 0, 253, 15, 26, 11)
+const SIMD_PROBE = Uint8Array.of(
+  0,
+  97,
+  115,
+  109,
+  1,
+  0,
+  0,
+  0,
+  1,
+  4,
+  1,
+  96,
+  0,
+  0,
+  3,
+  2,
+  1,
+  0,
+  10,
+  9,
+  1,
+  7,
+  0,
+  65,
+  0,
+  253,
+  15,
+  26,
+  11,
+)
 
 /** Starts the pool. Never rejects: what goes wrong is a state of the page. */
 export async function startHost(): Promise<void> {
-  const missing = [...(typeof Worker === 'undefined' ? (['workers'] as const) : []), ...(hasSimd() ? [] : (['simd'] as const))]
+  const missing = [
+    ...(typeof Worker === 'undefined' ? (['workers'] as const) : []),
+    ...(hasSimd() ? [] : (['simd'] as const)),
+  ]
   if (missing.length > 0) {
     host.value = { kind: 'missing', what: missing, detail: '' }
     return

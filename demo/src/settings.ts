@@ -7,7 +7,9 @@ export const THEMES = ['auto', 'light', 'dark'] as const
 export type Theme = (typeof THEMES)[number]
 
 /** The reader's language: chosen earlier, else the browser's. */
-export const language = signal<Language>(stored('heddle-language', LANGUAGES) ?? (navigator.language.startsWith('ko') ? 'ko' : 'en'))
+export const language = signal<Language>(
+  stored('heddle-language', LANGUAGES) ?? (navigator.language.startsWith('ko') ? 'ko' : 'en'),
+)
 export const theme = signal<Theme>(stored('heddle-theme', THEMES) ?? 'auto')
 
 effect(() => {

@@ -1,8 +1,10 @@
-// A layer of one's own: a gated feed-forward with a residual (Shazeer 2020, "GLU variants improve transformer"). It says what it
-// computes; forward, backward, plans and training follow from that.
+// A layer of one's own: a gated feed-forward with a residual (Shazeer 2020, "GLU variants improve transformer"). It
+// says what it computes; forward, backward, plans and training follow from that.
 import { activate, add, linear, Module, multiply, Parameter, wholeWeight, xavierUniform } from 'heddle/nn'
 
-/** y = x + W_down·(silu(W_gate·x) ∘ (W_up·x)). Parameters: `gate`, `up` [hidden, modelDim], `down` [modelDim, hidden]. */
+/**
+ * y = x + W_down·(silu(W_gate·x) ∘ (W_up·x)). Parameters: `gate`, `up` [hidden, modelDim], `down` [modelDim, hidden].
+ */
 export class GatedFeedForward extends Module {
   constructor(modelDim, hidden, seed = 0) {
     super()

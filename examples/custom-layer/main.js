@@ -7,7 +7,10 @@ const shape = [rows, modelDim]
 
 /** Rows of some smooth function, the same ones in each run. */
 function filled(phase) {
-  return { data: Float32Array.from({ length: rows * modelDim }, (_, at) => Math.sin(phase + at * 0.37) * Math.cos(at * 0.011)), shape }
+  return {
+    data: Float32Array.from({ length: rows * modelDim }, (_, at) => Math.sin(phase + at * 0.37) * Math.cos(at * 0.011)),
+    shape,
+  }
 }
 
 /** Mean squared error, and its gradient with respect to the output. */

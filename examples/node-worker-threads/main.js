@@ -1,4 +1,5 @@
-// Causal attention over 8,192 tokens and 4 heads on every core: planned, with progress, stoppable, and the same bits for any pool.
+// Causal attention over 8,192 tokens and 4 heads on every core: planned, with progress, stoppable, and the same bits
+// for any pool.
 import { Worker } from 'node:worker_threads'
 import { createRuntime } from 'heddle'
 
@@ -21,11 +22,17 @@ async function onEveryCore() {
 
     const { output, report } = await runtime.attention(
       { query, key, value },
-      { causal: true, onProgress: ({ done, total, remainingMs }) => process.stderr.write(`\r${done}/${total} tasks, ${Math.round(remainingMs)} ms left   `) },
+      {
+        causal: true,
+        onProgress: ({ done, total, remainingMs }) =>
+          process.stderr.write(`\r${done}/${total} tasks, ${Math.round(remainingMs)} ms left   `),
+      },
     )
     process.stderr.write('\n')
     const lanes = report.lanes.map(({ kernels, tasks }) => `${tasks} tasks on ${kernels}`).join(', ')
-    console.log(`${report.elapsedMs.toFixed(0)} ms, ${lanes}, peak ${(report.memory.peakBytes / 2 ** 20).toFixed(1)} MiB`)
+    console.log(
+      `${report.elapsedMs.toFixed(0)} ms, ${lanes}, peak ${(report.memory.peakBytes / 2 ** 20).toFixed(1)} MiB`,
+    )
 
     await stopEarly(runtime, { query, key, value })
     return { query, key, value, output }
@@ -39,7 +46,10 @@ async function stopEarly(runtime, inputs) {
   const controller = new AbortController()
   const call = runtime.attention(inputs, { signal: controller.signal })
   setTimeout(() => controller.abort(new Error('no longer needed')), 20)
-  const reason = await call.then(() => 'it was faster than the abort', (error) => error.message)
+  const reason = await call.then(
+    () => 'it was faster than the abort',
+    (error) => error.message,
+  )
   console.log(`stopped: ${reason}`)
 }
 

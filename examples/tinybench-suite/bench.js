@@ -1,4 +1,5 @@
-// A performance suite of one's own: Heddle beside a plain implementation, the answers compared before anything is timed.
+// A performance suite of one's own: Heddle beside a plain implementation, the answers compared before anything is
+// timed.
 import { createRuntime, tensor } from 'heddle'
 import { Bench } from 'tinybench'
 import { plainAttention } from './plain-attention.js'
@@ -12,7 +13,9 @@ try {
 }
 
 async function compare(n) {
-  const [query, key, value] = [1, 2, 3].map((seed) => Float32Array.from({ length: n * D }, (_, i) => Math.sin(seed * 7 + i * 1.3)))
+  const [query, key, value] = [1, 2, 3].map((seed) =>
+    Float32Array.from({ length: n * D }, (_, i) => Math.sin(seed * 7 + i * 1.3)),
+  )
   const inputs = { query: tensor(query, [n, D]), key: tensor(key, [n, D]), value: tensor(value, [n, D]) }
 
   const expected = plainAttention(query, key, value, n, D)

@@ -1,5 +1,6 @@
-// A fleet as a queueing model: hosts take turns at Redis (one command at a time) and at the store (one link), and compute by
-// themselves. Every number it prints is simulated from the costs that it is given; nothing here runs on hosts.
+// A fleet as a queueing model: hosts take turns at Redis (one command at a time) and at the store (one link), and
+// compute by themselves. Every number it prints is simulated from the costs that it is given; nothing here runs on
+// hosts.
 
 /**
  * @param {object} costs
@@ -40,7 +41,13 @@ export function simulate(costs) {
   }
   const elapsed = Math.max(...state.map(({ at }) => at))
   const jobs = hosts * jobsPerHost
-  return { hosts, jobsPerSecond: (1000 * jobs) / elapsed, computing: (jobs * computeMs) / (hosts * elapsed), redisBusy: redis.busy / elapsed, storeBusy: store.busy / elapsed }
+  return {
+    hosts,
+    jobsPerSecond: (1000 * jobs) / elapsed,
+    computing: (jobs * computeMs) / (hosts * elapsed),
+    redisBusy: redis.busy / elapsed,
+    storeBusy: store.busy / elapsed,
+  }
 }
 
 /** Arrivals come in order of time, so a resource needs to remember only when it is free. */

@@ -1,8 +1,8 @@
 import { fork } from 'node:child_process'
 
 /**
- * Runs a script in a process of its own. Resolves with the message that it sends, or with `{ failure }`: the first line of its
- * errors, or how it ended.
+ * Runs a script in a process of its own. Resolves with the message that it sends, or with `{ failure }`: the first line
+ * of its errors, or how it ended.
  */
 export function inProcess({ script, timeoutMs }, parameters) {
   return new Promise((resolve) => {
@@ -14,7 +14,15 @@ export function inProcess({ script, timeoutMs }, parameters) {
     child.on('message', (message) => (outcome = message))
     child.on('exit', (code, signal) => {
       clearTimeout(timer)
-      resolve(outcome ?? { failure: text.split('\n').find((line) => /error|abort|exception/i.test(line))?.trim() ?? ended(code, signal, timeoutMs) })
+      resolve(
+        outcome ?? {
+          failure:
+            text
+              .split('\n')
+              .find((line) => /error|abort|exception/i.test(line))
+              ?.trim() ?? ended(code, signal, timeoutMs),
+        },
+      )
     })
   })
 }

@@ -18,23 +18,38 @@ export async function installPeers(names) {
   await mkdir(peersFolder, { recursive: true })
   await writeFile(`${peersFolder}/package.json`, '{ "private": true }')
   console.log(`installing ${packages.join(', ')} into build/peers`)
-  await promisify(execFile)('npm', ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', ...packages], { cwd: peersFolder })
+  await promisify(execFile)(
+    'npm',
+    ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', ...packages],
+    { cwd: peersFolder },
+  )
 }
 
 /** Copies an installed peer's files beside a page, under peers/. */
 export async function serveOnnxruntime(folder) {
-  await cp(`${peersFolder}/node_modules/onnxruntime-web/dist`, `${folder}/peers/onnxruntime-web`, { recursive: true, filter: (file) => !/\.map$/.test(file) })
+  await cp(`${peersFolder}/node_modules/onnxruntime-web/dist`, `${folder}/peers/onnxruntime-web`, {
+    recursive: true,
+    filter: (file) => !/\.map$/.test(file),
+  })
 }
 
 export async function serveJax(folder) {
-  await build({ ...PAGE, entryPoints: [`${peersFolder}/node_modules/@jax-js/jax/dist/index.js`], outfile: `${folder}/peers/jax.js` })
+  await build({
+    ...PAGE,
+    entryPoints: [`${peersFolder}/node_modules/@jax-js/jax/dist/index.js`],
+    outfile: `${folder}/peers/jax.js`,
+  })
 }
 
 /** tfjs with its wasm backend, which this project has for its tests, as tfjs.js and tfjs/. */
 export async function serveTfjs(folder) {
-  const contents = "export * from '@tensorflow/tfjs-core'; export { setThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm'"
+  const contents =
+    "export * from '@tensorflow/tfjs-core'; export { setThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm'"
   await build({ ...PAGE, stdin: { contents, resolveDir: process.cwd() }, outfile: `${folder}/tfjs.js` })
-  await cp('node_modules/@tensorflow/tfjs-backend-wasm/dist', `${folder}/tfjs`, { recursive: true, filter: (file) => !/\.(ts|map)$/.test(file) })
+  await cp('node_modules/@tensorflow/tfjs-backend-wasm/dist', `${folder}/tfjs`, {
+    recursive: true,
+    filter: (file) => !/\.(ts|map)$/.test(file),
+  })
 }
 
 /** The library and its worker as a page loads them; `entries` of dist share their chunks. */

@@ -1,6 +1,22 @@
 /** The card of a model as Markdown. @param figures what `models/NAME.json` holds */
 export function modelCard({ name, title, about, limits, data }, figures) {
-  const { command, sha256, bytes, settings, facts, parameters, baselines, best, findings, note, samples, elapsedMs, machine, steps, date } = figures
+  const {
+    command,
+    sha256,
+    bytes,
+    settings,
+    facts,
+    parameters,
+    baselines,
+    best,
+    findings,
+    note,
+    samples,
+    elapsedMs,
+    machine,
+    steps,
+    date,
+  } = figures
   const loss = (value) => value.toFixed(3)
   return `# ${title}
 

@@ -19,14 +19,24 @@ try {
 }
 `
 const EXPECTED_TITLE = '2,2,2,2 on 2 lanes'
-const IMPORT_MAP = '<script type="importmap">{ "imports": { "heddle": "./heddle/dist/index.js", "comlink": "./comlink/dist/esm/comlink.mjs" } }</script>'
+const IMPORT_MAP =
+  '<script type="importmap">{ "imports": { "heddle": "./heddle/dist/index.js", "comlink": "./comlink/dist/esm/comlink.mjs" } }</script>'
 
 /** Other ways to put the installed package into a page. */
 export function bundlerChecks({ tarball }, folder) {
   return [
-    { name: 'esbuild: a page with the option workerUrl', run: () => checkEsbuild(path.join(folder, 'esbuild-page'), tarball) },
-    { name: 'webpack: a page without any configuration', run: () => checkWebpack(path.join(folder, 'webpack-page'), tarball) },
-    { name: 'no bundler: a plain page with an import map', run: () => checkPlainPage(path.join(folder, 'plain-page'), tarball) },
+    {
+      name: 'esbuild: a page with the option workerUrl',
+      run: () => checkEsbuild(path.join(folder, 'esbuild-page'), tarball),
+    },
+    {
+      name: 'webpack: a page without any configuration',
+      run: () => checkWebpack(path.join(folder, 'webpack-page'), tarball),
+    },
+    {
+      name: 'no bundler: a plain page with an import map',
+      run: () => checkPlainPage(path.join(folder, 'plain-page'), tarball),
+    },
   ]
 }
 
@@ -34,7 +44,14 @@ async function checkEsbuild(folder, tarball) {
   await install(folder, tarball)
   await writeFile(path.join(folder, 'page.mjs'), pageSource("{ workers: 2, workerUrl: 'worker.js' }"))
   const site = await makeSite(folder)
-  await build({ entryPoints: [path.join(folder, 'page.mjs')], bundle: true, format: 'esm', target: 'es2022', outfile: path.join(site, 'page.js'), logLevel: 'error' })
+  await build({
+    entryPoints: [path.join(folder, 'page.mjs')],
+    bundle: true,
+    format: 'esm',
+    target: 'es2022',
+    outfile: path.join(site, 'page.js'),
+    logLevel: 'error',
+  })
   await copyFile(path.join(folder, 'node_modules/heddle/dist/worker.js'), path.join(site, 'worker.js'))
   return expectTitle(site, {})
 }
@@ -43,7 +60,21 @@ async function checkWebpack(folder, tarball) {
   await install(folder, tarball, 'webpack@5', 'webpack-cli@6')
   await writeFile(path.join(folder, 'page.mjs'), pageSource('{ workers: 2 }'))
   const site = await makeSite(folder)
-  await npm(['exec', '--', 'webpack', './page.mjs', '--mode', 'production', '--output-path', 'site', '--output-filename', 'page.js'], folder)
+  await npm(
+    [
+      'exec',
+      '--',
+      'webpack',
+      './page.mjs',
+      '--mode',
+      'production',
+      '--output-path',
+      'site',
+      '--output-filename',
+      'page.js',
+    ],
+    folder,
+  )
   return expectTitle(site, {})
 }
 
@@ -65,7 +96,10 @@ async function install(folder, ...packages) {
 async function makeSite(folder, head = '') {
   const site = path.join(folder, 'site')
   await mkdir(site, { recursive: true })
-  await writeFile(path.join(site, 'index.html'), `<!doctype html><link rel="icon" href="data:,">${head}<script type="module" src="page.js"></script>`)
+  await writeFile(
+    path.join(site, 'index.html'),
+    `<!doctype html><link rel="icon" href="data:,">${head}<script type="module" src="page.js"></script>`,
+  )
   return site
 }
 

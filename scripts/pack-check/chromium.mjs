@@ -2,13 +2,24 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
-export const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+export const CHROMIUM_FLAGS = [
+  '--no-sandbox',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
 
-/** Runs `body` with a page of the system's Chromium. @returns why it was left out, where there is none and none is required */
+/**
+ * Runs `body` with a page of the system's Chromium. @returns why it was left out, where there is none and none is
+ * required
+ */
 export async function withPage(body) {
   const executablePath = findChromium()
   if (executablePath === undefined) {
-    if (process.env.HEDDLE_REQUIRE_BROWSER === '1') throw new Error(`expected a Chromium on the PATH (one of ${NAMES.join(', ')}), got none`)
+    if (process.env.HEDDLE_REQUIRE_BROWSER === '1')
+      throw new Error(`expected a Chromium on the PATH (one of ${NAMES.join(', ')}), got none`)
     return 'no Chromium on the PATH'
   }
   const { chromium } = await import('playwright-core')

@@ -8,39 +8,72 @@ import { withPage } from './chromium.mjs'
 export function exampleChecks({ tarball }, root, folder) {
   const install = async (name) => {
     const cwd = path.join(folder, name)
-    await cp(path.join(root, 'examples', name), cwd, { recursive: true, filter: (file) => !/node_modules|dist/.test(path.relative(root, file)) })
+    await cp(path.join(root, 'examples', name), cwd, {
+      recursive: true,
+      filter: (file) => !/node_modules|dist/.test(path.relative(root, file)),
+    })
     await npm(['install', tarball], cwd)
     return cwd
   }
   return [
-    { name: 'example node-worker-threads: runs, with the same bits on one thread and on all', run: async () => checkNode(await install('node-worker-threads')) },
-    { name: 'example tinybench-suite: runs a comparison', run: async () => checkBench(await install('tinybench-suite')) },
-    { name: 'example custom-layer: a layer of one\'s own learns', run: async () => checkLayer(await install('custom-layer')) },
-    { name: 'example document-search: finds the passage that answers', run: async () => checkSearch(await install('document-search')) },
-    { name: 'example vite-app: builds, attends in a tab, and stops', run: async () => checkVite(await install('vite-app')) },
-    { name: 'the command: an installed heddle runs over a text', run: () => checkCommand(path.join(folder, 'node-worker-threads')) },
+    {
+      name: 'example node-worker-threads: runs, with the same bits on one thread and on all',
+      run: async () => checkNode(await install('node-worker-threads')),
+    },
+    {
+      name: 'example tinybench-suite: runs a comparison',
+      run: async () => checkBench(await install('tinybench-suite')),
+    },
+    {
+      name: "example custom-layer: a layer of one's own learns",
+      run: async () => checkLayer(await install('custom-layer')),
+    },
+    {
+      name: 'example document-search: finds the passage that answers',
+      run: async () => checkSearch(await install('document-search')),
+    },
+    {
+      name: 'example vite-app: builds, attends in a tab, and stops',
+      run: async () => checkVite(await install('vite-app')),
+    },
+    {
+      name: 'the command: an installed heddle runs over a text',
+      run: () => checkCommand(path.join(folder, 'node-worker-threads')),
+    },
   ]
 }
 
 async function checkNode(cwd) {
   const { stdout } = await npm(['start'], cwd)
-  for (const expected of ['chunked attention', 'tasks on', 'stopped: no longer needed', 'same bits on one thread and on all']) {
+  for (const expected of [
+    'chunked attention',
+    'tasks on',
+    'stopped: no longer needed',
+    'same bits on one thread and on all',
+  ]) {
     assert(stdout.includes(expected), `expected '${expected}' in:\n${stdout}`)
   }
 }
 
 async function checkBench(cwd) {
   const { stdout } = await npm(['run', 'bench'], cwd)
-  for (const expected of ['n = 1024', 'plain JavaScript', 'heddle, chunked', 'heddle, standard']) assert(stdout.includes(expected), `expected '${expected}' in:\n${stdout}`)
+  for (const expected of ['n = 1024', 'plain JavaScript', 'heddle, chunked', 'heddle, standard'])
+    assert(stdout.includes(expected), `expected '${expected}' in:\n${stdout}`)
 }
 
 async function checkLayer(cwd) {
   const { stdout } = await npm(['start'], cwd)
-  assert(/mean squared error 0\.\d+ before, 0\.\d+ after 20 steps/.test(stdout), `expected the errors before and after in:\n${stdout}`)
+  assert(
+    /mean squared error 0\.\d+ before, 0\.\d+ after 20 steps/.test(stdout),
+    `expected the errors before and after in:\n${stdout}`,
+  )
 }
 
 async function checkSearch(cwd) {
-  for (const [question, expected] of [[[], /^0\.\d+ {2}weaving\.txt: The heddle/m], [['spring tide at full moon'], /^0\.\d+ {2}tides\.txt: The sun raises tides/m]]) {
+  for (const [question, expected] of [
+    [[], /^0\.\d+ {2}weaving\.txt: The heddle/m],
+    [['spring tide at full moon'], /^0\.\d+ {2}tides\.txt: The sun raises tides/m],
+  ]) {
     const { stdout } = await run('node', ['main.js', ...question], { cwd })
     const [best] = stdout.split('\n').filter((line) => /^\d\.\d+ {2}/.test(line))
     assert(expected.test(best ?? ''), `expected ${expected} first in:\n${stdout}`)
@@ -55,15 +88,22 @@ async function checkVite(cwd) {
       await page.goto(server.address)
       await page.fill('#tokens', '6000')
       await page.click('#run')
-      await page.waitForFunction(() => /^(Done|[A-Z]\w*Error)/.test(document.getElementById('status').textContent), undefined, { timeout: 60_000 })
+      await page.waitForFunction(
+        () => /^(Done|[A-Z]\w*Error)/.test(document.getElementById('status').textContent),
+        undefined,
+        { timeout: 60_000 },
+      )
       const status = await page.textContent('#status')
       assert(status.startsWith('Done: 6000 words'), `expected a result, got '${status}'`)
-      const [, entropy, expected] = /entropy (\d+\.\d+), ln\(\d+\) = (\d+\.\d+)/.exec(await page.textContent('#finding')) ?? []
+      const [, entropy, expected] =
+        /entropy (\d+\.\d+), ln\(\d+\) = (\d+\.\d+)/.exec(await page.textContent('#finding')) ?? []
       assert(Math.abs(entropy - expected) < 1e-3, `expected an entropy of ${expected}, got ${entropy}`)
       await page.fill('#tokens', '60000')
       await page.click('#run')
       await page.click('#stop')
-      await page.waitForFunction(() => document.getElementById('status').textContent === 'Stopped.', undefined, { timeout: 5000 })
+      await page.waitForFunction(() => document.getElementById('status').textContent === 'Stopped.', undefined, {
+        timeout: 5000,
+      })
     })
   } finally {
     await server.close()
@@ -76,7 +116,10 @@ async function checkCommand(cwd) {
   const heddle = path.join(cwd, 'node_modules', '.bin', 'heddle')
   const { stdout } = await run(heddle, ['run', '--text', 'text.txt', '--json'], { cwd })
   const report = JSON.parse(stdout)
-  assert(report.check.checks.length === 3 && report.check.checks.every(({ passed }) => passed), `expected three passed checks, got ${JSON.stringify(report.check)}`)
+  assert(
+    report.check.checks.length === 3 && report.check.checks.every(({ passed }) => passed),
+    `expected three passed checks, got ${JSON.stringify(report.check)}`,
+  )
   const { stdout: version } = await run(heddle, ['--version'], { cwd })
   assert(/^\d+\.\d+\.\d+/.test(version), `expected a version, got '${version}'`)
 }

@@ -20,16 +20,23 @@ export function tarballChecks({ info, files, content }, root) {
   const read = (file) => readFile(path.join(content, file), 'utf8')
   const check = (name, body) => ({ name: `tarball: ${name}`, run: body })
   return [
-    check(`has a sensible size (${(info.size / 1024).toFixed(0)} KiB packed, ${(info.unpackedSize / 1024).toFixed(0)} KiB unpacked, ${files.length} files)`, () => {
-      assert(info.size < MAX_PACKED_BYTES, `expected below ${MAX_PACKED_BYTES} bytes, got ${info.size}`)
-    }),
+    check(
+      `has a sensible size (${(info.size / 1024).toFixed(0)} KiB packed, ${(info.unpackedSize / 1024).toFixed(0)} KiB unpacked, ${files.length} files)`,
+      () => {
+        assert(info.size < MAX_PACKED_BYTES, `expected below ${MAX_PACKED_BYTES} bytes, got ${info.size}`)
+      },
+    ),
     check('holds every file that package.json names', async () => {
       const { exports, bin } = JSON.parse(await read('package.json'))
-      for (const target of [...targets(exports), ...targets(bin)]) assert(files.includes(target.replace(/^\.\//, '')), `expected ${target}, but it is not packed`)
-      for (const name of ['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/THIRD_PARTY_LICENSES']) assert(files.includes(name), `expected ${name}, but it is not packed`)
+      for (const target of [...targets(exports), ...targets(bin)])
+        assert(files.includes(target.replace(/^\.\//, '')), `expected ${target}, but it is not packed`)
+      for (const name of ['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/THIRD_PARTY_LICENSES'])
+        assert(files.includes(name), `expected ${name}, but it is not packed`)
     }),
     check('holds no sources, tests or reports', () => {
-      const strays = files.filter((file) => !/^(dist\/|docs\/[^/]+\.md$|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(file))
+      const strays = files.filter(
+        (file) => !/^(dist\/|docs\/[^/]+\.md$|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(file),
+      )
       assert(strays.length === 0, `expected none, got ${strays.join(', ')}`)
     }),
     check('holds no path of the machine that built it', async () => {
@@ -37,7 +44,9 @@ export function tarballChecks({ info, files, content }, root) {
     }),
     check('has workers that are one self-contained file each', async () => {
       for (const file of ['dist/worker.js', 'dist/wasm-worker.js']) {
-        const imports = (await read(file)).match(/(?:^|[;}\s])(?:import|export)\s*(?:[\w*{][^'"();]*from\s*)?["'][^"']+["']/g)
+        const imports = (await read(file)).match(
+          /(?:^|[;}\s])(?:import|export)\s*(?:[\w*{][^'"();]*from\s*)?["'][^"']+["']/g,
+        )
         assert(imports === null, `${file}: expected no static import, got ${imports?.join(', ')}`)
       }
     }),
@@ -53,7 +62,10 @@ export function tarballChecks({ info, files, content }, root) {
       const { scripts, dependencies } = JSON.parse(await read('package.json'))
       const hooks = Object.keys(scripts ?? {}).filter((name) => /^(pre|post)?install$/.test(name))
       assert(hooks.length === 0, `expected none, got ${hooks.join(', ')}`)
-      assert(Object.keys(dependencies).join() === 'comlink', `expected comlink alone, got ${Object.keys(dependencies).join(', ')}`)
+      assert(
+        Object.keys(dependencies).join() === 'comlink',
+        `expected comlink alone, got ${Object.keys(dependencies).join(', ')}`,
+      )
     }),
   ]
 }

@@ -36,7 +36,9 @@ export class Crew {
 
 /** A worker that runs this code beside its own, such as one that ends it. */
 export function workerWith(code: string): Worker {
-  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(`import ${JSON.stringify(workerFile.href)}\n${code}`)}`))
+  return new Worker(
+    new URL(`data:text/javascript,${encodeURIComponent(`import ${JSON.stringify(workerFile.href)}\n${code}`)}`),
+  )
 }
 
 /** Lets `change` see every message of a worker before the pool does; undefined: the pool never gets it. */

@@ -10,7 +10,9 @@ import { Crew, throughRelay, workerFile } from './crew.ts'
 import { ensure, ensureOutcome, outcomeOf, type Promised } from './promise.ts'
 import { bitsOf, WORKLOADS } from './workloads.ts'
 
-/** Any shapes and options: within twice the error of a plain float32 implementation, plus 1e-6 of the largest element. */
+/**
+ * Any shapes and options: within twice the error of a plain float32 implementation, plus 1e-6 of the largest element.
+ */
 export function validCalls(shared: Runtime): Promised {
   return {
     promise: 'valid calls equal a float64 reference',
@@ -27,7 +29,10 @@ export function validCalls(shared: Runtime): Promised {
         worstPlain = Math.max(worstPlain, Math.abs((plain[at] ?? 0) - value))
         largest = Math.max(largest, Math.abs(value))
       })
-      ensure(worst <= 2 * worstPlain + 1e-6 * largest, `expected an error of at most ${2 * worstPlain + 1e-6 * largest}, got ${worst}: ${describeCall(call)}`)
+      ensure(
+        worst <= 2 * worstPlain + 1e-6 * largest,
+        `expected an error of at most ${2 * worstPlain + 1e-6 * largest}, got ${worst}: ${describeCall(call)}`,
+      )
       return null
     },
   }
@@ -35,16 +40,55 @@ export function validCalls(shared: Runtime): Promised {
 
 /** What no option and no part of a tensor may be. */
 const WRONG: readonly unknown[] = [
-  null, NaN, -1, 0.5, 1e300, Infinity, '1', '', [], {}, () => 1, Symbol('wrong'), 2n ** 70n, new Array(3), Object.create(null), new Float64Array(3), new DataView(new ArrayBuffer(8)),
+  null,
+  NaN,
+  -1,
+  0.5,
+  1e300,
+  Infinity,
+  '1',
+  '',
+  [],
+  {},
+  () => 1,
+  Symbol('wrong'),
+  2n ** 70n,
+  new Array(3),
+  Object.create(null),
+  new Float64Array(3),
+  new DataView(new ArrayBuffer(8)),
 ]
 
-const OPTIONS = ['causal', 'queryOffset', 'window', 'mask', 'bias', 'alibiSlopes', 'softcap', 'scale', 'segments', 'keyLengths', 'dropout', 'chunkSize', 'returnWeights', 'out', 'signal', 'onChunk']
+const OPTIONS = [
+  'causal',
+  'queryOffset',
+  'window',
+  'mask',
+  'bias',
+  'alibiSlopes',
+  'softcap',
+  'scale',
+  'segments',
+  'keyLengths',
+  'dropout',
+  'chunkSize',
+  'returnWeights',
+  'out',
+  'signal',
+  'onChunk',
+]
 
 /** One wrong value in a call, wherever it may be: a typed error, or a call to which it was none. */
 export function invalidCalls(shared: Runtime): Promised {
   const changed = (random: Random, tensor: Tensor): unknown => {
     const wrong = random.pick(WRONG)
-    return random.pick([wrong, { ...tensor, data: wrong }, { ...tensor, shape: wrong }, { ...tensor, shape: [...tensor.shape.slice(1), wrong] }, { data: tensor.data.subarray(1), shape: tensor.shape }])
+    return random.pick([
+      wrong,
+      { ...tensor, data: wrong },
+      { ...tensor, shape: wrong },
+      { ...tensor, shape: [...tensor.shape.slice(1), wrong] },
+      { data: tensor.data.subarray(1), shape: tensor.shape },
+    ])
   }
   return {
     promise: 'invalid calls are refused by a HeddleError',
@@ -57,9 +101,15 @@ export function invalidCalls(shared: Runtime): Promised {
       else options[random.chance(0.95) ? random.pick(OPTIONS) : 'typo'] = random.pick(WRONG)
       try {
         const { output } = await shared.attention(inputs as unknown as AttentionInputs, options)
-        ensure(output.data.every(Number.isFinite), `expected a HeddleError or a finite output for ${describe(inputs, options)}`)
+        ensure(
+          output.data.every(Number.isFinite),
+          `expected a HeddleError or a finite output for ${describe(inputs, options)}`,
+        )
       } catch (error) {
-        ensure(error instanceof HeddleError, `expected a HeddleError for ${describe(inputs, options)}, got ${String(error)}`)
+        ensure(
+          error instanceof HeddleError,
+          `expected a HeddleError for ${describe(inputs, options)}, got ${String(error)}`,
+        )
       }
       return null
     },
@@ -67,8 +117,11 @@ export function invalidCalls(shared: Runtime): Promised {
 }
 
 function describe(inputs: Record<string, unknown>, options: Record<string, unknown>): string {
-  const text = (value: unknown): string => (typeof value === 'object' && value !== null ? `{${Object.keys(value).join(', ')}}` : String(value))
-  return [...Object.entries(inputs), ...Object.entries(options)].map(([name, value]) => `${name}: ${text(value)}`).join(', ')
+  const text = (value: unknown): string =>
+    typeof value === 'object' && value !== null ? `{${Object.keys(value).join(', ')}}` : String(value)
+  return [...Object.entries(inputs), ...Object.entries(options)]
+    .map(([name, value]) => `${name}: ${text(value)}`)
+    .join(', ')
 }
 
 /** Bytes of a file changed, cut or added, 50 files per case. */
@@ -77,13 +130,20 @@ export function mutatedFiles(): Promised {
     promise: 'mutated safetensors files (50 per case) are read, or refused by a HeddleError',
     most: 2000,
     attempt: async (random) => {
-      const parts = Array.from({ length: random.integer(0, 4) }, (_, at) => [`layer.${at}`, normalTensor(random, [random.integer(0, 3), random.integer(1, 4)])] as const)
+      const parts = Array.from(
+        { length: random.integer(0, 4) },
+        (_, at) => [`layer.${at}`, normalTensor(random, [random.integer(0, 3), random.integer(1, 4)])] as const,
+      )
       const original = await bytesOf(writeSafetensors(Object.fromEntries(parts)))
       for (let file = 0; file < 50; file++) {
         const bytes = mutated(random, original)
         try {
           const { tensors } = await readSafetensors(bytes)
-          for (const { data, shape } of Object.values(tensors)) ensure(data.length === shape.reduce((product, size) => product * size, 1), `expected data of shape ${shape.join('×')}, got ${data.length} elements`)
+          for (const { data, shape } of Object.values(tensors))
+            ensure(
+              data.length === shape.reduce((product, size) => product * size, 1),
+              `expected data of shape ${shape.join('×')}, got ${data.length} elements`,
+            )
         } catch (error) {
           ensure(error instanceof HeddleError, `expected a HeddleError, got ${String(error)}`)
         }
@@ -111,7 +171,20 @@ function mutated(random: Random, original: Uint8Array): Uint8Array {
   return bytes
 }
 
-const LIES: readonly unknown[] = [undefined, null, NaN, -1, 1e300, '12', [], {}, [null], new Float32Array(1), new Float64Array(4), Infinity]
+const LIES: readonly unknown[] = [
+  undefined,
+  null,
+  NaN,
+  -1,
+  1e300,
+  '12',
+  [],
+  {},
+  [null],
+  new Float32Array(1),
+  new Float64Array(4),
+  Infinity,
+]
 
 /** Not by `pick`, which refuses undefined. */
 function anyLie(random: Random): unknown {
@@ -126,16 +199,21 @@ export function lies(calm: Runtime): Promised {
       const workload = random.pick(WORKLOADS)
       const expected = await bitsOf(workload, calm)
       let answers = random.integer(0, 6)
-      const crew = new Crew(() => throughRelay(new Worker(workerFile), (data) => (answers-- === 0 ? lied(random, data) : data)))
+      const crew = new Crew(() =>
+        throughRelay(new Worker(workerFile), (data) => (answers-- === 0 ? lied(random, data) : data)),
+      )
       const startMs = performance.now()
-      const run = crew.withRuntime({ workers: random.integer(1, 2), sharedMemory: random.pick(['auto', 'never'] as const) }, async (runtime) => {
-        const outcome = await outcomeOf(workload.run(runtime))
-        const settledMs = performance.now() - startMs
-        ensureOutcome(outcome, expected, ['ProtocolError', 'WorkerLostError'])
-        answers = -1
-        ensureOutcome(await outcomeOf(workload.run(runtime)), expected, [])
-        return settledMs
-      })
+      const run = crew.withRuntime(
+        { workers: random.integer(1, 2), sharedMemory: random.pick(['auto', 'never'] as const) },
+        async (runtime) => {
+          const outcome = await outcomeOf(workload.run(runtime))
+          const settledMs = performance.now() - startMs
+          ensureOutcome(outcome, expected, ['ProtocolError', 'WorkerLostError'])
+          answers = -1
+          ensureOutcome(await outcomeOf(workload.run(runtime)), expected, [])
+          return settledMs
+        },
+      )
       return run.catch((error: unknown) => {
         ensureOutcome({ error }, '', ['ProtocolError', 'BackendUnavailableError'])
         return performance.now() - startMs
@@ -144,7 +222,10 @@ export function lies(calm: Runtime): Promised {
   }
 }
 
-/** The message with one field of its value replaced: at the top, or in one of its results. Output that is wrong in its numbers alone cannot be told. */
+/**
+ * The message with one field of its value replaced: at the top, or in one of its results. Output that is wrong in its
+ * numbers alone cannot be told.
+ */
 function lied(random: Random, data: unknown): unknown {
   const message = data as { readonly value?: unknown }
   const value = message.value as Record<string, unknown> | null | undefined

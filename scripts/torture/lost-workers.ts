@@ -22,21 +22,27 @@ function selfInflicted(code: string): NonNullable<Loss['make']> {
   return (random) => {
     const deadly = random.integer(1, 3)
     const delays = Array.from({ length: deadly }, () => random.integer(1, 120))
-    return (made) => (made < deadly ? workerWith(`setTimeout(() => { ${code} }, ${delays[made]})`) : new Worker(workerFile))
+    return (made) =>
+      made < deadly ? workerWith(`setTimeout(() => { ${code} }, ${delays[made]})`) : new Worker(workerFile)
   }
 }
 
 /** The first worker answers so many messages and then nothing any more. */
 function silent(random: Random): (made: number) => Worker {
   let left = random.integer(1, 6)
-  return (made) => (made > 0 ? new Worker(workerFile) : throughRelay(new Worker(workerFile), (data) => (left-- > 0 ? data : undefined)))
+  return (made) =>
+    made > 0 ? new Worker(workerFile) : throughRelay(new Worker(workerFile), (data) => (left-- > 0 ? data : undefined))
 }
 
 const LOSSES: readonly Loss[] = [
   { how: 'terminate()', strike: (worker) => worker.terminate(), codes: LOST },
   { how: 'a crash', make: selfInflicted("throw new Error('crash')"), codes: LOST },
   { how: 'closing itself', make: selfInflicted('process.exit(0)'), codes: LOST },
-  { how: 'a message that cannot be read', strike: (worker) => worker.emit('messageerror', new Error('could not be read')), codes: LOST },
+  {
+    how: 'a message that cannot be read',
+    strike: (worker) => worker.emit('messageerror', new Error('could not be read')),
+    codes: LOST,
+  },
   { how: 'silence', make: silent, codes: LOST, seconds: 12 },
 ]
 
@@ -109,15 +115,18 @@ function hostPromise(what: string, make: (nth: number) => () => Worker, most: nu
       const expected = await bitsOf(workload, calm)
       const crew = new Crew(make(random.integer(1, most)))
       const startMs = performance.now()
-      const started = crew.withRuntime({ workers: random.integer(1, 3), sharedMemory: random.pick(['auto', 'never'] as const) }, async (runtime) => {
-        const outcome = await outcomeOf(workload.run(runtime))
-        const settledMs = performance.now() - startMs
-        ensureOutcome(outcome, expected, GONE)
-        // Where the refusal is still to come, it comes now.
-        ensureOutcome(await outcomeOf(workload.run(runtime)), expected, GONE)
-        ensureOutcome(await outcomeOf(workload.run(runtime)), expected, 'error' in outcome ? [] : GONE)
-        return settledMs
-      })
+      const started = crew.withRuntime(
+        { workers: random.integer(1, 3), sharedMemory: random.pick(['auto', 'never'] as const) },
+        async (runtime) => {
+          const outcome = await outcomeOf(workload.run(runtime))
+          const settledMs = performance.now() - startMs
+          ensureOutcome(outcome, expected, GONE)
+          // Where the refusal is still to come, it comes now.
+          ensureOutcome(await outcomeOf(workload.run(runtime)), expected, GONE)
+          ensureOutcome(await outcomeOf(workload.run(runtime)), expected, 'error' in outcome ? [] : GONE)
+          return settledMs
+        },
+      )
       return started.catch((error: unknown) => {
         ensureOutcome({ error }, '', GONE)
         return performance.now() - startMs

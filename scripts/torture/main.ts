@@ -19,10 +19,18 @@ interface Tally {
   readonly messages: string[]
 }
 
-const { values } = parseArgs({ options: { budget: { type: 'string', default: '10m' }, seed: { type: 'string' }, only: { type: 'string' }, json: { type: 'boolean', default: false } } })
+const { values } = parseArgs({
+  options: {
+    budget: { type: 'string', default: '10m' },
+    seed: { type: 'string' },
+    only: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  },
+})
 const budgetMs = durationMs(values.budget)
 const seed = values.seed === undefined ? Date.now() % 2 ** 31 : Number(values.seed)
-if (!Number.isSafeInteger(seed) || seed < 0) throw new Error(`torture: expected --seed as an integer ≥ 0, got ${values.seed}`)
+if (!Number.isSafeInteger(seed) || seed < 0)
+  throw new Error(`torture: expected --seed as an integer ≥ 0, got ${values.seed}`)
 
 process.on('unhandledRejection', (reason) => {
   console.error('torture: expected no unhandled rejection, got', reason)
@@ -39,8 +47,12 @@ if (tallies.some(({ failures }) => failures > 0)) process.exitCode = 1
 /** Each promise gets an equal part of the time that is left, and at least one case. */
 async function run(): Promise<Tally[]> {
   const all = [...lostWorkers(calm), ...refusingHosts(calm), ...settling(calm, shared), ...inputs(calm, shared)]
-  const chosen = all.filter(({ promise, seconds = 1 }) => promise.includes(values.only ?? '') && seconds * 1000 <= Math.max(2000, budgetMs / 20))
-  if (chosen.length === 0) throw new Error(`torture: expected --only to be part of a promise, got ${JSON.stringify(values.only)}`)
+  const chosen = all.filter(
+    ({ promise, seconds = 1 }) =>
+      promise.includes(values.only ?? '') && seconds * 1000 <= Math.max(2000, budgetMs / 20),
+  )
+  if (chosen.length === 0)
+    throw new Error(`torture: expected --only to be part of a promise, got ${JSON.stringify(values.only)}`)
   const endMs = performance.now() + budgetMs
   const done: Tally[] = []
   for (const [index, promised] of chosen.entries()) {
@@ -60,7 +72,10 @@ async function tryFor({ promise, attempt, most = Infinity }: Promised, partMs: n
       if (settledMs !== null) tally.worstSettlingMs = Math.max(tally.worstSettlingMs ?? 0, settledMs)
     } catch (error) {
       tally.failures++
-      if (tally.messages.length < MOST_PRINTED) tally.messages.push(`case ${tally.cases} (--seed ${caseSeed}): ${error instanceof Error ? error.message : String(error)}`)
+      if (tally.messages.length < MOST_PRINTED)
+        tally.messages.push(
+          `case ${tally.cases} (--seed ${caseSeed}): ${error instanceof Error ? error.message : String(error)}`,
+        )
     }
     tally.cases++
   } while (tally.cases < most && performance.now() < endMs)
@@ -70,7 +85,10 @@ async function tryFor({ promise, attempt, most = Infinity }: Promised, partMs: n
 async function untilItHangs<T>(attempt: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`expected everything to settle within ${HANGS_AFTER_MS} ms`)), HANGS_AFTER_MS)
+    timer = setTimeout(
+      () => reject(new Error(`expected everything to settle within ${HANGS_AFTER_MS} ms`)),
+      HANGS_AFTER_MS,
+    )
   })
   try {
     return await Promise.race([attempt, late])
@@ -80,16 +98,25 @@ async function untilItHangs<T>(attempt: Promise<T>): Promise<T> {
 }
 
 function print(done: readonly Tally[]): void {
-  if (values.json) return console.log(JSON.stringify({ seed, budgetMs, node: process.version, promises: done }, null, 2))
+  if (values.json)
+    return console.log(JSON.stringify({ seed, budgetMs, node: process.version, promises: done }, null, 2))
   const widest = Math.max(...done.map(({ promise }) => promise.length))
-  const line = (promise: string, ...cells: string[]): void => console.log(`${promise.padEnd(widest)}  ${cells.map((cell) => cell.padStart(10)).join('')}`)
+  const line = (promise: string, ...cells: string[]): void =>
+    console.log(`${promise.padEnd(widest)}  ${cells.map((cell) => cell.padStart(10)).join('')}`)
   line('promise', 'cases', 'failures', 'settled ms')
   for (const { promise, cases, failures, worstSettlingMs, messages } of done) {
     line(promise, String(cases), String(failures), worstSettlingMs === null ? '–' : worstSettlingMs.toFixed(0))
     for (const message of messages) console.log(`    ${message}`)
   }
-  line('all', String(done.reduce((sum, { cases }) => sum + cases, 0)), String(done.reduce((sum, { failures }) => sum + failures, 0)), '')
-  console.log(`seed ${seed}, node ${process.version}; "settled ms" is the longest time from a fault until every call had settled`)
+  line(
+    'all',
+    String(done.reduce((sum, { cases }) => sum + cases, 0)),
+    String(done.reduce((sum, { failures }) => sum + failures, 0)),
+    '',
+  )
+  console.log(
+    `seed ${seed}, node ${process.version}; "settled ms" is the longest time from a fault until every call had settled`,
+  )
 }
 
 /** `20s`, `10m`. */

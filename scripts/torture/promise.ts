@@ -25,14 +25,20 @@ export function ensure(condition: boolean, message: string): asserts condition {
 export type Outcome = { readonly bits: string } | { readonly error: unknown }
 
 export function outcomeOf(call: Promise<string>): Promise<Outcome> {
-  return call.then((bits) => ({ bits }), (error: unknown) => ({ error }))
+  return call.then(
+    (bits) => ({ bits }),
+    (error: unknown) => ({ error }),
+  )
 }
 
 /** @throws unless it has these bits, or failed with one of these codes */
 export function ensureOutcome(outcome: Outcome, bits: string, codes: readonly string[]): void {
   if ('bits' in outcome) return ensure(outcome.bits === bits, `expected bits ${bits}, got ${outcome.bits}`)
   const { code } = outcome.error as { readonly code?: unknown }
-  ensure(typeof code === 'string' && codes.includes(code), `expected an error of ${codes.join(', ') || 'no kind'}, got ${String(outcome.error)}`)
+  ensure(
+    typeof code === 'string' && codes.includes(code),
+    `expected an error of ${codes.join(', ') || 'no kind'}, got ${String(outcome.error)}`,
+  )
 }
 
 export function wait(ms: number): Promise<void> {

@@ -5,7 +5,8 @@ import { ensure, ensureOutcome, outcomeOf, wait, type Promised } from './promise
 import { bitsOf, WORKLOADS, type Workload } from './workloads.ts'
 
 const small = filled([1, 300, 32], (at) => Math.cos(at))
-const attendSmall = async (runtime: Runtime): Promise<string> => fingerprint((await runtime.attention({ query: small, key: small, value: small }, { chunkSize: 50 })).output.data)
+const attendSmall = async (runtime: Runtime): Promise<string> =>
+  fingerprint((await runtime.attention({ query: small, key: small, value: small }, { chunkSize: 50 })).output.data)
 
 /** An abort, at once or in the middle of any call: its reason, and a pool that works on. */
 export function aborts(calm: Runtime, shared: Runtime): Promised {
@@ -22,7 +23,10 @@ export function aborts(calm: Runtime, shared: Runtime): Promised {
       controller.abort(reason)
       const outcome = await pending
       const settledMs = performance.now() - abortMs
-      ensure('bits' in outcome || outcome.error === reason, `expected the signal's reason, got ${'error' in outcome ? String(outcome.error) : ''}`)
+      ensure(
+        'bits' in outcome || outcome.error === reason,
+        `expected the signal's reason, got ${'error' in outcome ? String(outcome.error) : ''}`,
+      )
       ensureOutcome(await outcomeOf(attendSmall(shared)), expected, [])
       return settledMs
     },
@@ -38,15 +42,19 @@ export function closes(calm: Runtime): Promised {
       const expected = await inOrder(chosen, calm)
       const crew = new Crew()
       let closedMs = 0
-      const settledMs = await crew.withRuntime({ workers: random.integer(0, 3) || 1, sharedMemory: random.pick(['auto', 'never'] as const) }, async (runtime) => {
-        const pending = chosen.map((workload) => outcomeOf(workload.run(runtime)))
-        await wait(random.uniform() * 30)
-        closedMs = performance.now()
-        const closing = runtime.close()
-        for (const [index, outcome] of (await Promise.all(pending)).entries()) ensureOutcome(outcome, expected[index] ?? '', ['RuntimeClosedError'])
-        await closing
-        return performance.now() - closedMs
-      })
+      const settledMs = await crew.withRuntime(
+        { workers: random.integer(0, 3) || 1, sharedMemory: random.pick(['auto', 'never'] as const) },
+        async (runtime) => {
+          const pending = chosen.map((workload) => outcomeOf(workload.run(runtime)))
+          await wait(random.uniform() * 30)
+          closedMs = performance.now()
+          const closing = runtime.close()
+          for (const [index, outcome] of (await Promise.all(pending)).entries())
+            ensureOutcome(outcome, expected[index] ?? '', ['RuntimeClosedError'])
+          await closing
+          return performance.now() - closedMs
+        },
+      )
       ensure(crew.alive.length === 0, `expected no worker after close(), got ${crew.alive.length}`)
       return settledMs
     },
@@ -104,7 +112,10 @@ export function refusedAllocations(calm: Runtime): Promised {
     attempt: async (random) => {
       const workload = random.pick(WORKLOADS.filter(({ name }) => name !== 'training steps'))
       const expected = await bitsOf(workload, calm)
-      const runtime = await createRuntime({ workers: random.integer(0, 2), sharedMemory: random.pick(['auto', 'never'] as const) })
+      const runtime = await createRuntime({
+        workers: random.integer(0, 2),
+        sharedMemory: random.pick(['auto', 'never'] as const),
+      })
       try {
         await workload.run(runtime)
         refuse(random.pick(['SharedArrayBuffer', 'ArrayBuffer'] as const), random.integer(1, 20))
@@ -134,8 +145,14 @@ export function shortCalls(shared: Runtime): Promised {
       let tasksDone = 0
       const controller = new AbortController()
       const chunkSize = 8192 / shared.lanes.length
-      const running = shared.attention({ query: long, key: long, value: long }, { chunkSize, signal: controller.signal, onChunk: () => void tasksDone++ })
-      const ended = running.then(() => undefined, () => undefined)
+      const running = shared.attention(
+        { query: long, key: long, value: long },
+        { chunkSize, signal: controller.signal, onChunk: () => void tasksDone++ },
+      )
+      const ended = running.then(
+        () => undefined,
+        () => undefined,
+      )
       const startMs = performance.now()
       for (let call = 0; call < 3; call++) await shared.attention({ query: short, key: short, value: short })
       const settledMs = performance.now() - startMs
@@ -175,6 +192,12 @@ export function flatMemory(): Promised {
 }
 
 export function settling(calm: Runtime, shared: Runtime): Promised[] {
-  return [aborts(calm, shared), closes(calm), twoRuntimes(calm), refusedAllocations(calm), shortCalls(shared), flatMemory()]
+  return [
+    aborts(calm, shared),
+    closes(calm),
+    twoRuntimes(calm),
+    refusedAllocations(calm),
+    shortCalls(shared),
+    flatMemory(),
+  ]
 }
-

@@ -1,6 +1,14 @@
 import type { AttentionOptions } from '../attention/attention-options.ts'
 import type { Runtime } from '../attention/runtime.ts'
-import { checkedSignal, checkBoolean, checkFinite, checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
+import {
+  checkedSignal,
+  checkBoolean,
+  checkFinite,
+  checkFunction,
+  checkInteger,
+  checkNames,
+  expected,
+} from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
 import type { SeedWords } from '../core/philox.ts'
@@ -36,7 +44,10 @@ export interface AnalysisOptions {
   readonly labels?: readonly string[]
   /** Buckets per side of a heatmap, at most 512; 0 leaves heatmaps out. @default 64 */
   readonly heatmapSize?: number
-  /** Rows on which heads are compared, evenly spaced; 0 leaves that out. @default 16, or as many as keep it under a second */
+  /**
+   * Rows on which heads are compared, evenly spaced; 0 leaves that out. @default 16, or as many as keep it under a
+   * second
+   */
   readonly divergenceRows?: number
   /** [B, M] or [M]: query rows whose entry is 0, such as padding, do not count in scores. @default all rows count */
   readonly queryMask?: Tensor<Uint8Array>
@@ -139,7 +150,8 @@ export function resolveAnalysis(what: string, options: AnalysisOptions, sizes: A
   checkInteger(named('near'), near, 0, 2 ** 28)
   checkFinite(named('factor'), factor)
   if (factor < 1) throw expected(named('factor'), 'a number ≥ 1', factor)
-  if (typeof share !== 'number' || !(share >= 0 && share <= 1)) throw expected(named('share'), 'a number from 0 to 1', share)
+  if (typeof share !== 'number' || !(share >= 0 && share <= 1))
+    throw expected(named('share'), 'a number from 0 to 1', share)
   checkInteger(named('sequence'), sequence, 0, sizes.batch - 1)
   checkInteger(named('heatmapSize'), heatmapSize, 0, LARGEST_HEATMAP)
   if (divergenceRows !== undefined) checkInteger(named('divergenceRows'), divergenceRows, 0)
@@ -161,7 +173,10 @@ export function resolveAnalysis(what: string, options: AnalysisOptions, sizes: A
 function checkQueryMask(what: string, mask: Tensor<Uint8Array>, { batch, queries }: AnalyzedSizes): Uint8Array {
   checkTensor(what, Uint8Array, mask)
   const { shape } = mask
-  const fits = shape.length === 2 ? shape[0] === batch && shape[1] === queries : shape.length === 1 && batch === 1 && shape[0] === queries
+  const fits =
+    shape.length === 2
+      ? shape[0] === batch && shape[1] === queries
+      : shape.length === 1 && batch === 1 && shape[0] === queries
   if (!fits) throw new ShapeError(`${what}: expected shape ${formatShape([batch, queries])}, got ${formatShape(shape)}`)
   return mask.data
 }

@@ -37,22 +37,26 @@ export interface AnalyzeAttentionOptions extends AnalysisOptions {
 const WHAT = 'analyzeAttention'
 
 /**
- * What each head of an attention looks at, as scores beside their baselines, roles, heatmaps and distances between heads.
- * Everything comes from calls of `attention` with other masks and values, and from Pᵀ·X, so memory is linear in the number
- * of rows and keys: 2·n·E for copies in another order, n·H·(heatmapSize + 8) for results, and rows·H·n for the weights of
- * the rows on which heads are compared. Bits depend on neither pool nor chunk size.
+ * What each head of an attention looks at, as scores beside their baselines, roles, heatmaps and distances between
+ * heads. Everything comes from calls of `attention` with other masks and values, and from Pᵀ·X, so memory is linear in
+ * the number of rows and keys: 2·n·E for copies in another order, n·H·(heatmapSize + 8) for results, and rows·H·n for
+ * the weights of the rows on which heads are compared. Bits depend on neither pool nor chunk size.
  *
  * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
  * @throws {NumericError} when weights are NaN; names the head
  * @throws as `runtime.attention` does
  */
-export async function analyzeAttention(inputs: AnalyzedInputs, options: AnalyzeAttentionOptions = {}): Promise<AttentionAnalysis> {
+export async function analyzeAttention(
+  inputs: AnalyzedInputs,
+  options: AnalyzeAttentionOptions = {},
+): Promise<AttentionAnalysis> {
   const call = checkInputs(inputs, options)
   const { analysis, tokens } = call
   throwIfAborted(analysis.signal)
   const runtime = options.runtime ?? (await defaultRuntime())
   const progress = new ProgressCount(caseCalls(analysis, tokens), analysis.onProgress)
-  return (await analyzeCase(caseOf(inputs, call, runtime), progress.host(runtime, analysis.signal), analysis, tokens)).analysis
+  return (await analyzeCase(caseOf(inputs, call, runtime), progress.host(runtime, analysis.signal), analysis, tokens))
+    .analysis
 }
 
 /** A call after all checks. */
@@ -100,8 +104,12 @@ export function checkTokens(
     )
   }
   const { shape } = tokens
-  const fits = shape.length === 2 ? shape[0] === batch && shape[1] === keys : shape.length === 1 && batch === 1 && shape[0] === keys
-  if (!fits) throw new ShapeError(`${what}: expected tokens of shape ${formatShape([batch, keys])}, got ${formatShape(shape)}`)
+  const fits =
+    shape.length === 2
+      ? shape[0] === batch && shape[1] === keys
+      : shape.length === 1 && batch === 1 && shape[0] === keys
+  if (!fits)
+    throw new ShapeError(`${what}: expected tokens of shape ${formatShape([batch, keys])}, got ${formatShape(shape)}`)
   return tokens.data
 }
 
@@ -119,7 +127,12 @@ function caseOf(inputs: AnalyzedInputs, { attention }: CheckedInputs, runtime: R
 }
 
 /** The tensor as [B, H, N, D], in shared memory where the host has it. */
-function headsFirst({ data }: Tensor, strides: Strides, shape: readonly [number, number, number, number], runtime: Runtime): Tensor {
+function headsFirst(
+  { data }: Tensor,
+  strides: Strides,
+  shape: readonly [number, number, number, number],
+  runtime: Runtime,
+): Tensor {
   const [batch, heads, rows, size] = shape
   if (heads === 1 || strides.row === size) return shared(runtime, { data, shape })
   const result = runtime.tensor(shape)

@@ -5,7 +5,15 @@ import { divergenceOf, divergenceRows } from './divergence.ts'
 import { bucketsOf, heatmapsOf, sharesOf } from './heatmap.ts'
 import { transposed } from './received.ts'
 import { relationRows, relationScores } from './relations.ts'
-import type { AttentionAnalysis, HeadAnalysis, HeadDivergence, KeyShares, RelationScore, Score, ScoreName } from './report.ts'
+import type {
+  AttentionAnalysis,
+  HeadAnalysis,
+  HeadDivergence,
+  KeyShares,
+  RelationScore,
+  Score,
+  ScoreName,
+} from './report.ts'
 import { rolesOf } from './roles.ts'
 import { measureScores, scoreCalls, type HeadScores } from './scores.ts'
 import { summarise, type Summary } from './summary.ts'
@@ -46,8 +54,10 @@ export async function analyzeCase(
   const uniform = await summarise(twins.uniform, host, 0, related)
   const scores = await measureScores(twins, { own, uniform }, host, options, tokens)
   const heatmaps = heatmapSize === 0 ? null : await heatmapsOf(own, sizes, axes, host.loop)
-  const carried = options.received || carry !== undefined ? await transposed(attention, own.logSumExp, host, carry) : null
-  const received = options.received && carried !== null ? await receivedShares(attention, carried, axes.keys, host, options) : null
+  const carried =
+    options.received || carry !== undefined ? await transposed(attention, own.logSumExp, host, carry) : null
+  const received =
+    options.received && carried !== null ? await receivedShares(attention, carried, axes.keys, host, options) : null
   const found = relationScores(
     relations,
     { summary: own, heads: sizes.heads, rows: rows.all },
@@ -69,7 +79,10 @@ export async function analyzeCase(
 /** Buckets of received attention where no heatmap is wanted. */
 const DEFAULT_BUCKETS = 64
 
-function axesOf({ sizes: { queries, keys } }: AttentionCase, { sequence, labels, heatmapSize }: ResolvedAnalysis): AttentionAnalysis['axes'] {
+function axesOf(
+  { sizes: { queries, keys } }: AttentionCase,
+  { sequence, labels, heatmapSize }: ResolvedAnalysis,
+): AttentionAnalysis['axes'] {
   const buckets = heatmapSize === 0 ? DEFAULT_BUCKETS : heatmapSize
   return {
     sequence,

@@ -29,9 +29,9 @@ const WHAT = 'analyzeModel'
 const NAMES = [...ANALYSIS_NAMES, 'forward', 'tokens', 'rollout']
 
 /**
- * What every head of every layer looks at: `analyzeAttention` for each attention of a forward pass, whatever layers it is
- * made of, and attention rollout through all of them. The model runs once, in evaluation mode, up to its last attention.
- * Memory: 2·M·E numbers per layer for queries and keys, beside what one analysis takes; never M².
+ * What every head of every layer looks at: `analyzeAttention` for each attention of a forward pass, whatever layers it
+ * is made of, and attention rollout through all of them. The model runs once, in evaluation mode, up to its last
+ * attention. Memory: 2·M·E numbers per layer for queries and keys, beside what one analysis takes; never M².
  *
  * @param input tokens [B, M] or [M], or rows [B, M, E] or [M, E], as the model takes them
  * @throws {OptionError} {ShapeError} where something does not fit, or the model has no attention
@@ -52,7 +52,11 @@ export async function analyzeModel(
   const runtime = options.runtime ?? (await defaultRuntime())
   const startMs = performance.now()
   const traced = await inEvaluation(model, () =>
-    model.traceAttention(input, { ...options.forward, runtime, ...(analysis.signal === undefined ? {} : { signal: analysis.signal }) }),
+    model.traceAttention(input, {
+      ...options.forward,
+      runtime,
+      ...(analysis.signal === undefined ? {} : { signal: analysis.signal }),
+    }),
   )
   const forwardMs = performance.now() - startMs
   if (traced.length === 0) throw new OptionError(`${WHAT}: expected a model with attention, got ${model.label} without`)
@@ -89,7 +93,10 @@ function rolloutRows(wanted: unknown, rows: number): readonly number[] {
   return wanted as number[]
 }
 
-function tokensOf(input: Tensor | Tensor<Int32Array>, given: Tensor<Int32Array> | undefined): Tensor<Int32Array> | undefined {
+function tokensOf(
+  input: Tensor | Tensor<Int32Array>,
+  given: Tensor<Int32Array> | undefined,
+): Tensor<Int32Array> | undefined {
   return given ?? (input.data instanceof Int32Array ? { data: input.data, shape: input.shape } : undefined)
 }
 

@@ -62,8 +62,8 @@ export async function attend(
 }
 
 /**
- * The same attention for heads that know nothing: every score is 0, so that weights are equal over the allowed keys. One head
- * stands for all unless masks differ by head.
+ * The same attention for heads that know nothing: every score is 0, so that weights are equal over the allowed keys.
+ * One head stands for all unless masks differ by head.
  */
 export function uniformTwin({ what, sizes, options }: AttentionCase, runtime: Runtime): AttentionCase {
   const { batch, queries, keys } = sizes
@@ -86,7 +86,9 @@ export function uniformTwin({ what, sizes, options }: AttentionCase, runtime: Ru
   }
 }
 
-function withoutUndefined(options: { readonly [K in keyof AttentionOptions]: AttentionOptions[K] | undefined }): AttentionOptions {
+function withoutUndefined(options: {
+  readonly [K in keyof AttentionOptions]: AttentionOptions[K] | undefined
+}): AttentionOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 

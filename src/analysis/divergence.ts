@@ -17,8 +17,8 @@ export function divergenceRows({ batch, heads, queries, keys }: AttentionSizes, 
 
 /**
  * The Jensen–Shannon distance √JSD between the weights p and q of every two heads, with
- * JSD = Σ ½p·log₂ p + ½q·log₂ q − m·log₂ m and m = (p + q)/2 (Lin 1991; Endres and Schindelin 2003: its root is a metric),
- * as a mean over the chosen rows of all sequences. 0: the same weights; 1: weights on different keys.
+ * JSD = Σ ½p·log₂ p + ½q·log₂ q − m·log₂ m and m = (p + q)/2 (Lin 1991; Endres and Schindelin 2003: its root is a
+ * metric), as a mean over the chosen rows of all sequences. 0: the same weights; 1: weights on different keys.
  *
  * @param places of the chosen rows among those of `weights` [B, H, R, N]
  */

@@ -15,8 +15,8 @@ export function bucketsOf(count: number, size: number, labels: readonly string[]
 }
 
 /**
- * The heatmap of each head for one sequence: the mean over the rows of a query bucket of their mass on a key bucket. Rows
- * that see no key are left out.
+ * The heatmap of each head for one sequence: the mean over the rows of a query bucket of their mass on a key bucket.
+ * Rows that see no key are left out.
  */
 export async function heatmapsOf(
   { masses, logSumExp }: Summary,
@@ -62,8 +62,14 @@ export async function sharesOf(
     }
   })
   const share = (amount: number): number => (total === 0 ? 0 : amount / total)
-  const buckets = columns.map(({ start, end }) => share(amounts.subarray(start, end).reduce((sum, amount) => sum + amount, 0)))
-  const largest = largestKeys(amounts).map((key): KeyShare => ({ key, label: labels?.[key] ?? null, share: share(amounts[key] as number) }))
+  const buckets = columns.map(({ start, end }) =>
+    share(amounts.subarray(start, end).reduce((sum, amount) => sum + amount, 0)),
+  )
+  const largest = largestKeys(amounts).map((key): KeyShare => ({
+    key,
+    label: labels?.[key] ?? null,
+    share: share(amounts[key] as number),
+  }))
   return { buckets, largest }
 }
 

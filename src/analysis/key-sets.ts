@@ -19,12 +19,21 @@ function windowOf(set: Exclude<PositionSet, 'first'>, near: number): Required<At
 }
 
 /** The options that leave, of the keys that `options` allow, those of the set. */
-export function restrictTo(set: PositionSet, options: AttentionOptions, { batch }: AttentionSizes, near: number): AttentionOptions {
-  if (set === 'first') return { keyLengths: Int32Array.from({ length: batch }, (_, b) => Math.min(1, options.keyLengths?.[b] ?? 1)) }
+export function restrictTo(
+  set: PositionSet,
+  options: AttentionOptions,
+  { batch }: AttentionSizes,
+  near: number,
+): AttentionOptions {
+  if (set === 'first')
+    return { keyLengths: Int32Array.from({ length: batch }, (_, b) => Math.min(1, options.keyLengths?.[b] ?? 1)) }
   return { window: intersection(options.window, windowOf(set, near)) }
 }
 
 /** The keys that both windows hold. */
-export function intersection(own: AttentionWindow | undefined, { before, after }: Required<AttentionWindow>): AttentionWindow {
+export function intersection(
+  own: AttentionWindow | undefined,
+  { before, after }: Required<AttentionWindow>,
+): AttentionWindow {
   return { before: Math.min(own?.before ?? Infinity, before), after: Math.min(own?.after ?? Infinity, after) }
 }

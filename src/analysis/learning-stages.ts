@@ -33,7 +33,12 @@ export interface LearningStages {
   /** in the order of their steps */
   readonly changes: readonly RoleChange[]
   /** the two records between which the loss falls most per step; null where it never falls */
-  readonly steepest: { readonly from: number; readonly to: number; readonly before: number; readonly after: number } | null
+  readonly steepest: {
+    readonly from: number
+    readonly to: number
+    readonly before: number
+    readonly after: number
+  } | null
   /** all that as sentences; at least one */
   readonly sentences: readonly string[]
 }
@@ -43,8 +48,8 @@ const RECORDS = 2
 
 /**
  * What the records of a probe say about how heads came to do what they do. Nothing is interpreted: a head gains a role
- * between the last record in which its score did not stand out from its baselines and the first of two in a row in which it
- * did, and loses it likewise.
+ * between the last record in which its score did not stand out from its baselines and the first of two in a row in
+ * which it did, and loses it likewise.
  *
  * @param records in the order of their steps
  * @throws {OptionError} when there are none, or they are not in order
@@ -64,7 +69,9 @@ function checkRecords(records: unknown): asserts records is readonly ProbeRecord
     checkNames(`learningStages: record ${index}`, record, ['step', 'loss', 'entropy', 'heads', 'axes', 'elapsedMs'])
     const before = (records as ProbeRecord[])[index - 1]
     if (before !== undefined && record.step <= before.step)
-      throw new OptionError(`learningStages: expected records in the order of their steps, got ${record.step} after ${before.step}`)
+      throw new OptionError(
+        `learningStages: expected records in the order of their steps, got ${record.step} after ${before.step}`,
+      )
   }
 }
 
@@ -96,7 +103,12 @@ function changesOf(records: readonly ProbeRecord[]): RoleChange[] {
 }
 
 /** Gains and losses of one role of one head. */
-function roleChanges(head: string, role: string, records: readonly ProbeRecord[], held: readonly (Role | undefined)[]): RoleChange[] {
+function roleChanges(
+  head: string,
+  role: string,
+  records: readonly ProbeRecord[],
+  held: readonly (Role | undefined)[],
+): RoleChange[] {
   const changes: RoleChange[] = []
   let has = false
   held.forEach((own, index) => {
@@ -141,11 +153,17 @@ export function roleTitle(role: string): string {
   return titles[role] ?? `a head for ${role.replace(/^relation: /, 'the relation ')}`
 }
 
-function sentencesOf(records: readonly ProbeRecord[], changes: readonly RoleChange[], steepest: LearningStages['steepest']): string[] {
-  const evidence = ({ value, baseline }: RoleChange): string => `score ${value.toFixed(2)}, baseline ${baseline.toFixed(2)}`
+function sentencesOf(
+  records: readonly ProbeRecord[],
+  changes: readonly RoleChange[],
+  steepest: LearningStages['steepest'],
+): string[] {
+  const evidence = ({ value, baseline }: RoleChange): string =>
+    `score ${value.toFixed(2)}, baseline ${baseline.toFixed(2)}`
   const roles = changes.map((change) => {
     const { head, role, kind, after, by } = change
-    if (after === null) return `Head ${head} is ${roleTitle(role)} from the first record on, at step ${by} (${evidence(change)}).`
+    if (after === null)
+      return `Head ${head} is ${roleTitle(role)} from the first record on, at step ${by} (${evidence(change)}).`
     const verb = kind === 'gains' ? 'becomes' : 'stops being'
     return `Head ${head} ${verb} ${roleTitle(role)} between steps ${after} and ${by} (${evidence(change)}).`
   })

@@ -38,7 +38,10 @@ export async function headMeans(
     }
   })
   const bad = sums.findIndex((sum) => Number.isNaN(sum))
-  if (bad >= 0) throw new NumericError(`${what}: expected weights that are numbers, got NaN in head ${bad}`, { details: { head: bad } })
+  if (bad >= 0)
+    throw new NumericError(`${what}: expected weights that are numbers, got NaN in head ${bad}`, {
+      details: { head: bad },
+    })
   return { means: rows.map((count, head) => (count === 0 ? null : (sums[head] as number) / count)), rows }
 }
 

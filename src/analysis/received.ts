@@ -11,7 +11,10 @@ export async function transposed(
   const { runtime, signal } = host
   const sums = { data: logSumExp, shape: query.shape.slice(0, -1) }
   const inputs = { query, key, logSumExp: sums, ...(rows === undefined ? {} : { rows }) }
-  const { output } = await runtime.attentionTransposed(inputs, { ...options, ...(signal === undefined ? {} : { signal }) })
+  const { output } = await runtime.attentionTransposed(inputs, {
+    ...options,
+    ...(signal === undefined ? {} : { signal }),
+  })
   host.called()
   return output.data
 }

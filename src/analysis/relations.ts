@@ -17,9 +17,9 @@ interface WeightRows {
 }
 
 /**
- * Each relation for each head of one sequence. The weight of the related key is held against uniform weights and against the
- * best fixed offset (Clark et al. 2019): a head that attended to one offset alone would score the share of pairs that have it.
- * Pairs whose query may not see the key are left out.
+ * Each relation for each head of one sequence. The weight of the related key is held against uniform weights and
+ * against the best fixed offset (Clark et al. 2019): a head that attended to one offset alone would score the share of
+ * pairs that have it. Pairs whose query may not see the key are left out.
  */
 export function relationScores(
   relations: ResolvedAnalysis['relations'],

@@ -1,12 +1,14 @@
 /**
- * What an analysis finds, as plain data: `JSON.stringify` keeps all of it. Heads and layers count from 0, so "1.3" is head 3
- * of the second layer. Means are in float64; null stands where no row counts.
+ * What an analysis finds, as plain data: `JSON.stringify` keeps all of it. Heads and layers count from 0, so "1.3" is
+ * head 3 of the second layer. Means are in float64; null stands where no row counts.
  */
 
 /** Attention mass on a set of keys, as a share of 1. */
 export type MassName = 'previous' | 'next' | 'self' | 'first' | 'near' | 'duplicate' | 'induction'
 
-/** Properties of a row of weights: entropy in nats, entropy / ln(allowed keys), Σ p·|position − j|, the largest weight. */
+/**
+ * Properties of a row of weights: entropy in nats, entropy / ln(allowed keys), Σ p·|position − j|, the largest weight.
+ */
 export type MeasureName = 'entropy' | 'relativeEntropy' | 'distance' | 'largest'
 
 export type ScoreName = MassName | MeasureName
@@ -46,7 +48,10 @@ export interface RelationScore {
   readonly accuracy: number | null
   /** mean of 1 / allowed keys */
   readonly uniform: number | null
-  /** the share of pairs at the most frequent offset key − query: what a head that attends to that offset alone would score */
+  /**
+   * the share of pairs at the most frequent offset key − query: what a head that attends to that offset alone would
+   * score
+   */
   readonly fixedOffset: { readonly offset: number; readonly value: number } | null
   /** pairs that count: those whose query may see the key */
   readonly pairs: number

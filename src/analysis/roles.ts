@@ -18,7 +18,9 @@ export function rolesOf(
       : [{ name, value: score.value, baseline: Math.max(score.uniform ?? 0, score.shuffled ?? 0) }]
   })
   const related = relations.flatMap(({ name, value, uniform, fixedOffset }) =>
-    value === null ? [] : [{ name: `relation: ${name}`, value, baseline: Math.max(uniform ?? 0, fixedOffset?.value ?? 0) }],
+    value === null
+      ? []
+      : [{ name: `relation: ${name}`, value, baseline: Math.max(uniform ?? 0, fixedOffset?.value ?? 0) }],
   )
   const strength = ({ value, baseline }: Role): number => value / baseline
   return [...masses, ...related]

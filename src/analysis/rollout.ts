@@ -7,9 +7,9 @@ import { sharesOf } from './heatmap.ts'
 import type { Bucket, RolloutRow } from './report.ts'
 
 /**
- * Attention rollout (Abnar and Zuidema 2020) for some rows of one sequence: rows of the product over layers of ½W + ½I, where
- * W is the mean of a layer's heads. A row is followed from the last layer to the first, a ← ½·a + ½·Wᵀ·a, so that no matrix
- * of weights or of their products is made.
+ * Attention rollout (Abnar and Zuidema 2020) for some rows of one sequence: rows of the product over layers of ½W + ½I,
+ * where W is the mean of a layer's heads. A row is followed from the last layer to the first, a ← ½·a + ½·Wᵀ·a, so that
+ * no matrix of weights or of their products is made.
  */
 export class Rollout {
   /** [N, rows]: how much of each row comes from each position */
@@ -58,7 +58,13 @@ export class Rollout {
     const count = this.rows.length
     const found: RolloutRow[] = []
     for (const [column, row] of this.rows.entries()) {
-      const shares = await sharesOf(this.length, columns, labels, loop, (key) => this.#shares[key * count + column] as number)
+      const shares = await sharesOf(
+        this.length,
+        columns,
+        labels,
+        loop,
+        (key) => this.#shares[key * count + column] as number,
+      )
       found.push({ row, label: labels?.[row] ?? null, shares })
     }
     return found

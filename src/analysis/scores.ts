@@ -15,8 +15,9 @@ export function scoreCalls(tokens: Int32Array | null): number {
 }
 
 /**
- * Every score of every head. The mass on a set of keys is exp(L_set − L_all), where L is the log-sum-exp over the allowed
- * keys of the set, and over all allowed keys: two calls that differ in their masks. Rows whose set is empty do not count.
+ * Every score of every head. The mass on a set of keys is exp(L_set − L_all), where L is the log-sum-exp over the
+ * allowed keys of the set, and over all allowed keys: two calls that differ in their masks. Rows whose set is empty do
+ * not count.
  */
 export async function measureScores(
   twins: Twins,
@@ -30,7 +31,10 @@ export async function measureScores(
   for (const set of POSITION_SETS) {
     const sums = async (attention: AttentionCase): Promise<Float32Array> =>
       (await attend(attention, host, restrictTo(set, attention.options, attention.sizes, near))).logSumExp.data
-    scores.set(set, await means.scoresOf(set, { own: await sums(twins.attention), uniform: await sums(twins.uniform), order: null }))
+    scores.set(
+      set,
+      await means.scoresOf(set, { own: await sums(twins.attention), uniform: await sums(twins.uniform), order: null }),
+    )
   }
   if (tokens !== null) {
     const shuffled = shuffledTokens(tokens, twins.attention.sizes.batch, seed)

@@ -19,16 +19,26 @@ export function bucketStart(index: number, count: number, size: number): number 
 }
 
 /**
- * Log-sum-exp, statistics, bucket masses and chosen rows of weights from one call: with a column of ones for each bucket of
- * keys as values, its output is the mass on each bucket.
+ * Log-sum-exp, statistics, bucket masses and chosen rows of weights from one call: with a column of ones for each
+ * bucket of keys as values, its output is the mass on each bucket.
  *
  * @param buckets 0 for none
  * @param rows whose weights are wanted
  */
-export async function summarise(attention: AttentionCase, host: AnalysisHost, buckets: number, rows: readonly number[]): Promise<Summary> {
+export async function summarise(
+  attention: AttentionCase,
+  host: AnalysisHost,
+  buckets: number,
+  rows: readonly number[],
+): Promise<Summary> {
   const value = buckets === 0 ? undefined : bucketValues(attention, host, buckets)
   const selection = rows.length === 0 ? {} : { returnWeights: { rows } }
-  const { logSumExp, statistics, output, weights } = await attend(attention, host, { returnStatistics: true, ...selection }, value)
+  const { logSumExp, statistics, output, weights } = await attend(
+    attention,
+    host,
+    { returnStatistics: true, ...selection },
+    value,
+  )
   return {
     logSumExp: logSumExp.data,
     statistics: statistics as AttentionStatistics,
@@ -38,7 +48,11 @@ export async function summarise(attention: AttentionCase, host: AnalysisHost, bu
 }
 
 /** [B, Hkv, N, buckets]: 1 where a key is in a bucket. */
-function bucketValues({ sizes: { batch, keyValueHeads, keys } }: AttentionCase, { runtime }: AnalysisHost, buckets: number): Tensor {
+function bucketValues(
+  { sizes: { batch, keyValueHeads, keys } }: AttentionCase,
+  { runtime }: AnalysisHost,
+  buckets: number,
+): Tensor {
   const values = runtime.tensor([batch, keyValueHeads, keys, buckets])
   for (let bucket = 0; bucket < buckets; bucket++) {
     const end = bucketStart(bucket + 1, buckets, keys)

@@ -19,8 +19,8 @@ export interface SetSums {
 }
 
 /**
- * Who carries which number: a query sees a key of a set where their numbers are equal and the key stands before. A token and
- * the segment it is in have one number; NONE is that of keys which no query sees.
+ * Who carries which number: a query sees a key of a set where their numbers are equal and the key stands before. A
+ * token and the segment it is in have one number; NONE is that of keys which no query sees.
  */
 interface Numbers {
   /** [B, M] */
@@ -50,10 +50,14 @@ export function shuffledTokens(tokens: Int32Array, batch: number, seed: SeedWord
 }
 
 /**
- * Numbers of queries and keys, where the case has segments of its own within these. For induction a key carries the number of
- * the token before it, unless that is in another segment.
+ * Numbers of queries and keys, where the case has segments of its own within these. For induction a key carries the
+ * number of the token before it, unless that is in another segment.
  */
-function numbersOf(set: TokenSet, { sizes: { batch, keys }, options: { segments } }: AttentionCase, tokens: Int32Array): Numbers {
+function numbersOf(
+  set: TokenSet,
+  { sizes: { batch, keys }, options: { segments } }: AttentionCase,
+  tokens: Int32Array,
+): Numbers {
   const numbers = new Map<number, Map<number, number>>()
   let next = 0
   const numberOf = (segment: number, token: number): number => {
@@ -87,18 +91,24 @@ function canSort({ sizes: { batch, queries }, options }: AttentionCase): boolean
   } = segments
   for (let b = 0; b < batch; b++) {
     const used = new Set(query.subarray(b * queries, (b + 1) * queries))
-    for (let at = b * queries; at < (b + 1) * queries; at++) if (key[at] !== query[at] && used.has(key[at] as number)) return false
+    for (let at = b * queries; at < (b + 1) * queries; at++)
+      if (key[at] !== query[at] && used.has(key[at] as number)) return false
   }
   return true
 }
 
 /**
- * Log-sum-exps over the keys of a set. Tokens of one kind stand together once rows are sorted by token, so that lanes skip
- * every tile without an equal pair: the cost falls from n² to the number of equal pairs. In that order a key comes before a
- * query exactly where its rank is smaller, for both sets. Where the case's own options depend on positions, rows stay where
- * they are and all tiles are computed.
+ * Log-sum-exps over the keys of a set. Tokens of one kind stand together once rows are sorted by token, so that lanes
+ * skip every tile without an equal pair: the cost falls from n² to the number of equal pairs. In that order a key comes
+ * before a query exactly where its rank is smaller, for both sets. Where the case's own options depend on positions,
+ * rows stay where they are and all tiles are computed.
  */
-export async function tokenSetSums(set: TokenSet, { attention, uniform }: Twins, host: AnalysisHost, tokens: Int32Array): Promise<SetSums> {
+export async function tokenSetSums(
+  set: TokenSet,
+  { attention, uniform }: Twins,
+  host: AnalysisHost,
+  tokens: Int32Array,
+): Promise<SetSums> {
   const call = canSort(attention)
     ? sortedCall(set, attention, numbersOf(set, attention, tokens))
     : unsortedCall(set, attention, numbersOf(set, attention, tokens))
@@ -119,7 +129,10 @@ function unsortedCall(
   const segments = { query: { data: query, shape: [batch, queries] }, key: { data: key, shape: [batch, keys] } }
   // The key after an earlier copy may be the query itself.
   const before = intersection(window, { before: Infinity, after: set === 'duplicate' ? -1 : 0 })
-  return { order: null, sums: async (attention, host) => (await attend(attention, host, { segments, window: before })).logSumExp.data }
+  return {
+    order: null,
+    sums: async (attention, host) => (await attend(attention, host, { segments, window: before })).logSumExp.data,
+  }
 }
 
 function sortedCall(
@@ -131,10 +144,14 @@ function sortedCall(
   const shift = set === 'duplicate' ? 0 : 1
   const keyOrder = order.map((position) => Math.min(queries - 1, position + shift))
   const ids = Int32Array.from(order, (position, at) => 2 * (query[rowStart(at, queries) + position] as number))
-  // A key that is not of the set keeps a number near its neighbours': tiles are told apart by their smallest and largest one.
+  // A key that is not of the set keeps a number near its neighbours': tiles are told apart by their smallest and
+  // largest one.
   const keyIds = Int32Array.from(order, (position, at) => {
     const [start, place] = [rowStart(at, queries), position + shift]
-    const isKey = place < (keyLengths?.[(at / queries) | 0] ?? queries) && place < queries && key[start + place] === query[start + position]
+    const isKey =
+      place < (keyLengths?.[(at / queries) | 0] ?? queries) &&
+      place < queries &&
+      key[start + place] === query[start + position]
     return (ids[at] as number) + (isKey ? 0 : 1)
   })
   const shape = [batch, queries]
@@ -145,7 +162,10 @@ function sortedCall(
     ...(softcap === undefined ? {} : { softcap }),
   }
   const sums: SetCall['sums'] = async (attention, host) => {
-    const sorted = { query: await inOrder(attention.query, order, host), key: await inOrder(attention.key, keyOrder, host) }
+    const sorted = {
+      query: await inOrder(attention.query, order, host),
+      key: await inOrder(attention.key, keyOrder, host),
+    }
     return (await attend({ ...attention, ...sorted, options }, host, {})).logSumExp.data
   }
   return { order, sums }

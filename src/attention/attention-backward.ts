@@ -9,7 +9,11 @@ import type { BackwardCall, TransposedCall } from './backward-call.ts'
 import { backwardArrays } from './backward-arrays.ts'
 import { BackwardTasks } from './backward-tasks.ts'
 import type {
-  AttentionBackwardInputs, AttentionBackwardResult, AttentionTransposedInputs, AttentionTransposedResult, SegmentReport,
+  AttentionBackwardInputs,
+  AttentionBackwardResult,
+  AttentionTransposedInputs,
+  AttentionTransposedResult,
+  SegmentReport,
 } from './backward-options.ts'
 import { backwardRequest, transposedRequest } from './backward-request.ts'
 import { Operands, SharedCopies } from '../scheduler/operands.ts'
@@ -26,7 +30,11 @@ export interface SegmentHost extends PlanContext {
 }
 
 /** dQ, dK, dV (and dBias, and the slopes' gradient) of a checked call. */
-export async function runBackward(call: BackwardCall, inputs: AttentionBackwardInputs, host: SegmentHost): Promise<AttentionBackwardResult> {
+export async function runBackward(
+  call: BackwardCall,
+  inputs: AttentionBackwardInputs,
+  host: SegmentHost,
+): Promise<AttentionBackwardResult> {
   const startMs = performance.now()
   const arrays = backwardArrays(inputs)
   const request = backwardRequest(call, arrays, host)
@@ -49,10 +57,19 @@ export async function runBackward(call: BackwardCall, inputs: AttentionBackwardI
 }
 
 /** Pᵀ·X of a checked call. */
-export async function runTransposed(call: TransposedCall, inputs: AttentionTransposedInputs, host: SegmentHost): Promise<AttentionTransposedResult> {
+export async function runTransposed(
+  call: TransposedCall,
+  inputs: AttentionTransposedInputs,
+  host: SegmentHost,
+): Promise<AttentionTransposedResult> {
   const startMs = performance.now()
   const { query, key, logSumExp, rows } = inputs
-  const arrays = { query: query.data, key: key.data, logSumExp: logSumExp.data, ...(rows === undefined ? {} : { rows: rows.data }) }
+  const arrays = {
+    query: query.data,
+    key: key.data,
+    logSumExp: logSumExp.data,
+    ...(rows === undefined ? {} : { rows: rows.data }),
+  }
   const request = transposedRequest(call, arrays, host)
   const plan = planSegments(request)
   const run = openRun(host, plan, segmentScratchNeeds(request))
@@ -62,7 +79,10 @@ export async function runTransposed(call: TransposedCall, inputs: AttentionTrans
     const job = new SegmentJob(placed, plan, call.options, run.operands, run.ledger)
     const outcome = await host.pool.run(job)
     clean = outcome.retries === 0
-    return { output: { data: output, shape: call.outputShape }, report: reportOf(host, job, outcome, { ...run, startMs }) }
+    return {
+      output: { data: output, shape: call.outputShape },
+      report: reportOf(host, job, outcome, { ...run, startMs }),
+    }
   } finally {
     run.memory.release(clean)
   }
@@ -70,8 +90,14 @@ export async function runTransposed(call: TransposedCall, inputs: AttentionTrans
 
 function openRun(host: SegmentHost, plan: SegmentPlan, needs: readonly number[]): OpenRun {
   const ledger = new Ledger()
-  ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
-  ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
+  ledger.add(
+    'lane arenas',
+    host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0),
+  )
+  ledger.add(
+    'lane copies',
+    host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0),
+  )
   const memory = host.scratch.open(needs, plan.bytes['kept buffers'] ?? 0, ledger)
   return { plan, ledger, memory, operands: new Operands(plan.transport, new SharedCopies(memory)) }
 }
@@ -86,7 +112,12 @@ interface OpenRun {
 
 type Timed = Pick<OpenRun, 'plan' | 'ledger'> & { readonly startMs: number }
 
-function reportOf(host: SegmentHost, job: SegmentJob, outcome: JobOutcome, { plan, ledger, startMs }: Timed): SegmentReport {
+function reportOf(
+  host: SegmentHost,
+  job: SegmentJob,
+  outcome: JobOutcome,
+  { plan, ledger, startMs }: Timed,
+): SegmentReport {
   return {
     plan,
     transport: plan.transport,

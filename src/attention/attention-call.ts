@@ -42,7 +42,9 @@ export function checkCall(given: AttentionInputs, options: AttentionOptions): In
   const ownOptions = checkOptionNames(options)
   const call = checkShapes({ query: inputs.query.shape, key: inputs.key.shape, value: inputs.value.shape }, ownOptions)
   const { alibiSlopes, keyLengths, queryOffset } = ownOptions
-  const numbers = [alibiSlopes, keyLengths, typeof queryOffset === 'number' ? undefined : queryOffset].filter((array) => array !== undefined)
+  const numbers = [alibiSlopes, keyLengths, typeof queryOffset === 'number' ? undefined : queryOffset].filter(
+    (array) => array !== undefined,
+  )
   checkOut(call.options.out, [...INPUTS.map((name) => inputs[name].data), ...optionArrays(call.options), ...numbers])
   return { ...call, inputs }
 }
@@ -56,7 +58,9 @@ function checkOut(out: Float32Array | null, inputs: readonly TensorData[]): void
 
 /** The caller's arrays among the options, which lanes read during the call. */
 function optionArrays({ mask, bias, segments }: ResolvedOptions): TensorData[] {
-  return [mask?.data, bias?.data, segments?.query, segments?.key].filter((array) => array !== null && array !== undefined)
+  return [mask?.data, bias?.data, segments?.query, segments?.key].filter(
+    (array) => array !== null && array !== undefined,
+  )
 }
 
 /** What a call reads and writes of its caller's memory. */
@@ -73,16 +77,22 @@ export function checkShapes(shapes: InputShapes, options: AttentionOptions): Che
 }
 
 /** Shapes out of what `runtime.plan` is given: shapes, or tensors, whose memory is then looked at. */
-export function planInputs(inputs: unknown): { readonly shapes: InputShapes; readonly arrays: Partial<AttentionInputs> } {
+export function planInputs(inputs: unknown): {
+  readonly shapes: InputShapes
+  readonly arrays: Partial<AttentionInputs>
+} {
   inputs = checkNames('plan: inputs', inputs, INPUTS)
   const given = inputs as Record<(typeof INPUTS)[number], unknown>
   const read = (name: (typeof INPUTS)[number]): readonly number[] => {
     const value = given[name]
     if (Array.isArray(value)) return value as number[]
-    if (typeof value === 'object' && value !== null && 'shape' in value && Array.isArray(value.shape)) return value.shape as number[]
+    if (typeof value === 'object' && value !== null && 'shape' in value && Array.isArray(value.shape))
+      return value.shape as number[]
     throw expected(`plan: ${name}`, `a shape such as ${formatShape(['B', 'H', 'N', 'D'])}, or a tensor`, value)
   }
-  const arrays = Object.fromEntries(INPUTS.filter((name) => !Array.isArray(given[name])).map((name) => [name, given[name] as Tensor]))
+  const arrays = Object.fromEntries(
+    INPUTS.filter((name) => !Array.isArray(given[name])).map((name) => [name, given[name] as Tensor]),
+  )
   return { shapes: { query: read('query'), key: read('key'), value: read('value') }, arrays }
 }
 
@@ -92,7 +102,11 @@ export function resultsShared(arrays: Partial<AttentionInputs>): boolean {
 }
 
 /** What the plan needs to know of a call. Inputs whose memory is not known count as plain arrays, each its own. */
-export function planRequest({ layout, options }: CheckedCall, arrays: Partial<AttentionInputs>, context: PlanContext): PlanRequest {
+export function planRequest(
+  { layout, options }: CheckedCall,
+  arrays: Partial<AttentionInputs>,
+  context: PlanContext,
+): PlanRequest {
   const { sizes } = layout
   const shared = resultsShared(arrays)
   const selection = typeof options.weights === 'string' ? null : options.weights
@@ -107,17 +121,26 @@ export function planRequest({ layout, options }: CheckedCall, arrays: Partial<At
     keySplits: callSplits(layout, options).length,
     inputs: plannedInputs(layout, options, arrays),
     results,
-    selection: selection === null || options.settings.standard ? null : { rows: [...new Set(selection.rows)].sort((a, b) => a - b), heads: new Set(selection.heads).size },
+    selection:
+      selection === null || options.settings.standard
+        ? null
+        : { rows: [...new Set(selection.rows)].sort((a, b) => a - b), heads: new Set(selection.heads).size },
     fixedBytes: selection === null ? {} : { weights: selectionElements(sizes, selection) * 4 },
   }
 }
 
 function scoreInputs({ mask, bias, segments }: ResolvedOptions, queries: number): PlanRequest['scoreInputs'] {
-  const matrices = [mask, bias].flatMap((part) => (part === null ? [] : [{ elementBytes: part.data.BYTES_PER_ELEMENT, perRow: part.strides.row !== 0 || queries === 1 }]))
+  const matrices = [mask, bias].flatMap((part) =>
+    part === null
+      ? []
+      : [{ elementBytes: part.data.BYTES_PER_ELEMENT, perRow: part.strides.row !== 0 || queries === 1 }],
+  )
   return { matrices, segments: segments !== null }
 }
 
-/** Partials merge output and log-sum-exp alone: with statistics, weights or the whole matrix the keys stay in one piece. */
+/**
+ * Partials merge output and log-sum-exp alone: with statistics, weights or the whole matrix the keys stay in one piece.
+ */
 export function callSplits({ sizes }: Layout, options: ResolvedOptions): { keyStart: number; keyEnd: number }[] {
   const whole = options.statistics || options.weights !== 'none' || options.settings.standard
   return whole ? [{ keyStart: 0, keyEnd: sizes.keys }] : keySplits(sizes)
@@ -126,7 +149,10 @@ export function callSplits({ sizes }: Layout, options: ResolvedOptions): { keySt
 function plannedInputs({ sizes }: Layout, options: ResolvedOptions, arrays: Partial<AttentionInputs>): PlannedInput[] {
   const { batch, heads, keyValueHeads, queries, keys, headSize, valueSize } = sizes
   const given = INPUTS.map((name) => arrays[name]?.data)
-  const repeated = (index: number): boolean => given.slice(0, index).some((other) => other !== undefined && given[index] !== undefined && sameMemory(other, given[index]))
+  const repeated = (index: number): boolean =>
+    given
+      .slice(0, index)
+      .some((other) => other !== undefined && given[index] !== undefined && sameMemory(other, given[index]))
   const main = [
     { bytes: batch * heads * queries * headSize * 4, headBytes: 0, rowBytes: headSize * 4 },
     { bytes: batch * keyValueHeads * keys * headSize * 4, headBytes: keys * headSize * 4, rowBytes: 0 },
@@ -137,7 +163,8 @@ function plannedInputs({ sizes }: Layout, options: ResolvedOptions, arrays: Part
   })
   const overScores = [options.mask, options.bias].flatMap((part): PlannedInput[] => {
     if (part === null) return []
-    const rowBytes = part.strides.row === 0 && queries > 1 ? 0 : (part.strides.column === 0 ? 1 : keys) * part.data.BYTES_PER_ELEMENT
+    const rowBytes =
+      part.strides.row === 0 && queries > 1 ? 0 : (part.strides.column === 0 ? 1 : keys) * part.data.BYTES_PER_ELEMENT
     return [{ shared: isShared(part.data), bytes: part.data.byteLength, headBytes: 0, rowBytes }]
   })
   const segments = options.segments
@@ -150,4 +177,3 @@ function plannedInputs({ sizes }: Layout, options: ResolvedOptions, arrays: Part
         ]
   return [...main, ...overScores, ...numbers]
 }
-

@@ -34,7 +34,10 @@ interface Place {
   readonly part: number
 }
 
-/** One attention call as work for the pool: cuts the rows into tasks, provides their data, puts their results into place. */
+/**
+ * One attention call as work for the pool: cuts the rows into tasks, provides their data, puts their results into
+ * place.
+ */
 export class AttentionJob implements Job {
   readonly tasks: readonly JobTask[]
   readonly sharedMemory: boolean
@@ -82,7 +85,10 @@ export class AttentionJob implements Job {
     this.#parts = new SplitKeys(this.#splits.length, valueSize, batch * heads * queries, ledger)
     const inPlace = this.#splits.length > 1 ? null : (array: TaskArray): ArrayId => this.#operands.whole(array)
     this.results = new Results(layout, options, plan.transport, sharedResults, ledger, inPlace)
-    this.selection = typeof options.weights === 'string' ? null : new WeightSelectionResult(layout.sizes, options.weights, ledger, sharedResults)
+    this.selection =
+      typeof options.weights === 'string'
+        ? null
+        : new WeightSelectionResult(layout.sizes, options.weights, ledger, sharedResults)
     this.tasks = this.#bundle(layout.sizes.keys === 0 ? [] : this.#cut(request.visibility))
     if (this.tasks.length === 0) this.results.fillEmpty()
     const cost = this.tasks.reduce((sum, task) => sum + task.cost, 0)
@@ -121,7 +127,16 @@ export class AttentionJob implements Job {
       if (place === undefined) return
       this.#take(task, place, result as AttentionTaskResult)
       const { batch, head, rowStart, rows } = place
-      this.#options.onTask?.({ lane: by.lane, kind: by.kind, batch, head, rowStart, rows, startMs, endMs: startMs + result.elapsedMs })
+      this.#options.onTask?.({
+        lane: by.lane,
+        kind: by.kind,
+        batch,
+        head,
+        rowStart,
+        rows,
+        startMs,
+        endMs: startMs + result.elapsedMs,
+      })
       startMs += result.elapsedMs
     })
     this.#ledger.remove('in flight', this.#staging.get(jobTask) ?? 0)
@@ -137,7 +152,8 @@ export class AttentionJob implements Job {
   #take(task: AttentionTask, { batch, head, rowStart, rows, part }: Place, partResult: AttentionTaskResult): void {
     this.tiles += partResult.tiles
     this.skippedTiles += partResult.skippedTiles
-    const result = this.#splits.length === 1 ? partResult : this.#parts.add(`${batch}:${head}:${rowStart}`, part, rows, partResult)
+    const result =
+      this.#splits.length === 1 ? partResult : this.#parts.add(`${batch}:${head}:${rowStart}`, part, rows, partResult)
     if (result === undefined) return
     this.results.place(batch, head, rowStart, rows, result)
     const { keys } = this.#layout.sizes
@@ -145,7 +161,13 @@ export class AttentionJob implements Job {
       const weights = result.weights?.subarray(index * keys, (index + 1) * keys)
       if (weights !== undefined) this.selection?.place(batch, head, rowStart + row, weights)
     })
-    this.#options.onChunk?.({ batch, head, rowStart, rows, output: this.results.outputRows(batch, head, rowStart, rows) })
+    this.#options.onChunk?.({
+      batch,
+      head,
+      rowStart,
+      rows,
+      output: this.results.outputRows(batch, head, rowStart, rows),
+    })
   }
 
   /** One task for each chunk of rows of each head. */
@@ -161,7 +183,10 @@ export class AttentionJob implements Job {
           const cost = visiblePairs(rowStart, rows, b, visibility) * 2 * (headSize + valueSize)
           const whole = this.#task(b, h, keyValueHead, rowStart, rows)
           for (const [part, split] of this.#splits.entries()) {
-            const task = this.#splits.length === 1 ? whole : { ...whole, ...split, output: true as const, logSumExp: true as const }
+            const task =
+              this.#splits.length === 1
+                ? whole
+                : { ...whole, ...split, output: true as const, logSumExp: true as const }
             this.#places.set(task, { batch: b, head: h, rowStart, rows, part })
             cut.push({ task, cost: cost / this.#splits.length, group: b * keyValueHeads + keyValueHead })
           }
@@ -175,7 +200,14 @@ export class AttentionJob implements Job {
     const { heads, keys, queries, headSize, valueSize } = this.#layout.sizes
     const { settings, queryOffset, keyLength, alibiSlopes, segments, mask, bias } = this.#options
     const headOf = `${b}:${keyValueHead}`
-    const rowPart = (array: Float32Array, strides: Strides, head: number, start: number, count: number, columns: number) => ({
+    const rowPart = (
+      array: Float32Array,
+      strides: Strides,
+      head: number,
+      start: number,
+      count: number,
+      columns: number,
+    ) => ({
       array,
       offset: b * strides.batch + head * strides.head + start * strides.row,
       rows: count,
@@ -206,15 +238,31 @@ export class AttentionJob implements Job {
       queryOffset: ofBatch(queryOffset, b),
       alibiSlope: alibiSlopes?.[(b * heads + h) % alibiSlopes.length] ?? 0,
       query: this.#operands.slice(rowPart(this.inputs.query.data, this.#layout.query, h, rowStart, rows, headSize)),
-      key: this.#operands.slice(rowPart(this.inputs.key.data, this.#layout.key, keyValueHead, 0, keys, headSize), `key:${headOf}`),
-      value: this.#operands.slice(rowPart(this.inputs.value.data, this.#layout.value, keyValueHead, 0, keys, valueSize), `value:${headOf}`),
+      key: this.#operands.slice(
+        rowPart(this.inputs.key.data, this.#layout.key, keyValueHead, 0, keys, headSize),
+        `key:${headOf}`,
+      ),
+      value: this.#operands.slice(
+        rowPart(this.inputs.value.data, this.#layout.value, keyValueHead, 0, keys, valueSize),
+        `value:${headOf}`,
+      ),
       ...(mask === null ? {} : { mask: scores(mask) }),
       ...(bias === null ? {} : { bias: scores(bias) }),
       ...(segments === null
         ? {}
         : {
-            querySegments: this.#operands.slice({ array: segments.query, offset: b * queries + rowStart, rows, rowStride: 1, columns: 1, columnStride: 1 }),
-            keySegments: this.#operands.slice({ array: segments.key, offset: b * keys, rows: keys, rowStride: 1, columns: 1, columnStride: 1 }, `segments:${b}`),
+            querySegments: this.#operands.slice({
+              array: segments.query,
+              offset: b * queries + rowStart,
+              rows,
+              rowStride: 1,
+              columns: 1,
+              columnStride: 1,
+            }),
+            keySegments: this.#operands.slice(
+              { array: segments.key, offset: b * keys, rows: keys, rowStride: 1, columns: 1, columnStride: 1 },
+              `segments:${b}`,
+            ),
           }),
       ...destinations,
       output: destinations.output ?? true,
@@ -244,13 +292,21 @@ export class AttentionJob implements Job {
 
   #stagingBytes(tasks: readonly AttentionTask[]): number {
     if (this.#splits.length > 1) return 0 // counted as partials
-    return tasks.reduce((sum, task) => sum + task.rows * this.#stagingRowBytes + (task.weightRows?.length ?? 0) * this.#layout.sizes.keys * 4, 0)
+    return tasks.reduce(
+      (sum, task) =>
+        sum + task.rows * this.#stagingRowBytes + (task.weightRows?.length ?? 0) * this.#layout.sizes.keys * 4,
+      0,
+    )
   }
 }
 
 /** Tasks over the same keys beside each other, so that a lane can join the heads of a group. */
-function groupsTogether<Cut extends { readonly task: AttentionTask; readonly group: number }>(cut: readonly Cut[]): Cut[] {
-  return [...cut].sort((a, b) => a.group - b.group || a.task.keyStart - b.task.keyStart || a.task.batchHead - b.task.batchHead)
+function groupsTogether<Cut extends { readonly task: AttentionTask; readonly group: number }>(
+  cut: readonly Cut[],
+): Cut[] {
+  return [...cut].sort(
+    (a, b) => a.group - b.group || a.task.keyStart - b.task.keyStart || a.task.batchHead - b.task.batchHead,
+  )
 }
 
 /** Every array that a task reads or writes. */

@@ -19,13 +19,16 @@ import { Operands, SharedCopies } from '../scheduler/operands.ts'
 let backend: WasmBackend | undefined
 
 /**
- * The output of `attention`, and its log-sum-exp, computed at once on the calling thread: for callers that cannot wait for a
- * promise. The thread does nothing else meanwhile, so `signal` and progress have no use here.
+ * The output of `attention`, and its log-sum-exp, computed at once on the calling thread: for callers that cannot wait
+ * for a promise. The thread does nothing else meanwhile, so `signal` and progress have no use here.
  *
  * @throws {ShapeError} {OptionError} {MemoryBudgetError} as `runtime.attention` does
  * @throws {BackendUnavailableError} without WebAssembly SIMD
  */
-export function attentionNow(inputs: AttentionInputs, options: AttentionOptions = {}): { readonly output: Tensor; readonly logSumExp: Tensor } {
+export function attentionNow(
+  inputs: AttentionInputs,
+  options: AttentionOptions = {},
+): { readonly output: Tensor; readonly logSumExp: Tensor } {
   const call = checkCall(inputs, { ...options, returnLogSumExp: true })
   const lane = (backend ??= openBackend())
   const request = planRequest(call, inputs, contextOf(lane))
@@ -43,7 +46,10 @@ export function attentionNow(inputs: AttentionInputs, options: AttentionOptions 
 }
 
 /** The gradients of `attentionBackward`, in the same way. @throws as `attentionNow` does */
-export function attentionBackwardNow(inputs: AttentionBackwardInputs, options: AttentionBackwardOptions = {}): Omit<AttentionBackwardResult, 'report'> {
+export function attentionBackwardNow(
+  inputs: AttentionBackwardInputs,
+  options: AttentionBackwardOptions = {},
+): Omit<AttentionBackwardResult, 'report'> {
   const call = checkBackward(inputs, options)
   const lane = (backend ??= openBackend())
   const arrays = backwardArrays(inputs)
@@ -52,16 +58,25 @@ export function attentionBackwardNow(inputs: AttentionBackwardInputs, options: A
   const operands = new Operands('local', new SharedCopies(ledger))
   const tasks = new BackwardTasks(call, arrays, { plan, operands, ledger, inSlices: false })
   const context = { array: (id: number) => operands.provide(id), pace: () => undefined }
-  for (const { task, take } of tasks.placed) if (task.kind !== 'attention-transposed') take(lane.gradientsNow(task, context))
+  for (const { task, take } of tasks.placed)
+    if (task.kind !== 'attention-transposed') take(lane.gradientsNow(task, context))
   return tasks.gradients()
 }
 
 function contextOf(lane: WasmBackend): PlanContext {
-  return { transport: 'local', lanes: [{ kind: 'wasm', residentBytes: lane.residentBytes(), stageBytes: lane.stageBytes?.() ?? 0 }], budgetBytes: undefined, budgetSource: 'memory' }
+  return {
+    transport: 'local',
+    lanes: [{ kind: 'wasm', residentBytes: lane.residentBytes(), stageBytes: lane.stageBytes?.() ?? 0 }],
+    budgetBytes: undefined,
+    budgetSource: 'memory',
+  }
 }
 
 function openBackend(): WasmBackend {
   const probe = probeWasm()
-  if (!probe.simd) throw new BackendUnavailableError(`attention: expected a host with WebAssembly SIMD (${probe.reason ?? 'it is missing'})`)
+  if (!probe.simd)
+    throw new BackendUnavailableError(
+      `attention: expected a host with WebAssembly SIMD (${probe.reason ?? 'it is missing'})`,
+    )
   return createWasmBackend(compileKernels(variantFor('fast', probe)))
 }

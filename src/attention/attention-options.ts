@@ -9,8 +9,8 @@ import type { Tensor } from '../core/tensor.ts'
  * Query, key and value. With B batches, H heads, Hkv key/value heads (query head h reads head ⌊h·Hkv/H⌋), M query rows,
  * N key rows, head sizes D and Dv: `[M, D]`, `[N, D]`, `[N, Dv]`; or with a leading B; or with leading B, H (Hkv);
  * or, with the option `heads`, `[B, M, H·D]`, `[B, N, Hkv·D]`, `[B, N, Hkv·Dv]`. They are never changed or detached.
- * Objects and options are read when the call is made. Elements are read until the call has ended: change or transfer a buffer
- * only after that (one that was transferred or shrunk before is an `OptionError`).
+ * Objects and options are read when the call is made. Elements are read until the call has ended: change or transfer a
+ * buffer only after that (one that was transferred or shrunk before is an `OptionError`).
  */
 export interface AttentionInputs {
   readonly query: Tensor
@@ -19,8 +19,9 @@ export interface AttentionInputs {
 }
 
 /**
- * Keys that a query sees around its own position p, inclusive: p − before ≤ j ≤ p + after. Absent is unbounded. Either end
- * may be negative: { before: 1, after: −1 } is the previous key alone. Where no key lies between the ends, a row is fully masked.
+ * Keys that a query sees around its own position p, inclusive: p − before ≤ j ≤ p + after. Absent is unbounded. Either
+ * end may be negative: { before: 1, after: −1 } is the previous key alone. Where no key lies between the ends, a row is
+ * fully masked.
  */
 export interface AttentionWindow {
   readonly before?: number
@@ -51,7 +52,10 @@ export interface AttentionTaskEvent {
   readonly head: number
   readonly rowStart: number
   readonly rows: number
-  /** Times of `performance.now()` on the calling thread: when it heard of the end, and so long before as the lane worked. */
+  /**
+   * Times of `performance.now()` on the calling thread: when it heard of the end, and so long before as the lane
+   * worked.
+   */
   readonly startMs: number
   readonly endMs: number
 }
@@ -70,13 +74,17 @@ export interface AttentionChunk {
 export interface AttentionOptions {
   /** Key j is seen by query i when j ≤ i + queryOffset. @default false */
   readonly causal?: boolean
-  /** Position of query 0 among the keys, for all batches or one each, within ±2^28; a key/value cache passes N − M. @default 0 */
+  /**
+   * Position of query 0 among the keys, for all batches or one each, within ±2^28; a key/value cache passes N − M.
+   * @default 0
+   */
   readonly queryOffset?: number | Int32Array
   /** @default unbounded */
   readonly window?: AttentionWindow
   /**
-   * Nonzero may attend; broadcasts to S ([M, N], [B, M, N] or [B, H, M, N]), aligned at the right. With option `heads`, write
-   * [B, 1, M, N] for one mask per batch and [1, H, M, N] for one per head: rank 3 means per head, and is refused where B = H.
+   * Nonzero may attend; broadcasts to S ([M, N], [B, M, N] or [B, H, M, N]), aligned at the right. With option `heads`,
+   * write [B, 1, M, N] for one mask per batch and [1, H, M, N] for one per head: rank 3 means per head, and is refused
+   * where B = H.
    */
   readonly mask?: Tensor<Uint8Array>
   /** Added to the scaled score; −∞ masks; broadcasts to S, as `mask` does. */
@@ -91,17 +99,25 @@ export interface AttentionOptions {
   readonly segments?: { readonly query: Tensor<Int32Array>; readonly key: Tensor<Int32Array> }
   /** The number of valid keys per batch item, [B]; later keys are ignored. */
   readonly keyLengths?: Int32Array
-  /** Drops weights after the softmax; the kept ones scale by 1/(1 − probability). The seed is a safe integer or 64-bit bigint ≥ 0. */
+  /**
+   * Drops weights after the softmax; the kept ones scale by 1/(1 − probability). The seed is a safe integer or 64-bit
+   * bigint ≥ 0.
+   */
   readonly dropout?: { readonly probability: number; readonly seed: number | bigint }
   /** `auto` is chunked, unless `returnWeights: true` asks for the whole matrix. @default 'auto' */
   readonly mode?: 'auto' | AttentionMode
-  /** Query rows per task; never changes a result, nor what a lane holds. @default at most 1024, four tasks per lane or more */
+  /**
+   * Query rows per task; never changes a result, nor what a lane holds. @default at most 1024, four tasks per lane or
+   * more
+   */
   readonly chunkSize?: number
   /** Splits [B, N, E] tensors into heads. */
   readonly heads?: number
   /** @default heads */
   readonly keyValueHeads?: number
-  /** The weights before dropout: all of them (shape S), or [B, heads, rows, N] of chosen heads and rows. @default false */
+  /**
+   * The weights before dropout: all of them (shape S), or [B, heads, rows, N] of chosen heads and rows. @default false
+   */
   readonly returnWeights?: boolean | WeightSelection
   /** @default false */
   readonly returnLogSumExp?: boolean
@@ -111,13 +127,19 @@ export interface AttentionOptions {
   readonly out?: Tensor
   /** An abort rejects with the signal's reason; nothing visible is written after it. */
   readonly signal?: AbortSignal
-  /** Which of several calls that wait goes first: lanes turn to those of a lower priority when no other waits. @default 'normal' */
+  /**
+   * Which of several calls that wait goes first: lanes turn to those of a lower priority when no other waits. @default
+   * 'normal'
+   */
   readonly priority?: Priority
   /** Called at most 20 times a second, and at the end. */
   readonly onProgress?: (progress: AttentionProgress) => void
   /** Called with each chunk, in the order in which they end. */
   readonly onChunk?: (chunk: AttentionChunk) => void
-  /** Called with each task, in the order in which they end: for a timeline of the lanes. A task is a chunk, or a part of its keys. */
+  /**
+   * Called with each task, in the order in which they end: for a timeline of the lanes. A task is a chunk, or a part of
+   * its keys.
+   */
   readonly onTask?: (task: AttentionTaskEvent) => void
 }
 

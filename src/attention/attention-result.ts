@@ -6,7 +6,10 @@ import type { AttentionResult, AttentionStatistics } from './attention-options.t
 
 /** The tensors that a call asked for, out of the arrays that its job filled. */
 export function attentionResult({ layout, options }: CheckedCall, job: AttentionJob): Omit<AttentionResult, 'report'> {
-  const tensorOf = <A extends Float32Array | Int32Array>(name: Parameters<typeof job.results.array>[0], shape: readonly number[]): Tensor<A> => ({
+  const tensorOf = <A extends Float32Array | Int32Array>(
+    name: Parameters<typeof job.results.array>[0],
+    shape: readonly number[],
+  ): Tensor<A> => ({
     data: job.results.array(name) as A,
     shape,
   })

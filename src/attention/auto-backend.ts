@@ -16,13 +16,17 @@ export interface AutoChoice {
 let remembered: Promise<AutoChoice> | null = null
 
 /**
- * The lanes that `backend: 'auto'` does best with: a GPU lane beside the wasm lanes where a real GPU is there and beats one
- * of them, measured once and remembered; else wasm alone. `portable` numerics leave GPUs out: theirs differ. Undefined where
- * the user has chosen.
+ * The lanes that `backend: 'auto'` does best with: a GPU lane beside the wasm lanes where a real GPU is there and beats
+ * one of them, measured once and remembered; else wasm alone. `portable` numerics leave GPUs out: theirs differ.
+ * Undefined where the user has chosen.
  *
  * @param timeLane milliseconds that one lane of a kind takes for the measuring job
  */
-export async function chooseAutoLanes(options: RuntimeOptions, capabilities: Capabilities, timeLane: (kind: LaneKind) => Promise<number>): Promise<AutoChoice | undefined> {
+export async function chooseAutoLanes(
+  options: RuntimeOptions,
+  capabilities: Capabilities,
+  timeLane: (kind: LaneKind) => Promise<number>,
+): Promise<AutoChoice | undefined> {
   const { backend = 'auto', workers = 'auto', numerics } = options
   const { available, fallback } = capabilities.webgpu
   if (backend !== 'auto' || workers !== 'auto') return undefined

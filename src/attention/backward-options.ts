@@ -19,7 +19,19 @@ export interface AttentionBackwardInputs extends AttentionInputs {
 /** Options of the forward call that change its result; they must be the same here. */
 type ResultOptions = Pick<
   AttentionOptions,
-  'causal' | 'queryOffset' | 'window' | 'mask' | 'bias' | 'alibiSlopes' | 'softcap' | 'scale' | 'segments' | 'keyLengths' | 'dropout' | 'heads' | 'keyValueHeads'
+  | 'causal'
+  | 'queryOffset'
+  | 'window'
+  | 'mask'
+  | 'bias'
+  | 'alibiSlopes'
+  | 'softcap'
+  | 'scale'
+  | 'segments'
+  | 'keyLengths'
+  | 'dropout'
+  | 'heads'
+  | 'keyValueHeads'
 >
 
 /** How a call runs, without any effect on its result. */
@@ -33,15 +45,17 @@ export interface AttentionBackwardOptions extends ResultOptions, RunOptions {
   readonly biasGradient?: boolean
 }
 
-/** Options that make the weights; `dropout` may be given, but counts for nothing: the weights are those before dropout. */
+/**
+ * Options that make the weights; `dropout` may be given, but counts for nothing: the weights are those before dropout.
+ */
 export interface AttentionTransposedOptions extends ResultOptions, RunOptions {}
 
 export interface AttentionTransposedInputs extends Pick<AttentionInputs, 'query' | 'key'> {
   /** natural logarithm, as `returnLogSumExp` gives it; −∞ marks a row that takes no part */
   readonly logSumExp: Tensor
   /**
-   * X, in the query's layout with a last size C of its own: [M, C], [B, M, C], [B, H, M, C], or with `heads` [B, M, H·C].
-   * Absent stands for ones with C = 1: the result is the attention that each key receives.
+   * X, in the query's layout with a last size C of its own: [M, C], [B, M, C], [B, H, M, C], or with `heads` [B, M,
+   * H·C]. Absent stands for ones with C = 1: the result is the attention that each key receives.
    */
   readonly rows?: Tensor
 }

@@ -12,15 +12,32 @@ import { isSliced, writesInPlace } from './gradient-placement.ts'
 import { sameMemory } from '../scheduler/operands.ts'
 
 /** What the plan of a backward call needs to know. Arrays that are not known count as plain ones, each its own. */
-export function backwardRequest(call: BackwardCall, arrays: Partial<BackwardArrays>, context: PlanContext): SegmentPlanRequest {
-  const { layout: { sizes }, options: { bias } } = call
+export function backwardRequest(
+  call: BackwardCall,
+  arrays: Partial<BackwardArrays>,
+  context: PlanContext,
+): SegmentPlanRequest {
+  const {
+    layout: { sizes },
+    options: { bias },
+  } = call
   const { batch, heads, keyValueHeads, queries, keys, headSize, valueSize } = sizes
   const rowBytes = heads * queries * 4
   const group = heads / Math.max(1, keyValueHeads)
   const groupBytes = group * queries * 4
-  const inPlace = isInPlace(context, [arrays.query, arrays.key, arrays.value, arrays.output, arrays.dOutput, arrays.logSumExp])
+  const inPlace = isInPlace(context, [
+    arrays.query,
+    arrays.key,
+    arrays.value,
+    arrays.output,
+    arrays.dOutput,
+    arrays.logSumExp,
+  ])
   const kind = call.biasGradient && bias !== null ? biasGradientKind(bias.strides) : null
-  const sharedBias = kind === 'matrix' && bias !== null && isSharedMatrix(bias.strides, sizes) ? sharedBiasOf(call, bias.strides, inPlace, context.transport) : null
+  const sharedBias =
+    kind === 'matrix' && bias !== null && isSharedMatrix(bias.strides, sizes)
+      ? sharedBiasOf(call, bias.strides, inPlace, context.transport)
+      : null
   const slotElements = group * queries * headSize
   return {
     ...context,
@@ -35,15 +52,20 @@ export function backwardRequest(call: BackwardCall, arrays: Partial<BackwardArra
       'key gradient': batch * keyValueHeads * keys * headSize * 4,
       'value gradient': batch * keyValueHeads * keys * valueSize * 4,
     },
-    returnedKeyBytes: inPlace ? 0 : (headSize + valueSize) * 4 + (kind === 'matrix' && sharedBias === null ? groupBytes : 0),
+    returnedKeyBytes: inPlace
+      ? 0
+      : (headSize + valueSize) * 4 + (kind === 'matrix' && sharedBias === null ? groupBytes : 0),
     // Beside a slot a lane holds δ of its rows.
     slotBytes: (slotElements + group * queries) * 4,
     slicedSlots: isSliced(slotElements),
     sharedBias,
-    fixedBytes: kind === null || bias === null ? {} : {
-      'bias gradient': bias.data.byteLength,
-      'bias sums': biasSumBytes(kind, sizes, keySegmentCount({ keys, taskHeads: batch * keyValueHeads })),
-    },
+    fixedBytes:
+      kind === null || bias === null
+        ? {}
+        : {
+            'bias gradient': bias.data.byteLength,
+            'bias sums': biasSumBytes(kind, sizes, keySegmentCount({ keys, taskHeads: batch * keyValueHeads })),
+          },
   }
 }
 
@@ -64,7 +86,12 @@ function backwardInputs(call: BackwardCall, arrays: Partial<BackwardArrays>): Se
 }
 
 /** Tasks of a matrix that several heads share: each needs all of them. */
-function sharedBiasOf({ layout: { sizes }, options }: BackwardCall, strides: ScoreStrides, inPlace: boolean, transport: Transport): SharedBias {
+function sharedBiasOf(
+  { layout: { sizes }, options }: BackwardCall,
+  strides: ScoreStrides,
+  inPlace: boolean,
+  transport: Transport,
+): SharedBias {
   const { mask, segments } = options
   const { batch, heads, queries, keys, headSize, valueSize } = sizes
   const taskHeads = (strides.batch === 0 ? 1 : batch) * (strides.head === 0 ? 1 : heads)
@@ -78,23 +105,34 @@ function sharedBiasOf({ layout: { sizes }, options }: BackwardCall, strides: Sco
     flopsPerPair: 2 * (headSize + valueSize),
     keyBytes: (inPlace ? 0 : queries * 4) + (travels ? parts * ((headSize + valueSize + queries) * 4 + maskRows) : 0),
     // δ of every part's rows, which a lane holds.
-    taskBytes: parts * queries * 4 + (travels ? parts * (queries * (headSize + 2 * valueSize + 1) * 4 + segmentBytes) : 0),
+    taskBytes:
+      parts * queries * 4 + (travels ? parts * (queries * (headSize + 2 * valueSize + 1) * 4 + segmentBytes) : 0),
   }
 }
 
 type TransposedArrays = Partial<Record<'query' | 'key' | 'logSumExp' | 'rows', Float32Array>>
 
 /** The same of Pᵀ·X. */
-export function transposedRequest(call: TransposedCall, arrays: TransposedArrays, context: PlanContext): SegmentPlanRequest {
+export function transposedRequest(
+  call: TransposedCall,
+  arrays: TransposedArrays,
+  context: PlanContext,
+): SegmentPlanRequest {
   const { batch, heads, keyValueHeads, queries, keys, headSize, valueSize } = call.layout.sizes
   const rows = batch * heads * queries * 4
   const inputs = new PlannedInputs()
   inputs.add(arrays.query, { bytes: rows * headSize, headBytes: queries * headSize * 4 })
   inputs.add(arrays.key, { bytes: batch * keyValueHeads * keys * headSize * 4, keyBytes: headSize * 4 })
   inputs.add(arrays.logSumExp, { bytes: rows, headBytes: queries * 4 })
-  if (arrays.rows !== undefined) inputs.add(arrays.rows, { bytes: rows * valueSize, headBytes: queries * valueSize * 4 })
+  if (arrays.rows !== undefined)
+    inputs.add(arrays.rows, { bytes: rows * valueSize, headBytes: queries * valueSize * 4 })
   inputs.addScoreInputs(call, 1)
-  const inPlace = isInPlace(context, [arrays.query, arrays.key, arrays.logSumExp, ...(arrays.rows === undefined ? [] : [arrays.rows])])
+  const inPlace = isInPlace(context, [
+    arrays.query,
+    arrays.key,
+    arrays.logSumExp,
+    ...(arrays.rows === undefined ? [] : [arrays.rows]),
+  ])
   return {
     ...context,
     call: 'attentionTransposed',
@@ -126,14 +164,31 @@ class PlannedInputs {
   readonly list: SegmentInput[] = []
   readonly #given: TaskArray[] = []
 
-  add(array: TaskArray | undefined, sizes: { readonly bytes: number; readonly headBytes?: number; readonly keyBytes?: number }): void {
+  add(
+    array: TaskArray | undefined,
+    sizes: { readonly bytes: number; readonly headBytes?: number; readonly keyBytes?: number },
+  ): void {
     const repeated = array !== undefined && this.#given.some((other) => sameMemory(other, array))
     if (array !== undefined) this.#given.push(array)
-    this.list.push({ headBytes: 0, keyBytes: 0, ...sizes, bytes: repeated ? 0 : sizes.bytes, shared: array !== undefined && isShared(array) })
+    this.list.push({
+      headBytes: 0,
+      keyBytes: 0,
+      ...sizes,
+      bytes: repeated ? 0 : sizes.bytes,
+      shared: array !== undefined && isShared(array),
+    })
   }
 
   /** Mask, bias and segments. @param group query heads of a task */
-  addScoreInputs({ layout: { sizes: { queries, keys } }, options: { mask, bias, segments } }: SegmentCall, group: number): void {
+  addScoreInputs(
+    {
+      layout: {
+        sizes: { queries, keys },
+      },
+      options: { mask, bias, segments },
+    }: SegmentCall,
+    group: number,
+  ): void {
     for (const part of [mask, bias]) {
       if (part === null) continue
       const rows = part.strides.row === 0 ? 1 : queries

@@ -3,7 +3,11 @@ import { isShared } from '../core/shared-memory.ts'
 import { visiblePairs } from '../plan/attention-sizes.ts'
 import { keySegments, type KeySegment } from '../plan/key-segments.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
-import type { AttentionBackwardResult as TaskGradients, AttentionBackwardTask, BackwardHead } from '../protocol/backward-task.ts'
+import type {
+  AttentionBackwardResult as TaskGradients,
+  AttentionBackwardTask,
+  BackwardHead,
+} from '../protocol/backward-task.ts'
 import type { BackwardArrays } from './backward-arrays.ts'
 import type { BackwardCall } from './backward-call.ts'
 import type { AttentionBackwardResult } from './backward-options.ts'
@@ -29,7 +33,10 @@ interface TasksRun {
   readonly plan: SegmentPlan
   readonly operands: Operands
   readonly ledger: Ledger
-  /** whether long slots are added in slices; false for a caller that cannot wait, who may then ask for `gradients` at once */
+  /**
+   * whether long slots are added in slices; false for a caller that cannot wait, who may then ask for `gradients` at
+   * once
+   */
   readonly inSlices: boolean
 }
 
@@ -52,15 +59,32 @@ export class BackwardTasks {
     { plan, operands, ledger, inSlices }: TasksRun,
   ) {
     this.#plan = plan
-    const { layout: { sizes: { queries, headSize, valueSize }, query, key, value } } = call
+    const {
+      layout: {
+        sizes: { queries, headSize, valueSize },
+        query,
+        key,
+        value,
+      },
+    } = call
     const inPlace = writesInPlace(plan.transport, Object.values(arrays))
     const shared = Object.values(arrays).every((array) => isShared(array))
     const whole = inPlace ? (array: Float32Array): number => operands.whole(array) : null
     ledger.add('gradient slots', plan.bytes['gradient slots'] ?? 0)
     this.#tasks = new SegmentTasks(call, operands, arrays)
     this.#dQuery = ledger.array('query gradient', Float32Array, arrays.query.length, shared)
-    this.#dKey = new KeyRowResult(ledger.array('key gradient', Float32Array, arrays.key.length, shared), key, headSize, whole)
-    this.#dValue = new KeyRowResult(ledger.array('value gradient', Float32Array, arrays.value.length, shared), value, valueSize, whole)
+    this.#dKey = new KeyRowResult(
+      ledger.array('key gradient', Float32Array, arrays.key.length, shared),
+      key,
+      headSize,
+      whole,
+    )
+    this.#dValue = new KeyRowResult(
+      ledger.array('value gradient', Float32Array, arrays.value.length, shared),
+      value,
+      valueSize,
+      whole,
+    )
     this.#dBias = this.#biasResult(ledger, shared, whole)
     this.#slots = new GradientSlots({ array: this.#dQuery, strides: query, rows: queries, columns: headSize }, inSlices)
     this.placed = [...this.#cut(), ...this.#sharedBiasTasks(operands)]
@@ -74,7 +98,10 @@ export class BackwardTasks {
   /** The gradients, when all tasks are done and settled. */
   gradients(): Omit<AttentionBackwardResult, 'report'> {
     this.#dBias?.finish()
-    const { shapes, options: { alibiSlopes } } = this.call
+    const {
+      shapes,
+      options: { alibiSlopes },
+    } = this.call
     return {
       dQuery: { data: this.#dQuery, shape: shapes.query },
       dKey: { data: this.#dKey.data, shape: shapes.key },
@@ -90,7 +117,13 @@ export class BackwardTasks {
   }
 
   #biasResult(ledger: Ledger, shared: boolean, whole: ((array: Float32Array) => number) | null): BiasResult | null {
-    const { options: { bias }, biasGradient, layout: { sizes: { queries } } } = this.call
+    const {
+      options: { bias },
+      biasGradient,
+      layout: {
+        sizes: { queries },
+      },
+    } = this.call
     if (bias === null || !biasGradient) return null
     const memory = { ledger, shared, sumBytes: this.#plan.bytes['bias sums'] ?? 0 }
     return new BiasResult(bias.strides, { rows: queries, elements: bias.data.length }, memory, whole)
@@ -98,7 +131,9 @@ export class BackwardTasks {
 
   #sharedBiasTasks(operands: Operands): PlacedTask[] {
     const { sharedBias, biasTasks } = this.#plan
-    return this.#dBias === null || sharedBias === null || biasTasks === 0 ? [] : sharedBiasTasks(this.call, this.arrays, operands, this.#dBias, sharedBias)
+    return this.#dBias === null || sharedBias === null || biasTasks === 0
+      ? []
+      : sharedBiasTasks(this.call, this.arrays, operands, this.#dBias, sharedBias)
   }
 
   /** The bias's gradient as heads' own tasks give it: not where they share it. */
@@ -108,7 +143,10 @@ export class BackwardTasks {
 
   /** Head after head, its segments in key order. */
   #cut(): PlacedTask[] {
-    const { layout: { sizes }, options: { settings, queryOffset, keyLength } } = this.call
+    const {
+      layout: { sizes },
+      options: { settings, queryOffset, keyLength },
+    } = this.call
     const see = { ...settings, queryOffset, keyLength }
     const placed: PlacedTask[] = []
     if (this.#plan.tasks === 0) return placed
@@ -116,7 +154,8 @@ export class BackwardTasks {
       const segments = keySegments({ ...sizes, taskHeads: sizes.batch * sizes.keyValueHeads }, see, batch)
       const cost = visiblePairs(0, sizes.queries, batch, see) / segments.length
       for (let keyHead = 0; keyHead < sizes.keyValueHeads; keyHead++) {
-        for (const [index, segment] of segments.entries()) placed.push(this.#place({ batch, keyHead, index, segment }, cost))
+        for (const [index, segment] of segments.entries())
+          placed.push(this.#place({ batch, keyHead, index, segment }, cost))
       }
     }
     return placed
@@ -128,7 +167,9 @@ export class BackwardTasks {
     const task = this.#task(place)
     const heads = this.#headsOf(keyHead)
     const bias = heads.map((head) => this.#ownBias?.expect({ batch, head, segment }))
-    const slopes = task.slopeGradient ? heads.map((head) => ({ head: batch * this.call.layout.sizes.heads + head, sum: 0 })) : []
+    const slopes = task.slopeGradient
+      ? heads.map((head) => ({ head: batch * this.call.layout.sizes.heads + head, sum: 0 }))
+      : []
     this.#slopes.push(...slopes)
     return {
       task,
@@ -139,20 +180,39 @@ export class BackwardTasks {
         const gradients = result as TaskGradients
         this.#dKey.place(batch, keyHead, segment, gradients.dKey)
         this.#dValue.place(batch, keyHead, segment, gradients.dValue)
-        if (gradients.dQuery !== undefined) this.#slots.take({ batch, firstHead: heads[0] ?? 0, heads: heads.length, segment: index, data: gradients.dQuery })
+        if (gradients.dQuery !== undefined)
+          this.#slots.take({
+            batch,
+            firstHead: heads[0] ?? 0,
+            heads: heads.length,
+            segment: index,
+            data: gradients.dQuery,
+          })
         const each = (gradients.dBias?.length ?? 0) / heads.length
-        if (gradients.dBias !== undefined) bias.forEach((take, h) => take?.((gradients.dBias as Float32Array).subarray(h * each, (h + 1) * each)))
+        if (gradients.dBias !== undefined)
+          bias.forEach((take, h) => take?.((gradients.dBias as Float32Array).subarray(h * each, (h + 1) * each)))
         slopes.forEach((slope, h) => (slope.sum = gradients.dAlibiSlopes?.[h] ?? 0))
       },
     }
   }
 
   #task({ batch, keyHead, segment }: TaskPlace): AttentionBackwardTask {
-    const { layout: { sizes: { valueSize }, value }, options: { alibiSlopes } } = this.call
+    const {
+      layout: {
+        sizes: { valueSize },
+        value,
+      },
+      options: { alibiSlopes },
+    } = this.call
     return {
       kind: 'attention-backward',
       ...this.#tasks.shared(batch, keyHead, segment),
-      value: this.#tasks.keyRows({ array: this.arrays.value, strides: value, columns: valueSize }, batch, keyHead, segment),
+      value: this.#tasks.keyRows(
+        { array: this.arrays.value, strides: value, columns: valueSize },
+        batch,
+        keyHead,
+        segment,
+      ),
       heads: this.#headsOf(keyHead).map((head) => this.#head(batch, head, segment)),
       dKey: this.#dKey.destination(batch, keyHead, segment),
       dValue: this.#dValue.destination(batch, keyHead, segment),
@@ -162,11 +222,26 @@ export class BackwardTasks {
   }
 
   #head(batch: number, head: number, segment: KeySegment): BackwardHead {
-    const { layout: { sizes: { valueSize }, output } } = this.call
+    const {
+      layout: {
+        sizes: { valueSize },
+        output,
+      },
+    } = this.call
     return {
       ...this.#tasks.scored(batch, head, segment),
-      output: this.#tasks.headRows('output', { array: this.arrays.output, strides: output, columns: valueSize }, batch, head),
-      dOutput: this.#tasks.headRows('dOutput', { array: this.arrays.dOutput, strides: output, columns: valueSize }, batch, head),
+      output: this.#tasks.headRows(
+        'output',
+        { array: this.arrays.output, strides: output, columns: valueSize },
+        batch,
+        head,
+      ),
+      dOutput: this.#tasks.headRows(
+        'dOutput',
+        { array: this.arrays.dOutput, strides: output, columns: valueSize },
+        batch,
+        head,
+      ),
       dQuery: true,
       ...(this.#ownBias === null ? {} : { dBias: this.#ownBias.destination({ batch, head, segment }) }),
     }

@@ -11,7 +11,10 @@ interface Place {
   readonly segment: KeySegment
 }
 
-/** The gradient of the bias on its way: a matrix goes to its place at once, sums wait and are added in the order of the tasks. */
+/**
+ * The gradient of the bias on its way: a matrix goes to its place at once, sums wait and are added in the order of the
+ * tasks.
+ */
 export class BiasResult {
   readonly kind: BiasGradient
   readonly data: Float32Array
@@ -51,9 +54,13 @@ export class BiasResult {
   finish(): void {
     if (this.kind === 'matrix') return
     const total = new Float64Array(this.data.length)
-    for (const { place: { batch, head, segment }, data } of this.#sums) {
+    for (const {
+      place: { batch, head, segment },
+      data,
+    } of this.#sums) {
       const start = this.#offset(batch, head)
-      const [step, first] = this.kind === 'columns' ? [this.strides.column, segment.keyStart * this.strides.column] : [this.strides.row, 0]
+      const [step, first] =
+        this.kind === 'columns' ? [this.strides.column, segment.keyStart * this.strides.column] : [this.strides.row, 0]
       data?.forEach((value, index) => ((total[start + first + index * step] as number) += value))
     }
     this.data.set(total)

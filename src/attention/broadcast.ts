@@ -11,11 +11,11 @@ export interface ScoreStrides {
 }
 
 /**
- * A tensor of rank 3 beside inputs [B, N, H·D] reads like one matrix per batch, but broadcasting makes it one per head. Where
- * B = H it would fit either way, so it is refused.
+ * A tensor of rank 3 beside inputs [B, N, H·D] reads like one matrix per batch, but broadcasting makes it one per head.
+ * Where B = H it would fit either way, so it is refused.
  *
- * @throws {ShapeError} when a size is neither 1 nor that of S, when there are more dimensions than S has, or when it could be
- *   meant per batch as well as per head
+ * @throws {ShapeError} when a size is neither 1 nor that of S, when there are more dimensions than S has, or when it
+ *   could be meant per batch as well as per head
  */
 export function checkBroadcast(name: string, shape: readonly number[], { scoreShape, splitsHeads }: Layout): void {
   const lead = scoreShape.length - shape.length
@@ -23,8 +23,12 @@ export function checkBroadcast(name: string, shape: readonly number[], { scoreSh
   const unclear = splitsHeads && shape.length === 3
   const [B = 1, H = 1, M, N] = scoreShape
   if (fits && !(unclear && shape[0] === B && B === H && B > 1)) return
-  const spellings = unclear ? `: ${formatShape([B, 1, M, N])} for one per batch or ${formatShape([1, H, M, N])} for one per head` : ''
-  throw new ShapeError(`attention: expected ${name} to broadcast to ${formatShape(scoreShape)}${spellings}, got ${formatShape(shape)}`)
+  const spellings = unclear
+    ? `: ${formatShape([B, 1, M, N])} for one per batch or ${formatShape([1, H, M, N])} for one per head`
+    : ''
+  throw new ShapeError(
+    `attention: expected ${name} to broadcast to ${formatShape(scoreShape)}${spellings}, got ${formatShape(shape)}`,
+  )
 }
 
 /**

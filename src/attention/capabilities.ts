@@ -4,7 +4,10 @@ import { nodeModule } from '../core/node-module.ts'
 import { probeSharedMemory } from '../core/shared-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
 
-/** What this host can do. `reasons` says, by the same names, why something is off; `reasons.auto` why `backend: 'auto'` took its lanes. */
+/**
+ * What this host can do. `reasons` says, by the same names, why something is off; `reasons.auto` why `backend: 'auto'`
+ * took its lanes.
+ */
 export interface Capabilities {
   /** 128-bit WebAssembly SIMD */
   readonly simd: boolean
@@ -21,33 +24,56 @@ export interface Capabilities {
   readonly reasons: Readonly<Record<string, string>>
 }
 
-/** Probes the host; starts nothing that lasts. @param askGpu whether to look for a GPU also where that means to load a package */
+/**
+ * Probes the host; starts nothing that lasts. @param askGpu whether to look for a GPU also where that means to load a
+ * package
+ */
 export async function probeCapabilities(askGpu: boolean): Promise<Capabilities> {
   const wasm = probeWasm()
   const shared = probeSharedMemory()
   const reasons: Record<string, string> = {}
   if (!wasm.simd) reasons['simd'] = wasm.reason ?? 'the engine has no WebAssembly SIMD'
-  if (!wasm.relaxedSimd) reasons['relaxedSimd'] = 'the engine has no relaxed SIMD (Node has it from version 21 on, or behind --experimental-wasm-relaxed-simd)'
+  if (!wasm.relaxedSimd)
+    reasons['relaxedSimd'] =
+      'the engine has no relaxed SIMD (Node has it from version 21 on, or behind --experimental-wasm-relaxed-simd)'
   if (!shared.available) reasons['threads'] = shared.reason ?? 'SharedArrayBuffer is missing'
   const workers = typeof Worker !== 'undefined' || nodeModule('node:worker_threads') !== undefined
   if (!workers) reasons['workers'] = 'the host has neither Worker nor node:worker_threads'
   const { reason: gpuReason, ...webgpu } = await probeGpu(askGpu)
   if (gpuReason !== undefined) reasons['webgpu'] = gpuReason
-  return { simd: wasm.simd, relaxedSimd: wasm.relaxedSimd, threads: shared.available, workers, cores: coreCount(), webgpu, reasons }
+  return {
+    simd: wasm.simd,
+    relaxedSimd: wasm.relaxedSimd,
+    threads: shared.available,
+    workers,
+    cores: coreCount(),
+    webgpu,
+    reasons,
+  }
 }
 
 async function probeGpu(askGpu: boolean): Promise<WebGpuProbe> {
   const inBrowser = (globalThis as { navigator?: { gpu?: unknown } }).navigator?.gpu !== undefined
   if (askGpu || inBrowser) return (await import('../backends/webgpu/probe.ts')).probeWebGpu()
-  const reason = 'not looked for: in Node a GPU lane is made only for backend "webgpu" or { webgpu: n }, by the optional package "webgpu"'
+  const reason =
+    'not looked for: in Node a GPU lane is made only for backend "webgpu" or { webgpu: n }, by the optional package "webgpu"'
   return { available: false, fallback: false, limits: null, info: null, reason }
 }
 
 /** What will run otherwise than `numerics: 'fast'` over shared memory would, as fallbacks for reports. */
-export function hostFallbacks(capabilities: Capabilities, numerics: 'fast' | 'portable', sharedWanted: boolean): Fallback[] {
+export function hostFallbacks(
+  capabilities: Capabilities,
+  numerics: 'fast' | 'portable',
+  sharedWanted: boolean,
+): Fallback[] {
   const fallbacks: Fallback[] = []
-  if (numerics === 'fast' && !capabilities.relaxedSimd) fallbacks.push({ what: 'plain SIMD in place of relaxed SIMD', reason: capabilities.reasons['relaxedSimd'] ?? '' })
-  if (sharedWanted && !capabilities.threads) fallbacks.push({ what: 'transferred copies in place of shared memory', reason: capabilities.reasons['threads'] ?? '' })
+  if (numerics === 'fast' && !capabilities.relaxedSimd)
+    fallbacks.push({ what: 'plain SIMD in place of relaxed SIMD', reason: capabilities.reasons['relaxedSimd'] ?? '' })
+  if (sharedWanted && !capabilities.threads)
+    fallbacks.push({
+      what: 'transferred copies in place of shared memory',
+      reason: capabilities.reasons['threads'] ?? '',
+    })
   return fallbacks
 }
 
@@ -62,6 +88,8 @@ export function machineMemoryBytes(): number | undefined {
 
 function coreCount(): number {
   const os = nodeModule('node:os') as { availableParallelism?: () => number } | undefined
-  const cores = os?.availableParallelism?.() ?? (globalThis as { navigator?: { hardwareConcurrency?: number } }).navigator?.hardwareConcurrency
+  const cores =
+    os?.availableParallelism?.() ??
+    (globalThis as { navigator?: { hardwareConcurrency?: number } }).navigator?.hardwareConcurrency
   return Math.max(1, cores ?? 1)
 }

@@ -2,7 +2,13 @@ import type { LaneKind } from '../protocol/messages.ts'
 import { Pool } from '../scheduler/pool.ts'
 import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
 import { probeCapabilities, type Capabilities } from './capabilities.ts'
-import { asksForGpu, checkRuntimeNames, resolveRuntimeOptions, type ResolvedRuntimeOptions, type RuntimeOptions } from './runtime-options.ts'
+import {
+  asksForGpu,
+  checkRuntimeNames,
+  resolveRuntimeOptions,
+  type ResolvedRuntimeOptions,
+  type RuntimeOptions,
+} from './runtime-options.ts'
 import { Runtime } from './runtime.ts'
 
 /**
@@ -29,8 +35,15 @@ async function openRuntime(capabilities: Capabilities, options: ResolvedRuntimeO
 }
 
 /** Milliseconds of the measuring job on one lane of this kind, warm. */
-async function timeLane(kind: LaneKind, { workers: _, ...options }: RuntimeOptions, capabilities: Capabilities): Promise<number> {
-  const runtime = await openRuntime(capabilities, await resolveRuntimeOptions({ ...options, backend: { [kind]: 1 } }, capabilities))
+async function timeLane(
+  kind: LaneKind,
+  { workers: _, ...options }: RuntimeOptions,
+  capabilities: Capabilities,
+): Promise<number> {
+  const runtime = await openRuntime(
+    capabilities,
+    await resolveRuntimeOptions({ ...options, backend: { [kind]: 1 } }, capabilities),
+  )
   try {
     const shape = [MEASURED_TOKENS, 64]
     const inputs = { query: runtime.tensor(shape), key: runtime.tensor(shape), value: runtime.tensor(shape) }

@@ -5,7 +5,10 @@ import type { Runtime } from './runtime.ts'
 
 let starting: Promise<Runtime> | null = null
 
-/** The runtime that `attention` shares: made at first use, once for calls that come together; a failed start is tried again. */
+/**
+ * The runtime that `attention` shares: made at first use, once for calls that come together; a failed start is tried
+ * again.
+ */
 export function defaultRuntime(): Promise<Runtime> {
   starting ??= createRuntime().catch((error: unknown) => {
     starting = null
@@ -22,8 +25,8 @@ export async function closeDefaultRuntime(): Promise<void> {
 }
 
 /**
- * `runtime.attention` on a default runtime with one worker a processor, made at first use. Its idle workers do not keep a
- * process alive.
+ * `runtime.attention` on a default runtime with one worker a processor, made at first use. Its idle workers do not keep
+ * a process alive.
  */
 export async function attention(inputs: AttentionInputs, options: AttentionOptions = {}): Promise<AttentionResult> {
   // Read at the call, as `runtime.attention` does: the runtime may take a while to start.

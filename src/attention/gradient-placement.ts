@@ -9,7 +9,10 @@ export function isSliced(elements: number): boolean {
   return elements > SLICE_ELEMENTS
 }
 
-/** Whether lanes write key rows of results in place: they do where every input is shared, or where they are the calling thread. */
+/**
+ * Whether lanes write key rows of results in place: they do where every input is shared, or where they are the calling
+ * thread.
+ */
 export function writesInPlace(transport: Transport, arrays: readonly Float32Array[]): boolean {
   return transport === 'local' || (transport === 'shared' && arrays.every((array) => isShared(array)))
 }

@@ -26,8 +26,14 @@ export class GradientSlots {
   #added: Promise<void> = Promise.resolve()
   #stopped = false
 
-  /** @param inSlices whether long slots are added with turns of the event loop between: then `settled` must be waited for */
-  constructor(private readonly target: SlotTarget, private readonly inSlices = true) {}
+  /**
+   * @param inSlices whether long slots are added with turns of the event loop between: then `settled` must be waited
+   * for
+   */
+  constructor(
+    private readonly target: SlotTarget,
+    private readonly inSlices = true,
+  ) {}
 
   take(slot: Slot): void {
     const key = `${slot.batch}:${slot.firstHead}`
@@ -67,7 +73,8 @@ export class GradientSlots {
   #addRows({ batch, firstHead, segment, data }: Slot, from: number, to: number): void {
     const { array, strides, rows, columns } = this.target
     for (let row = from; row < to; row++) {
-      const at = batch * strides.batch + (firstHead + Math.floor(row / rows)) * strides.head + (row % rows) * strides.row
+      const at =
+        batch * strides.batch + (firstHead + Math.floor(row / rows)) * strides.head + (row % rows) * strides.row
       const start = row * columns
       if (segment === 0) array.set(data.subarray(start, start + columns), at)
       else for (let c = 0; c < columns; c++) (array[at + c] as number) += data[start + c] as number

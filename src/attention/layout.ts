@@ -10,7 +10,10 @@ export interface Strides {
   readonly row: number
 }
 
-/** How the tensors of a call lie in memory, and the shapes of what comes out. S is the shape of the scores: [M, N], [B, M, N] or [B, H, M, N]. */
+/**
+ * How the tensors of a call lie in memory, and the shapes of what comes out. S is the shape of the scores: [M, N], [B,
+ * M, N] or [B, H, M, N].
+ */
 export interface Layout {
   readonly sizes: AttentionSizes
   readonly query: Strides
@@ -52,11 +55,15 @@ export function resolveLayout(shapes: InputShapes, heads?: number, keyValueHeads
   checkHeads(shapes.query.length, heads, keyValueHeads)
   const rank = shapes.query.length
   if (rank < 2 || rank > 4) {
-    throw new ShapeError(`attention: expected query of rank 2 [N, D], 3 [B, N, D] or 4 [B, H, N, D], got ${formatShape(shapes.query)}`)
+    throw new ShapeError(
+      `attention: expected query of rank 2 [N, D], 3 [B, N, D] or 4 [B, H, N, D], got ${formatShape(shapes.query)}`,
+    )
   }
   for (const name of ['key', 'value'] as const) {
     if (shapes[name].length === rank) continue
-    throw new ShapeError(`attention: expected ${name} of rank ${rank} like query ${formatShape(shapes.query)}, got ${formatShape(shapes[name])}`)
+    throw new ShapeError(
+      `attention: expected ${name} of rank ${rank} like query ${formatShape(shapes.query)}, got ${formatShape(shapes[name])}`,
+    )
   }
   const query = readPart('query', shapes.query, heads)
   const key = readPart('key', shapes.key, heads === undefined ? undefined : (keyValueHeads ?? heads))
@@ -71,14 +78,28 @@ export function resolveLayout(shapes: InputShapes, heads?: number, keyValueHeads
     headSize: query.size,
     valueSize: value.size,
   }
-  return { sizes, query: query.strides, key: key.strides, value: value.strides, splitsHeads: heads !== undefined, ...outputOf(sizes, rank, heads !== undefined) }
+  return {
+    sizes,
+    query: query.strides,
+    key: key.strides,
+    value: value.strides,
+    splitsHeads: heads !== undefined,
+    ...outputOf(sizes, rank, heads !== undefined),
+  }
 }
 
 function checkHeads(rank: number, heads: number | undefined, keyValueHeads: number | undefined): void {
-  for (const [name, value] of [['heads', heads], ['keyValueHeads', keyValueHeads]] as const) {
+  for (const [name, value] of [
+    ['heads', heads],
+    ['keyValueHeads', keyValueHeads],
+  ] as const) {
     if (value === undefined) continue
-    if (!isSize(value) || value < 1) throw new OptionError(`attention: expected option ${name} to be an integer ≥ 1, got ${describe(value)}`)
-    if (rank !== 3) throw new OptionError(`attention: option ${name} splits [B, N, E] tensors; expected query of rank 3, got rank ${rank}`)
+    if (!isSize(value) || value < 1)
+      throw new OptionError(`attention: expected option ${name} to be an integer ≥ 1, got ${describe(value)}`)
+    if (rank !== 3)
+      throw new OptionError(
+        `attention: option ${name} splits [B, N, E] tensors; expected query of rank 3, got rank ${rank}`,
+      )
   }
   if (keyValueHeads !== undefined && heads === undefined) {
     throw new OptionError('attention: expected option heads beside keyValueHeads, got keyValueHeads alone')
@@ -89,7 +110,10 @@ function readPart(name: string, shape: readonly number[], heads: number | undefi
   checkedProduct(shape, `attention: ${name}`)
   const [a = 0, b = 0, c = 0, d = 0] = shape
   if (heads !== undefined) {
-    if (c % heads !== 0) throw new ShapeError(`attention: expected ${name}'s last size to divide by ${heads} heads, got ${formatShape(shape)}`)
+    if (c % heads !== 0)
+      throw new ShapeError(
+        `attention: expected ${name}'s last size to divide by ${heads} heads, got ${formatShape(shape)}`,
+      )
     const size = c / heads
     return { batch: a, heads, rows: b, size, strides: { batch: b * c, head: size, row: c } }
   }
@@ -103,11 +127,14 @@ function checkParts(shapes: InputShapes, query: Part, key: Part, value: Part): v
   const fail = (expected: string, name: 'key' | 'value'): never => {
     throw new ShapeError(`attention: expected ${expected}, got ${formatShape(shapes[name])}`)
   }
-  if (query.size < 1) throw new ShapeError(`attention: expected a head size of at least 1, got query ${formatShape(shapes.query)}`)
+  if (query.size < 1)
+    throw new ShapeError(`attention: expected a head size of at least 1, got query ${formatShape(shapes.query)}`)
   if (value.size < 1) fail('a value head size of at least 1', 'value')
   if (key.batch !== query.batch) fail(`key of batch ${query.batch} ${from}`, 'key')
-  if (key.size !== query.size) fail(`${keyPattern(shapes.key, query.size)} to match query's head size ${query.size}`, 'key')
-  if (key.heads === 0 ? query.heads > 0 : query.heads % key.heads !== 0) fail(`a number of key heads that divides query's ${query.heads}`, 'key')
+  if (key.size !== query.size)
+    fail(`${keyPattern(shapes.key, query.size)} to match query's head size ${query.size}`, 'key')
+  if (key.heads === 0 ? query.heads > 0 : query.heads % key.heads !== 0)
+    fail(`a number of key heads that divides query's ${query.heads}`, 'key')
   if (value.batch !== key.batch) fail(`value of batch ${key.batch} ${from}`, 'value')
   if (value.heads !== key.heads) fail(`value with key's ${key.heads} heads`, 'value')
   if (value.rows !== key.rows) fail(`value with key's ${key.rows} rows`, 'value')
@@ -120,12 +147,21 @@ function keyPattern(shape: readonly number[], size: number): string {
   return `key ${formatShape(pattern)}`
 }
 
-function outputOf(sizes: AttentionSizes, rank: number, packed: boolean): Pick<Layout, 'output' | 'outputShape' | 'scoreShape' | 'rowShape'> {
+function outputOf(
+  sizes: AttentionSizes,
+  rank: number,
+  packed: boolean,
+): Pick<Layout, 'output' | 'outputShape' | 'scoreShape' | 'rowShape'> {
   const { batch: B, heads: H, queries: M, keys: N, valueSize: Dv } = sizes
   checkedProduct([B, H, M, Dv], 'attention: output')
   if (packed) {
     const E = H * Dv
-    return { output: { batch: M * E, head: Dv, row: E }, outputShape: [B, M, E], scoreShape: [B, H, M, N], rowShape: [B, H, M] }
+    return {
+      output: { batch: M * E, head: Dv, row: E },
+      outputShape: [B, M, E],
+      scoreShape: [B, H, M, N],
+      rowShape: [B, H, M],
+    }
   }
   const output = { batch: H * M * Dv, head: M * Dv, row: Dv }
   const leading = rank === 2 ? [] : rank === 3 ? [B] : [B, H]

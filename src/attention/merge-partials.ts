@@ -34,11 +34,15 @@ export function mergePartials(partials: readonly Partial[]): Partial {
     for (let column = 0; column < place.columns; column++) {
       let sum = 0
       // A partial that saw no key takes no part: its output is 0 by rule, and not even a NaN of it may count.
-      for (const [index, partial] of partials.entries()) if (weights[index] !== 0) sum += (weights[index] ?? 0) * (partial.output.data[start + column] ?? 0)
+      for (const [index, partial] of partials.entries())
+        if (weights[index] !== 0) sum += (weights[index] ?? 0) * (partial.output.data[start + column] ?? 0)
       output[start + column] = sum
     }
   }
-  return { output: { data: output, shape: first.output.shape }, logSumExp: { data: logSumExp, shape: first.logSumExp.shape } }
+  return {
+    output: { data: output, shape: first.output.shape },
+    logSumExp: { data: logSumExp, shape: first.logSumExp.shape },
+  }
 }
 
 /** Fills `weights` with exp(Lₚ − L) and returns L. */
@@ -87,13 +91,25 @@ function checkPartial(partial: Partial, first: Partial, index: number): void {
   checkTensor(`mergePartials: output of partial ${index}`, Float32Array, (partial as Partial | null)?.output)
   checkTensor(`mergePartials: logSumExp of partial ${index}`, Float32Array, (partial as Partial | null)?.logSumExp)
   const { output, logSumExp } = partial
-  const plain = output.shape.length === logSumExp.shape.length + 1 && logSumExp.shape.every((size, axis) => size === output.shape[axis])
-  const packed = output.shape.length === 3 && logSumExp.shape.length === 3 && output.shape[0] === logSumExp.shape[0] && output.shape[1] === logSumExp.shape[2] && (output.shape[2] ?? 0) % Math.max(1, logSumExp.shape[1] ?? 1) === 0
+  const plain =
+    output.shape.length === logSumExp.shape.length + 1 &&
+    logSumExp.shape.every((size, axis) => size === output.shape[axis])
+  const packed =
+    output.shape.length === 3 &&
+    logSumExp.shape.length === 3 &&
+    output.shape[0] === logSumExp.shape[0] &&
+    output.shape[1] === logSumExp.shape[2] &&
+    (output.shape[2] ?? 0) % Math.max(1, logSumExp.shape[1] ?? 1) === 0
   if (!plain && !packed) {
-    throw new ShapeError(`mergePartials: expected partial ${index} with a logSumExp of the output's shape without its last size, got output ${formatShape(output.shape)} and logSumExp ${formatShape(logSumExp.shape)}`)
+    throw new ShapeError(
+      `mergePartials: expected partial ${index} with a logSumExp of the output's shape without its last size, got output ${formatShape(output.shape)} and logSumExp ${formatShape(logSumExp.shape)}`,
+    )
   }
-  const same = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && a.every((size, axis) => size === b[axis])
+  const same = (a: readonly number[], b: readonly number[]): boolean =>
+    a.length === b.length && a.every((size, axis) => size === b[axis])
   if (!same(output.shape, first.output.shape) || !same(logSumExp.shape, first.logSumExp.shape)) {
-    throw new ShapeError(`mergePartials: expected partial ${index} of the first one's shapes ${formatShape(first.output.shape)} and ${formatShape(first.logSumExp.shape)}, got ${formatShape(output.shape)} and ${formatShape(logSumExp.shape)}`)
+    throw new ShapeError(
+      `mergePartials: expected partial ${index} of the first one's shapes ${formatShape(first.output.shape)} and ${formatShape(first.logSumExp.shape)}, got ${formatShape(output.shape)} and ${formatShape(logSumExp.shape)}`,
+    )
   }
 }

@@ -1,4 +1,13 @@
-import { checkedSignal, checkBoolean, checkFloat32, checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
+import {
+  checkedSignal,
+  checkBoolean,
+  checkFloat32,
+  checkFunction,
+  checkInteger,
+  checkNames,
+  checkOneOf,
+  expected,
+} from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import { isSize } from '../core/integers.ts'
 import { formatShape, isOfClass, readTensor, type Tensor, type TensorClass, type TensorData } from '../core/tensor.ts'
@@ -14,7 +23,10 @@ import type { Layout } from './layout.ts'
 export interface ResolvedOptions {
   readonly mode: AttentionMode
   readonly settings: AttentionSettings
-  /** one entry per batch, or a single entry for all of them (a plan may name more batches than an array can hold); `keyLength` works the same way */
+  /**
+   * one entry per batch, or a single entry for all of them (a plan may name more batches than an array can hold);
+   * `keyLength` works the same way
+   */
   readonly queryOffset: readonly number[]
   readonly keyLength: readonly number[]
   /** [H] or [B·H]: head h of batch b has slope (b·H + h) mod length */
@@ -35,8 +47,30 @@ export interface ResolvedOptions {
 }
 
 const NAMES: readonly (keyof AttentionOptions)[] = [
-  'causal', 'queryOffset', 'window', 'mask', 'bias', 'alibiSlopes', 'softcap', 'scale', 'segments', 'keyLengths', 'dropout', 'mode',
-  'chunkSize', 'heads', 'keyValueHeads', 'returnWeights', 'returnLogSumExp', 'returnStatistics', 'out', 'signal', 'priority', 'onProgress', 'onChunk', 'onTask',
+  'causal',
+  'queryOffset',
+  'window',
+  'mask',
+  'bias',
+  'alibiSlopes',
+  'softcap',
+  'scale',
+  'segments',
+  'keyLengths',
+  'dropout',
+  'mode',
+  'chunkSize',
+  'heads',
+  'keyValueHeads',
+  'returnWeights',
+  'returnLogSumExp',
+  'returnStatistics',
+  'out',
+  'signal',
+  'priority',
+  'onProgress',
+  'onChunk',
+  'onTask',
 ]
 
 /** @throws {OptionError} for an unknown name; the values are checked by `resolveOptions` */
@@ -54,7 +88,11 @@ export function resolveOptions(options: AttentionOptions, layout: Layout): Resol
   const weights = resolveWeights(options.returnWeights, sizes)
   return {
     mode: resolveMode(options.mode, weights === 'all'),
-    settings: { ...resolveNumbers(options, sizes), ...resolveWindow(options.window), standard: resolveMode(options.mode, weights === 'all') === 'standard' },
+    settings: {
+      ...resolveNumbers(options, sizes),
+      ...resolveWindow(options.window),
+      standard: resolveMode(options.mode, weights === 'all') === 'standard',
+    },
     queryOffset: resolveQueryOffset(options.queryOffset, sizes.batch),
     keyLength: resolveKeyLengths(options.keyLengths, sizes),
     alibiSlopes: resolveSlopes(options.alibiSlopes, sizes),
@@ -92,11 +130,22 @@ function flag(name: string, value: boolean | undefined): boolean {
   return value
 }
 
-function resolveNumbers(options: AttentionOptions, { keys, headSize, valueSize }: AttentionSizes): Omit<AttentionSettings, 'windowBefore' | 'windowAfter' | 'standard'> {
+function resolveNumbers(
+  options: AttentionOptions,
+  { keys, headSize, valueSize }: AttentionSizes,
+): Omit<AttentionSettings, 'windowBefore' | 'windowAfter' | 'standard'> {
   const scale = optional('scale', options.scale, checkFloat32) ?? 1 / Math.sqrt(headSize)
   const softcap = optional('softcap', options.softcap, checkFloat32) ?? 0
   if (softcap < 0) throw expected(named('softcap'), 'a number ≥ 0', softcap)
-  return { keys, headSize, valueSize, scale, softcap, causal: flag('causal', options.causal), dropout: resolveDropout(options.dropout) }
+  return {
+    keys,
+    headSize,
+    valueSize,
+    scale,
+    softcap,
+    causal: flag('causal', options.causal),
+    dropout: resolveDropout(options.dropout),
+  }
 }
 
 function resolveMode(mode: AttentionOptions['mode'], allWeights: boolean): AttentionMode {
@@ -127,9 +176,11 @@ function resolveDropout(dropout: AttentionOptions['dropout']): AttentionSettings
   if (dropout === undefined) return null
   dropout = checkNames(named('dropout'), dropout, ['probability', 'seed'])
   const { probability, seed } = dropout
-  if (typeof probability !== 'number' || !(probability >= 0 && probability <= 1)) throw expected(named('dropout.probability'), 'a number from 0 to 1', probability)
+  if (typeof probability !== 'number' || !(probability >= 0 && probability <= 1))
+    throw expected(named('dropout.probability'), 'a number from 0 to 1', probability)
   const wide = typeof seed === 'bigint' ? seed : isSize(seed) ? BigInt(seed) : -1n
-  if (wide < 0n || wide >= 1n << 64n) throw expected(named('dropout.seed'), 'a safe integer ≥ 0 or a bigint below 2^64', seed)
+  if (wide < 0n || wide >= 1n << 64n)
+    throw expected(named('dropout.seed'), 'a safe integer ≥ 0 or a bigint below 2^64', seed)
   if (probability === 0) return null
   return {
     threshold: Math.floor(probability * 2 ** 32),
@@ -145,7 +196,8 @@ const MOST_OFFSET = 2 ** 28
 function resolveQueryOffset(offset: AttentionOptions['queryOffset'], batch: number): number[] {
   const each = named('queryOffset')
   if (isOfClass(Int32Array, offset)) {
-    if (offset.length !== batch) throw new ShapeError(`${each}: expected ${batch} offsets, one per batch, got ${offset.length}`)
+    if (offset.length !== batch)
+      throw new ShapeError(`${each}: expected ${batch} offsets, one per batch, got ${offset.length}`)
     for (const value of offset) checkInteger(each, value, -MOST_OFFSET, MOST_OFFSET)
     return [...offset]
   }
@@ -158,7 +210,8 @@ function resolveQueryOffset(offset: AttentionOptions['queryOffset'], batch: numb
 function resolveKeyLengths(lengths: AttentionOptions['keyLengths'], { batch, keys }: AttentionSizes): number[] {
   if (lengths === undefined) return [keys]
   if (!isOfClass(Int32Array, lengths)) throw expected(named('keyLengths'), 'an Int32Array [B]', lengths)
-  if (lengths.length !== batch) throw new ShapeError(`${named('keyLengths')}: expected ${batch} lengths, one per batch, got ${lengths.length}`)
+  if (lengths.length !== batch)
+    throw new ShapeError(`${named('keyLengths')}: expected ${batch} lengths, one per batch, got ${lengths.length}`)
   const wrong = lengths.find((length) => length < 0 || length > keys)
   if (wrong !== undefined) throw expected(named('keyLengths'), `lengths from 0 to ${keys}`, wrong)
   return [...lengths]
@@ -168,25 +221,46 @@ function resolveSlopes(slopes: AttentionOptions['alibiSlopes'], { batch, heads }
   if (slopes === undefined) return null
   if (!isOfClass(Float32Array, slopes)) throw expected(named('alibiSlopes'), 'a Float32Array [H] or [B·H]', slopes)
   if (slopes.length !== heads && slopes.length !== batch * heads) {
-    throw new ShapeError(`${named('alibiSlopes')}: expected ${heads} slopes [H] or ${batch * heads} [B·H], got ${slopes.length}`)
+    throw new ShapeError(
+      `${named('alibiSlopes')}: expected ${heads} slopes [H] or ${batch * heads} [B·H], got ${slopes.length}`,
+    )
   }
-  if (slopes.some((slope) => !Number.isFinite(slope))) throw expected(named('alibiSlopes'), 'finite slopes', slopes.find((slope) => !Number.isFinite(slope)))
+  if (slopes.some((slope) => !Number.isFinite(slope)))
+    throw expected(
+      named('alibiSlopes'),
+      'finite slopes',
+      slopes.find((slope) => !Number.isFinite(slope)),
+    )
   // Few, and read during the whole call.
   return Float32Array.from(slopes)
 }
 
-function overScores<Data extends TensorData>(name: string, Class: TensorClass<Data>, value: Tensor<Data>, layout: Layout): { data: Data; strides: ScoreStrides } {
+function overScores<Data extends TensorData>(
+  name: string,
+  Class: TensorClass<Data>,
+  value: Tensor<Data>,
+  layout: Layout,
+): { data: Data; strides: ScoreStrides } {
   const { data, shape } = readTensor(named(name), Class, value)
   return { data, strides: broadcastToScores(name, shape, layout) }
 }
 
-function resolveSegments(segments: AttentionOptions['segments'], { batch, queries, keys }: AttentionSizes): ResolvedOptions['segments'] {
+function resolveSegments(
+  segments: AttentionOptions['segments'],
+  { batch, queries, keys }: AttentionSizes,
+): ResolvedOptions['segments'] {
   if (segments === undefined) return null
   segments = checkNames(named('segments'), segments, ['query', 'key'])
   const read = (name: 'query' | 'key', rows: number): Int32Array => {
     const { data, shape } = readTensor(named(`segments.${name}`), Int32Array, segments[name])
-    const fits = shape.length === 2 ? shape[0] === batch && shape[1] === rows : shape.length === 1 && batch === 1 && shape[0] === rows
-    if (!fits) throw new ShapeError(`${named(`segments.${name}`)}: expected shape ${formatShape([batch, rows])}, got ${formatShape(shape)}`)
+    const fits =
+      shape.length === 2
+        ? shape[0] === batch && shape[1] === rows
+        : shape.length === 1 && batch === 1 && shape[0] === rows
+    if (!fits)
+      throw new ShapeError(
+        `${named(`segments.${name}`)}: expected shape ${formatShape([batch, rows])}, got ${formatShape(shape)}`,
+      )
     return data
   }
   return { query: read('query', queries), key: read('key', keys) }
@@ -205,12 +279,19 @@ const LONGEST_LIST = 2 ** 24
 function indexList(name: 'heads' | 'rows', list: unknown, size: number): readonly number[] {
   const what = named(`returnWeights.${name}`)
   if (list === undefined) {
-    if (size > LONGEST_LIST) throw expected(what, `a list of indices, for ${name === 'heads' ? 'so many heads' : 'so many rows'} as ${size}`, list)
+    if (size > LONGEST_LIST)
+      throw expected(
+        what,
+        `a list of indices, for ${name === 'heads' ? 'so many heads' : 'so many rows'} as ${size}`,
+        list,
+      )
     return Array.from({ length: size }, (_, index) => index)
   }
-  if (!Array.isArray(list) && !(ArrayBuffer.isView(list) && !(list instanceof DataView))) throw expected(what, 'a list of indices', list)
+  if (!Array.isArray(list) && !(ArrayBuffer.isView(list) && !(list instanceof DataView)))
+    throw expected(what, 'a list of indices', list)
   const indices = Array.from(list as ArrayLike<number>)
-  for (const index of indices) if (!isSize(index) || index >= size) throw expected(what, `indices from 0 to ${size - 1}`, index)
+  for (const index of indices)
+    if (!isSize(index) || index >= size) throw expected(what, `indices from 0 to ${size - 1}`, index)
   return indices
 }
 
@@ -218,6 +299,7 @@ function resolveOut(out: AttentionOptions['out'], { outputShape }: Layout): Floa
   if (out === undefined) return null
   const { data, shape } = readTensor(named('out'), Float32Array, out)
   const same = shape.length === outputShape.length && shape.every((size, axis) => size === outputShape[axis])
-  if (!same) throw new ShapeError(`${named('out')}: expected shape ${formatShape(outputShape)}, got ${formatShape(shape)}`)
+  if (!same)
+    throw new ShapeError(`${named('out')}: expected shape ${formatShape(outputShape)}, got ${formatShape(shape)}`)
   return data
 }

@@ -11,7 +11,8 @@ export function restateOptions(resolved: ResolvedOptions, sizes: AttentionSizes)
   const { settings, alibiSlopes, mask, bias, segments, queryOffset, keyLength } = resolved
   const { batch, queries, keys } = sizes
   const { windowBefore: before, windowAfter: after, causal, scale, softcap } = settings
-  const perBatch = (values: readonly number[]): Int32Array => Int32Array.from({ length: batch }, (_, b) => values[b] ?? values[0] ?? 0)
+  const perBatch = (values: readonly number[]): Int32Array =>
+    Int32Array.from({ length: batch }, (_, b) => values[b] ?? values[0] ?? 0)
   return {
     ...{ causal, scale, softcap },
     ...(before === Infinity && after === Infinity ? {} : { window: { before, after } }),
@@ -22,11 +23,21 @@ export function restateOptions(resolved: ResolvedOptions, sizes: AttentionSizes)
     ...(bias === null ? {} : { bias: { data: bias.data, shape: shapeOf(bias.strides, sizes) } }),
     ...(segments === null
       ? {}
-      : { segments: { query: { data: segments.query, shape: [batch, queries] }, key: { data: segments.key, shape: [batch, keys] } } }),
+      : {
+          segments: {
+            query: { data: segments.query, shape: [batch, queries] },
+            key: { data: segments.key, shape: [batch, keys] },
+          },
+        }),
   }
 }
 
 /** The shape over [B, H, M, N] of a dense tensor with these strides. */
 function shapeOf({ batch, head, row, column }: ScoreStrides, sizes: AttentionSizes): readonly number[] {
-  return [batch === 0 ? 1 : sizes.batch, head === 0 ? 1 : sizes.heads, row === 0 ? 1 : sizes.queries, column === 0 ? 1 : sizes.keys]
+  return [
+    batch === 0 ? 1 : sizes.batch,
+    head === 0 ? 1 : sizes.heads,
+    row === 0 ? 1 : sizes.queries,
+    column === 0 ? 1 : sizes.keys,
+  ]
 }

@@ -25,8 +25,17 @@ interface ResultSpec {
 export function resultSpecs(layout: Layout, options: ResolvedOptions): ResultSpec[] {
   const { heads, queries, keys, valueSize } = layout.sizes
   const perRow: Strides = { batch: heads * queries, head: queries, row: 1 }
-  const row = (name: RowResultName): ResultSpec => ({ name, Class: ROW_RESULTS[name].Class, columns: 1, strides: perRow, empty: ROW_RESULTS[name].empty, given: null })
-  const specs: ResultSpec[] = [{ name: 'output', Class: Float32Array, columns: valueSize, strides: layout.output, empty: 0, given: options.out }]
+  const row = (name: RowResultName): ResultSpec => ({
+    name,
+    Class: ROW_RESULTS[name].Class,
+    columns: 1,
+    strides: perRow,
+    empty: ROW_RESULTS[name].empty,
+    given: null,
+  })
+  const specs: ResultSpec[] = [
+    { name: 'output', Class: Float32Array, columns: valueSize, strides: layout.output, empty: 0, given: options.out },
+  ]
   if (options.logSumExp) specs.push(row('logSumExp'))
   if (options.statistics) specs.push(...STATISTIC_NAMES.map(row))
   if (options.settings.standard) {
@@ -37,7 +46,13 @@ export function resultSpecs(layout: Layout, options: ResolvedOptions): ResultSpe
 }
 
 /** What the plan must know of a result. */
-export function plannedResults(specs: readonly ResultSpec[], layout: Layout, options: ResolvedOptions, transport: Transport, shared: boolean): PlannedResult[] {
+export function plannedResults(
+  specs: readonly ResultSpec[],
+  layout: Layout,
+  options: ResolvedOptions,
+  transport: Transport,
+  shared: boolean,
+): PlannedResult[] {
   const { batch, heads, queries } = layout.sizes
   return specs.map((spec) => ({
     purpose: purposeOf(spec.name, options),
@@ -88,7 +103,9 @@ export class Results {
       const direct = isDirect(spec, options, transport, shared)
       const scratch = spec.name === 'weights' && options.weights !== 'all'
       const inShared = scratch ? transport === 'shared' : shared
-      const array = spec.given ?? ledger.array(purposeOf(spec.name, options), spec.Class, batch * heads * queries * spec.columns, inShared)
+      const array =
+        spec.given ??
+        ledger.array(purposeOf(spec.name, options), spec.Class, batch * heads * queries * spec.columns, inShared)
       this.#arrays.set(spec.name, array)
       if (direct && destination !== null) this.#direct.set(spec.name, destination(array))
     }
@@ -107,7 +124,12 @@ export class Results {
   destinations(batch: number, head: number, rowStart: number): Partial<Record<ResultName, Destination>> {
     const entries = this.#specs.map(({ name, strides }): [ResultName, Destination] => {
       const array = this.#direct.get(name)
-      return [name, array === undefined ? true : { array, offset: offsetOf(strides, batch, head, rowStart), rowStride: strides.row }]
+      return [
+        name,
+        array === undefined
+          ? true
+          : { array, offset: offsetOf(strides, batch, head, rowStart), rowStride: strides.row },
+      ]
     })
     return Object.fromEntries(entries)
   }
@@ -124,7 +146,9 @@ export class Results {
       if (chunk === undefined || array === undefined || this.#direct.has(name)) continue
       const start = offsetOf(strides, batch, head, rowStart)
       if (strides.row === columns) array.set(chunk.subarray(0, rows * columns), start)
-      else for (let row = 0; row < rows; row++) array.set(chunk.subarray(row * columns, (row + 1) * columns), start + row * strides.row)
+      else
+        for (let row = 0; row < rows; row++)
+          array.set(chunk.subarray(row * columns, (row + 1) * columns), start + row * strides.row)
     }
   }
 

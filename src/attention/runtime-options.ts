@@ -19,7 +19,9 @@ export interface RuntimeOptions {
   readonly backend?: 'auto' | LaneKind | { readonly wasm?: number; readonly webgpu?: number }
   /** `portable` keeps to plain SIMD: the same bits on every machine. @default 'fast' */
   readonly numerics?: 'fast' | 'portable'
-  /** For everything beyond the caller's inputs and the output. @default the machine's memory, where the host tells it */
+  /**
+   * For everything beyond the caller's inputs and the output. @default the machine's memory, where the host tells it
+   */
   readonly memoryBudgetBytes?: number
   /** `never` transfers copies between threads even where memory can be shared. @default 'auto' */
   readonly sharedMemory?: 'auto' | 'never'
@@ -47,18 +49,41 @@ export interface ResolvedRuntimeOptions {
   readonly sharedWanted: boolean
 }
 
-const NAMES: readonly (keyof RuntimeOptions)[] = ['workers', 'backend', 'numerics', 'memoryBudgetBytes', 'sharedMemory', 'workerFactory', 'workerUrl', 'wasm', 'webgpu']
+const NAMES: readonly (keyof RuntimeOptions)[] = [
+  'workers',
+  'backend',
+  'numerics',
+  'memoryBudgetBytes',
+  'sharedMemory',
+  'workerFactory',
+  'workerUrl',
+  'wasm',
+  'webgpu',
+]
 const MAX_WORKERS = 256
 
 /**
  * @param autoKinds lanes that `auto` was found to do best with, where it was measured; else wasm on every worker
- * @throws {OptionError} for unknown names and wrong values; {BackendUnavailableError} when a kernel binary does not compile
+ * @throws {OptionError} for unknown names and wrong values; {BackendUnavailableError} when a kernel binary does not
+ *   compile
  */
-export async function resolveRuntimeOptions(options: RuntimeOptions, capabilities: Capabilities, autoKinds?: readonly LaneKind[]): Promise<ResolvedRuntimeOptions> {
-  const { workers = 'auto', numerics = 'fast', sharedMemory = 'auto', memoryBudgetBytes, workerFactory, workerUrl } = options
+export async function resolveRuntimeOptions(
+  options: RuntimeOptions,
+  capabilities: Capabilities,
+  autoKinds?: readonly LaneKind[],
+): Promise<ResolvedRuntimeOptions> {
+  const {
+    workers = 'auto',
+    numerics = 'fast',
+    sharedMemory = 'auto',
+    memoryBudgetBytes,
+    workerFactory,
+    workerUrl,
+  } = options
   checkOneOf('createRuntime: option numerics', numerics, ['fast', 'portable'])
   checkOneOf('createRuntime: option sharedMemory', sharedMemory, ['auto', 'never'])
-  if (memoryBudgetBytes !== undefined && memoryBudgetBytes !== Infinity) checkInteger('createRuntime: option memoryBudgetBytes', memoryBudgetBytes, 0)
+  if (memoryBudgetBytes !== undefined && memoryBudgetBytes !== Infinity)
+    checkInteger('createRuntime: option memoryBudgetBytes', memoryBudgetBytes, 0)
   if (workerFactory !== undefined) checkFunction('createRuntime: option workerFactory', workerFactory)
   if (workerUrl !== undefined && typeof workerUrl !== 'string' && !(workerUrl instanceof URL)) {
     throw expected('createRuntime: option workerUrl', 'a string or URL', workerUrl)
@@ -67,10 +92,17 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
   const kinds = laneKinds(count, options, autoKinds ?? [])
   const wasm = await kernelsOf(options, numerics, capabilities, kinds)
   const webgpu = checkWebGpu(options.webgpu)
-  const config = (kind: LaneKind): LaneConfig => (kind === 'webgpu' ? { kind, numerics, wasm, webgpu } : { kind, numerics, wasm })
-  const onCaller: PoolConfig = { lanes: [config(options.backend === 'webgpu' ? 'webgpu' : 'wasm')], makeLane: () => new LocalLane() }
+  const config = (kind: LaneKind): LaneConfig =>
+    kind === 'webgpu' ? { kind, numerics, wasm, webgpu } : { kind, numerics, wasm }
+  const onCaller: PoolConfig = {
+    lanes: [config(options.backend === 'webgpu' ? 'webgpu' : 'wasm')],
+    makeLane: () => new LocalLane(),
+  }
   return {
-    pool: kinds.length === 0 ? onCaller : { lanes: kinds.map(config), makeLane: ({ kind }) => new WorkerLane({ workerFactory, workerUrl, kind }) },
+    pool:
+      kinds.length === 0
+        ? onCaller
+        : { lanes: kinds.map(config), makeLane: ({ kind }) => new WorkerLane({ workerFactory, workerUrl, kind }) },
     onWorkers: kinds.length > 0,
     caller: kinds.length > 0 && kinds.every((kind) => kind === 'wasm') ? onCaller : null,
     numerics,
@@ -83,24 +115,42 @@ export async function resolveRuntimeOptions(options: RuntimeOptions, capabilitie
 function checkWebGpu(webgpu: WebGpuConfig = {}): WebGpuConfig {
   webgpu = checkNames('createRuntime: option webgpu', webgpu, ['storage', 'tile'])
   checkOneOf('createRuntime: option webgpu.storage', webgpu.storage ?? 'float32', ['float32', 'float16'])
-  checkOneOf('createRuntime: option webgpu.tile', webgpu.tile ?? 'auto', ['auto', 'base', 'wide', 'subgroups', 'wide-subgroups'])
+  checkOneOf('createRuntime: option webgpu.tile', webgpu.tile ?? 'auto', [
+    'auto',
+    'base',
+    'wide',
+    'subgroups',
+    'wide-subgroups',
+  ])
   return webgpu
 }
 
-function laneKinds(count: number, { workers, backend = 'auto' }: RuntimeOptions, autoKinds: readonly LaneKind[]): LaneKind[] {
+function laneKinds(
+  count: number,
+  { workers, backend = 'auto' }: RuntimeOptions,
+  autoKinds: readonly LaneKind[],
+): LaneKind[] {
   if (typeof backend === 'object' && (backend as unknown) !== null) {
     backend = checkNames('createRuntime: option backend', backend, ['wasm', 'webgpu'])
     const { wasm = 0, webgpu = 0 } = backend
     checkInteger('createRuntime: option backend.wasm', wasm, 0, MAX_WORKERS)
     checkInteger('createRuntime: option backend.webgpu', webgpu, 0, MAX_WORKERS)
-    if (wasm + webgpu < 1 || wasm + webgpu > MAX_WORKERS) throw expected('createRuntime: option backend', `1 to ${MAX_WORKERS} lanes in all`, wasm + webgpu)
-    if (typeof workers === 'number' && workers !== wasm + webgpu) throw expected('createRuntime: option workers', `${wasm + webgpu}, the lanes of option backend, or no value`, workers)
+    if (wasm + webgpu < 1 || wasm + webgpu > MAX_WORKERS)
+      throw expected('createRuntime: option backend', `1 to ${MAX_WORKERS} lanes in all`, wasm + webgpu)
+    if (typeof workers === 'number' && workers !== wasm + webgpu)
+      throw expected(
+        'createRuntime: option workers',
+        `${wasm + webgpu}, the lanes of option backend, or no value`,
+        workers,
+      )
     return [...new Array<LaneKind>(wasm).fill('wasm'), ...new Array<LaneKind>(webgpu).fill('webgpu')]
   }
   checkOneOf('createRuntime: option backend', backend, ['auto', 'wasm', 'webgpu'])
   // One GPU is one lane, unless more were asked for.
   if (backend === 'webgpu') return new Array<LaneKind>(typeof workers === 'number' ? count : 1).fill('webgpu')
-  return backend === 'auto' && typeof workers !== 'number' && autoKinds.length > 0 ? [...autoKinds] : new Array<LaneKind>(count).fill('wasm')
+  return backend === 'auto' && typeof workers !== 'number' && autoKinds.length > 0
+    ? [...autoKinds]
+    : new Array<LaneKind>(count).fill('wasm')
 }
 
 /** The options, each read once. @throws {OptionError} for unknown names */
@@ -110,18 +160,26 @@ export function checkRuntimeNames(options: RuntimeOptions): RuntimeOptions {
 
 /** Whether a GPU was asked for by name. */
 export function asksForGpu({ backend }: RuntimeOptions): boolean {
-  return backend === 'webgpu' || (typeof backend === 'object' && (backend as unknown) !== null && (backend.webgpu ?? 0) > 0)
+  return (
+    backend === 'webgpu' || (typeof backend === 'object' && (backend as unknown) !== null && (backend.webgpu ?? 0) > 0)
+  )
 }
 
 function workerCount(workers: unknown, capabilities: Capabilities): number {
   if (workers === 'auto') return capabilities.workers ? Math.min(capabilities.cores, MAX_WORKERS) : 0
-  if (typeof workers !== 'number') throw expected('createRuntime: option workers', `"auto" or an integer from 0 to ${MAX_WORKERS}`, workers)
+  if (typeof workers !== 'number')
+    throw expected('createRuntime: option workers', `"auto" or an integer from 0 to ${MAX_WORKERS}`, workers)
   checkInteger('createRuntime: option workers', workers, 0, MAX_WORKERS)
   return workers
 }
 
 /** Workers of wasm lanes bring no kernels: they get the user's, or the package's. */
-async function kernelsOf({ wasm }: RuntimeOptions, numerics: 'fast' | 'portable', capabilities: Capabilities, kinds: readonly LaneKind[]): Promise<LaneConfig['wasm']> {
+async function kernelsOf(
+  { wasm }: RuntimeOptions,
+  numerics: 'fast' | 'portable',
+  capabilities: Capabilities,
+  kinds: readonly LaneKind[],
+): Promise<LaneConfig['wasm']> {
   const given = wasm === undefined ? null : await compileKernels(wasm)
   const variant = variantFor(numerics, capabilities)
   if (!capabilities.simd || !kinds.includes('wasm') || given?.[variant] !== undefined) return given
@@ -130,7 +188,9 @@ async function kernelsOf({ wasm }: RuntimeOptions, numerics: 'fast' | 'portable'
 
 async function compileKernels(wasm: NonNullable<RuntimeOptions['wasm']>): Promise<NonNullable<LaneConfig['wasm']>> {
   wasm = checkNames('createRuntime: option wasm', wasm, ['simd', 'relaxed'])
-  const entries = await Promise.all(Object.entries(wasm).map(async ([name, binary]) => [name, await compileKernel(name, binary)] as const))
+  const entries = await Promise.all(
+    Object.entries(wasm).map(async ([name, binary]) => [name, await compileKernel(name, binary)] as const),
+  )
   return Object.fromEntries(entries)
 }
 
@@ -142,6 +202,9 @@ async function compileKernel(name: string, binary: unknown): Promise<WebAssembly
   try {
     return await WebAssembly.compile(binary as BufferSource)
   } catch (cause) {
-    throw new BackendUnavailableError(`createRuntime: expected option wasm.${name} to be a kernel binary that this engine compiles`, { cause })
+    throw new BackendUnavailableError(
+      `createRuntime: expected option wasm.${name} to be a kernel binary that this engine compiles`,
+      { cause },
+    )
   }
 }

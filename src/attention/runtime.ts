@@ -13,14 +13,35 @@ import type { SegmentPlan } from '../plan/segment-call.ts'
 import { planSegments } from '../plan/segment-plan.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import type { Pool } from '../scheduler/pool.ts'
-import { borrowedArrays, checkCall, checkShapes, planInputs, planRequest, type CheckedCall, type InputCall, type PlanContext } from './attention-call.ts'
+import {
+  borrowedArrays,
+  checkCall,
+  checkShapes,
+  planInputs,
+  planRequest,
+  type CheckedCall,
+  type InputCall,
+  type PlanContext,
+} from './attention-call.ts'
 import type { SegmentHost } from './attention-backward.ts'
 import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
 import { attentionResult } from './attention-result.ts'
-import { backwardPlanInputs, checkBackward, checkBackwardShapes, checkTransposed, type BackwardPlanInputs, type SegmentCall } from './backward-call.ts'
+import {
+  backwardPlanInputs,
+  checkBackward,
+  checkBackwardShapes,
+  checkTransposed,
+  type BackwardPlanInputs,
+  type SegmentCall,
+} from './backward-call.ts'
 import type {
-  AttentionBackwardInputs, AttentionBackwardOptions, AttentionBackwardResult, AttentionTransposedInputs, AttentionTransposedOptions, AttentionTransposedResult,
+  AttentionBackwardInputs,
+  AttentionBackwardOptions,
+  AttentionBackwardResult,
+  AttentionTransposedInputs,
+  AttentionTransposedOptions,
+  AttentionTransposedResult,
 } from './backward-options.ts'
 import { backwardRequest } from './backward-request.ts'
 import { CallerLane } from './caller-lane.ts'
@@ -60,7 +81,8 @@ export class Runtime {
   }
 
   /**
-   * softmax(scale·QKᵀ + …)·V, exactly, in chunks of query rows over the pool. Memory beyond inputs and output: the plan's.
+   * softmax(scale·QKᵀ + …)·V, exactly, in chunks of query rows over the pool. Memory beyond inputs and output: the
+   * plan's.
    *
    * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
    * @throws {MemoryBudgetError} when the budget is too small, or the engine refuses an allocation
@@ -88,8 +110,14 @@ export class Runtime {
     const request = planRequest(call, inputs, this.#planContext(pool))
     const plan = planAttention(request)
     const ledger = new Ledger()
-    ledger.add('lane arenas', pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
-    ledger.add('lane copies', pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
+    ledger.add(
+      'lane arenas',
+      pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0),
+    )
+    ledger.add(
+      'lane copies',
+      pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0),
+    )
     const memory = this.#scratch.open(scratchNeeds(request), plan.bytes['kept buffers'] ?? 0, ledger)
     let clean = false
     try {
@@ -97,7 +125,10 @@ export class Runtime {
       const outcome = await pool.run(job)
       job.finish()
       clean = outcome.retries === 0
-      return { ...attentionResult(call, job), report: this.#report(plan, job, outcome, ledger, performance.now() - startMs) }
+      return {
+        ...attentionResult(call, job),
+        report: this.#report(plan, job, outcome, ledger, performance.now() - startMs),
+      }
     } finally {
       memory.release(clean)
     }
@@ -128,11 +159,15 @@ export class Runtime {
    * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
    * @throws {MemoryBudgetError} {WorkerLostError} {RuntimeClosedError} and the signal's reason, as `attention` does
    */
-  async attentionBackward(inputs: AttentionBackwardInputs, options: AttentionBackwardOptions = {}): Promise<AttentionBackwardResult> {
+  async attentionBackward(
+    inputs: AttentionBackwardInputs,
+    options: AttentionBackwardOptions = {},
+  ): Promise<AttentionBackwardResult> {
     this.#checkOpen()
     const call = checkBackward(inputs, options)
     return withBorrowed('attentionBackward', borrowedArrays(call, call.inputs), async () =>
-      (await import('./attention-backward.ts')).runBackward(call, call.inputs, await this.#segmentHost(call)))
+      (await import('./attention-backward.ts')).runBackward(call, call.inputs, await this.#segmentHost(call)),
+    )
   }
 
   /**
@@ -156,11 +191,15 @@ export class Runtime {
    * @returns a tensor per query head; grouped heads are not summed
    * @throws as `attentionBackward` does
    */
-  async attentionTransposed(inputs: AttentionTransposedInputs, options: AttentionTransposedOptions = {}): Promise<AttentionTransposedResult> {
+  async attentionTransposed(
+    inputs: AttentionTransposedInputs,
+    options: AttentionTransposedOptions = {},
+  ): Promise<AttentionTransposedResult> {
     this.#checkOpen()
     const call = checkTransposed(inputs, options)
     return withBorrowed('attentionTransposed', borrowedArrays(call, call.inputs), async () =>
-      (await import('./attention-backward.ts')).runTransposed(call, call.inputs, await this.#segmentHost(call)))
+      (await import('./attention-backward.ts')).runTransposed(call, call.inputs, await this.#segmentHost(call)),
+    )
   }
 
   /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
@@ -171,7 +210,10 @@ export class Runtime {
     return { data: new Float32Array(allocate('runtime.tensor', bytes, this.#options.sharedMemory)), shape: [...shape] }
   }
 
-  /** Lets go of kept buffers and ends idle workers, the only way to give WebAssembly memory back; the next call starts them again. */
+  /**
+   * Lets go of kept buffers and ends idle workers, the only way to give WebAssembly memory back; the next call starts
+   * them again.
+   */
   async trim(): Promise<void> {
     this.#checkOpen()
     this.#scratch.clear()
@@ -191,10 +233,17 @@ export class Runtime {
   }
 
   /** @internal The pool and its limits, for the stages of layers. */
-  stageHost(onCaller = false): PlanContext & { readonly pool: Pool; readonly scratch: ScratchMemory; readonly budgetIsGiven: boolean } {
+  stageHost(
+    onCaller = false,
+  ): PlanContext & { readonly pool: Pool; readonly scratch: ScratchMemory; readonly budgetIsGiven: boolean } {
     this.#checkOpen()
     const pool = onCaller && this.#caller !== null && this.#caller.usable ? this.#caller.pool : this.#pool
-    return { ...this.#planContext(pool), pool, scratch: this.#scratch, budgetIsGiven: this.#options.memoryBudgetBytes !== undefined }
+    return {
+      ...this.#planContext(pool),
+      pool,
+      scratch: this.#scratch,
+      budgetIsGiven: this.#options.memoryBudgetBytes !== undefined,
+    }
   }
 
   /** @internal Starts the calling thread's own lane, for stages smaller than a message. Never rejects. */
@@ -212,12 +261,22 @@ export class Runtime {
   }
 
   #checkOpen(): void {
-    if (this.#closing !== null) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
+    if (this.#closing !== null)
+      throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
   }
 
-  /** A message to a worker and back takes longer than a tiny call; a chunk size that was asked for is a wish for tasks. */
+  /**
+   * A message to a worker and back takes longer than a tiny call; a chunk size that was asked for is a wish for tasks.
+   */
   #isInline({ layout, options }: Pick<CheckedCall, 'layout' | 'options'>): boolean {
-    return options.chunkSize === undefined && !worthAWorker(layout.sizes, { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength })
+    return (
+      options.chunkSize === undefined &&
+      !worthAWorker(layout.sizes, {
+        ...options.settings,
+        queryOffset: options.queryOffset,
+        keyLength: options.keyLength,
+      })
+    )
   }
 
   #poolFor(call: Pick<CheckedCall, 'layout' | 'options'>): Pool {
@@ -240,7 +299,13 @@ export class Runtime {
     return this.#options.sharedMemory ? 'shared' : 'transfer'
   }
 
-  #report(plan: AttentionPlan, job: AttentionJob, outcome: JobOutcome, ledger: Ledger, elapsedMs: number): AttentionReport {
+  #report(
+    plan: AttentionPlan,
+    job: AttentionJob,
+    outcome: JobOutcome,
+    ledger: Ledger,
+    elapsedMs: number,
+  ): AttentionReport {
     const { numerics } = this.#options
     return {
       mode: plan.mode,

@@ -1,7 +1,12 @@
 import type { Ledger } from '../core/ledger.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import type {
-  AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, AttentionTransposedResult, AttentionTransposedTask,
+  AttentionBackwardResult,
+  AttentionBackwardTask,
+  AttentionBiasResult,
+  AttentionBiasTask,
+  AttentionTransposedResult,
+  AttentionTransposedTask,
 } from '../protocol/backward-task.ts'
 import type { TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray, Slice } from '../protocol/task.ts'
@@ -50,7 +55,11 @@ export class SegmentJob implements Job {
     this.depth = plan.depth
     this.signal = signal
     this.tasks = this.#bundle(placed)
-    this.#progress = new ProgressMeter(placed.length, placed.reduce((sum, { cost }) => sum + cost, 0), onProgress)
+    this.#progress = new ProgressMeter(
+      placed.length,
+      placed.reduce((sum, { cost }) => sum + cost, 0),
+      onProgress,
+    )
   }
 
   provide(id: ArrayId): AttachedArray['array'] {

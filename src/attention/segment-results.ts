@@ -22,7 +22,9 @@ export class KeyRowResult {
     const start = this.#offset(batch, head, keyStart)
     const { columns, strides } = this
     if (strides.row === columns) this.data.set(rows, start)
-    else for (let r = 0; r < keyEnd - keyStart; r++) this.data.set(rows.subarray(r * columns, (r + 1) * columns), start + r * strides.row)
+    else
+      for (let r = 0; r < keyEnd - keyStart; r++)
+        this.data.set(rows.subarray(r * columns, (r + 1) * columns), start + r * strides.row)
   }
 
   #offset(batch: number, head: number, key: number): number {

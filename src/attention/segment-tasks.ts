@@ -22,14 +22,24 @@ export class SegmentTasks {
   constructor(
     private readonly call: SegmentCall,
     private readonly operands: Operands,
-    private readonly inputs: { readonly query: Float32Array; readonly key: Float32Array; readonly logSumExp: Float32Array },
+    private readonly inputs: {
+      readonly query: Float32Array
+      readonly key: Float32Array
+      readonly logSumExp: Float32Array
+    },
     /** whether, by transfer, query rows stay with a lane from task to task; else they travel with each */
     private readonly resident = true,
   ) {}
 
   /** What all heads of a task share. */
   shared(batch: number, keyHead: number, segment: KeySegment): KeySegmentTask {
-    const { layout: { sizes: { queries, keys, headSize }, key }, options: { settings, queryOffset, keyLength, segments, chunkSize } } = this.call
+    const {
+      layout: {
+        sizes: { queries, keys, headSize },
+        key,
+      },
+      options: { settings, queryOffset, keyLength, segments, chunkSize },
+    } = this.call
     return {
       settings,
       rows: queries,
@@ -49,13 +59,25 @@ export class SegmentTasks {
 
   /** One query head's scores against the segment. */
   scored(batch: number, head: number, segment: KeySegment): ScoredHead {
-    const { layout: { sizes: { heads, headSize }, query }, options: { alibiSlopes, mask, bias }, rowStrides } = this.call
+    const {
+      layout: {
+        sizes: { heads, headSize },
+        query,
+      },
+      options: { alibiSlopes, mask, bias },
+      rowStrides,
+    } = this.call
     const batchHead = batch * heads + head
     return {
       batchHead,
       alibiSlope: alibiSlopes?.[batchHead % alibiSlopes.length] ?? 0,
       query: this.headRows('query', { array: this.inputs.query, strides: query, columns: headSize }, batch, head),
-      logSumExp: this.headRows('logSumExp', { array: this.inputs.logSumExp, strides: rowStrides, columns: 1 }, batch, head),
+      logSumExp: this.headRows(
+        'logSumExp',
+        { array: this.inputs.logSumExp, strides: rowStrides, columns: 1 },
+        batch,
+        head,
+      ),
       ...(mask === null ? {} : { mask: this.#overScores(mask, batch, head, segment) }),
       ...(bias === null ? {} : { bias: this.#overScores(bias, batch, head, segment) }),
     }
@@ -64,14 +86,33 @@ export class SegmentTasks {
   /** All query rows of a head. By transfer they stay with a lane while it works on the head. */
   headRows(name: string, { array, strides, columns }: RowsOf, batch: number, head: number): Slice {
     const offset = batch * strides.batch + head * strides.head
-    const part = { array, offset, rows: this.call.layout.sizes.queries, rowStride: strides.row, columns, columnStride: 1 }
+    const part = {
+      array,
+      offset,
+      rows: this.call.layout.sizes.queries,
+      rowStride: strides.row,
+      columns,
+      columnStride: 1,
+    }
     return this.operands.slice(part, this.#residentKey(`${name}:${batch}:${head}`))
   }
 
   /** The segment's rows of a key head, addressed from key 0. */
-  keyRows({ array, strides, columns }: RowsOf, batch: number, keyHead: number, { keyStart, keyEnd }: KeySegment): Slice {
+  keyRows(
+    { array, strides, columns }: RowsOf,
+    batch: number,
+    keyHead: number,
+    { keyStart, keyEnd }: KeySegment,
+  ): Slice {
     const offset = batch * strides.batch + keyHead * strides.head + keyStart * strides.row
-    const slice = this.operands.slice({ array, offset, rows: keyEnd - keyStart, rowStride: strides.row, columns, columnStride: 1 })
+    const slice = this.operands.slice({
+      array,
+      offset,
+      rows: keyEnd - keyStart,
+      rowStride: strides.row,
+      columns,
+      columnStride: 1,
+    })
     return { ...slice, offset: slice.offset - keyStart * slice.rowStride }
   }
 
@@ -86,10 +127,22 @@ export class SegmentTasks {
   }
 
   /** The segment's columns of a mask or a bias, addressed from key 0. */
-  #overScores({ data, strides }: { readonly data: TaskArray; readonly strides: ScoreStrides }, batch: number, head: number, segment: KeySegment): Slice {
+  #overScores(
+    { data, strides }: { readonly data: TaskArray; readonly strides: ScoreStrides },
+    batch: number,
+    head: number,
+    segment: KeySegment,
+  ): Slice {
     const { keyStart, keyEnd } = segment
     const offset = batch * strides.batch + head * strides.head + keyStart * strides.column
-    const part = { array: data, offset, rows: this.call.layout.sizes.queries, rowStride: strides.row, columns: keyEnd - keyStart, columnStride: strides.column }
+    const part = {
+      array: data,
+      offset,
+      rows: this.call.layout.sizes.queries,
+      rowStride: strides.row,
+      columns: keyEnd - keyStart,
+      columnStride: strides.column,
+    }
     const slice = this.operands.slice(part)
     return { ...slice, offset: slice.offset - keyStart * (slice.columnStride ?? 1) }
   }

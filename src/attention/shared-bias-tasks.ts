@@ -11,8 +11,17 @@ import type { PlacedTask } from './segment-job.ts'
 import { SegmentTasks } from './segment-tasks.ts'
 
 /** Tasks of a bias matrix that several heads or batches share: one for each such matrix and key segment. */
-export function sharedBiasTasks(call: BackwardCall, arrays: BackwardArrays, operands: Operands, result: BiasResult, planned: SharedBias): PlacedTask[] {
-  const { layout: { sizes, value, output }, options: { bias, settings, queryOffset, keyLength } } = call
+export function sharedBiasTasks(
+  call: BackwardCall,
+  arrays: BackwardArrays,
+  operands: Operands,
+  result: BiasResult,
+  planned: SharedBias,
+): PlacedTask[] {
+  const {
+    layout: { sizes, value, output },
+    options: { bias, settings, queryOffset, keyLength },
+  } = call
   if (bias === null) return []
   const tasks = new SegmentTasks(call, operands, arrays, false)
   const see = { ...settings, queryOffset, keyLength }

@@ -3,7 +3,9 @@ import { partialRowBytes } from '../plan/attention-plan.ts'
 import type { AttentionTaskResult } from '../protocol/task.ts'
 import { mergePartials } from './merge-partials.ts'
 
-/** Collects the results of the same rows over each part of the keys, and merges them, in key order, when all are there. */
+/**
+ * Collects the results of the same rows over each part of the keys, and merges them, in key order, when all are there.
+ */
 export class SplitKeys {
   readonly #waiting = new Map<string, (AttentionTaskResult | undefined)[]>()
 

@@ -21,13 +21,26 @@ interface TransposedArrays {
 
 /** The tasks of one call of Pᵀ·X, and its result, which they fill. */
 export function transposedTasks(
-  call: TransposedCall, arrays: TransposedArrays, plan: SegmentPlan, operands: Operands, ledger: Ledger,
+  call: TransposedCall,
+  arrays: TransposedArrays,
+  plan: SegmentPlan,
+  operands: Operands,
+  ledger: Ledger,
 ): { readonly placed: PlacedTask[]; readonly output: Float32Array } {
-  const { layout: { sizes, value }, options, outputStrides } = call
+  const {
+    layout: { sizes, value },
+    options,
+    outputStrides,
+  } = call
   const { batch, heads, keyValueHeads, queries, keys, valueSize } = sizes
   const inputs = Object.values(arrays) as Float32Array[]
   const inPlace = writesInPlace(plan.transport, inputs)
-  const output = ledger.array('output', Float32Array, batch * heads * keys * valueSize, inputs.every((array) => isShared(array)))
+  const output = ledger.array(
+    'output',
+    Float32Array,
+    batch * heads * keys * valueSize,
+    inputs.every((array) => isShared(array)),
+  )
   const result = new KeyRowResult(output, outputStrides, valueSize, inPlace ? (array) => operands.whole(array) : null)
   const tasks = new SegmentTasks(call, operands, arrays)
   const see = { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength }
@@ -41,11 +54,15 @@ export function transposedTasks(
           kind: 'attention-transposed',
           ...tasks.shared(b, Math.floor((h * keyValueHeads) / heads), segment),
           head: tasks.scored(b, h, segment),
-          columns: arrays.rows === undefined ? null : tasks.headRows('rows', { array: arrays.rows, strides: value, columns: valueSize }, b, h),
+          columns:
+            arrays.rows === undefined
+              ? null
+              : tasks.headRows('rows', { array: arrays.rows, strides: value, columns: valueSize }, b, h),
           output: result.destination(b, h, segment),
         }
         const stagingBytes = (segment.keyEnd - segment.keyStart) * plan.keyBytes
-        const take: PlacedTask['take'] = (answer) => result.place(b, h, segment, 'output' in answer ? answer.output : undefined)
+        const take: PlacedTask['take'] = (answer) =>
+          result.place(b, h, segment, 'output' in answer ? answer.output : undefined)
         placed.push({ task, group: b * heads + h, cost, stagingBytes, take })
       }
     }

@@ -34,7 +34,8 @@ export class WeightSelectionResult {
   place(batch: number, head: number, row: number, weights: Float32Array): void {
     const [, heads = 0, rows = 0, keys = 0] = this.shape
     for (const headPlace of this.#headPlaces.get(head) ?? []) {
-      for (const rowPlace of this.#rowPlaces.get(row) ?? []) this.data.set(weights, ((batch * heads + headPlace) * rows + rowPlace) * keys)
+      for (const rowPlace of this.#rowPlaces.get(row) ?? [])
+        this.data.set(weights, ((batch * heads + headPlace) * rows + rowPlace) * keys)
     }
   }
 
@@ -52,7 +53,10 @@ export class WeightSelectionResult {
   }
 }
 
-export function selectionElements({ batch, keys }: AttentionSizes, wanted: { readonly heads: readonly number[]; readonly rows: readonly number[] }): number {
+export function selectionElements(
+  { batch, keys }: AttentionSizes,
+  wanted: { readonly heads: readonly number[]; readonly rows: readonly number[] },
+): number {
   return batch * wanted.heads.length * wanted.rows.length * keys
 }
 

@@ -2,7 +2,12 @@ import { BackendUnavailableError } from '../core/errors.ts'
 import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type {
-  AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, AttentionTransposedResult, AttentionTransposedTask,
+  AttentionBackwardResult,
+  AttentionBackwardTask,
+  AttentionBiasResult,
+  AttentionBiasTask,
+  AttentionTransposedResult,
+  AttentionTransposedTask,
 } from '../protocol/backward-task.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { SumResult, SumWork } from '../protocol/sums.ts'
@@ -15,8 +20,8 @@ export interface TaskContext {
   /** The array attached under `id`. */
   array(id: ArrayId): TaskArray
   /**
-   * Called between key blocks (a few milliseconds of work). Undefined: go on. A promise: await it, the lane takes a turn
-   * of its event loop; it rejects when the task was cancelled, and the task must then write nothing more.
+   * Called between key blocks (a few milliseconds of work). Undefined: go on. A promise: await it, the lane takes a
+   * turn of its event loop; it rejects when the task was cancelled, and the task must then write nothing more.
    */
   pace(): Promise<void> | undefined
 }
@@ -58,8 +63,12 @@ export interface Backend {
 }
 
 /** What not every backend has. @throws {BackendUnavailableError} where this one lacks it */
-export function ableTo<Name extends 'attentionBackward' | 'attentionBias' | 'attentionTransposed' | 'rows' | 'sums'>(backend: Backend, name: Name): NonNullable<Backend[Name]> {
+export function ableTo<Name extends 'attentionBackward' | 'attentionBias' | 'attentionTransposed' | 'rows' | 'sums'>(
+  backend: Backend,
+  name: Name,
+): NonNullable<Backend[Name]> {
   const method = backend[name]
-  if (method === undefined) throw new BackendUnavailableError(`lane: expected a backend with kernels for ${name}, got ${backend.kind}`)
+  if (method === undefined)
+    throw new BackendUnavailableError(`lane: expected a backend with kernels for ${name}, got ${backend.kind}`)
   return method.bind(backend) as NonNullable<Backend[Name]>
 }

@@ -21,7 +21,8 @@ export async function dispatch(args: readonly string[], surroundings: Surroundin
     terminal.line(version)
     return EXIT.ok
   }
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') return help(rest[0], surroundings, name === undefined)
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help')
+    return help(rest[0], surroundings, name === undefined)
   const command = commands.find((candidate) => candidate.name === name)
   if (command === undefined) return unknownCommand(name, surroundings)
   try {
@@ -30,7 +31,12 @@ export async function dispatch(args: readonly string[], surroundings: Surroundin
       terminal.line(commandHelp(command))
       return EXIT.ok
     }
-    return await command.run({ values, positionals, terminal: values['json'] === true ? terminal.forJson() : terminal, signal })
+    return await command.run({
+      values,
+      positionals,
+      terminal: values['json'] === true ? terminal.forJson() : terminal,
+      signal,
+    })
   } catch (error) {
     return failed(command, error, terminal, signal)
   }
@@ -49,7 +55,9 @@ function help(name: string | undefined, surroundings: Surroundings, missing: boo
 function unknownCommand(name: string, { commands, terminal }: Surroundings): number {
   const names = commands.map((command) => command.name)
   const near = nearestName(name, names)
-  terminal.note(`heddle: unknown ${name.startsWith('-') ? 'option' : 'command'} '${name}'${near === undefined ? '' : `; did you mean '${near}'?`}`)
+  terminal.note(
+    `heddle: unknown ${name.startsWith('-') ? 'option' : 'command'} '${name}'${near === undefined ? '' : `; did you mean '${near}'?`}`,
+  )
   terminal.note(`There are: ${names.join(', ')}. See 'heddle --help'.`)
   return EXIT.usage
 }
@@ -64,8 +72,14 @@ function parse(command: Command, args: readonly string[]): Pick<CommandContext, 
     throw new UsageError(`unknown option '--${name}'${near === undefined ? '' : `; did you mean '--${near}'?`}`)
   }
   try {
-    const { values, positionals } = parseArgs({ args: [...args], options: parseOptions(command), allowPositionals: true, strict: true })
-    if (command.operands === undefined && positionals[0] !== undefined) throw new UsageError(`unexpected argument '${positionals[0]}'`)
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: parseOptions(command),
+      allowPositionals: true,
+      strict: true,
+    })
+    if (command.operands === undefined && positionals[0] !== undefined)
+      throw new UsageError(`unexpected argument '${positionals[0]}'`)
     return { values: values as CommandContext['values'], positionals }
   } catch (error) {
     if (error instanceof UsageError) throw error

@@ -25,7 +25,17 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 process.exitCode = await dispatch(process.argv.slice(2), {
-  commands: [runCommand, trainCommand, analyzeCommand, benchCommand, validateCommand, tourCommand, doctorCommand, fleetWorkerCommand, fleetStatusCommand],
+  commands: [
+    runCommand,
+    trainCommand,
+    analyzeCommand,
+    benchCommand,
+    validateCommand,
+    tourCommand,
+    doctorCommand,
+    fleetWorkerCommand,
+    fleetStatusCommand,
+  ],
   version,
   terminal: new Terminal(process.stdout, process.stderr, process.env),
   signal: interruption.signal,

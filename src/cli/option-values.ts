@@ -2,7 +2,12 @@ import type { OptionValues } from './command.ts'
 import { UsageError } from './usage-error.ts'
 
 /** An option that takes an integer in [least, most]; undefined when it was not given. @throws {UsageError} */
-export function integerOption(values: OptionValues, name: string, least: number, most = Number.MAX_SAFE_INTEGER): number | undefined {
+export function integerOption(
+  values: OptionValues,
+  name: string,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+): number | undefined {
   const text = values[name]
   if (text === undefined) return undefined
   const plain = typeof text === 'string' ? text.replaceAll(/[_,]/g, '') : ''

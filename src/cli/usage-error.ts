@@ -3,7 +3,9 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** The name nearest to a mistyped one, or undefined where none is near: at most 2 edits, and fewer than half its length. */
+/**
+ * The name nearest to a mistyped one, or undefined where none is near: at most 2 edits, and fewer than half its length.
+ */
 export function nearestName(typed: string, names: readonly string[]): string | undefined {
   const limit = Math.min(2, Math.floor((typed.length - 1) / 2))
   const scored = names.map((name) => ({ name, edits: editDistance(typed, name) }))

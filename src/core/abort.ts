@@ -1,5 +1,6 @@
 /**
- * Abort signals of this host and of polyfills: the npm package `abort-controller` has neither `reason` nor `throwIfAborted`.
+ * Abort signals of this host and of polyfills: the npm package `abort-controller` has neither `reason` nor
+ * `throwIfAborted`.
  */
 
 /** Why the signal was aborted: its reason, or the AbortError that hosts use where there is none. */
@@ -13,7 +14,9 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw abortReason(signal)
 }
 
-/** What waits for each signal. Hosts warn of a leak when one signal has more than ten listeners: each has one of ours. */
+/**
+ * What waits for each signal. Hosts warn of a leak when one signal has more than ten listeners: each has one of ours.
+ */
 const waiting = new WeakMap<AbortSignal, { readonly listeners: Set<() => void>; readonly onAbort: () => void }>()
 
 /** Calls `listener` when the signal aborts. Returns what stops that. */

@@ -2,8 +2,8 @@ import { OptionError } from './errors.ts'
 import type { TensorData } from './tensor.ts'
 
 /**
- * Runs a call on memory that its caller lends to it. A buffer that is transferred or shrunk meanwhile has no bytes to read or
- * write any more: depending on when that happens, engines throw, or read zeros.
+ * Runs a call on memory that its caller lends to it. A buffer that is transferred or shrunk meanwhile has no bytes to
+ * read or write any more: depending on when that happens, engines throw, or read zeros.
  *
  * @param arrays the caller's, inputs and results
  * @throws {OptionError} when one of them has another length at the end; else what `run` throws

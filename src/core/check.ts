@@ -15,7 +15,12 @@ export function checkFinite(what: string, value: unknown): asserts value is numb
 }
 
 /** An integer in [from, to]. */
-export function checkInteger(what: string, value: unknown, from: number, to = Number.MAX_SAFE_INTEGER): asserts value is number {
+export function checkInteger(
+  what: string,
+  value: unknown,
+  from: number,
+  to = Number.MAX_SAFE_INTEGER,
+): asserts value is number {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= from && value <= to) return
   const range = to === Number.MAX_SAFE_INTEGER ? `an integer ≥ ${from}` : `an integer from ${from} to ${to}`
   throw expected(what, range, value)
@@ -29,14 +34,20 @@ export function checkFunction(what: string, value: unknown): asserts value is (.
 export function checkedSignal(what: string, signal: unknown): AbortSignal | undefined {
   if (signal === undefined) return undefined
   const candidate: { readonly aborted?: unknown; addEventListener?: unknown } | null = signal
-  if (typeof candidate !== 'object' || candidate === null || typeof candidate.aborted !== 'boolean' || typeof candidate.addEventListener !== 'function') {
+  if (
+    typeof candidate !== 'object' ||
+    candidate === null ||
+    typeof candidate.aborted !== 'boolean' ||
+    typeof candidate.addEventListener !== 'function'
+  ) {
     throw expected(what, 'an AbortSignal', signal)
   }
   return candidate as AbortSignal
 }
 
 export function checkOneOf<T extends string>(what: string, value: unknown, choices: readonly T[]): asserts value is T {
-  if (!choices.includes(value as T)) throw expected(what, choices.map((choice) => JSON.stringify(choice)).join(' or '), value)
+  if (!choices.includes(value as T))
+    throw expected(what, choices.map((choice) => JSON.stringify(choice)).join(' or '), value)
 }
 
 /** The largest finite float32. */
@@ -45,7 +56,8 @@ const LARGEST_FLOAT32 = (2 - 2 ** -23) * 2 ** 127
 /** A finite number that is one in float32 too, where kernels compute. */
 export function checkFloat32(what: string, value: unknown): asserts value is number {
   checkFinite(what, value)
-  if (Math.abs(value) > LARGEST_FLOAT32) throw expected(what, `a number within float32's range, ±${LARGEST_FLOAT32.toPrecision(4)}`, value)
+  if (Math.abs(value) > LARGEST_FLOAT32)
+    throw expected(what, `a number within float32's range, ±${LARGEST_FLOAT32.toPrecision(4)}`, value)
 }
 
 /**
@@ -60,7 +72,9 @@ export function checkNames<T>(what: string, value: T, names: readonly string[]):
     own[name] = (value as Record<string, unknown>)[name]
     if (names.includes(name)) continue
     const near = nearest(name, names)
-    throw new OptionError(`${what}: expected names among ${names.join(', ')}, got ${JSON.stringify(name)}${near === undefined ? '' : ` (did you mean ${near}?)`}`)
+    throw new OptionError(
+      `${what}: expected names among ${names.join(', ')}, got ${JSON.stringify(name)}${near === undefined ? '' : ` (did you mean ${near}?)`}`,
+    )
   }
   return own as T & object
 }

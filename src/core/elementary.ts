@@ -1,9 +1,10 @@
 /**
- * exp and log out of +, −, ×, / and bit moves alone, in float64: engines' own `Math.exp` and `Math.log` differ in the last
- * bits, and a result that promises the same bits everywhere must not hold them. Within 1e-14 relative of the true value.
+ * exp and log out of +, −, ×, / and bit moves alone, in float64: engines' own `Math.exp` and `Math.log` differ in the
+ * last bits, and a result that promises the same bits everywhere must not hold them. Within 1e-14 relative of the true
+ * value.
  */
 
-const LN2_HIGH = 0.693147180369123816490
+const LN2_HIGH = 0.69314718036912381649
 const LN2_LOW = 1.90821492927058770002e-10
 const words = new DataView(new ArrayBuffer(8))
 

@@ -101,7 +101,10 @@ export class NumericError extends HeddleError {
   }
 }
 
-/** A store could not be read or written, or holds nothing under a name; `cause` holds the system's error where there is one. */
+/**
+ * A store could not be read or written, or holds nothing under a name; `cause` holds the system's error where there is
+ * one.
+ */
 export class StoreError extends HeddleError {
   constructor(message: string, options?: HeddleErrorOptions) {
     super('StoreError', message, options)

@@ -4,12 +4,32 @@ import { countSharedBytes } from './shared-pressure.ts'
 /** What bytes are held for, as plans and reports list them. */
 export type Purpose =
   // Results.
-  | 'output' | 'log-sum-exp' | 'entropy' | 'largest weight' | 'largest index' | 'mean distance' | 'weights' | 'score matrix' | 'details'
-  | 'query gradient' | 'key gradient' | 'value gradient' | 'bias gradient'
+  | 'output'
+  | 'log-sum-exp'
+  | 'entropy'
+  | 'largest weight'
+  | 'largest index'
+  | 'mean distance'
+  | 'weights'
+  | 'score matrix'
+  | 'details'
+  | 'query gradient'
+  | 'key gradient'
+  | 'value gradient'
+  | 'bias gradient'
   // What a call keeps between its tasks.
-  | 'activations' | 'partials' | 'gradient slots' | 'bias sums' | 'claims' | 'input copies' | 'kept buffers'
+  | 'activations'
+  | 'partials'
+  | 'gradient slots'
+  | 'bias sums'
+  | 'claims'
+  | 'input copies'
+  | 'kept buffers'
   // What lanes hold, and what is on its way to them and back.
-  | 'lane arenas' | 'lane copies' | 'head copies' | 'in flight'
+  | 'lane arenas'
+  | 'lane copies'
+  | 'head copies'
+  | 'in flight'
 
 /** Bytes by what they are for. */
 export type BytesByPurpose = Readonly<Partial<Record<Purpose, number>>>

@@ -1,6 +1,6 @@
 /**
- * The end of something that calls wait for: a worker, a device. A race against one promise that lives as long as the thing
- * would keep every call's outcome at that promise; here a call that is over leaves nothing behind.
+ * The end of something that calls wait for: a worker, a device. A race against one promise that lives as long as the
+ * thing would keep every call's outcome at that promise; here a call that is over leaves nothing behind.
  */
 export class Loss<Reason extends Error> {
   readonly #waiting = new Set<(reason: Reason) => void>()

@@ -1,6 +1,6 @@
 /**
- * Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a generator without
- * state. The words of a counter under a key are the same wherever, and in whatever order, they are asked for.
+ * Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a generator
+ * without state. The words of a counter under a key are the same wherever, and in whatever order, they are asked for.
  */
 
 const MULTIPLIER_0 = 0xd2511f53

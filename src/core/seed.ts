@@ -35,7 +35,8 @@ export class UniformStream {
 
   next(): number {
     const place = this.#next & 3
-    if (place === 0) philoxWords(this.#words, this.seed, Math.floor(this.#next / 4) >>> 0, Math.floor(this.#next / 2 ** 34), 0, 0)
+    if (place === 0)
+      philoxWords(this.#words, this.seed, Math.floor(this.#next / 4) >>> 0, Math.floor(this.#next / 2 ** 34), 0, 0)
     this.#next++
     return (this.#words[place] ?? 0) / 2 ** 32
   }

@@ -7,11 +7,18 @@ export interface SharedMemoryProbe {
 /** Probes SharedArrayBuffer. Browsers have it only on pages that are cross-origin isolated (COOP and COEP headers). */
 export function probeSharedMemory(): SharedMemoryProbe {
   if (typeof SharedArrayBuffer === 'undefined') {
-    return { available: false, reason: 'SharedArrayBuffer is missing: the page is not cross-origin isolated (COOP and COEP headers)' }
+    return {
+      available: false,
+      reason: 'SharedArrayBuffer is missing: the page is not cross-origin isolated (COOP and COEP headers)',
+    }
   }
   const isolated: unknown = (globalThis as { crossOriginIsolated?: unknown }).crossOriginIsolated
   if (isolated === false && typeof document !== 'undefined') {
-    return { available: false, reason: 'the page is not cross-origin isolated (COOP and COEP headers), so SharedArrayBuffer cannot be sent to workers' }
+    return {
+      available: false,
+      reason:
+        'the page is not cross-origin isolated (COOP and COEP headers), so SharedArrayBuffer cannot be sent to workers',
+    }
   }
   return { available: true }
 }

@@ -19,7 +19,8 @@ export interface Tensor<Data extends TensorData = Float32Array> {
  * @throws {OptionError} when `data` is not a Float32Array, Int32Array or Uint8Array
  */
 export function tensor<Data extends TensorData>(data: Data, shape: readonly number[]): Tensor<Data> {
-  if (!isTensorData(data)) throw new OptionError(`tensor: expected a Float32Array, Int32Array or Uint8Array, got ${describe(data)}`)
+  if (!isTensorData(data))
+    throw new OptionError(`tensor: expected a Float32Array, Int32Array or Uint8Array, got ${describe(data)}`)
   shape = readShape('tensor', shape)
   const elements = checkedProduct(shape, 'tensor')
   if (elements !== data.length) {
@@ -34,8 +35,14 @@ function isTensorData(value: unknown): value is TensorData {
 }
 
 /** Whether `value` is a typed array of this kind, also one of another realm: a frame's, or that of a test runner. */
-export function isOfClass<Data extends ArrayBufferView>(Class: new (length: number) => Data, value: unknown): value is Data {
-  return value instanceof Class || (ArrayBuffer.isView(value) && (value as Partial<Uint8Array>)[Symbol.toStringTag] === Class.name)
+export function isOfClass<Data extends ArrayBufferView>(
+  Class: new (length: number) => Data,
+  value: unknown,
+): value is Data {
+  return (
+    value instanceof Class ||
+    (ArrayBuffer.isView(value) && (value as Partial<Uint8Array>)[Symbol.toStringTag] === Class.name)
+  )
 }
 
 /** @throws {ShapeError} unless `shape` is an array of safe integers ≥ 0 */
@@ -52,18 +59,27 @@ export function readShape(what: string, shape: unknown): readonly number[] {
 }
 
 /**
- * A caller's tensor with its data and its shape, each read once: what the caller does to the object later does not count.
+ * A caller's tensor with its data and its shape, each read once: what the caller does to the object later does not
+ * count.
  *
  * @throws {OptionError} unless `value` is a tensor with data of `Class`
  * @throws {ShapeError} unless its shape is its length
  */
-export function readTensor<Data extends TensorData>(what: string, Class: TensorClass<Data>, value: unknown): Tensor<Data> {
-  if (typeof value !== 'object' || value === null || !('data' in value)) throw new OptionError(`${what}: expected a tensor { data: ${Class.name}, shape }, got ${describe(value)}`)
+export function readTensor<Data extends TensorData>(
+  what: string,
+  Class: TensorClass<Data>,
+  value: unknown,
+): Tensor<Data> {
+  if (typeof value !== 'object' || value === null || !('data' in value))
+    throw new OptionError(`${what}: expected a tensor { data: ${Class.name}, shape }, got ${describe(value)}`)
   const data: unknown = value.data
   if (!isOfClass(Class, data)) throw new OptionError(`${what}: expected data as a ${Class.name}, got ${describe(data)}`)
   const shape = readShape(what, (value as { readonly shape?: unknown }).shape)
   const elements = shape.reduce((product, size) => product * size, 1)
-  if (elements !== data.length) throw new ShapeError(`${what}: expected ${elements} elements for shape ${formatShape(shape)}, got ${data.length}${data.buffer.byteLength === 0 ? ' (a detached buffer has none)' : ''}`)
+  if (elements !== data.length)
+    throw new ShapeError(
+      `${what}: expected ${elements} elements for shape ${formatShape(shape)}, got ${data.length}${data.buffer.byteLength === 0 ? ' (a detached buffer has none)' : ''}`,
+    )
   return { data: data instanceof Class ? data : new Class(data.buffer, data.byteOffset, data.length), shape }
 }
 
@@ -74,7 +90,11 @@ export interface TensorClass<Data> {
 }
 
 /** @throws as `readTensor` does */
-export function checkTensor<Data extends TensorData>(what: string, Class: TensorClass<Data>, value: unknown): asserts value is Tensor<Data> {
+export function checkTensor<Data extends TensorData>(
+  what: string,
+  Class: TensorClass<Data>,
+  value: unknown,
+): asserts value is Tensor<Data> {
   readTensor(what, Class, value)
 }
 

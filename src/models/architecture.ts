@@ -2,8 +2,9 @@ import type { RotaryOptions } from '../nn/layers/rotary-frequencies.ts'
 import type { Activation } from '../protocol/stage.ts'
 
 /**
- * What a transformer of the hub is made of, as plain data: sizes, and the names that its parameters have in safetensors. A
- * family turns a `config.json` into one of these; `TransformerModel` builds it. Names are those after the family's prefix.
+ * What a transformer of the hub is made of, as plain data: sizes, and the names that its parameters have in
+ * safetensors. A family turns a `config.json` into one of these; `TransformerModel` builds it. Names are those after
+ * the family's prefix.
  */
 export interface Architecture {
   readonly vocabulary: number
@@ -98,13 +99,28 @@ export interface BlockSpec {
 
 /** What most attention has none of. */
 export const PLAIN_ATTENTION = {
-  queryNorm: null, keyNorm: null, rotary: null, causal: false, window: null, alibiSlopes: null, scale: null,
+  queryNorm: null,
+  keyNorm: null,
+  rotary: null,
+  causal: false,
+  window: null,
+  alibiSlopes: null,
+  scale: null,
 } as const satisfies Partial<AttentionSpec>
 
 /** Query, key and value as rows of one matrix [(H + 2·Hkv)·D, E], in this order. */
-export function joinedProjections(name: string, { modelDim, heads, keyValueHeads, headSize, bias }: JoinedSizes): Pick<AttentionSpec, 'query' | 'key' | 'value'> {
+export function joinedProjections(
+  name: string,
+  { modelDim, heads, keyValueHeads, headSize, bias }: JoinedSizes,
+): Pick<AttentionSpec, 'query' | 'key' | 'value'> {
   const [query, other] = [heads * headSize, keyValueHeads * headSize]
-  const part = (rowStart: number, outSize: number): LinearSpec => ({ name, inSize: modelDim, outSize, bias, part: { rowStart, ofRows: query + 2 * other } })
+  const part = (rowStart: number, outSize: number): LinearSpec => ({
+    name,
+    inSize: modelDim,
+    outSize,
+    bias,
+    part: { rowStart, ofRows: query + 2 * other },
+  })
   return { query: part(0, query), key: part(query, other), value: part(query + other, other) }
 }
 

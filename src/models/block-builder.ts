@@ -62,9 +62,21 @@ export class BlockBuilder {
       return this.#rotary === null ? normed : this.#rotary.build(graph, normed, length)
     }
     const queries = turned(query, queryNorm, 'queries')
-    const [keys, values] = cached(graph, turned(key, keyNorm, 'keys'), this.#weights.linear(graph, value, from, 'values'), cache)
+    const [keys, values] = cached(
+      graph,
+      turned(key, keyNorm, 'keys'),
+      this.#weights.linear(graph, value, from, 'values'),
+      cache,
+    )
     const sizes = { batch: from.batch, heads, keyValueHeads, queries: from.rows, keys: keys.rows, headSize }
-    const { context } = attend(graph, queries, keys, values, { heads, keyHeads: keyValueHeads }, resolveLayerAttention(sizes, this.#attentionOptions(graph, from.rows, segments)))
+    const { context } = attend(
+      graph,
+      queries,
+      keys,
+      values,
+      { heads, keyHeads: keyValueHeads },
+      resolveLayerAttention(sizes, this.#attentionOptions(graph, from.rows, segments)),
+    )
     graph.trace('context', context, [from.batch, heads, from.rows, headSize])
     const attended = this.#weights.linear(graph, output, context)
     graph.trace('attention output', attended)
@@ -86,16 +98,25 @@ export class BlockBuilder {
   #feedForward(graph: Graph, from: Value): Value {
     const { gate, up, down, activation } = this.#spec.feedForward
     const wide = this.#weights.linear(graph, up, from)
-    const hidden = gate === null ? activate(graph, wide, activation) : multiply(graph, activate(graph, this.#weights.linear(graph, gate, from), activation), wide)
+    const hidden =
+      gate === null
+        ? activate(graph, wide, activation)
+        : multiply(graph, activate(graph, this.#weights.linear(graph, gate, from), activation), wide)
     graph.trace('hidden', hidden)
     return this.#weights.linear(graph, down, hidden)
   }
 }
 
 /** Where the new rows stand. A sequence sees no more keys than it has, where another has more. */
-function positionOptions(positions: readonly number[], rows: number): Pick<AttentionOptions, 'queryOffset' | 'keyLengths'> {
+function positionOptions(
+  positions: readonly number[],
+  rows: number,
+): Pick<AttentionOptions, 'queryOffset' | 'keyLengths'> {
   if (positions.length === 1) return { queryOffset: positions[0] ?? 0 }
-  return { queryOffset: Int32Array.from(positions), keyLengths: Int32Array.from(positions, (position) => position + rows) }
+  return {
+    queryOffset: Int32Array.from(positions),
+    keyLengths: Int32Array.from(positions, (position) => position + rows),
+  }
 }
 
 /** Keys and values, with those that the cache holds before them. */
@@ -111,7 +132,8 @@ export class RotaryTables {
 
   of(headSize: number, rotary: RotaryOptions): RotaryTable {
     const key = JSON.stringify([headSize, rotary])
-    const table = this.#tables.get(key) ?? new RotaryTable(headSize, resolveRotaryOptions('rotary positions', rotary, headSize))
+    const table =
+      this.#tables.get(key) ?? new RotaryTable(headSize, resolveRotaryOptions('rotary positions', rotary, headSize))
     this.#tables.set(key, table)
     return table
   }

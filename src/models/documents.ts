@@ -49,7 +49,10 @@ export class DocumentReader {
     this.#tokenizer = tokenizer
   }
 
-  /** @param what names the document in messages @throws {OptionError} for empty texts, ids beyond the vocabulary, and spans outside */
+  /**
+   * @param what names the document in messages @throws {OptionError} for empty texts, ids beyond the vocabulary, and
+   * spans outside
+   */
   async read(what: string, input: EmbedInput): Promise<TokenisedDocument> {
     const details = detailsOf(what, input)
     const { spans, tokenTypes = null } = details
@@ -58,38 +61,58 @@ export class DocumentReader {
     if (ids.length === 0) throw new OptionError(`${what}: expected at least one token, got an empty text`)
     const wrong = ids.find((id) => id < 0 || id >= this.#vocabulary)
     if (wrong !== undefined) throw expected(what, `token ids from 0 to ${this.#vocabulary - 1}`, wrong)
-    if (tokenTypes !== null && (!(tokenTypes instanceof Int32Array) || tokenTypes.length !== ids.length)) throw expected(`${what}: tokenTypes`, `an Int32Array of ${ids.length} types, one per token`, tokenTypes)
+    if (tokenTypes !== null && (!(tokenTypes instanceof Int32Array) || tokenTypes.length !== ids.length))
+      throw expected(`${what}: tokenTypes`, `an Int32Array of ${ids.length} types, one per token`, tokenTypes)
     if (spans !== undefined) checkSpans(what, spans, ids.length)
     return { ...read, spans: spans ?? read.spans, tokenTypes }
   }
 
-  async #tokens(what: string, { text, ids, passages }: DocumentDetails): Promise<Pick<TokenisedDocument, 'ids' | 'spans' | 'special'>> {
+  async #tokens(
+    what: string,
+    { text, ids, passages }: DocumentDetails,
+  ): Promise<Pick<TokenisedDocument, 'ids' | 'spans' | 'special'>> {
     if (ids !== undefined) return { ids, spans: null, special: NO_SPECIAL }
     const tokenizer = await this.#tokenizer()
     const special = (this.#special ??= specialTokens(tokenizer))
     const parts = (passages ?? [text ?? '']).map((passage) => tokenizer.encode(passage, false))
     const empty = parts.findIndex((part) => part.length === 0)
-    if (empty >= 0) throw new OptionError(`${what}: expected at least one token, got an empty ${passages === undefined ? 'text' : `passage ${empty}`}`)
+    if (empty >= 0)
+      throw new OptionError(
+        `${what}: expected at least one token, got an empty ${passages === undefined ? 'text' : `passage ${empty}`}`,
+      )
     if (parts.length === 0) throw new OptionError(`${what}: expected at least one passage, got none`)
     let start = special.before.length
     const spans = parts.map((part) => ({ start, end: (start += part.length) }))
-    return { ids: concatenate([special.before, ...parts, special.after]), spans: passages === undefined ? null : spans, special }
+    return {
+      ids: concatenate([special.before, ...parts, special.after]),
+      spans: passages === undefined ? null : spans,
+      special,
+    }
   }
 }
 
 function detailsOf(what: string, input: EmbedInput): DocumentDetails {
   if (typeof input === 'string') return { text: input }
   if (input instanceof Int32Array) return { ids: input }
-  if (typeof input !== 'object' || input === null || Array.isArray(input) || ArrayBuffer.isView(input)) throw expected(what, 'a text, an Int32Array of token ids, or an object', input)
-  for (const name of Object.keys(input)) if (!NAMES.includes(name)) throw new OptionError(`${what}: expected names among ${NAMES.join(', ')}, got ${JSON.stringify(name)}`)
+  if (typeof input !== 'object' || input === null || Array.isArray(input) || ArrayBuffer.isView(input))
+    throw expected(what, 'a text, an Int32Array of token ids, or an object', input)
+  for (const name of Object.keys(input))
+    if (!NAMES.includes(name))
+      throw new OptionError(`${what}: expected names among ${NAMES.join(', ')}, got ${JSON.stringify(name)}`)
   const { text, ids, passages, spans } = input
   const given = [text, ids, passages].filter((each) => each !== undefined)
-  if (given.length !== 1) throw new OptionError(`${what}: expected one of text, ids and passages, got ${given.length} of them`)
+  if (given.length !== 1)
+    throw new OptionError(`${what}: expected one of text, ids and passages, got ${given.length} of them`)
   if (text !== undefined && typeof text !== 'string') throw expected(`${what}: text`, 'a string', text)
   if (ids !== undefined && !(ids instanceof Int32Array)) throw expected(`${what}: ids`, 'an Int32Array', ids)
-  if (passages !== undefined && !(Array.isArray(passages) && passages.every((each) => typeof each === 'string'))) throw expected(`${what}: passages`, 'a list of strings', passages)
-  if (passages !== undefined && spans !== undefined) throw new OptionError(`${what}: expected passages or spans, got both`)
-  if (input.tokenTypes !== undefined && ids === undefined) throw new OptionError(`${what}: expected tokenTypes with ids, got them with ${text === undefined ? 'passages' : 'a text'}`)
+  if (passages !== undefined && !(Array.isArray(passages) && passages.every((each) => typeof each === 'string')))
+    throw expected(`${what}: passages`, 'a list of strings', passages)
+  if (passages !== undefined && spans !== undefined)
+    throw new OptionError(`${what}: expected passages or spans, got both`)
+  if (input.tokenTypes !== undefined && ids === undefined)
+    throw new OptionError(
+      `${what}: expected tokenTypes with ids, got them with ${text === undefined ? 'passages' : 'a text'}`,
+    )
   return input
 }
 
@@ -97,8 +120,16 @@ function checkSpans(what: string, spans: unknown, length: number): void {
   if (!Array.isArray(spans)) throw expected(`${what}: spans`, 'a list of { start, end }', spans)
   for (const span of spans as (Partial<TokenSpan> | null)[]) {
     const { start, end } = span ?? {}
-    const fits = Number.isSafeInteger(start) && Number.isSafeInteger(end) && (start as number) >= 0 && (end as number) > (start as number) && (end as number) <= length
-    if (!fits) throw new OptionError(`${what}: spans: expected 0 ≤ start < end ≤ ${length}, the tokens of the document, got ${span === null ? 'null' : typeof span === 'object' ? `${String(start)} to ${String(end)}` : describe(span)}`)
+    const fits =
+      Number.isSafeInteger(start) &&
+      Number.isSafeInteger(end) &&
+      (start as number) >= 0 &&
+      (end as number) > (start as number) &&
+      (end as number) <= length
+    if (!fits)
+      throw new OptionError(
+        `${what}: spans: expected 0 ≤ start < end ≤ ${length}, the tokens of the document, got ${span === null ? 'null' : typeof span === 'object' ? `${String(start)} to ${String(end)}` : describe(span)}`,
+      )
   }
 }
 

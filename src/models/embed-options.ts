@@ -36,12 +36,34 @@ export interface ResolvedEmbedOptions {
   readonly forward: ForwardOptions
 }
 
-const NAMES: readonly (keyof EmbedOptions)[] = ['pooling', 'normalize', 'onTooLong', 'packTokens', 'readAhead', 'onProgress', 'runtime', 'signal', 'priority', 'chunkSize']
+const NAMES: readonly (keyof EmbedOptions)[] = [
+  'pooling',
+  'normalize',
+  'onTooLong',
+  'packTokens',
+  'readAhead',
+  'onProgress',
+  'runtime',
+  'signal',
+  'priority',
+  'chunkSize',
+]
 
 /** @throws {OptionError} for unknown names and wrong values */
-export function resolveEmbedOptions(options: EmbedOptions, defaults: { readonly pooling: Pooling; readonly normalize: boolean }): ResolvedEmbedOptions {
+export function resolveEmbedOptions(
+  options: EmbedOptions,
+  defaults: { readonly pooling: Pooling; readonly normalize: boolean },
+): ResolvedEmbedOptions {
   options = checkNames('embed: options', options, NAMES)
-  const { pooling = defaults.pooling, normalize = defaults.normalize, onTooLong = 'error', packTokens = 8192, readAhead = 64, onProgress, ...forward } = options
+  const {
+    pooling = defaults.pooling,
+    normalize = defaults.normalize,
+    onTooLong = 'error',
+    packTokens = 8192,
+    readAhead = 64,
+    onProgress,
+    ...forward
+  } = options
   checkOneOf('embed: option pooling', pooling, POOLINGS)
   checkBoolean('embed: option normalize', normalize)
   checkOneOf('embed: option onTooLong', onTooLong, TOO_LONG)

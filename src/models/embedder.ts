@@ -2,7 +2,13 @@ import { throwIfAborted } from '../core/abort.ts'
 import { expected } from '../core/check.ts'
 import type { Tensor } from '../core/tensor.ts'
 import type { LayerReport } from '../program/run.ts'
-import { concatenate, type DocumentReader, type EmbedInput, type TokenisedDocument, type TokenSpan } from './documents.ts'
+import {
+  concatenate,
+  type DocumentReader,
+  type EmbedInput,
+  type TokenisedDocument,
+  type TokenSpan,
+} from './documents.ts'
 import type { ResolvedEmbedOptions } from './embed-options.ts'
 import { packsOf, piecesOf, type Piece } from './pieces.ts'
 import { joinPieces, normalise, poolRows } from './pooling.ts'
@@ -59,7 +65,14 @@ export class EmbedTally {
   }
 
   report(): EmbedReport {
-    return { tokens: this.#tokens, packs: this.#packs, elapsedMs: performance.now() - this.#startMs, peakBytes: this.#peakBytes, fallbacks: [...this.#fallbacks.values()], retries: this.#retries }
+    return {
+      tokens: this.#tokens,
+      packs: this.#packs,
+      elapsedMs: performance.now() - this.#startMs,
+      peakBytes: this.#peakBytes,
+      fallbacks: [...this.#fallbacks.values()],
+      retries: this.#retries,
+    }
   }
 }
 
@@ -80,16 +93,25 @@ export class Embedder {
   constructor(model: TransformerModel, reader: DocumentReader) {
     this.#model = model
     this.#reader = reader
-    const trained = model.architecture.blocks.map(({ attention: { rotary } }) => (rotary?.scaling?.kind === 'dynamic' ? rotary.scaling.trainedLength : Infinity))
+    const trained = model.architecture.blocks.map(({ attention: { rotary } }) =>
+      rotary?.scaling?.kind === 'dynamic' ? rotary.scaling.trainedLength : Infinity,
+    )
     this.#trainedLength = Math.min(...trained)
   }
 
   /** @param names what each is called in messages @returns in the order of the inputs */
-  async embed(inputs: readonly EmbedInput[], options: ResolvedEmbedOptions, tally: EmbedTally, names: (index: number) => string): Promise<DocumentEmbedding[]> {
+  async embed(
+    inputs: readonly EmbedInput[],
+    options: ResolvedEmbedOptions,
+    tally: EmbedTally,
+    names: (index: number) => string,
+  ): Promise<DocumentEmbedding[]> {
     const { maxLength } = this.#model
     const documents: TokenisedDocument[] = []
     for (const [index, input] of inputs.entries()) documents.push(await this.#reader.read(names(index), input))
-    const pieces = documents.map((document, index) => piecesOf(names(index), index, document, { maxLength, onTooLong: options.onTooLong }))
+    const pieces = documents.map((document, index) =>
+      piecesOf(names(index), index, document, { maxLength, onTooLong: options.onTooLong }),
+    )
     const pooled = new Map<Piece, PooledPiece>()
     const total = tally.tokens + pieces.flat().reduce((sum, { ids }) => sum + ids.length, 0)
     for (const pack of packsOf(pieces.flat(), options.packTokens, ({ ids }) => ids.length > this.#trainedLength)) {
@@ -97,12 +119,22 @@ export class Embedder {
       await this.#runPack(pack, options, tally, pooled)
       options.onProgress?.({ doneTokens: tally.tokens, totalTokens: total })
     }
-    return documents.map((document, index) => this.#result(document, (pieces[index] ?? []).map((piece) => pooled.get(piece) as PooledPiece), options))
+    return documents.map((document, index) =>
+      this.#result(
+        document,
+        (pieces[index] ?? []).map((piece) => pooled.get(piece) as PooledPiece),
+        options,
+      ),
+    )
   }
 
   /** The same for inputs that come one after the other; vectors come in their order. */
-  async *stream(inputs: Iterable<EmbedInput> | AsyncIterable<EmbedInput>, options: ResolvedEmbedOptions): AsyncGenerator<DocumentEmbedding & { readonly index: number }> {
-    const isIterable = typeof inputs === 'object' && inputs !== null && (Symbol.iterator in inputs || Symbol.asyncIterator in inputs)
+  async *stream(
+    inputs: Iterable<EmbedInput> | AsyncIterable<EmbedInput>,
+    options: ResolvedEmbedOptions,
+  ): AsyncGenerator<DocumentEmbedding & { readonly index: number }> {
+    const isIterable =
+      typeof inputs === 'object' && inputs !== null && (Symbol.iterator in inputs || Symbol.asyncIterator in inputs)
     if (!isIterable) throw expected('embedStream: documents', 'an iterable of documents', inputs)
     const tally = new EmbedTally()
     let waiting: EmbedInput[] = []
@@ -120,22 +152,35 @@ export class Embedder {
     for (const result of await flush()) yield { index: first++, ...result }
   }
 
-  async #runPack(pack: readonly Piece[], { pooling, forward }: ResolvedEmbedOptions, tally: EmbedTally, pooled: Map<Piece, PooledPiece>): Promise<void> {
+  async #runPack(
+    pack: readonly Piece[],
+    { pooling, forward }: ResolvedEmbedOptions,
+    tally: EmbedTally,
+    pooled: Map<Piece, PooledPiece>,
+  ): Promise<void> {
     const ids = concatenate(pack.map((piece) => piece.ids))
-    const { output, report } = await this.#model.forward({ data: ids, shape: [1, ids.length] }, { ...forward, ...packOptions(pack, ids.length) })
+    const { output, report } = await this.#model.forward(
+      { data: ids, shape: [1, ids.length] },
+      { ...forward, ...packOptions(pack, ids.length) },
+    )
     tally.add(ids.length, report)
     const width = this.#model.modelDim
     let start = 0
     for (const piece of pack) {
       const rows = piece.ids.length
-      const at = (span: TokenSpan): Float32Array => poolRows(output.data, width, { from: start + span.start, to: start + span.end }, pooling)
+      const at = (span: TokenSpan): Float32Array =>
+        poolRows(output.data, width, { from: start + span.start, to: start + span.end }, pooling)
       const spans = piece.spans === null ? null : joined(piece.spans.map(at), width)
       pooled.set(piece, { vector: at({ start: 0, end: rows }), rows, spans })
       start += rows
     }
   }
 
-  #result(document: TokenisedDocument, pieces: readonly PooledPiece[], { pooling, normalize, onTooLong }: ResolvedEmbedOptions): DocumentEmbedding {
+  #result(
+    document: TokenisedDocument,
+    pieces: readonly PooledPiece[],
+    { pooling, normalize, onTooLong }: ResolvedEmbedOptions,
+  ): DocumentEmbedding {
     const width = this.#model.modelDim
     const vector = joinPieces(pieces, pooling)
     const spans = pieces[0]?.spans ?? null
@@ -146,7 +191,9 @@ export class Embedder {
     const tokens = pieces.reduce((sum, { rows }) => sum + rows, 0)
     return {
       embedding: { data: vector, shape: [width] },
-      ...(spans === null || document.spans === null ? {} : { spans: { data: spans, shape: [document.spans.length, width] }, tokenSpans: document.spans }),
+      ...(spans === null || document.spans === null
+        ? {}
+        : { spans: { data: spans, shape: [document.spans.length, width] }, tokenSpans: document.spans }),
       tokens,
       pieces: pieces.length,
       droppedTokens: onTooLong === 'truncate' ? document.ids.length - tokens : 0,
@@ -155,14 +202,25 @@ export class Embedder {
 }
 
 /** Segments, positions and types of packed pieces; one alone needs neither of the first. */
-function packOptions(pack: readonly Piece[], tokens: number): { readonly segments?: Tensor<Int32Array>; readonly positions?: Tensor<Int32Array>; readonly tokenTypes?: Tensor<Int32Array> } {
+function packOptions(
+  pack: readonly Piece[],
+  tokens: number,
+): {
+  readonly segments?: Tensor<Int32Array>
+  readonly positions?: Tensor<Int32Array>
+  readonly tokenTypes?: Tensor<Int32Array>
+} {
   const shape = [1, tokens]
   const each = (value: (piece: Piece, index: number, token: number) => number): Tensor<Int32Array> => ({
     data: concatenate(pack.map((piece, index) => Int32Array.from(piece.ids, (_, token) => value(piece, index, token)))),
     shape,
   })
-  const types = pack.some(({ tokenTypes }) => tokenTypes !== null) ? { tokenTypes: each(({ tokenTypes }, _, token) => tokenTypes?.[token] ?? 0) } : {}
-  return pack.length === 1 ? types : { ...types, segments: each((_, index) => index), positions: each((_piece, _index, token) => token) }
+  const types = pack.some(({ tokenTypes }) => tokenTypes !== null)
+    ? { tokenTypes: each(({ tokenTypes }, _, token) => tokenTypes?.[token] ?? 0) }
+    : {}
+  return pack.length === 1
+    ? types
+    : { ...types, segments: each((_, index) => index), positions: each((_piece, _index, token) => token) }
 }
 
 function joined(vectors: readonly Float32Array[], width: number): Float32Array {

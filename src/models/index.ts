@@ -12,4 +12,13 @@ export { normalise, poolRows, type Pooling } from './pooling.ts'
 export type { TooLong } from './pieces.ts'
 export { TransformerModel, type TransformerForward } from './transformer-model.ts'
 export { HubLanguageModel } from './language-model.ts'
-export type { Architecture, AttentionSpec, BlockSpec, EmbeddingsSpec, FeedForwardSpec, LinearSpec, NormSpec, TableSpec } from './architecture.ts'
+export type {
+  Architecture,
+  AttentionSpec,
+  BlockSpec,
+  EmbeddingsSpec,
+  FeedForwardSpec,
+  LinearSpec,
+  NormSpec,
+  TableSpec,
+} from './architecture.ts'

@@ -31,11 +31,19 @@ export class HubLanguageModel extends Module<Int32Array, TransformerForward> {
 
   /** Continues token sequences one token at a time; see `CausalLanguageModel.generate`. */
   generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>>
-  /** The same for prompts of any lengths in one batch. @returns each prompt with what follows it, up to its stop token */
+  /**
+   * The same for prompts of any lengths in one batch. @returns each prompt with what follows it, up to its stop token
+   */
   generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Int32Array[]>
-  async generate(prompts: Tensor<Int32Array> | readonly Prompt[], options: GenerateOptions): Promise<Tensor<Int32Array> | Int32Array[]> {
+  async generate(
+    prompts: Tensor<Int32Array> | readonly Prompt[],
+    options: GenerateOptions,
+  ): Promise<Tensor<Int32Array> | Int32Array[]> {
     for (const name of ['window', 'sinks'] as const) {
-      if (Object.hasOwn(options, name) && options[name] !== undefined) throw new OptionError(`generate: expected no option ${name}: a model of the hub has the windows of its config, got one`)
+      if (Object.hasOwn(options, name) && options[name] !== undefined)
+        throw new OptionError(
+          `generate: expected no option ${name}: a model of the hub has the windows of its config, got one`,
+        )
     }
     return generateTokens(this, prompts, options)
   }

@@ -23,34 +23,64 @@ export interface LoadModelOptions {
   readonly allowNonFinite?: boolean
 }
 
-const NAMES: readonly (keyof LoadModelOptions)[] = ['signal', 'onProgress', 'memoryBudgetBytes', 'tokenizer', 'ignoreConfig', 'ignoreSentenceConfig', 'allowNonFinite']
+const NAMES: readonly (keyof LoadModelOptions)[] = [
+  'signal',
+  'onProgress',
+  'memoryBudgetBytes',
+  'tokenizer',
+  'ignoreConfig',
+  'ignoreSentenceConfig',
+  'allowNonFinite',
+]
 
 /**
  * Reads a model of the hub: `config.json`, `model.safetensors` or several with an index, and at the first text
  * `tokenizer.json`. Weights of F32, F16, BF16 and F64 become float32.
  *
  * @param source see `ModelSource`
- * @throws {FormatError} for a config that is not supported (every option in question is named), missing files, and tensors that do not fit (all are listed)
+ * @throws {FormatError} for a config that is not supported (every option in question is named), missing files, and
+ *   tensors that do not fit (all are listed)
  * @throws {MemoryBudgetError} when the parameters do not fit `memoryBudgetBytes`, before any weight is read
  * @throws {NumericError} for NaN or infinities in weights
  * @throws the signal's reason, after an abort
  */
 export async function loadModel(source: ModelSource, options: LoadModelOptions = {}): Promise<LoadedModel> {
   checkOptions(options)
-  const { signal, onProgress, memoryBudgetBytes = Infinity, tokenizer, ignoreSentenceConfig = false, allowNonFinite = false } = options
+  const {
+    signal,
+    onProgress,
+    memoryBudgetBytes = Infinity,
+    tokenizer,
+    ignoreSentenceConfig = false,
+    allowNonFinite = false,
+  } = options
   const files = modelFiles(source)
   const { family, plan, config } = await readPlan(files, options)
   if (plan.parameterBytes > memoryBudgetBytes) {
     const smallest = { smallestBudgetBytes: plan.parameterBytes }
-    throw new MemoryBudgetError(`loadModel: expected parameters of at most ${memoryBudgetBytes} bytes, got a model of ${plan.parameterBytes}`, { details: smallest })
+    throw new MemoryBudgetError(
+      `loadModel: expected parameters of at most ${memoryBudgetBytes} bytes, got a model of ${plan.parameterBytes}`,
+      { details: smallest },
+    )
   }
   const sentence = ignoreSentenceConfig ? {} : await readSentenceConfig(files, signal)
   const model = new TransformerModel(plan.architecture, { initialise: false })
   const weights = await readWeights(files, model.namedParameters(), { family, signal, onProgress, allowNonFinite })
-  return new LoadedModel({ model, plan, weights, config, files, tokenizer, defaults: { pooling: sentence.pooling ?? family.pooling, normalize: sentence.normalize ?? false } })
+  return new LoadedModel({
+    model,
+    plan,
+    weights,
+    config,
+    files,
+    tokenizer,
+    defaults: { pooling: sentence.pooling ?? family.pooling, normalize: sentence.normalize ?? false },
+  })
 }
 
-/** What `loadModel` would make of a source: it reads `config.json` and nothing else. @throws {FormatError} as `loadModel` does */
+/**
+ * What `loadModel` would make of a source: it reads `config.json` and nothing else. @throws {FormatError} as
+ * `loadModel` does
+ */
 export async function planModel(source: ModelSource, options: LoadModelOptions = {}): Promise<ModelPlan> {
   checkOptions(options)
   return (await readPlan(modelFiles(source), options)).plan
@@ -58,13 +88,15 @@ export async function planModel(source: ModelSource, options: LoadModelOptions =
 
 function checkOptions(options: LoadModelOptions): void {
   options = checkNames('loadModel: options', options, NAMES)
-  const { signal, onProgress, memoryBudgetBytes, tokenizer, ignoreConfig, ignoreSentenceConfig, allowNonFinite } = options
+  const { signal, onProgress, memoryBudgetBytes, tokenizer, ignoreConfig, ignoreSentenceConfig, allowNonFinite } =
+    options
   checkedSignal('loadModel: option signal', signal)
   if (onProgress !== undefined) checkFunction('loadModel: option onProgress', onProgress)
   if (memoryBudgetBytes !== undefined) checkInteger('loadModel: option memoryBudgetBytes', memoryBudgetBytes, 1)
   if (tokenizer !== undefined) checkTokenizer('loadModel: option tokenizer', tokenizer)
   const isList = Array.isArray(ignoreConfig) && ignoreConfig.every((name) => typeof name === 'string')
-  if (ignoreConfig !== undefined && !isList) throw expected('loadModel: option ignoreConfig', 'a list of names', ignoreConfig)
+  if (ignoreConfig !== undefined && !isList)
+    throw expected('loadModel: option ignoreConfig', 'a list of names', ignoreConfig)
   if (ignoreSentenceConfig !== undefined) checkBoolean('loadModel: option ignoreSentenceConfig', ignoreSentenceConfig)
   if (allowNonFinite !== undefined) checkBoolean('loadModel: option allowNonFinite', allowNonFinite)
 }

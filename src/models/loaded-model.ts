@@ -63,7 +63,10 @@ export class LoadedModel {
     return this.transformer.modelDim
   }
 
-  /** The model's tokenizer, read at the first call. @throws {FormatError} {BackendUnavailableError} where there is none: token ids always work */
+  /**
+   * The model's tokenizer, read at the first call. @throws {FormatError} {BackendUnavailableError} where there is none:
+   * token ids always work
+   */
   tokenizer(): Promise<Tokenizer> {
     this.#tokenizer ??= loadTokenizer(this.#files)
     return this.#tokenizer
@@ -73,18 +76,28 @@ export class LoadedModel {
    * A text's vector, from its hidden rows. A text of any length that the model's positions allow goes through the model
    * whole; a longer one is an error unless `onTooLong` says what to do.
    *
-   * @param document a text, its token ids (with the special tokens that the model expects), or an object with passages or spans, each of which gets a vector of its own
-   * @throws {OptionError} for an empty text, ids beyond the vocabulary, spans outside of the text, and a text that is too long
+   * @param document a text, its token ids (with the special tokens that the model expects), or an object with passages
+   *   or spans, each of which gets a vector of its own
+   * @throws {OptionError} for an empty text, ids beyond the vocabulary, spans outside of the text, and a text that is
+   *   too long
    * @throws {MemoryBudgetError} and the signal's reason, as every `forward` does
    */
   embed(document: EmbedInput, options?: EmbedOptions): Promise<DocumentEmbedding & { readonly report: EmbedReport }>
   /** The same for several texts. Short ones share a pass, sorted by length; nothing is padded. */
-  embed(documents: readonly EmbedInput[], options?: EmbedOptions): Promise<{ readonly embeddings: readonly DocumentEmbedding[]; readonly report: EmbedReport }>
+  embed(
+    documents: readonly EmbedInput[],
+    options?: EmbedOptions,
+  ): Promise<{ readonly embeddings: readonly DocumentEmbedding[]; readonly report: EmbedReport }>
   async embed(input: EmbedInput | readonly EmbedInput[], options: EmbedOptions = {}): Promise<object> {
     const resolved = resolveEmbedOptions(options, this.defaults)
     const tally = new EmbedTally()
     if (Array.isArray(input)) {
-      const embeddings = await this.#embedder.embed(input as readonly EmbedInput[], resolved, tally, (index) => `embed: document ${index}`)
+      const embeddings = await this.#embedder.embed(
+        input as readonly EmbedInput[],
+        resolved,
+        tally,
+        (index) => `embed: document ${index}`,
+      )
       return { embeddings, report: tally.report() }
     }
     const [embedding] = await this.#embedder.embed([input as EmbedInput], resolved, tally, () => 'embed: document')
@@ -92,10 +105,13 @@ export class LoadedModel {
   }
 
   /**
-   * The vectors of texts that come one after the other, in their order. `readAhead` texts are read at once, to be sorted by
-   * length and packed; memory holds no more than those.
+   * The vectors of texts that come one after the other, in their order. `readAhead` texts are read at once, to be
+   * sorted by length and packed; memory holds no more than those.
    */
-  embedStream(documents: Iterable<EmbedInput> | AsyncIterable<EmbedInput>, options: EmbedOptions = {}): AsyncGenerator<DocumentEmbedding & { readonly index: number }> {
+  embedStream(
+    documents: Iterable<EmbedInput> | AsyncIterable<EmbedInput>,
+    options: EmbedOptions = {},
+  ): AsyncGenerator<DocumentEmbedding & { readonly index: number }> {
     return this.#embedder.stream(documents, resolveEmbedOptions(options, this.defaults))
   }
 
@@ -107,8 +123,14 @@ export class LoadedModel {
   generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>>
   /** The same for prompts of any lengths in one batch. */
   generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Int32Array[]>
-  async generate(prompts: Tensor<Int32Array> | readonly Prompt[], options: GenerateOptions): Promise<Tensor<Int32Array> | Int32Array[]> {
-    if (this.languageModel === null) throw new OptionError(`generate: expected a decoder, got the encoder ${this.plan.family}`)
-    return 'shape' in prompts ? this.languageModel.generate(prompts, options) : this.languageModel.generate(prompts, options)
+  async generate(
+    prompts: Tensor<Int32Array> | readonly Prompt[],
+    options: GenerateOptions,
+  ): Promise<Tensor<Int32Array> | Int32Array[]> {
+    if (this.languageModel === null)
+      throw new OptionError(`generate: expected a decoder, got the encoder ${this.plan.family}`)
+    return 'shape' in prompts
+      ? this.languageModel.generate(prompts, options)
+      : this.languageModel.generate(prompts, options)
   }
 }

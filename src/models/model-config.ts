@@ -26,8 +26,12 @@ export class ModelConfig {
   readonly #refused: string[] = []
 
   /** @param what names it in messages: `config.json`, or an object inside of it */
-  constructor(values: unknown, readonly what = 'config.json') {
-    if (typeof values !== 'object' || values === null || Array.isArray(values)) throw new FormatError(`${what}: expected a JSON object, got ${describe(values)}`)
+  constructor(
+    values: unknown,
+    readonly what = 'config.json',
+  ) {
+    if (typeof values !== 'object' || values === null || Array.isArray(values))
+      throw new FormatError(`${what}: expected a JSON object, got ${describe(values)}`)
     this.#values = values as Record<string, unknown>
   }
 
@@ -38,9 +42,17 @@ export class ModelConfig {
     return found === undefined ? undefined : this.#values[found]
   }
 
-  /** An integer ≥ 1. @param names the first that there is @throws {FormatError} when it is another value, or absent without a fallback */
+  /**
+   * An integer ≥ 1. @param names the first that there is @throws {FormatError} when it is another value, or absent
+   * without a fallback
+   */
   size(names: string | readonly string[], fallback?: number): number {
-    return this.#number([names].flat(), 'an integer ≥ 1', (value) => Number.isSafeInteger(value) && value >= 1, fallback)
+    return this.#number(
+      [names].flat(),
+      'an integer ≥ 1',
+      (value) => Number.isSafeInteger(value) && value >= 1,
+      fallback,
+    )
   }
 
   /** A finite number > 0. @throws {FormatError} as `size` does */
@@ -70,7 +82,9 @@ export class ModelConfig {
   only(name: string, ...allowed: readonly (string | number | boolean | null)[]): void {
     const value = this.get(name)
     if (value === undefined || allowed.includes(value as string)) return
-    this.refuse(`${name} ${JSON.stringify(value)} (supported: ${allowed.map((each) => JSON.stringify(each)).join(', ') || 'none'})`)
+    this.refuse(
+      `${name} ${JSON.stringify(value)} (supported: ${allowed.map((each) => JSON.stringify(each)).join(', ') || 'none'})`,
+    )
   }
 
   /** Notes something that is not supported. */
@@ -86,14 +100,27 @@ export class ModelConfig {
    */
   finish(family: string, ignored: readonly string[] = []): void {
     const isNeutral = (name: string): boolean => ignored.includes(name) || NEUTRAL.some((pattern) => pattern.test(name))
-    const unknown = Object.keys(this.#values).filter((name) => !this.#asked.has(name) && this.#values[name] !== null && !isNeutral(name))
-    const wrong = [...this.#refused.filter((each) => !ignored.includes(each.split(' ')[0] ?? '')), ...unknown.map((name) => `${name} ${JSON.stringify(this.#values[name])?.slice(0, 60)} (not known)`)]
+    const unknown = Object.keys(this.#values).filter(
+      (name) => !this.#asked.has(name) && this.#values[name] !== null && !isNeutral(name),
+    )
+    const wrong = [
+      ...this.#refused.filter((each) => !ignored.includes(each.split(' ')[0] ?? '')),
+      ...unknown.map((name) => `${name} ${JSON.stringify(this.#values[name])?.slice(0, 60)} (not known)`),
+    ]
     if (wrong.length === 0) return
     const advice = 'name an option in ignoreConfig if it does not change what the model computes'
-    throw new FormatError(`${this.what}: expected options that Heddle's ${family} supports, got ${wrong.join('; ')}; ${advice}`, { details: { unsupported: wrong } })
+    throw new FormatError(
+      `${this.what}: expected options that Heddle's ${family} supports, got ${wrong.join('; ')}; ${advice}`,
+      { details: { unsupported: wrong } },
+    )
   }
 
-  #number(names: readonly string[], expectation: string, isRight: (value: number) => boolean, fallback: number | undefined): number {
+  #number(
+    names: readonly string[],
+    expectation: string,
+    isRight: (value: number) => boolean,
+    fallback: number | undefined,
+  ): number {
     const value = this.get(...names) ?? fallback
     if (typeof value !== 'number' || !isRight(value)) throw this.#expected(names.join(' or '), expectation, value)
     return value

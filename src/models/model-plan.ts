@@ -22,8 +22,14 @@ export interface ReadPlan {
   readonly config: Readonly<Record<string, unknown>>
 }
 
-/** Reads `config.json`. @param ignoreConfig options in it that the caller takes responsibility for @throws {FormatError} when it is not supported */
-export async function readPlan(files: ModelFiles, { signal, ignoreConfig }: { readonly signal?: AbortSignal; readonly ignoreConfig?: readonly string[] }): Promise<ReadPlan> {
+/**
+ * Reads `config.json`. @param ignoreConfig options in it that the caller takes responsibility for @throws {FormatError}
+ * when it is not supported
+ */
+export async function readPlan(
+  files: ModelFiles,
+  { signal, ignoreConfig }: { readonly signal?: AbortSignal; readonly ignoreConfig?: readonly string[] },
+): Promise<ReadPlan> {
   const parsed = await readJson(files, 'config.json', signal)
   if (parsed === null) throw new FormatError(`loadModel: expected config.json in ${files.place}, found none`)
   const reader = new ModelConfig(parsed)
@@ -31,7 +37,21 @@ export async function readPlan(files: ModelFiles, { signal, ignoreConfig }: { re
   const family = familyOf(config)
   const architecture = family.architecture(reader)
   reader.finish(family.name, ignoreConfig)
-  if (architecture.maxLength < 1) throw new FormatError(`config.json: expected room for a token among the positions, got ${architecture.maxLength}`)
-  const parameters = [...parameterShapes(architecture).values()].reduce((sum, shape) => sum + shape.reduce((product, size) => product * size, 1), 0)
-  return { family, config, plan: { family: family.name, architecture, maxLength: architecture.maxLength, parameters, parameterBytes: 4 * parameters } }
+  if (architecture.maxLength < 1)
+    throw new FormatError(`config.json: expected room for a token among the positions, got ${architecture.maxLength}`)
+  const parameters = [...parameterShapes(architecture).values()].reduce(
+    (sum, shape) => sum + shape.reduce((product, size) => product * size, 1),
+    0,
+  )
+  return {
+    family,
+    config,
+    plan: {
+      family: family.name,
+      architecture,
+      maxLength: architecture.maxLength,
+      parameters,
+      parameterBytes: 4 * parameters,
+    },
+  }
 }

@@ -8,7 +8,8 @@ import type { ByteSource } from '../nn/state/byte-reader.ts'
  * Where a model's files are: a folder (in Node), an address that they stand under (http or https; `fetch` is called for
  * nothing else), a list of files as a file input gives them, or a function from a file's name to its bytes.
  */
-export type ModelSource = string | URL | readonly File[] | FileList | ((name: string) => MaybeBytes | Promise<MaybeBytes>)
+export type ModelSource =
+  string | URL | readonly File[] | FileList | ((name: string) => MaybeBytes | Promise<MaybeBytes>)
 
 /** A file's content, or nothing where there is no such file. */
 export type MaybeBytes = ByteSource | null | undefined
@@ -24,16 +25,25 @@ export interface ModelFiles {
 /** @throws {OptionError} when it is nothing that files can be read from */
 export function modelFiles(source: ModelSource): ModelFiles {
   if (typeof source === 'function') return { place: 'the source', open: async (name) => (await source(name)) ?? null }
-  if (source instanceof URL || (typeof source === 'string' && /^https?:\/\//.test(source))) return remoteFiles(String(source))
+  if (source instanceof URL || (typeof source === 'string' && /^https?:\/\//.test(source)))
+    return remoteFiles(String(source))
   if (typeof source === 'string') return folderFiles(source)
-  if (typeof source === 'object' && source !== null && 'length' in source) return listedFiles(Array.from(source as ArrayLike<File>))
-  throw new OptionError(`loadModel: expected a folder, an address, a list of files or a function, got ${describe(source)}`)
+  if (typeof source === 'object' && source !== null && 'length' in source)
+    return listedFiles(Array.from(source as ArrayLike<File>))
+  throw new OptionError(
+    `loadModel: expected a folder, an address, a list of files or a function, got ${describe(source)}`,
+  )
 }
 
-/** Files of a file input; those of a folder have a path, of which the last part counts where it is told apart by that. */
+/**
+ * Files of a file input; those of a folder have a path, of which the last part counts where it is told apart by that.
+ */
 function listedFiles(files: readonly File[]): ModelFiles {
-  for (const file of files) if (typeof (file as Partial<File> | null)?.name !== 'string') throw new OptionError(`loadModel: expected a list of files, got ${describe(file)} in it`)
-  const find = (name: string): File | undefined => files.find((file) => file.webkitRelativePath?.endsWith(`/${name}`)) ?? files.find((file) => file.name === name)
+  for (const file of files)
+    if (typeof (file as Partial<File> | null)?.name !== 'string')
+      throw new OptionError(`loadModel: expected a list of files, got ${describe(file)} in it`)
+  const find = (name: string): File | undefined =>
+    files.find((file) => file.webkitRelativePath?.endsWith(`/${name}`)) ?? files.find((file) => file.name === name)
   return { place: `the ${files.length} files`, open: (name) => Promise.resolve(find(name) ?? null) }
 }
 
@@ -42,7 +52,8 @@ function remoteFiles(base: string): ModelFiles {
   const open = async (name: string, signal?: AbortSignal): Promise<ByteSource | null> => {
     const response = await fetch(new URL(name, folder), signal === undefined ? {} : { signal })
     if (response.status === 404) return null
-    if (!response.ok) throw new FormatError(`loadModel: expected ${name} from ${folder}, got HTTP status ${response.status}`)
+    if (!response.ok)
+      throw new FormatError(`loadModel: expected ${name} from ${folder}, got HTTP status ${response.status}`)
     return response.body ?? new Uint8Array(await response.arrayBuffer())
   }
   return { place: folder, open }
@@ -60,7 +71,10 @@ interface FileHandle {
 
 function folderFiles(folder: string): ModelFiles {
   const files = nodeModule('node:fs/promises') as FileSystem | undefined
-  if (files === undefined) throw new OptionError(`loadModel: expected an address, files or a function outside of Node, got the folder ${JSON.stringify(folder)}`)
+  if (files === undefined)
+    throw new OptionError(
+      `loadModel: expected an address, files or a function outside of Node, got the folder ${JSON.stringify(folder)}`,
+    )
   const open = async (name: string): Promise<ByteSource | null> => {
     const path = `${folder}/${name}`
     const found = await files.stat(path).catch(() => null)

@@ -31,7 +31,10 @@ export class ModelWeights {
 
   norm(graph: Graph, { name, kind, bias, epsilon }: NormSpec, from: Value): Value {
     const weight = wholeWeight(this.parameter(`${name}.weight`))
-    const output = kind === 'rms' ? rmsNorm(graph, from, weight, epsilon) : norm(graph, from, weight, bias ? wholeWeight(this.parameter(`${name}.bias`)) : null, epsilon)
+    const output =
+      kind === 'rms'
+        ? rmsNorm(graph, from, weight, epsilon)
+        : norm(graph, from, weight, bias ? wholeWeight(this.parameter(`${name}.bias`)) : null, epsilon)
     graph.trace('norm', output)
     return output
   }

@@ -15,19 +15,36 @@ export interface Piece {
 }
 
 /**
- * The document as pieces that fit: itself, its beginning, or one after the other, each with the special tokens around it.
+ * The document as pieces that fit: itself, its beginning, or one after the other, each with the special tokens around
+ * it.
  *
  * @throws {OptionError} when it is too long and nothing was said about that, or a span would be cut
  */
-export function piecesOf(what: string, index: number, document: TokenisedDocument, { maxLength, onTooLong }: { readonly maxLength: number; readonly onTooLong: TooLong }): Piece[] {
+export function piecesOf(
+  what: string,
+  index: number,
+  document: TokenisedDocument,
+  { maxLength, onTooLong }: { readonly maxLength: number; readonly onTooLong: TooLong },
+): Piece[] {
   const { ids, spans, tokenTypes, special } = document
   if (ids.length <= maxLength) return [{ document: index, ids, tokenTypes, spans }]
   const got = `got ${ids.length}`
-  if (onTooLong === 'error') throw new OptionError(`${what}: expected at most ${maxLength} tokens, ${got}; option onTooLong "split" or "truncate" says what to do with longer texts`, { details: { tokens: ids.length, maxLength } })
-  if (spans !== null) throw new OptionError(`${what}: expected at most ${maxLength} tokens for vectors of passages or spans, ${got}; they cannot be split or truncated`, { details: { tokens: ids.length, maxLength } })
+  if (onTooLong === 'error')
+    throw new OptionError(
+      `${what}: expected at most ${maxLength} tokens, ${got}; option onTooLong "split" or "truncate" says what to do with longer texts`,
+      { details: { tokens: ids.length, maxLength } },
+    )
+  if (spans !== null)
+    throw new OptionError(
+      `${what}: expected at most ${maxLength} tokens for vectors of passages or spans, ${got}; they cannot be split or truncated`,
+      { details: { tokens: ids.length, maxLength } },
+    )
   const around = special.before.length + special.after.length
   const room = maxLength - around
-  if (room < 1) throw new OptionError(`${what}: expected room for a token between ${around} special ones, got ${maxLength} positions`)
+  if (room < 1)
+    throw new OptionError(
+      `${what}: expected room for a token between ${around} special ones, got ${maxLength} positions`,
+    )
   const content = ids.subarray(special.before.length, ids.length - special.after.length)
   const count = onTooLong === 'truncate' ? 1 : Math.ceil(content.length / room)
   // Pieces of almost equal length: a short last one would have little to attend to.
@@ -44,8 +61,8 @@ export function piecesOf(what: string, index: number, document: TokenisedDocumen
 }
 
 /**
- * Packs of pieces that go through the model as one sequence with segments: the longest first, each where it fits. A piece
- * that is longer than `packTokens` has a pack of its own.
+ * Packs of pieces that go through the model as one sequence with segments: the longest first, each where it fits. A
+ * piece that is longer than `packTokens` has a pack of its own.
  *
  * @param alone whether a piece must be by itself
  */

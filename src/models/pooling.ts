@@ -11,7 +11,12 @@ export const POOLINGS: readonly Pooling[] = ['mean', 'first', 'last', 'max']
  *
  * @returns [width], new, the caller's
  */
-export function poolRows(rows: Float32Array, width: number, { from, to }: { readonly from: number; readonly to: number }, pooling: Pooling): Float32Array {
+export function poolRows(
+  rows: Float32Array,
+  width: number,
+  { from, to }: { readonly from: number; readonly to: number },
+  pooling: Pooling,
+): Float32Array {
   if (pooling === 'first') return rows.slice(from * width, (from + 1) * width)
   if (pooling === 'last') return rows.slice((to - 1) * width, to * width)
   if (pooling === 'max') {
@@ -22,7 +27,8 @@ export function poolRows(rows: Float32Array, width: number, { from, to }: { read
     return largest
   }
   const sums = new Float64Array(width)
-  for (let row = from; row < to; row++) for (let c = 0; c < width; c++) sums[c] = (sums[c] ?? 0) + (rows[row * width + c] ?? 0)
+  for (let row = from; row < to; row++)
+    for (let c = 0; c < width; c++) sums[c] = (sums[c] ?? 0) + (rows[row * width + c] ?? 0)
   return Float32Array.from(sums, (sum) => sum / (to - from))
 }
 
@@ -36,14 +42,21 @@ export function normalise(vector: Float32Array): Float32Array {
   return vector
 }
 
-/** The vectors of a text's pieces as one: by their numbers of rows, or the largest; 'first' and 'last' take that piece's. */
-export function joinPieces(pieces: readonly { readonly vector: Float32Array; readonly rows: number }[], pooling: Pooling): Float32Array {
+/**
+ * The vectors of a text's pieces as one: by their numbers of rows, or the largest; 'first' and 'last' take that
+ * piece's.
+ */
+export function joinPieces(
+  pieces: readonly { readonly vector: Float32Array; readonly rows: number }[],
+  pooling: Pooling,
+): Float32Array {
   const [first] = pieces
   const last = pieces.at(-1)
   if (first === undefined || last === undefined) throw new RangeError('pooling: expected pieces, got none')
   if (pieces.length === 1 || pooling === 'first') return first.vector
   if (pooling === 'last') return last.vector
-  if (pooling === 'max') return first.vector.map((value, c) => pieces.reduce((most, { vector }) => Math.max(most, vector[c] ?? 0), value))
+  if (pooling === 'max')
+    return first.vector.map((value, c) => pieces.reduce((most, { vector }) => Math.max(most, vector[c] ?? 0), value))
   const rows = pieces.reduce((sum, piece) => sum + piece.rows, 0)
   return first.vector.map((_, c) => pieces.reduce((sum, piece) => sum + piece.rows * (piece.vector[c] ?? 0), 0) / rows)
 }

@@ -44,13 +44,18 @@ interface Shard {
 }
 
 /**
- * Fills parameters from a model's safetensors, file by file. Nothing of a file is read before its header was checked; with
- * an index, nothing at all before the names in it were.
+ * Fills parameters from a model's safetensors, file by file. Nothing of a file is read before its header was checked;
+ * with an index, nothing at all before the names in it were.
  *
- * @throws {FormatError} for missing files, and with a list of every tensor that is missing, unexpected, misshapen or of a type that is not supported
+ * @throws {FormatError} for missing files, and with a list of every tensor that is missing, unexpected, misshapen or of
+ *   a type that is not supported
  * @throws {NumericError} for NaN or an infinity
  */
-export async function readWeights(files: ModelFiles, parameters: ReadonlyMap<string, Parameter>, options: WeightOptions): Promise<WeightReport> {
+export async function readWeights(
+  files: ModelFiles,
+  parameters: ReadonlyMap<string, Parameter>,
+  options: WeightOptions,
+): Promise<WeightReport> {
   const names = new TensorNames(options.family, parameters)
   const shards = await shardsOf(files, names, options.signal)
   const run = { names, options, loadedBytes: 0, totalBytes: 0, types: new Set<string>() }
@@ -66,10 +71,14 @@ async function shardsOf(files: ModelFiles, names: TensorNames, signal: AbortSign
   if (typeof map !== 'object' || map === null || !Object.values(map).every((file) => typeof file === 'string')) {
     throw new FormatError(`loadModel: expected ${INDEX} to have a weight_map from names to files, got ${describe(map)}`)
   }
-  names.check(Object.keys(map).map((name) => ({ name, shape: null })), INDEX)
+  names.check(
+    Object.keys(map).map((name) => ({ name, shape: null })),
+    INDEX,
+  )
   names.expectAll()
   const shards = new Map<string, Set<string>>()
-  for (const [name, file] of Object.entries(map as Record<string, string>)) shards.set(file, (shards.get(file) ?? new Set()).add(name))
+  for (const [name, file] of Object.entries(map as Record<string, string>))
+    shards.set(file, (shards.get(file) ?? new Set()).add(name))
   return [...shards].map(([file, names]) => ({ file, names }))
 }
 
@@ -84,13 +93,25 @@ interface Run {
 async function readShard(files: ModelFiles, { file, names }: Shard, run: Run): Promise<void> {
   throwIfAborted(run.options.signal)
   const source = await files.open(file, run.options.signal)
-  if (source === null) throw new FormatError(`loadModel: expected ${file} in ${files.place}, found none${names === null ? '' : `, though ${INDEX} names it`}`)
+  if (source === null)
+    throw new FormatError(
+      `loadModel: expected ${file} in ${files.place}, found none${names === null ? '' : `, though ${INDEX} names it`}`,
+    )
   const reader = new ByteReader(source)
   try {
     const length = readHeaderLength(await reader.take(8, 'the header length'))
     const { entries } = parseHeader(await reader.take(length, 'the header'))
-    const strange = names === null ? [] : [...entries.filter(({ name }) => !names.has(name)).map(({ name }) => name), ...[...names].filter((name) => !entries.some((entry) => entry.name === name))]
-    if (strange.length > 0) throw new FormatError(`loadModel: expected ${file} to hold the tensors that ${INDEX} lists for it; it differs in ${strange.join(', ')}`)
+    const strange =
+      names === null
+        ? []
+        : [
+            ...entries.filter(({ name }) => !names.has(name)).map(({ name }) => name),
+            ...[...names].filter((name) => !entries.some((entry) => entry.name === name)),
+          ]
+    if (strange.length > 0)
+      throw new FormatError(
+        `loadModel: expected ${file} to hold the tensors that ${INDEX} lists for it; it differs in ${strange.join(', ')}`,
+      )
     run.names.check(entries, file)
     run.totalBytes += entries.at(-1)?.end ?? 0
     for (const entry of entries) await readTensor(reader, entry, file, run)
@@ -125,7 +146,11 @@ async function readTensor(reader: ByteReader, entry: TensorEntry, file: string, 
 /** @throws {NumericError} */
 function refuseNonFinite(name: string, data: ArrayLike<number>, from: number): void {
   for (let index = 0; index < data.length; index++) {
-    if (!Number.isFinite(data[index])) throw new NumericError(`loadModel: expected finite weights, got ${data[index]} at element ${from + index} of ${name}`, { details: { name, element: from + index } })
+    if (!Number.isFinite(data[index]))
+      throw new NumericError(
+        `loadModel: expected finite weights, got ${data[index]} at element ${from + index} of ${name}`,
+        { details: { name, element: from + index } },
+      )
   }
 }
 
@@ -133,7 +158,10 @@ function refuseNonFinite(name: string, data: ArrayLike<number>, from: number): v
 function placer({ data, shape }: Parameter, transposed: boolean): (elements: Float32Array, from: number) => void {
   if (!transposed) return (elements, from) => data.set(elements, from)
   const [out = 1, inSize = 1] = shape
-  return (elements, from) => elements.forEach((value, index) => (data[((from + index) % out) * inSize + Math.floor((from + index) / out)] = value))
+  return (elements, from) =>
+    elements.forEach(
+      (value, index) => (data[((from + index) % out) * inSize + Math.floor((from + index) / out)] = value),
+    )
 }
 
 const FLOATS: readonly string[] = ['F64', 'F32', 'F16', 'BF16']
@@ -143,7 +171,10 @@ class TensorNames {
   readonly #seen = new Set<string>()
   readonly #unused = new Set<string>()
 
-  constructor(readonly family: Family, readonly parameters: ReadonlyMap<string, Parameter>) {}
+  constructor(
+    readonly family: Family,
+    readonly parameters: ReadonlyMap<string, Parameter>,
+  ) {}
 
   get unused(): string[] {
     return [...this.#unused]
@@ -158,27 +189,41 @@ class TensorNames {
   }
 
   /** @throws {FormatError} that lists every tensor that does not fit the model */
-  check(tensors: readonly { readonly name: string; readonly shape: readonly number[] | null; readonly type?: string }[], file: string): void {
+  check(
+    tensors: readonly { readonly name: string; readonly shape: readonly number[] | null; readonly type?: string }[],
+    file: string,
+  ): void {
     const wrong: string[] = []
     for (const { name, shape, type } of tensors) {
       const parameter = this.parameterOf(name)
       if (parameter === null) {
-        if (this.family.unused.some((pattern) => pattern.test(this.#own(name)) || pattern.test(name))) this.#unused.add(name)
+        if (this.family.unused.some((pattern) => pattern.test(this.#own(name)) || pattern.test(name)))
+          this.#unused.add(name)
         else wrong.push(`unexpected ${name}`)
         continue
       }
       this.#seen.add(this.#own(name))
       const expected = this.isTransposed(name) ? parameter.shape.toReversed() : parameter.shape
-      if (shape !== null && String(shape) !== String(expected)) wrong.push(`${name} (expected ${formatShape(expected)}, got ${formatShape(shape)})`)
-      if (type !== undefined && !FLOATS.includes(type)) wrong.push(`${name} (expected a dtype among ${FLOATS.join(', ')}, got ${type})`)
+      if (shape !== null && String(shape) !== String(expected))
+        wrong.push(`${name} (expected ${formatShape(expected)}, got ${formatShape(shape)})`)
+      if (type !== undefined && !FLOATS.includes(type))
+        wrong.push(`${name} (expected a dtype among ${FLOATS.join(', ')}, got ${type})`)
     }
-    if (wrong.length > 0) throw new FormatError(`loadModel: expected ${file} to hold tensors of the ${this.family.name} model that config.json describes; ${wrong.join('; ')}`, { details: { wrong } })
+    if (wrong.length > 0)
+      throw new FormatError(
+        `loadModel: expected ${file} to hold tensors of the ${this.family.name} model that config.json describes; ${wrong.join('; ')}`,
+        { details: { wrong } },
+      )
   }
 
   /** @throws {FormatError} that lists every parameter that no tensor was found for */
   expectAll(): void {
     const missing = [...this.parameters.keys()].filter((name) => !this.#seen.has(name))
-    if (missing.length > 0) throw new FormatError(`loadModel: expected tensors for every parameter of the ${this.family.name} model; missing ${missing.join(', ')}`, { details: { missing } })
+    if (missing.length > 0)
+      throw new FormatError(
+        `loadModel: expected tensors for every parameter of the ${this.family.name} model; missing ${missing.join(', ')}`,
+        { details: { missing } },
+      )
   }
 
   /** The name without what the class that saved it put before it. */

@@ -9,13 +9,17 @@ export interface SentenceConfig {
 }
 
 const MODES: readonly (readonly [string, Pooling])[] = [
-  ['pooling_mode_cls_token', 'first'], ['pooling_mode_mean_tokens', 'mean'], ['pooling_mode_max_tokens', 'max'], ['pooling_mode_lasttoken', 'last'],
+  ['pooling_mode_cls_token', 'first'],
+  ['pooling_mode_mean_tokens', 'mean'],
+  ['pooling_mode_max_tokens', 'max'],
+  ['pooling_mode_lasttoken', 'last'],
 ]
 
 /**
  * `modules.json` lists what sentence-transformers applies: a transformer, a pooling, perhaps a normalisation.
  *
- * @throws {FormatError} that names a module or a pooling that is not supported, such as a dense layer behind the pooling
+ * @throws {FormatError} that names a module or a pooling that is not supported, such as a dense layer behind the
+ *   pooling
  */
 export async function readSentenceConfig(files: ModelFiles, signal?: AbortSignal): Promise<SentenceConfig> {
   const modules = await readJson(files, 'modules.json', signal)
@@ -27,7 +31,10 @@ export async function readSentenceConfig(files: ModelFiles, signal?: AbortSignal
     if (kind === 'Transformer') continue
     if (kind === 'Normalize') found = { ...found, normalize: true }
     else if (kind === 'Pooling') found = { ...found, ...(await readPooling(files, String(path), signal)) }
-    else throw new FormatError(`modules.json: expected modules among Transformer, Pooling and Normalize, got ${String(type)}; pass ignoreSentenceConfig: true to embed without it`)
+    else
+      throw new FormatError(
+        `modules.json: expected modules among Transformer, Pooling and Normalize, got ${String(type)}; pass ignoreSentenceConfig: true to embed without it`,
+      )
   }
   return found
 }
@@ -37,6 +44,9 @@ async function readPooling(files: ModelFiles, path: string, signal: AbortSignal 
   if (config === null) return {}
   const on = Object.keys(config).filter((name) => name.startsWith('pooling_mode_') && config[name] === true)
   const modes = MODES.filter(([name]) => on.includes(name))
-  if (on.length !== 1 || modes[0] === undefined) throw new FormatError(`${path}/config.json: expected one pooling mode among ${MODES.map(([name]) => name).join(', ')}, got ${on.join(' and ') || 'none'}; pass ignoreSentenceConfig: true and the option pooling`)
+  if (on.length !== 1 || modes[0] === undefined)
+    throw new FormatError(
+      `${path}/config.json: expected one pooling mode among ${MODES.map(([name]) => name).join(', ')}, got ${on.join(' and ') || 'none'}; pass ignoreSentenceConfig: true and the option pooling`,
+    )
   return { pooling: modes[0][1] }
 }

@@ -30,8 +30,8 @@ export interface TransformerForward extends ForwardOptions {
 const OPTION_NAMES = ['segments', 'positions', 'tokenTypes', 'caches'] as const
 
 /**
- * A transformer of the hub: tokens [B, M] to hidden rows [B, M, E], as an `Architecture` describes it. Parameters have the
- * hub's names. `backward`, `plan`, `trace` and training are those of every layer.
+ * A transformer of the hub: tokens [B, M] to hidden rows [B, M, E], as an `Architecture` describes it. Parameters have
+ * the hub's names. `backward`, `plan`, `trace` and training are those of every layer.
  */
 export class TransformerModel extends Module<Int32Array, TransformerForward> {
   /** a token per row */
@@ -46,11 +46,16 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
    *
    * @param initialise false leaves zeros, for those who fill them anyway
    */
-  constructor(readonly architecture: Architecture, { seed = 0, initialise = true }: { readonly seed?: Seed; readonly initialise?: boolean } = {}) {
+  constructor(
+    readonly architecture: Architecture,
+    { seed = 0, initialise = true }: { readonly seed?: Seed; readonly initialise?: boolean } = {},
+  ) {
     super()
     this.modelDim = architecture.modelDim
     this.vocabulary = architecture.vocabulary
-    const parameters = new Map([...parameterShapes(architecture)].map(([name, shape]) => [name, this.addParameter(name, new Parameter(shape))]))
+    const parameters = new Map(
+      [...parameterShapes(architecture)].map(([name, shape]) => [name, this.addParameter(name, new Parameter(shape))]),
+    )
     if (initialise) drawParameters(parameters, seed)
     this.#weights = new ModelWeights(parameters)
     const tables = new RotaryTables()
@@ -72,7 +77,11 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
   }
 
   buildHidden(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
-    const call = { segments: perToken('segments', options.segments, tokens), positions: perToken('positions', options.positions, tokens), tokenTypes: perToken('tokenTypes', options.tokenTypes, tokens) }
+    const call = {
+      segments: perToken('segments', options.segments, tokens),
+      positions: perToken('positions', options.positions, tokens),
+      tokenTypes: perToken('tokenTypes', options.tokenTypes, tokens),
+    }
     const length = this.#checkPositions(graph, tokens, call.positions)
     let rows = buildEmbeddings(graph, tokens, { spec: this.architecture.embeddings, weights: this.#weights, ...call })
     this.#blocks.forEach((block, index) => {
@@ -88,7 +97,10 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
     const { head, embeddings } = this.architecture
     if (head === null) throw new OptionError(`${this.label}: expected a decoder for logits, got an encoder`)
     return graph.within(head === 'tied' ? 'head' : head.name, () => {
-      const logits = head === 'tied' ? this.#weights.product(graph, wholeWeight(this.#weights.parameter(embeddings.tokens.name)), hidden) : this.#weights.linear(graph, head, hidden)
+      const logits =
+        head === 'tied'
+          ? this.#weights.product(graph, wholeWeight(this.#weights.parameter(embeddings.tokens.name)), hidden)
+          : this.#weights.linear(graph, head, hidden)
       graph.trace('logits', logits)
       return logits
     })
@@ -97,7 +109,9 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
   /** Room for the keys and values of `capacity` tokens in every block. */
   createCaches(batch: number, capacity: number): KeyValueCache[] {
     checkInteger('createCaches: capacity', capacity, 1, this.maxLength)
-    return this.architecture.blocks.map(({ attention: { keyValueHeads, headSize } }) => new KeyValueCache({ batch, keyValueHeads, capacity, headSize }))
+    return this.architecture.blocks.map(
+      ({ attention: { keyValueHeads, headSize } }) => new KeyValueCache({ batch, keyValueHeads, capacity, headSize }),
+    )
   }
 
   /** The length of the longest text. @throws {OptionError} where a position is beyond the model's */
@@ -106,7 +120,8 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
     if (positions !== undefined) last = positions.data.reduce((most, position) => Math.max(most, position), -1)
     const lowest = positions?.data.reduce((least, position) => Math.min(least, position), 0) ?? 0
     const got = lowest < 0 ? lowest : last
-    if (lowest < 0 || last >= this.maxLength) throw new OptionError(`${this.label}: expected positions from 0 to ${this.maxLength - 1}, got ${got}`)
+    if (lowest < 0 || last >= this.maxLength)
+      throw new OptionError(`${this.label}: expected positions from 0 to ${this.maxLength - 1}, got ${got}`)
     return last + 1
   }
 
@@ -126,9 +141,17 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
   cacheUses(caches: readonly KeyValueCache[] | undefined): readonly CacheUse[] {
     if (caches === undefined) return []
     const { blocks } = this.architecture
-    if (!blocks.every(({ attention }) => attention.causal)) throw new OptionError(`${this.label}: expected a decoder for option caches, got an encoder`)
-    if (caches.length !== blocks.length) throw new OptionError(`${this.label}: option caches: expected ${blocks.length} caches, one per block, got ${caches.length}`)
-    return blocks.map(({ attention: { keyValueHeads, headSize } }, index) => ({ cache: caches[index] as KeyValueCache, keyValueHeads, headSize }))
+    if (!blocks.every(({ attention }) => attention.causal))
+      throw new OptionError(`${this.label}: expected a decoder for option caches, got an encoder`)
+    if (caches.length !== blocks.length)
+      throw new OptionError(
+        `${this.label}: option caches: expected ${blocks.length} caches, one per block, got ${caches.length}`,
+      )
+    return blocks.map(({ attention: { keyValueHeads, headSize } }, index) => ({
+      cache: caches[index] as KeyValueCache,
+      keyValueHeads,
+      headSize,
+    }))
   }
 
   protected override valueOf(graph: Graph, name: string, shape: readonly number[], data: Int32Array | null): Value {
@@ -141,12 +164,19 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
 }
 
 /** @throws {OptionError} {ShapeError} unless it is absent, or has one entry per token */
-function perToken(name: (typeof OPTION_NAMES)[number], given: Tensor<Int32Array> | undefined, { batch, rows }: Value): Tensor<Int32Array> | undefined {
+function perToken(
+  name: (typeof OPTION_NAMES)[number],
+  given: Tensor<Int32Array> | undefined,
+  { batch, rows }: Value,
+): Tensor<Int32Array> | undefined {
   if (given === undefined) return undefined
   const what = `TransformerModel: option ${name}`
   checkTensor(what, Int32Array, given)
   const sizes = tokenRowsOfShape(what, given.shape)
-  if (sizes.batch !== batch || sizes.rows !== rows) throw new ShapeError(`${what}: expected shape ${formatShape([batch, rows])}, as the tokens have it, got ${formatShape(given.shape)}`)
+  if (sizes.batch !== batch || sizes.rows !== rows)
+    throw new ShapeError(
+      `${what}: expected shape ${formatShape([batch, rows])}, as the tokens have it, got ${formatShape(given.shape)}`,
+    )
   return { data: given.data, shape: [batch, rows] }
 }
 

@@ -40,10 +40,22 @@ export interface LayerResult {
 }
 
 /** The names of `ForwardOptions`, for checks. */
-export const FORWARD_NAMES: readonly (keyof ForwardOptions)[] = ['runtime', 'signal', 'priority', 'chunkSize', 'seed', 'trace', 'monitorNorms']
+export const FORWARD_NAMES: readonly (keyof ForwardOptions)[] = [
+  'runtime',
+  'signal',
+  'priority',
+  'chunkSize',
+  'seed',
+  'trace',
+  'monitorNorms',
+]
 
 /** The options, each read once. @throws {OptionError} for names beyond `extra` and `ForwardOptions`, or wrong values */
-export function checkForward<Options extends ForwardOptions>(what: string, options: Options, extra: readonly string[] = []): Options {
+export function checkForward<Options extends ForwardOptions>(
+  what: string,
+  options: Options,
+  extra: readonly string[] = [],
+): Options {
   const own = checkNames(`${what}: options`, options, [...FORWARD_NAMES, ...extra])
   const { chunkSize, trace, monitorNorms, runtime, signal, priority } = own
   checkPriority(`${what}: option priority`, priority)
@@ -51,7 +63,8 @@ export function checkForward<Options extends ForwardOptions>(what: string, optio
   if (chunkSize !== undefined) checkInteger(`${what}: option chunkSize`, chunkSize, 1)
   if (trace !== undefined) checkFunction(`${what}: option trace`, trace)
   if (monitorNorms !== undefined) checkFunction(`${what}: option monitorNorms`, monitorNorms)
-  if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.stageHost !== 'function') throw expected(`${what}: option runtime`, 'a runtime made by createRuntime', runtime)
+  if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.stageHost !== 'function')
+    throw expected(`${what}: option runtime`, 'a runtime made by createRuntime', runtime)
   return own
 }
 
@@ -83,6 +96,7 @@ export function rowsOfShape(what: string, shape: readonly number[], width: numbe
 /** B and M of [B, M] or [M]. @throws {ShapeError} for other ranks */
 export function tokenRowsOfShape(what: string, shape: readonly number[]): { batch: number; rows: number } {
   const [rows = 0, batch = 1] = shape.toReversed()
-  if (shape.length !== 1 && shape.length !== 2) throw new ShapeError(`${what}: expected shape [B, M] or [M], got ${formatShape(shape)}`)
+  if (shape.length !== 1 && shape.length !== 2)
+    throw new ShapeError(`${what}: expected shape [B, M] or [M], got ${formatShape(shape)}`)
   return { batch, rows }
 }

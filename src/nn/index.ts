@@ -1,7 +1,16 @@
 export { Module, type AnyModule, type StateDict } from './module.ts'
 export { Parameter } from '../program/parameter.ts'
 export type { LoadOptions, LoadReport } from './state/state-dict.ts'
-export { constant, heNormal, heUniform, normal, xavierNormal, xavierUniform, type RowRange, type WeightInitialisation } from './initialisers.ts'
+export {
+  constant,
+  heNormal,
+  heUniform,
+  normal,
+  xavierNormal,
+  xavierUniform,
+  type RowRange,
+  type WeightInitialisation,
+} from './initialisers.ts'
 export { readSafetensors, readStateDict, writeSafetensors, type SafetensorsContent } from './state/safetensors.ts'
 export type { ByteSource } from './state/byte-reader.ts'
 export type { Seed } from '../core/seed.ts'
@@ -26,15 +35,29 @@ export { Dropout } from './layers/dropout.ts'
 export { Embedding, type EmbeddingOptions } from './layers/embedding.ts'
 export { FeedForward, type FeedForwardOptions } from './layers/feed-forward.ts'
 export { PositionalEncoding, sinusoidalTable, type PositionalEncodingOptions } from './layers/positional-encoding.ts'
-export { MultiHeadAttention, type AttentionDetails, type MultiHeadAttentionForward, type MultiHeadAttentionResult } from './layers/multi-head-attention.ts'
+export {
+  MultiHeadAttention,
+  type AttentionDetails,
+  type MultiHeadAttentionForward,
+  type MultiHeadAttentionResult,
+} from './layers/multi-head-attention.ts'
 export type { RotaryOptions, RotaryScaling } from './layers/rotary-frequencies.ts'
 export type { MultiHeadAttentionOptions } from './layers/attention-projections.ts'
 export type { LayerAttentionOptions } from './layers/layer-attention-options.ts'
 export { TransformerBlock, type BlockForward, type TransformerBlockOptions } from './layers/transformer-block.ts'
 export { TransformerEncoder, type StackForward, type TransformerEncoderOptions } from './layers/transformer-encoder.ts'
 export { KeyValueCache, type KeyValueCacheSizes } from './key-value-cache.ts'
-export { CausalLanguageModel, type CausalLanguageModelOptions, type LanguageModelForward } from './layers/causal-language-model.ts'
+export {
+  CausalLanguageModel,
+  type CausalLanguageModelOptions,
+  type LanguageModelForward,
+} from './layers/causal-language-model.ts'
 export type { GenerateOptions, GeneratedToken, SampledRow } from './generation/options.ts'
 export type { Prompt } from './generation/prompts.ts'
 export type { TokenReach } from './layers/token-reach.ts'
-export { validateAttention, type AttentionCheck, type AttentionValidation, type ValidateOptions } from './validate-attention.ts'
+export {
+  validateAttention,
+  type AttentionCheck,
+  type AttentionValidation,
+  type ValidateOptions,
+} from './validate-attention.ts'

@@ -10,9 +10,16 @@ import { exactCos } from '../core/sine.ts'
 export type WeightInitialisation = 'xavier-uniform' | 'xavier-normal' | 'he-uniform' | 'he-normal'
 
 /** The names of `WeightInitialisation`, for checks. */
-export const WEIGHT_INITIALISATIONS: readonly WeightInitialisation[] = ['xavier-uniform', 'xavier-normal', 'he-uniform', 'he-normal']
+export const WEIGHT_INITIALISATIONS: readonly WeightInitialisation[] = [
+  'xavier-uniform',
+  'xavier-normal',
+  'he-uniform',
+  'he-normal',
+]
 
-/** A part of a parameter: rows [rowStart, rowStart + rows), as where query, key and value weights stand in one matrix. */
+/**
+ * A part of a parameter: rows [rowStart, rowStart + rows), as where query, key and value weights stand in one matrix.
+ */
 export interface RowRange {
   readonly rowStart: number
   readonly rows: number
@@ -54,7 +61,12 @@ export function constant(parameter: Parameter, value: number): void {
 
 /** Draws a weight matrix by the rule of that name. */
 export function initialise(parameter: Parameter, rule: WeightInitialisation, seed: Seed, range?: RowRange): void {
-  const draw = { 'xavier-uniform': xavierUniform, 'xavier-normal': xavierNormal, 'he-uniform': heUniform, 'he-normal': heNormal }[rule]
+  const draw = {
+    'xavier-uniform': xavierUniform,
+    'xavier-normal': xavierNormal,
+    'he-uniform': heUniform,
+    'he-normal': heNormal,
+  }[rule]
   draw(parameter, seed, undefined, range)
 }
 
@@ -69,7 +81,9 @@ function fans(parameter: Parameter, range?: RowRange): { fanIn: number; fanOut: 
 
 function elementsOf(parameter: Parameter, range?: RowRange): Float32Array {
   const columns = parameter.shape[1] ?? 1
-  return range === undefined ? parameter.data : parameter.data.subarray(range.rowStart * columns, (range.rowStart + range.rows) * columns)
+  return range === undefined
+    ? parameter.data
+    : parameter.data.subarray(range.rowStart * columns, (range.rowStart + range.rows) * columns)
 }
 
 function drawUniform(parameter: Parameter, seed: Seed, bound: number, range?: RowRange): void {

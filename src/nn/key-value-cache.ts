@@ -31,9 +31,9 @@ interface Reservation {
 }
 
 /**
- * Keys and values of the rows that an attention layer has seen: bytes 2·B·Hkv·capacity·D·4. The sequences of a batch may have
- * different lengths. Calls on one cache run in the order in which they were made; each takes its room at once. A call that
- * fails leaves the rows as they were.
+ * Keys and values of the rows that an attention layer has seen: bytes 2·B·Hkv·capacity·D·4. The sequences of a batch
+ * may have different lengths. Calls on one cache run in the order in which they were made; each takes its room at once.
+ * A call that fails leaves the rows as they were.
  */
 export class KeyValueCache {
   #key: Float32Array
@@ -51,7 +51,8 @@ export class KeyValueCache {
   /** @throws {OptionError} for wrong sizes; {MemoryBudgetError} when the engine refuses the allocation */
   constructor(readonly sizes: KeyValueCacheSizes) {
     const { batch, keyValueHeads, capacity, headSize } = sizes
-    for (const [name, size] of Object.entries(sizes) as [string, number][]) checkInteger(`KeyValueCache: ${name}`, size, 1)
+    for (const [name, size] of Object.entries(sizes) as [string, number][])
+      checkInteger(`KeyValueCache: ${name}`, size, 1)
     const bytes = checkedProduct([batch, keyValueHeads, capacity, headSize, 4], 'KeyValueCache')
     this.#key = cacheArray(bytes)
     this.#value = cacheArray(bytes)
@@ -73,18 +74,28 @@ export class KeyValueCache {
    * Forgets the rows at and past `length`, as for another continuation.
    *
    * @param length of every sequence, which leaves shorter ones as they are; or one entry per sequence
-   * @throws {OptionError} unless each length is from 0 to the rows that it holds, and while a call on the cache is under way
+   * @throws {OptionError} unless each length is from 0 to the rows that it holds, and while a call on the cache is
+   *   under way
    */
   truncate(length: number | readonly number[] | Int32Array): void {
     const each = typeof length === 'number' ? null : Array.from(length)
     if (each === null) checkInteger('KeyValueCache: length', length, 0, this.length)
-    else if (each.length !== this.sizes.batch) throw new OptionError(`KeyValueCache: expected ${this.sizes.batch} lengths, one per sequence, got ${each.length}`)
+    else if (each.length !== this.sizes.batch)
+      throw new OptionError(`KeyValueCache: expected ${this.sizes.batch} lengths, one per sequence, got ${each.length}`)
     each?.forEach((own, b) => checkInteger(`KeyValueCache: length ${b}`, own, 0, this.#lengths[b]))
-    if (this.#pendingCalls > 0) throw new OptionError(`KeyValueCache: expected truncate between calls, got it while ${this.#pendingCalls} were under way`)
-    this.#lengths.forEach((held, b) => (this.#lengths[b] = each === null ? Math.min(held, length as number) : (each[b] ?? held)))
+    if (this.#pendingCalls > 0)
+      throw new OptionError(
+        `KeyValueCache: expected truncate between calls, got it while ${this.#pendingCalls} were under way`,
+      )
+    this.#lengths.forEach(
+      (held, b) => (this.#lengths[b] = each === null ? Math.min(held, length as number) : (each[b] ?? held)),
+    )
   }
 
-  /** Its memory, [B, Hkv, capacity, D] each, of which the first `lengths[b]` rows of every head of sequence b count; it can move between calls. */
+  /**
+   * Its memory, [B, Hkv, capacity, D] each, of which the first `lengths[b]` rows of every head of sequence b count; it
+   * can move between calls.
+   */
   get memory(): { readonly key: Float32Array; readonly value: Float32Array } {
     return { key: this.#key, value: this.#value }
   }
@@ -99,7 +110,10 @@ export class KeyValueCache {
     const { batch, keyValueHeads: heads, capacity, headSize } = this.sizes
     const sizes = { batch, rows, width: heads * headSize }
     const storage = { layout: 'heads' as const, heads, capacity }
-    return { key: graph.input('cached keys', sizes, this.#key, storage), value: graph.input('cached values', sizes, this.#value, storage) }
+    return {
+      key: graph.input('cached keys', sizes, this.#key, storage),
+      value: graph.input('cached values', sizes, this.#value, storage),
+    }
   }
 
   /** @internal Takes room behind the rows of the calls before. @param counts rows of each sequence that will count */
@@ -133,18 +147,25 @@ export class KeyValueCache {
     const { sizes } = this
     if (sizes.batch !== batch || sizes.keyValueHeads !== keyValueHeads || sizes.headSize !== headSize) {
       const has = `batch ${sizes.batch}, ${sizes.keyValueHeads} heads of ${sizes.headSize}`
-      throw new OptionError(`${what}: expected a cache for batch ${batch}, ${keyValueHeads} heads of ${headSize}, got one for ${has}`)
+      throw new OptionError(
+        `${what}: expected a cache for batch ${batch}, ${keyValueHeads} heads of ${headSize}, got one for ${has}`,
+      )
     }
     const upcoming = this.upcomingLengths
     const taken = Math.max(...upcoming)
     if (taken + rows > sizes.capacity) {
       const waiting = this.#pendingRows[upcoming.indexOf(taken)] ?? 0
       const pending = waiting === 0 ? '' : `, ${waiting} of them by calls under way`
-      throw new OptionError(`${what}: expected room for ${rows} rows in the cache, got ${taken} of ${sizes.capacity} taken${pending}`)
+      throw new OptionError(
+        `${what}: expected room for ${rows} rows in the cache, got ${taken} of ${sizes.capacity} taken${pending}`,
+      )
     }
   }
 
-  /** Leaves the memory to the lane that may still write to it. @throws {MemoryBudgetError} when the engine refuses the allocation */
+  /**
+   * Leaves the memory to the lane that may still write to it. @throws {MemoryBudgetError} when the engine refuses the
+   * allocation
+   */
   #moveAway(): void {
     const { batch, keyValueHeads, capacity, headSize } = this.sizes
     const moved = (data: Float32Array): Float32Array => {
@@ -163,22 +184,39 @@ export class KeyValueCache {
   }
 }
 
-/** @throws {OptionError} unless these are different caches that hold the same number of rows, those of calls under way included */
+/**
+ * @throws {OptionError} unless these are different caches that hold the same number of rows, those of calls under way
+ * included
+ */
 export function checkCaches(what: string, caches: readonly KeyValueCache[]): void {
   const other: unknown = caches.find((cache) => !(cache instanceof KeyValueCache))
   if (other !== undefined) throw expected(what, 'caches made by createCache or createCaches', other)
-  if (new Set(caches).size < caches.length) throw new OptionError(`${what}: expected a cache of its own per block, got one of them twice`)
-  const lengths = new Set(caches.map(({ upcomingLengths }) => [...new Set(upcomingLengths)].length === 1 ? `${upcomingLengths[0]}` : `[${upcomingLengths.join(', ')}]`))
-  if (lengths.size > 1) throw new OptionError(`${what}: expected caches that hold the same number of rows, got ${[...lengths].join(' and ')}`)
+  if (new Set(caches).size < caches.length)
+    throw new OptionError(`${what}: expected a cache of its own per block, got one of them twice`)
+  const lengths = new Set(
+    caches.map(({ upcomingLengths }) =>
+      [...new Set(upcomingLengths)].length === 1 ? `${upcomingLengths[0]}` : `[${upcomingLengths.join(', ')}]`,
+    ),
+  )
+  if (lengths.size > 1)
+    throw new OptionError(
+      `${what}: expected caches that hold the same number of rows, got ${[...lengths].join(' and ')}`,
+    )
 }
 
 /**
- * Runs a call that writes behind the last rows of these caches, when the calls before it are over. Its room is taken at once.
+ * Runs a call that writes behind the last rows of these caches, when the calls before it are over. Its room is taken at
+ * once.
  *
  * @param counts rows of each sequence that count once it is over
  * @throws what `run` throws, or the signal's reason while it waits; the caches then hold what they held
  */
-export async function appendRows<Result extends Ended>(caches: readonly KeyValueCache[], counts: readonly number[], signal: AbortSignal | undefined, run: () => Promise<Result>): Promise<Result> {
+export async function appendRows<Result extends Ended>(
+  caches: readonly KeyValueCache[],
+  counts: readonly number[],
+  signal: AbortSignal | undefined,
+  run: () => Promise<Result>,
+): Promise<Result> {
   const reservations = caches.map((cache) => cache.reserve(counts))
   let result: Result | null = null
   try {

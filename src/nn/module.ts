@@ -8,9 +8,23 @@ import type { Value } from '../program/operation.ts'
 import type { Parameter } from '../program/parameter.ts'
 import type { LayerPlan } from '../program/plan.ts'
 import type { LayerReport } from '../program/run.ts'
-import { checkForward, dropoutSeed, readRows, rowsOfShape, type ForwardOptions, type LayerResult } from './forward-options.ts'
+import {
+  checkForward,
+  dropoutSeed,
+  readRows,
+  rowsOfShape,
+  type ForwardOptions,
+  type LayerResult,
+} from './forward-options.ts'
 import { appendRows, checkCaches, type KeyValueCache } from './key-value-cache.ts'
-import { runBackward, wantedParameters, type BackwardOptions, type BackwardResult, type BackwardRun, type BuiltForward } from './run-backward.ts'
+import {
+  runBackward,
+  wantedParameters,
+  type BackwardOptions,
+  type BackwardResult,
+  type BackwardRun,
+  type BuiltForward,
+} from './run-backward.ts'
 import { planForward, runForward } from './run-forward.ts'
 import { runTraced, type TracedAttention } from './trace-attention.ts'
 import { assignState, type LoadOptions, type LoadReport } from './state/state-dict.ts'
@@ -70,7 +84,8 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
    * The layer over every row of `input`.
    *
    * @param input [B, M, inputDim] or [M, inputDim]; neither changed nor kept
-   * @returns output of the input's shape with the layer's own last size, the caller's; in shared memory if the input was
+   * @returns output of the input's shape with the layer's own last size, the caller's; in shared memory if the input
+   *   was
    * @throws {ShapeError} {OptionError} before anything is allocated; else as `runtime.attention`
    */
   async forward(input: Tensor<Input>, options?: Options): Promise<LayerResult> {
@@ -79,23 +94,39 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 
   /**
-   * The vector–Jacobian product of `forward`: the gradients of Σ dOutput ∘ output with respect to the input and to every
-   * parameter. The forward pass is computed again on the way; memory is linear in the number of rows.
+   * The vector–Jacobian product of `forward`: the gradients of Σ dOutput ∘ output with respect to the input and to
+   * every parameter. The forward pass is computed again on the way; memory is linear in the number of rows.
    *
    * @param input as for `forward`
    * @param dOutput of the output's shape
    * @param options those of the forward pass; in training mode the same seed
-   * @returns dInput of the input's shape (none for tokens), gradients by the names of `namedParameters()`; all the caller's
+   * @returns dInput of the input's shape (none for tokens), gradients by the names of `namedParameters()`; all the
+   *   caller's
    * @throws {ShapeError} {OptionError} before anything is allocated
    * @throws {MemoryBudgetError} when nothing fits the budget; says which one would do
    */
-  async backward(input: Tensor<Input>, dOutput: Tensor, options: Options & BackwardOptions = {} as Options): Promise<BackwardResult> {
-    const { inputs: [dInput], gradients, report } = await this.runBackward(input, dOutput, options)
+  async backward(
+    input: Tensor<Input>,
+    dOutput: Tensor,
+    options: Options & BackwardOptions = {} as Options,
+  ): Promise<BackwardResult> {
+    const {
+      inputs: [dInput],
+      gradients,
+      report,
+    } = await this.runBackward(input, dOutput, options)
     return { ...(dInput === undefined ? {} : { dInput }), gradients, report }
   }
 
-  /** What `forward` would do and hold for an input of this shape. @throws {MemoryBudgetError} when nothing fits the budget */
-  plan(runtime: Runtime, shape: readonly number[], options: Omit<Options, keyof ForwardOptions> = {} as Options): LayerPlan {
+  /**
+   * What `forward` would do and hold for an input of this shape. @throws {MemoryBudgetError} when nothing fits the
+   * budget
+   */
+  plan(
+    runtime: Runtime,
+    shape: readonly number[],
+    options: Omit<Options, keyof ForwardOptions> = {} as Options,
+  ): LayerPlan {
     checkShape(`${this.label}: input`, shape)
     const graph = this.newGraph()
     const value = this.valueOf(graph, 'input', shape, null)
@@ -127,7 +158,8 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   namedParameters(): Map<string, Parameter> {
     const named = new Map(this.#parameters)
     for (const { name, module } of this.#children) {
-      for (const [inner, parameter] of module.namedParameters()) named.set(name === '' ? inner : `${name}.${inner}`, parameter)
+      for (const [inner, parameter] of module.namedParameters())
+        named.set(name === '' ? inner : `${name}.${inner}`, parameter)
     }
     return named
   }
@@ -163,7 +195,8 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 
   protected addParameter(name: string, parameter: Parameter): Parameter {
-    if (this.#parameters.has(name)) throw new OptionError(`module: expected parameter names to differ, got ${name} twice`)
+    if (this.#parameters.has(name))
+      throw new OptionError(`module: expected parameter names to differ, got ${name} twice`)
     this.#parameters.set(name, parameter)
     return parameter
   }
@@ -179,7 +212,10 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return new Graph({ scope: this.scope, ...options })
   }
 
-  /** @internal The input as a graph's first value. @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes */
+  /**
+   * @internal The input as a graph's first value. @throws {OptionError} {ShapeError} unless `input` is a tensor that
+   * the layer takes
+   */
   inputValue(graph: Graph, input: Tensor<Input>): Value {
     const { shape, data } = this.readInput(`${this.label}: input`, input)
     return this.valueOf(graph, 'input', shape, data)
@@ -202,15 +238,25 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
 
   /** The input as a value of a graph. @throws {ShapeError} unless the shape fits the layer */
   protected valueOf(graph: Graph, name: string, shape: readonly number[], data: Input | null): Value {
-    return graph.input(name, { ...rowsOfShape(`${this.label}: ${name}`, shape, this.inputDim), width: this.inputDim }, data)
+    return graph.input(
+      name,
+      { ...rowsOfShape(`${this.label}: ${name}`, shape, this.inputDim), width: this.inputDim },
+      data,
+    )
   }
 
-  /** Its data and shape, each read once. @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes */
+  /**
+   * Its data and shape, each read once. @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer
+   * takes
+   */
   protected readInput(what: string, input: unknown): Tensor<Input> {
     return readRows(what, input, this.inputDim) as unknown as Tensor<Input>
   }
 
-  /** How many of each sequence's rows stay in the caches. @throws {OptionError} where options say otherwise than the input allows */
+  /**
+   * How many of each sequence's rows stay in the caches. @throws {OptionError} where options say otherwise than the
+   * input allows
+   */
   protected rowCounts(_options: Options, { batch, rows }: RowSizes): readonly number[] {
     return new Array<number>(batch).fill(rows)
   }
@@ -221,7 +267,12 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 
   /** @internal Gradients, also of the inputs that `build` brings in under these names. */
-  protected async runBackward(input: Tensor<Input>, dOutput: Tensor, options: Options & BackwardOptions, names: readonly string[] = []): Promise<BackwardRun> {
+  protected async runBackward(
+    input: Tensor<Input>,
+    dOutput: Tensor,
+    options: Options & BackwardOptions,
+    names: readonly string[] = [],
+  ): Promise<BackwardRun> {
     const { only, ...others } = options
     const forward = checkForward(this.label, others as unknown as Options, this.optionNames)
     const given = this.readInput(`${this.label}: input`, input)
@@ -232,11 +283,19 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     const build = (): BuiltForward => this.#build(given, forward, { seed, forGradients: true })
     const parameters = wantedParameters(this.label, this.namedParameters(), only)
     const runtime = forward.runtime ?? (await defaultRuntime())
-    return runBackward({ label: this.label, build, input: given, dOutput: gradient, names, parameters }, runtime, forward)
+    return runBackward(
+      { label: this.label, build, input: given, dOutput: gradient, names, parameters },
+      runtime,
+      forward,
+    )
   }
 
   /** @internal A forward pass, with the values that `build` exposed. */
-  async run(given: Tensor<Input>, givenOptions: Options = {} as Options, others: readonly Tensor<TensorData>[] = []): Promise<ForwardRun> {
+  async run(
+    given: Tensor<Input>,
+    givenOptions: Options = {} as Options,
+    others: readonly Tensor<TensorData>[] = [],
+  ): Promise<ForwardRun> {
     const options = checkForward(this.label, givenOptions, this.optionNames)
     const input = this.readInput(`${this.label}: input`, given)
     const seed = dropoutSeed(this.label, this.drops, options.seed)
@@ -245,17 +304,27 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     checkCaches(`${this.label}: cache`, caches)
     const { batch, rows } = this.valueOf(this.newGraph(), 'input', input.shape, null)
     const counts = this.rowCounts(options, { batch, rows })
-    for (const { cache, keyValueHeads, headSize } of uses) cache.checkRoom(this.label, batch, keyValueHeads, headSize, rows)
+    for (const { cache, keyValueHeads, headSize } of uses)
+      cache.checkRoom(this.label, batch, keyValueHeads, headSize, rows)
     const built = this.#build(input, options, { seed, position: caches[0]?.upcomingLengths ?? 0, forGradients: false })
     const run = async (): Promise<ForwardRun> => {
       const position = Array.from(caches[0]?.lengths ?? [0])
       // An earlier call on the cache failed: this one stands further ahead than was thought.
-      const { graph, output } = position.every((each, b) => each === ofBatch(built.graph.positions, b)) ? built : this.#build(input, options, { seed, position, forGradients: false })
-      const { data, report } = await runForward(graph, output, options.runtime ?? (await defaultRuntime()), options, [input, ...others])
+      const { graph, output } = position.every((each, b) => each === ofBatch(built.graph.positions, b))
+        ? built
+        : this.#build(input, options, { seed, position, forGradients: false })
+      const { data, report } = await runForward(graph, output, options.runtime ?? (await defaultRuntime()), options, [
+        input,
+        ...others,
+      ])
       const [first, ...exposed] = data
       const names = [...graph.exposed.keys()]
       const lead = built.input.integers ? input.shape : input.shape.slice(0, -1)
-      return { output: { data: first as Float32Array, shape: [...lead, output.width] }, exposed: new Map(exposed.map((array, index) => [names[index] ?? '', array])), report }
+      return {
+        output: { data: first as Float32Array, shape: [...lead, output.width] },
+        exposed: new Map(exposed.map((array, index) => [names[index] ?? '', array])),
+        report,
+      }
     }
     return caches.length === 0 ? run() : appendRows(caches, counts, options.signal, run)
   }
@@ -264,7 +333,8 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   async traceAttention(given: Tensor<Input>, givenOptions: Options = {} as Options): Promise<TracedAttention[]> {
     const options = checkForward(this.label, givenOptions, this.optionNames)
     const input = this.readInput(`${this.label}: input`, given)
-    if (this.cachesOf(options).length > 0) throw new OptionError(`${this.label}: expected no cache where attention is traced, got one`)
+    if (this.cachesOf(options).length > 0)
+      throw new OptionError(`${this.label}: expected no cache where attention is traced, got one`)
     const { graph } = this.#build(input, options, { forGradients: false })
     return runTraced(graph, options.runtime ?? (await defaultRuntime()), options)
   }

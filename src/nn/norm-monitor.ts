@@ -22,7 +22,9 @@ export interface NormEvent {
 }
 
 /** Statistics of a tensor's finite elements, in float64. */
-export function activationStatistics(data: TaskArray): Pick<NormEvent, 'mean' | 'standardDeviation' | 'largest' | 'nonFinite'> & { readonly norm: number } {
+export function activationStatistics(
+  data: TaskArray,
+): Pick<NormEvent, 'mean' | 'standardDeviation' | 'largest' | 'nonFinite'> & { readonly norm: number } {
   let [sum, squares, largest, nonFinite] = [0, 0, 0, 0]
   for (const value of data) {
     if (!Number.isFinite(value)) {
@@ -35,7 +37,13 @@ export function activationStatistics(data: TaskArray): Pick<NormEvent, 'mean' | 
   }
   const count = Math.max(1, data.length - nonFinite)
   const mean = sum / count
-  return { mean, standardDeviation: Math.sqrt(Math.max(0, squares / count - mean * mean)), largest, nonFinite, norm: Math.sqrt(squares) }
+  return {
+    mean,
+    standardDeviation: Math.sqrt(Math.max(0, squares / count - mean * mean)),
+    largest,
+    nonFinite,
+    norm: Math.sqrt(squares),
+  }
 }
 
 /** The event of a layer, from what went in and what came out. */
@@ -43,5 +51,12 @@ export function measureNorms(layer: string, input: TaskArray, output: TaskArray)
   const inputNorm = activationStatistics(input).norm
   const { norm: outputNorm, ...statistics } = activationStatistics(output)
   const ratio = inputNorm === 0 ? (outputNorm === 0 ? 1 : Infinity) : outputNorm / inputNorm
-  return { layer, inputNorm, outputNorm, ratio, warning: ratio > NORM_RATIO_LIMIT || statistics.nonFinite > 0, ...statistics }
+  return {
+    layer,
+    inputNorm,
+    outputNorm,
+    ratio,
+    warning: ratio > NORM_RATIO_LIMIT || statistics.nonFinite > 0,
+    ...statistics,
+  }
 }

@@ -52,7 +52,11 @@ export interface BackwardCall {
 }
 
 /** The parameters whose gradients are wanted, by name. @throws {OptionError} unless `only` is a function */
-export function wantedParameters(label: string, named: ReadonlyMap<string, Parameter>, only: BackwardOptions['only']): Map<string, Parameter> {
+export function wantedParameters(
+  label: string,
+  named: ReadonlyMap<string, Parameter>,
+  only: BackwardOptions['only'],
+): Map<string, Parameter> {
   if (only === undefined) return new Map(named)
   checkFunction(`${label}: option only`, only)
   return new Map([...named].filter(([name, parameter]) => only(name, parameter)))
@@ -66,25 +70,52 @@ export async function runBackward(call: BackwardCall, runtime: Runtime, options:
     const { graph, input, output } = call.build()
     checkGradientShape(label, call.input, input, output, dOutput)
     const seed = graph.input('output gradient', output, dOutput.data)
-    return { graph, seeds: new Map([[output, seed]]), losses: [], inputs: wantedInputs(graph, input, call.names), parameters: parameterSet }
+    return {
+      graph,
+      seeds: new Map([[output, seed]]),
+      losses: [],
+      inputs: wantedInputs(graph, input, call.names),
+      parameters: parameterSet,
+    }
   }
   const { program, inputs, parameters: gradients } = gradientProgram(build, runtime, { chunkSize: options.chunkSize })
   const plainResults = inputs.filter((input) => input !== null).length
   const sharedOutput = isShared(dOutput.data) && isShared(call.input.data)
-  const run = { signal: options.signal, priority: options.priority, chunkSize: options.chunkSize, sharedOutput, plainResults }
-  const { data, report } = await readParameters(parametersOfGraph(program.graph), () => runProgram(program, runtime, run))
+  const run = {
+    signal: options.signal,
+    priority: options.priority,
+    chunkSize: options.chunkSize,
+    sharedOutput,
+    plainResults,
+  }
+  const { data, report } = await readParameters(parametersOfGraph(program.graph), () =>
+    runProgram(program, runtime, run),
+  )
   const dataOf = (value: Value): Float32Array => data[program.results.indexOf(value)] as Float32Array
   const shapes = [call.input.shape, ...call.names.map(() => undefined)]
   return {
-    inputs: inputs.map((value, index) => (value === null ? undefined : { data: dataOf(value), shape: [...(shapes[index] ?? [value.batch, value.rows, value.width])] })),
-    gradients: new Map([...parameters].map(([name, parameter]) => [name, gradientTensor(parameter, gradients.get(parameter), dataOf)])),
+    inputs: inputs.map((value, index) =>
+      value === null
+        ? undefined
+        : { data: dataOf(value), shape: [...(shapes[index] ?? [value.batch, value.rows, value.width])] },
+    ),
+    gradients: new Map(
+      [...parameters].map(([name, parameter]) => [name, gradientTensor(parameter, gradients.get(parameter), dataOf)]),
+    ),
     report,
   }
 }
 
 /** Zeros where the parameter plays no part. */
-export function gradientTensor(parameter: Parameter, value: Value | undefined, dataOf: (value: Value) => Float32Array): Tensor {
-  return { data: value === undefined ? new Float32Array(parameter.data.length) : dataOf(value), shape: [...parameter.shape] }
+export function gradientTensor(
+  parameter: Parameter,
+  value: Value | undefined,
+  dataOf: (value: Value) => Float32Array,
+): Tensor {
+  return {
+    data: value === undefined ? new Float32Array(parameter.data.length) : dataOf(value),
+    shape: [...parameter.shape],
+  }
 }
 
 /** Float inputs: those that are tokens have no gradient. */
@@ -93,9 +124,17 @@ function wantedInputs(graph: Graph, input: Value, names: readonly string[]): Val
   return [...(input.integers ? [] : [input]), ...others]
 }
 
-function checkGradientShape(label: string, input: Tensor<TensorData>, value: Value, output: Value, dOutput: Tensor): void {
+function checkGradientShape(
+  label: string,
+  input: Tensor<TensorData>,
+  value: Value,
+  output: Value,
+  dOutput: Tensor,
+): void {
   const lead = value.integers ? input.shape : input.shape.slice(0, -1)
   const expected = [...lead, output.width]
   if (dOutput.shape.length === expected.length && dOutput.shape.every((size, axis) => size === expected[axis])) return
-  throw new ShapeError(`${label}: expected dOutput of the output's shape ${formatShape(expected)}, got ${formatShape(dOutput.shape)}`)
+  throw new ShapeError(
+    `${label}: expected dOutput of the output's shape ${formatShape(expected)}, got ${formatShape(dOutput.shape)}`,
+  )
 }

@@ -25,8 +25,8 @@ function attentionsOf(graph: Graph): Operation<'attend'>[] {
 }
 
 /**
- * Queries and keys of every attention of a graph. Only what they depend on runs: neither the last attention itself, nor what
- * comes after it. Memory: all of them at once, 2·M·E numbers per layer.
+ * Queries and keys of every attention of a graph. Only what they depend on runs: neither the last attention itself, nor
+ * what comes after it. Memory: all of them at once, 2·M·E numbers per layer.
  */
 export async function runTraced(graph: Graph, runtime: Runtime, options: ForwardOptions): Promise<TracedAttention[]> {
   const attentions = attentionsOf(graph)

@@ -32,9 +32,9 @@ export interface ValidateOptions {
 const [BATCH, TOKENS, SIZE] = [2, 4, 64]
 
 /**
- * Measures on this machine that attention is what it should be: rows of weights sum to one, shapes, output = weights · V, the
- * effect of 1/√D, permutation equivariance, chunked = standard, invariance to a shift of the logits, no leak from the future
- * under a causal mask, and rows without any key.
+ * Measures on this machine that attention is what it should be: rows of weights sum to one, shapes, output = weights ·
+ * V, the effect of 1/√D, permutation equivariance, chunked = standard, invariance to a shift of the logits, no leak
+ * from the future under a causal mask, and rows without any key.
  */
 export async function validateAttention(options: ValidateOptions = {}): Promise<AttentionValidation> {
   options = checkNames('validateAttention: options', options, ['runtime', 'seed'])
@@ -82,8 +82,18 @@ function weightsOf(result: AttentionResult): Float32Array {
 
 function rowsSumToOne(result: AttentionResult): AttentionCheck {
   const weights = weightsOf(result)
-  const sums = Array.from({ length: BATCH * TOKENS }, (_, row) => weights.subarray(row * TOKENS, (row + 1) * TOKENS).reduce((sum, weight) => sum + weight, 0))
-  return check('rows of weights sum to one', largestDifference(sums, sums.map(() => 1)), 1e-6, `${sums.length} rows`)
+  const sums = Array.from({ length: BATCH * TOKENS }, (_, row) =>
+    weights.subarray(row * TOKENS, (row + 1) * TOKENS).reduce((sum, weight) => sum + weight, 0),
+  )
+  return check(
+    'rows of weights sum to one',
+    largestDifference(
+      sums,
+      sums.map(() => 1),
+    ),
+    1e-6,
+    `${sums.length} rows`,
+  )
 }
 
 function shapes({ output, weights }: AttentionResult): AttentionCheck {
@@ -98,10 +108,16 @@ function manualProduct(result: AttentionResult, { value }: AttentionInputs): Att
     const [row, column] = [Math.floor(index / SIZE), index % SIZE]
     const batch = Math.floor(row / TOKENS)
     let sum = 0
-    for (let key = 0; key < TOKENS; key++) sum += (weights[row * TOKENS + key] ?? 0) * (value.data[(batch * TOKENS + key) * SIZE + column] ?? 0)
+    for (let key = 0; key < TOKENS; key++)
+      sum += (weights[row * TOKENS + key] ?? 0) * (value.data[(batch * TOKENS + key) * SIZE + column] ?? 0)
     return sum
   })
-  return check('output = weights · V', largestDifference(result.output.data, product), 2e-6, 'against a product in float64')
+  return check(
+    'output = weights · V',
+    largestDifference(result.output.data, product),
+    2e-6,
+    'against a product in float64',
+  )
 }
 
 /** Scores come back out of what a real run returns: ln(weight) + log-sum-exp. */
@@ -109,7 +125,10 @@ async function scalingEffect(runtime: Runtime, inputs: AttentionInputs): Promise
   const deviation = async (scale: number): Promise<number> => {
     const result = await runtime.attention(inputs, { scale, returnWeights: true, returnLogSumExp: true })
     const logSumExp = result.logSumExp?.data ?? []
-    const scores = Array.from(weightsOf(result), (weight, index) => Math.log(weight) + (logSumExp[Math.floor(index / TOKENS)] ?? 0))
+    const scores = Array.from(
+      weightsOf(result),
+      (weight, index) => Math.log(weight) + (logSumExp[Math.floor(index / TOKENS)] ?? 0),
+    )
     const mean = scores.reduce((sum, score) => sum + score, 0) / scores.length
     return Math.sqrt(scores.reduce((sum, score) => sum + (score - mean) ** 2, 0) / scores.length)
   }
@@ -124,13 +143,21 @@ async function permutation(runtime: Runtime, stream: UniformStream): Promise<Att
   const order = Array.from({ length: rows }, (_, row) => (row * 8) % rows)
   const permute = (data: Float32Array): Float32Array => {
     const moved = new Float32Array(data.length)
-    for (let b = 0; b < BATCH; b++) order.forEach((from, to) => moved.set(data.subarray((b * rows + from) * SIZE, (b * rows + from + 1) * SIZE), (b * rows + to) * SIZE))
+    for (let b = 0; b < BATCH; b++)
+      order.forEach((from, to) =>
+        moved.set(data.subarray((b * rows + from) * SIZE, (b * rows + from + 1) * SIZE), (b * rows + to) * SIZE),
+      )
     return moved
   }
   const y: Tensor = { data: permute(x.data), shape: x.shape }
   const straight = await runtime.attention({ query: x, key: x, value: x })
   const permuted = await runtime.attention({ query: y, key: y, value: y })
-  return check('permutation equivariance', largestDifference(permuted.output.data, permute(straight.output.data)), 5e-6, `${rows} tokens in another order`)
+  return check(
+    'permutation equivariance',
+    largestDifference(permuted.output.data, permute(straight.output.data)),
+    5e-6,
+    `${rows} tokens in another order`,
+  )
 }
 
 async function chunkedIsStandard(runtime: Runtime, stream: UniformStream): Promise<AttentionCheck> {
@@ -138,40 +165,79 @@ async function chunkedIsStandard(runtime: Runtime, stream: UniformStream): Promi
   const inputs = { query: random(stream, rows), key: random(stream, rows), value: random(stream, rows) }
   const standard = await runtime.attention(inputs, { mode: 'standard' })
   const differences: number[] = []
-  for (const chunkSize of [1, 7, 64, 1024]) differences.push(largestDifference((await runtime.attention(inputs, { mode: 'chunked', chunkSize })).output.data, standard.output.data))
+  for (const chunkSize of [1, 7, 64, 1024])
+    differences.push(
+      largestDifference(
+        (await runtime.attention(inputs, { mode: 'chunked', chunkSize })).output.data,
+        standard.output.data,
+      ),
+    )
   return check('chunked = standard', Math.max(...differences), 2e-6, `${rows} tokens, chunks of 1, 7, 64 and 1024 rows`)
 }
 
 /** Scores are small integers, so that adding ±10⁴ is exact and only the softmax is tested. */
 async function shiftInvariance(runtime: Runtime): Promise<AttentionCheck> {
-  const integers = (step: number): Tensor => ({ data: Float32Array.from({ length: BATCH * TOKENS * SIZE }, (_, index) => (index % SIZE < 2 ? ((index * step) % 5) - 2 : 0)), shape: [BATCH, TOKENS, SIZE] })
+  const integers = (step: number): Tensor => ({
+    data: Float32Array.from({ length: BATCH * TOKENS * SIZE }, (_, index) =>
+      index % SIZE < 2 ? ((index * step) % 5) - 2 : 0,
+    ),
+    shape: [BATCH, TOKENS, SIZE],
+  })
   const inputs = { query: integers(7), key: integers(11), value: integers(13) }
   const shifted = async (shift: number): Promise<AttentionResult> => {
     const bias = { data: new Float32Array(TOKENS * TOKENS).fill(shift), shape: [TOKENS, TOKENS] }
     return runtime.attention(inputs, { scale: 1, bias, returnWeights: true })
   }
   const plain = weightsOf(await shifted(0))
-  const differences = [weightsOf(await shifted(1e4)), weightsOf(await shifted(-1e4))].map((weights) => largestDifference(weights, plain))
-  return check('softmax does not change when all logits shift', Math.max(...differences), 1e-6, 'logits + 10,000 and − 10,000')
+  const differences = [weightsOf(await shifted(1e4)), weightsOf(await shifted(-1e4))].map((weights) =>
+    largestDifference(weights, plain),
+  )
+  return check(
+    'softmax does not change when all logits shift',
+    Math.max(...differences),
+    1e-6,
+    'logits + 10,000 and − 10,000',
+  )
 }
 
 async function causalLeak(runtime: Runtime, stream: UniformStream): Promise<AttentionCheck> {
   const rows = 130
   const x = random(stream, rows)
   const changedFrom = 97
-  const y: Tensor = { data: x.data.map((value, index) => (Math.floor(index / SIZE) % rows >= changedFrom ? -value : value)), shape: x.shape }
-  const [before, after] = [await runtime.attention({ query: x, key: x, value: x }, { causal: true }), await runtime.attention({ query: y, key: y, value: y }, { causal: true })]
-  const past = (result: AttentionResult): number[] => [...result.output.data].filter((_, index) => Math.floor(index / SIZE) % rows < changedFrom)
+  const y: Tensor = {
+    data: x.data.map((value, index) => (Math.floor(index / SIZE) % rows >= changedFrom ? -value : value)),
+    shape: x.shape,
+  }
+  const [before, after] = [
+    await runtime.attention({ query: x, key: x, value: x }, { causal: true }),
+    await runtime.attention({ query: y, key: y, value: y }, { causal: true }),
+  ]
+  const past = (result: AttentionResult): number[] =>
+    [...result.output.data].filter((_, index) => Math.floor(index / SIZE) % rows < changedFrom)
   const later = largestDifference(after.output.data, before.output.data)
   const leak = later > 0 ? largestDifference(past(after), past(before)) : NaN
-  return check('no leak from the future', leak, 0, `tokens from ${changedFrom} changed; rows before are the same to the bit`)
+  return check(
+    'no leak from the future',
+    leak,
+    0,
+    `tokens from ${changedFrom} changed; rows before are the same to the bit`,
+  )
 }
 
 async function maskedRows(runtime: Runtime, inputs: AttentionInputs): Promise<AttentionCheck> {
-  const mask = { data: Uint8Array.from({ length: TOKENS * TOKENS }, (_, index) => (Math.floor(index / TOKENS) === 1 ? 0 : 1)), shape: [TOKENS, TOKENS] }
+  const mask = {
+    data: Uint8Array.from({ length: TOKENS * TOKENS }, (_, index) => (Math.floor(index / TOKENS) === 1 ? 0 : 1)),
+    shape: [TOKENS, TOKENS],
+  }
   const result = await runtime.attention(inputs, { mask, returnWeights: true, returnLogSumExp: true })
   const empty = Array.from({ length: BATCH }, (_, batch) => batch * TOKENS + 1)
-  const zeros = empty.every((row) => weightsOf(result).subarray(row * TOKENS, (row + 1) * TOKENS).every((weight) => weight === 0) && result.output.data.subarray(row * SIZE, (row + 1) * SIZE).every((value) => value === 0))
+  const zeros = empty.every(
+    (row) =>
+      weightsOf(result)
+        .subarray(row * TOKENS, (row + 1) * TOKENS)
+        .every((weight) => weight === 0) &&
+      result.output.data.subarray(row * SIZE, (row + 1) * SIZE).every((value) => value === 0),
+  )
   const infinite = empty.every((row) => result.logSumExp?.data[row] === -Infinity)
   return check('a row without any key is 0', zeros && infinite ? 0 : 1, 0, 'output and weights 0, log-sum-exp −∞')
 }

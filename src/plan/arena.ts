@@ -74,7 +74,11 @@ export function attentionArena(headSize: number, valueSize: number): AttentionAr
 }
 
 /** Tasks and plans ask for the same sizes again and again. */
-let last: { readonly headSize: number; readonly valueSize: number; readonly arena: AttentionArena | null } = { headSize: 0, valueSize: 0, arena: null }
+let last: { readonly headSize: number; readonly valueSize: number; readonly arena: AttentionArena | null } = {
+  headSize: 0,
+  valueSize: 0,
+  arena: null,
+}
 
 function fitArena(headSize: number, valueSize: number): AttentionArena {
   const fixed = layOut(headSize, valueSize, 0).end

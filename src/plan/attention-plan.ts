@@ -15,17 +15,45 @@ export function planAttention(request: PlanRequest): AttentionPlan {
   const { budgetBytes, budgetSource, mode } = request
   const keptBytes = matchKept(scratchNeeds(request), request.kept ?? []).leftBytes
   const advice = mode === 'standard' ? STANDARD_ADVICE : ''
-  return finishPlan(request, chooseCandidate(candidates(request), { what: 'attention', budgetBytes, budgetSource, keptBytes, results: ['output'], advice }))
+  return finishPlan(
+    request,
+    chooseCandidate(candidates(request), {
+      what: 'attention',
+      budgetBytes,
+      budgetSource,
+      keptBytes,
+      results: ['output'],
+      advice,
+    }),
+  )
 }
 
-const STANDARD_ADVICE = '; the score matrix grows with n²: ask for some rows with returnWeights: { heads, rows }, which chunked mode gives at any n'
+const STANDARD_ADVICE =
+  '; the score matrix grows with n²: ask for some rows with returnWeights: { heads, rows }, which chunked mode gives at any n'
 
-/** Bytes of each array that the call makes for itself in shared memory and later calls use again: copies of plain inputs. */
+/**
+ * Bytes of each array that the call makes for itself in shared memory and later calls use again: copies of plain
+ * inputs.
+ */
 export function scratchNeeds({ transport, inputs }: Pick<PlanRequest, 'transport' | 'inputs'>): number[] {
-  return transport === 'shared' ? inputs.filter((input) => !input.shared && input.bytes > 0).map((input) => input.bytes) : []
+  return transport === 'shared'
+    ? inputs.filter((input) => !input.shared && input.bytes > 0).map((input) => input.bytes)
+    : []
 }
 
-interface Candidate extends Pick<AttentionPlan, 'chunkRows' | 'keySplits' | 'tasks' | 'tasksPerMessage' | 'depth' | 'lanes' | 'mayRunBeside' | 'device' | 'bytes' | 'budgetedBytes'> {}
+interface Candidate extends Pick<
+  AttentionPlan,
+  | 'chunkRows'
+  | 'keySplits'
+  | 'tasks'
+  | 'tasksPerMessage'
+  | 'depth'
+  | 'lanes'
+  | 'mayRunBeside'
+  | 'device'
+  | 'bytes'
+  | 'budgetedBytes'
+> {}
 
 /** From the fastest to the smallest: those of `candidatesOn`, then the same on the first bench of each lane alone. */
 function* candidates(request: PlanRequest): Generator<Candidate> {
@@ -37,9 +65,13 @@ function* candidates(request: PlanRequest): Generator<Candidate> {
 function* candidatesOn(request: PlanRequest): Generator<Candidate> {
   const { sizes, chunkSize } = request
   const hasGpu = request.lanes.some(({ kind }) => kind === 'webgpu')
-  const flopsPerRow = attentionFlops(request.sizes, request.visibility) / Math.max(1, sizes.batch * sizes.heads * sizes.queries)
+  const flopsPerRow =
+    attentionFlops(request.sizes, request.visibility) / Math.max(1, sizes.batch * sizes.heads * sizes.queries)
   for (let lanes = request.lanes.length; lanes >= 1; lanes = Math.floor(lanes / 2)) {
-    let chunkRows = chunkSize === undefined ? automaticRows(request, lanes, flopsPerRow) : Math.max(1, Math.min(chunkSize, sizes.queries))
+    let chunkRows =
+      chunkSize === undefined
+        ? automaticRows(request, lanes, flopsPerRow)
+        : Math.max(1, Math.min(chunkSize, sizes.queries))
     for (;;) {
       yield candidateOf(request, chunkRows, lanes, flopsPerRow, false)
       if (hasGpu) yield candidateOf(request, chunkRows, lanes, flopsPerRow, true)
@@ -49,23 +81,42 @@ function* candidatesOn(request: PlanRequest): Generator<Candidate> {
   }
 }
 
-/** Rows of a chunk where none were asked for: what one pass of the arena takes, or of a block where all lanes are GPUs. */
+/**
+ * Rows of a chunk where none were asked for: what one pass of the arena takes, or of a block where all lanes are GPUs.
+ */
 function automaticRows({ sizes, lanes: all }: PlanRequest, lanes: number, flopsPerRow: number): number {
   const { batch, heads, queries, headSize, valueSize } = sizes
-  if (!all.every(({ kind }) => kind === 'webgpu')) return Math.min(defaultChunkRows(batch * heads, queries, flopsPerRow, lanes), attentionArenaRows(headSize, valueSize))
+  if (!all.every(({ kind }) => kind === 'webgpu'))
+    return Math.min(
+      defaultChunkRows(batch * heads, queries, flopsPerRow, lanes),
+      attentionArenaRows(headSize, valueSize),
+    )
   const facts = all.map((lane) => lane.facts ?? ASSUMED_GPU)
-  const rows = gpuChunkRows(batch * heads, queries, flopsPerRow, lanes, facts.some(({ software }) => software))
+  const rows = gpuChunkRows(
+    batch * heads,
+    queries,
+    flopsPerRow,
+    lanes,
+    facts.some(({ software }) => software),
+  )
   return Math.min(...facts.map((device) => gpuBlockSizes(device, { ...sizes, rows }).rows))
 }
 
 /** Messages that wait or run at one lane at once. A GPU lane has two tasks on its device and one that waits. */
 function depthOf({ lanes: all, transport }: PlanRequest, messages: number, lanes: number, lean: boolean): number {
   if (lean || transport === 'transfer') return 1
-  if (all.every(({ kind }) => kind === 'webgpu')) return Math.max(1, Math.min(GPU_OVERLAP + 1, Math.floor((messages + 1) / lanes) - 1))
+  if (all.every(({ kind }) => kind === 'webgpu'))
+    return Math.max(1, Math.min(GPU_OVERLAP + 1, Math.floor((messages + 1) / lanes) - 1))
   return transport === 'shared' && messages >= 4 * lanes ? 2 : 1
 }
 
-function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flopsPerRow: number, lean: boolean): Candidate {
+function candidateOf(
+  request: PlanRequest,
+  chunkRows: number,
+  lanes: number,
+  flopsPerRow: number,
+  lean: boolean,
+): Candidate {
   const { sizes, transport, keySplits } = request
   const tasks = sizes.batch * sizes.heads * ceilDivide(sizes.queries, chunkRows) * keySplits
   const tasksPerMessage = messageTasks(request, tasks, (flopsPerRow * chunkRows) / Math.max(1, keySplits))
@@ -77,22 +128,45 @@ function candidateOf(request: PlanRequest, chunkRows: number, lanes: number, flo
   const results = request.results.filter(({ owned }) => owned)
   const cachedHeads = transport === 'transfer' ? 1 : sizes.batch * sizes.keyValueHeads
   const weightRows = request.mode === 'standard' ? chunkRows : Math.min(chunkRows, request.selection?.rows.length ?? 0)
-  const demand = { ...request.scoreInputs, sizes, chunkRows, cachedHeads, overlap: Math.min(GPU_OVERLAP, depth), weightRows, lanes: Math.min(lanes, messages) }
+  const demand = {
+    ...request.scoreInputs,
+    sizes,
+    chunkRows,
+    cachedHeads,
+    overlap: Math.min(GPU_OVERLAP, depth),
+    weightRows,
+    lanes: Math.min(lanes, messages),
+  }
   const device = gpuAllowance(request.lanes, demand, lean)
   const bytes: BytesByPurpose = {
     ...Object.fromEntries(results.map(({ purpose, rowBytes, rows }) => [purpose, rowBytes * rows])),
     ...request.fixedBytes,
-    partials: keySplits > 1 ? sizes.batch * sizes.heads * sizes.queries * keySplits * partialRowBytes(sizes.valueSize) : 0,
+    partials:
+      keySplits > 1 ? sizes.batch * sizes.heads * sizes.queries * keySplits * partialRowBytes(sizes.valueSize) : 0,
     'input copies': copied.reduce((total, input) => total + input.bytes, 0),
     'lane arenas': laneBytes(request.lanes, demand, device),
     'lane copies': request.lanes.reduce((total, lane) => total + (lane.lastingBytes ?? 0), 0),
     'in flight': keySplits > 1 ? 0 : largestStaging(request, chunkRows, inFlight),
     'head copies': transport === 'transfer' ? Math.min(lanes, tasks) * headBytes : 0,
   }
-  return { chunkRows, keySplits, tasks, tasksPerMessage, depth, lanes, mayRunBeside: mayRunBeside(request.lanes), device, bytes, budgetedBytes: sumOfBytes(bytes) - (bytes['output'] ?? 0) }
+  return {
+    chunkRows,
+    keySplits,
+    tasks,
+    tasksPerMessage,
+    depth,
+    lanes,
+    mayRunBeside: mayRunBeside(request.lanes),
+    device,
+    bytes,
+    budgetedBytes: sumOfBytes(bytes) - (bytes['output'] ?? 0),
+  }
 }
 
-/** Tasks that travel together: as many as are worth a message; of one query row, whole groups of heads, which a lane joins. */
+/**
+ * Tasks that travel together: as many as are worth a message; of one query row, whole groups of heads, which a lane
+ * joins.
+ */
 function messageTasks({ sizes, transport }: PlanRequest, tasks: number, taskFlops: number): number {
   const group = sizes.queries === 1 ? Math.max(1, sizes.heads / Math.max(1, sizes.keyValueHeads)) : 1
   // Without shared memory a message carries its heads' copies: few tasks at a time keep them few.
@@ -126,19 +200,32 @@ function largestStaging(request: PlanRequest, chunkRows: number, count: number):
 }
 
 /** Bytes that a task's message and its answer carry for each query row. */
-export function stagingRowBytes({ transport, inputs, results }: Pick<PlanRequest, 'transport' | 'inputs' | 'results'>): number {
+export function stagingRowBytes({
+  transport,
+  inputs,
+  results,
+}: Pick<PlanRequest, 'transport' | 'inputs' | 'results'>): number {
   const back = results.reduce((total, result) => total + (result.direct ? 0 : result.rowBytes), 0)
   return back + (transport === 'transfer' ? inputs.reduce((total, input) => total + input.rowBytes, 0) : 0)
 }
 
-function chunkKinds(queries: number, chunkRows: number, selectedRows: readonly number[]): { rows: number; selected: number; chunks: number }[] {
+function chunkKinds(
+  queries: number,
+  chunkRows: number,
+  selectedRows: readonly number[],
+): { rows: number; selected: number; chunks: number }[] {
   const counts = new Map<number, number>()
-  for (const row of selectedRows) counts.set(Math.floor(row / chunkRows), (counts.get(Math.floor(row / chunkRows)) ?? 0) + 1)
+  for (const row of selectedRows)
+    counts.set(Math.floor(row / chunkRows), (counts.get(Math.floor(row / chunkRows)) ?? 0) + 1)
   const full = Math.floor(queries / chunkRows)
   const rest = queries - full * chunkRows
   const kinds = [...counts].map(([chunk, selected]) => ({ rows: chunk < full ? chunkRows : rest, selected, chunks: 1 }))
   const fullUnselected = full - [...counts.keys()].filter((chunk) => chunk < full).length
-  return [...kinds, { rows: chunkRows, selected: 0, chunks: fullUnselected }, { rows: rest, selected: 0, chunks: rest > 0 && !counts.has(full) ? 1 : 0 }]
+  return [
+    ...kinds,
+    { rows: chunkRows, selected: 0, chunks: fullUnselected },
+    { rows: rest, selected: 0, chunks: rest > 0 && !counts.has(full) ? 1 : 0 },
+  ]
 }
 
 function finishPlan(request: PlanRequest, candidate: Candidate & ChosenBytes): AttentionPlan {

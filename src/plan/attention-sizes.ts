@@ -47,12 +47,15 @@ export function visibleKeys(row: number, batch: number, see: Visibility): number
 export function attentionFlops(sizes: AttentionSizes, see: Visibility): number {
   const alike = see.queryOffset.length <= 1 && see.keyLength.length <= 1
   let pairs = 0
-  for (let b = 0; b < (alike ? Math.min(1, sizes.batch) : sizes.batch); b++) pairs += visiblePairs(0, sizes.queries, b, see) * sizes.heads
+  for (let b = 0; b < (alike ? Math.min(1, sizes.batch) : sizes.batch); b++)
+    pairs += visiblePairs(0, sizes.queries, b, see) * sizes.heads
   if (alike) pairs *= sizes.batch
   return pairs * 2 * (sizes.headSize + sizes.valueSize)
 }
 
-/** (query, key) pairs that rows [rowStart, rowStart + rows) see: exact where the count is linear in the row, else near. */
+/**
+ * (query, key) pairs that rows [rowStart, rowStart + rows) see: exact where the count is linear in the row, else near.
+ */
 export function visiblePairs(rowStart: number, rows: number, batch: number, see: Visibility): number {
   const steps = Math.min(rows, 16)
   let sum = 0

@@ -64,7 +64,9 @@ export interface BackwardArena {
   readonly bytes: number
 }
 
-/** Bytes of a wasm lane's arena that runs backward: forward's 2 MiB where that holds it, as it does up to D = Dv = 256. */
+/**
+ * Bytes of a wasm lane's arena that runs backward: forward's 2 MiB where that holds it, as it does up to D = Dv = 256.
+ */
 export function backwardArenaBytes(headSize: number, valueSize: number): number {
   return backwardArena(headSize, valueSize).bytes
 }

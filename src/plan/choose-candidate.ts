@@ -31,8 +31,8 @@ export interface ChosenBytes {
 }
 
 /**
- * The first candidate within the budget. Kept buffers that it does not use stay where the budget has room for them; else the
- * call drops them.
+ * The first candidate within the budget. Kept buffers that it does not use stay where the budget has room for them;
+ * else the call drops them.
  *
  * @param candidates from the fastest to the smallest
  * @throws {MemoryBudgetError} when none fits; says which budget would do
@@ -54,11 +54,19 @@ function chosen<C extends Candidate>(candidate: C, keptBytes: number): C & Chose
   return { ...candidate, bytes, totalBytes: sumOfBytes(bytes), budgetedBytes: candidate.budgetedBytes + keptBytes }
 }
 
-function overBudget({ what, budgetBytes, budgetSource, results, advice = '' }: MemoryLimit, smallest: Candidate | undefined): MemoryBudgetError {
+function overBudget(
+  { what, budgetBytes, budgetSource, results, advice = '' }: MemoryLimit,
+  smallest: Candidate | undefined,
+): MemoryBudgetError {
   const needed = smallest?.budgetedBytes ?? 0
-  const counted = Object.entries(smallest?.bytes ?? {}).filter(([purpose, count]) => count > 0 && !results.includes(purpose as Purpose))
+  const counted = Object.entries(smallest?.bytes ?? {}).filter(
+    ([purpose, count]) => count > 0 && !results.includes(purpose as Purpose),
+  )
   const list = counted.map(([purpose, count]) => `${purpose} ${count}`).join(', ')
-  return new MemoryBudgetError(`${what}: expected ${budgetSource} of at least ${needed} bytes (${list}), got ${budgetBytes}${advice}`, {
-    details: { smallestBudgetBytes: needed, budgetBytes, bytes: smallest?.bytes },
-  })
+  return new MemoryBudgetError(
+    `${what}: expected ${budgetSource} of at least ${needed} bytes (${list}), got ${budgetBytes}${advice}`,
+    {
+      details: { smallestBudgetBytes: needed, budgetBytes, bytes: smallest?.bytes },
+    },
+  )
 }

@@ -14,13 +14,16 @@ export const SMALLEST_TASK_FLOPS = 6e6
 
 /** Rows of a GPU lane's task: past that the work before and after a block grows as fast as the block. */
 const MAX_GPU_CHUNK_ROWS = 4096
-/** What hides a task's fixed cost on a GPU, some 0.3 ms of uploads, submits and messages; a software adapter computes far longer. */
+/**
+ * What hides a task's fixed cost on a GPU, some 0.3 ms of uploads, submits and messages; a software adapter computes
+ * far longer.
+ */
 const SMALLEST_GPU_TASK_FLOPS = 1e9
 const SMALLEST_SOFTWARE_TASK_FLOPS = 6e7
 
 /**
- * Whether a call is so small that a message to a worker would take longer than the work: then the calling thread does it.
- * Kernels work on eight rows at once, so fewer take as long as eight.
+ * Whether a call is so small that a message to a worker would take longer than the work: then the calling thread does
+ * it. Kernels work on eight rows at once, so fewer take as long as eight.
  */
 export function worthAWorker(sizes: AttentionSizes, visibility: Visibility): boolean {
   const rows = Math.max(1, sizes.queries)
@@ -28,8 +31,8 @@ export function worthAWorker(sizes: AttentionSizes, visibility: Visibility): boo
 }
 
 /**
- * Query rows per task: at most 1024, few enough that each lane gets four tasks or more, and enough that a task is worth its
- * message. It never changes a result: a row's arithmetic does not depend on its chunk.
+ * Query rows per task: at most 1024, few enough that each lane gets four tasks or more, and enough that a task is worth
+ * its message. It never changes a result: a row's arithmetic does not depend on its chunk.
  *
  * @param heads B·H
  * @param flopsPerRow of one row of one head
@@ -41,12 +44,18 @@ export function defaultChunkRows(heads: number, queries: number, flopsPerRow: nu
 }
 
 /**
- * Rows of a stage's task: whole tiles of rows where every lane gets one, and two tasks per lane where there are more; four
- * where their rows travel, so that less is under way at once. A lone lane has nobody to share with.
+ * Rows of a stage's task: whole tiles of rows where every lane gets one, and two tasks per lane where there are more;
+ * four where their rows travel, so that less is under way at once. A lone lane has nobody to share with.
  *
  * @param flopsPerRow attention over all keys included
  */
-export function stageChunkRows(batch: number, rows: number, flopsPerRow: number, lanes: number, sharedMemory: boolean): number {
+export function stageChunkRows(
+  batch: number,
+  rows: number,
+  flopsPerRow: number,
+  lanes: number,
+  sharedMemory: boolean,
+): number {
   if (lanes === 1 && sharedMemory) return Math.max(1, Math.min(MAX_CHUNK_ROWS, rows))
   const tiles = Math.floor((batch * rows) / TILE_ROWS)
   const tasks = Math.max(lanes, Math.min((sharedMemory ? STAGE_TASKS_PER_LANE : TASKS_PER_LANE) * lanes, tiles))
@@ -59,7 +68,13 @@ function worthwhileRows(flopsPerRow: number): number {
 }
 
 /** The same where every lane is a GPU: fewer and larger tasks, as each costs an upload, its submits and a way back. */
-export function gpuChunkRows(heads: number, queries: number, flopsPerRow: number, lanes: number, software: boolean): number {
+export function gpuChunkRows(
+  heads: number,
+  queries: number,
+  flopsPerRow: number,
+  lanes: number,
+  software: boolean,
+): number {
   const perHead = Math.max(1, ceilDivide(TASKS_PER_LANE * lanes, Math.max(1, heads)))
   const balanced = roundUp(ceilDivide(queries, perHead), TILE_ROWS)
   const smallest = software ? SMALLEST_SOFTWARE_TASK_FLOPS : SMALLEST_GPU_TASK_FLOPS

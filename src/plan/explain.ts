@@ -13,10 +13,16 @@ export function explainPlan(plan: Omit<AttentionPlan, 'explain'>): string {
     `  work    ${formatCount(plan.flops)}FLOP in ${plan.tasks} task${plan.tasks === 1 ? '' : 's'} of up to ${plan.chunkRows} query rows`,
     `  lanes   ${plan.lanes} (${plan.laneKinds.join(', ')}), ${TRANSPORTS[plan.transport]}`,
     `  memory  ${formatBytes(plan.totalBytes)} in all`,
-    ...Object.entries(plan.bytes).map(([purpose, bytes]) => `    ${purpose.padEnd(14)} ${formatBytes(bytes).padStart(10)}`),
+    ...Object.entries(plan.bytes).map(
+      ([purpose, bytes]) => `    ${purpose.padEnd(14)} ${formatBytes(bytes).padStart(10)}`,
+    ),
   ]
-  if (plan.budgetBytes !== undefined) lines.push(`  budget  ${formatBytes(plan.budgetedBytes)} of ${formatBytes(plan.budgetBytes)} (the output is not counted)`)
-  if (plan.mode === 'chunked') lines.push(`  the full score matrix would take ${formatBytes(plan.standardBytes)}; it is never made`)
+  if (plan.budgetBytes !== undefined)
+    lines.push(
+      `  budget  ${formatBytes(plan.budgetedBytes)} of ${formatBytes(plan.budgetBytes)} (the output is not counted)`,
+    )
+  if (plan.mode === 'chunked')
+    lines.push(`  the full score matrix would take ${formatBytes(plan.standardBytes)}; it is never made`)
   return lines.join('\n')
 }
 
@@ -31,9 +37,14 @@ export function explainSegmentPlan(plan: Omit<SegmentPlan, 'explain'>): string {
     `  work    ${formatCount(plan.flops)}FLOP in ${plan.tasks} task${plan.tasks === 1 ? '' : 's'}, ${segments} per head`,
     `  lanes   ${plan.lanes} (${plan.laneKinds.join(', ')}), ${TRANSPORTS[plan.transport]}`,
     `  memory  ${formatBytes(plan.totalBytes)} in all`,
-    ...Object.entries(plan.bytes).map(([purpose, bytes]) => `    ${purpose.padEnd(14)} ${formatBytes(bytes).padStart(10)}`),
+    ...Object.entries(plan.bytes).map(
+      ([purpose, bytes]) => `    ${purpose.padEnd(14)} ${formatBytes(bytes).padStart(10)}`,
+    ),
   ]
-  if (plan.budgetBytes !== undefined) lines.push(`  budget  ${formatBytes(plan.budgetedBytes)} of ${formatBytes(plan.budgetBytes)} (results are not counted)`)
+  if (plan.budgetBytes !== undefined)
+    lines.push(
+      `  budget  ${formatBytes(plan.budgetedBytes)} of ${formatBytes(plan.budgetBytes)} (results are not counted)`,
+    )
   lines.push(`  one full score matrix would take ${formatBytes(plan.standardBytes)}; none is made`)
   return lines.join('\n')
 }

@@ -1,7 +1,8 @@
 import { ceilDivide, roundUp } from '../core/integers.ts'
 
 /**
- * What a GPU lane holds on its device, by arithmetic: the backend makes its buffers by these rules, and the plan adds them up.
+ * What a GPU lane holds on its device, by arithmetic: the backend makes its buffers by these rules, and the plan adds
+ * them up.
  */
 
 /** What must be known of a lane's device to plan for it. */
@@ -16,7 +17,12 @@ export interface GpuFacts {
 }
 
 /** What every WebGPU device gives, for lanes that have not started yet. */
-export const ASSUMED_GPU: GpuFacts = { largestBufferBytes: 128 * 2 ** 20, workgroupsPerDimension: 65_535, software: false, half: false }
+export const ASSUMED_GPU: GpuFacts = {
+  largestBufferBytes: 128 * 2 ** 20,
+  workgroupsPerDimension: 65_535,
+  software: false,
+  half: false,
+}
 
 /** Keys of a workgroup's score tile, and query rows of the smallest one. */
 export const GPU_TILE = 32
@@ -39,7 +45,10 @@ const SHORTEST_SPLIT = 8 * GPU_TILE
 const MOST_SLOTS = 64
 /** Partials that a block keeps where its passes are not split: so many passes before they merge. */
 const FEWEST_SLOTS = 4
-/** A block's smallest pass is one tile of keys: it holds so many multiply-adds at most, a few milliseconds of any device. */
+/**
+ * A block's smallest pass is one tile of keys: it holds so many multiply-adds at most, a few milliseconds of any
+ * device.
+ */
 const SMALLEST_PASS_MULTIPLY_ADDS = 5e7
 /** A buffer larger than this is split although the device would take it: an upload must not hold the lane for long. */
 const LARGEST_SEGMENT_BYTES = 64 * 2 ** 20
@@ -84,21 +93,43 @@ export function gpuRowBytes(columns: number, half = false): number {
   return ceilDivide(columns, 4) * (half ? 8 : 16)
 }
 
-/** Keys a segment of the cache: a multiple of the tile, so that no buffer passes the device's limits, as float32 either. */
-export function gpuSegmentKeys({ largestBufferBytes }: Pick<GpuFacts, 'largestBufferBytes'>, columns: number, cacheBytes: number): number {
+/**
+ * Keys a segment of the cache: a multiple of the tile, so that no buffer passes the device's limits, as float32 either.
+ */
+export function gpuSegmentKeys(
+  { largestBufferBytes }: Pick<GpuFacts, 'largestBufferBytes'>,
+  columns: number,
+  cacheBytes: number,
+): number {
   // A pass needs a key and a value segment at once: each may take half of the room.
   const bytes = Math.min(largestBufferBytes, LARGEST_SEGMENT_BYTES, cacheBytes / 2)
   return Math.max(GPU_TILE, Math.floor(bytes / gpuRowBytes(columns) / GPU_TILE) * GPU_TILE)
 }
 
-export function gpuBlockSizes(facts: Omit<GpuFacts, 'half'>, { rows, keys, headSize, valueSize }: GpuTaskSizes, lean = false): GpuBlockSizes {
+export function gpuBlockSizes(
+  facts: Omit<GpuFacts, 'half'>,
+  { rows, keys, headSize, valueSize }: GpuTaskSizes,
+  lean = false,
+): GpuBlockSizes {
   const bytes = Math.min(WORKING_BYTES, facts.largestBufferBytes)
   const partialBytes = Math.max(gpuRowBytes(valueSize), 32)
   const timely = Math.max(GPU_TILE, SMALLEST_PASS_MULTIPLY_ADDS / (GPU_TILE * (headSize + valueSize)))
-  const fitting = Math.min(rows, bytes / (FEWEST_SLOTS * partialBytes), bytes / gpuRowBytes(headSize), bytes / (GPU_TILE * 4), facts.workgroupsPerDimension * GPU_TILE, timely)
+  const fitting = Math.min(
+    rows,
+    bytes / (FEWEST_SLOTS * partialBytes),
+    bytes / gpuRowBytes(headSize),
+    bytes / (GPU_TILE * 4),
+    facts.workgroupsPerDimension * GPU_TILE,
+    timely,
+  )
   const blockRows = Math.max(1, Math.floor(fitting))
   const groups = ceilDivide(blockRows, GPU_TILE) * ceilDivide(ceilDivide(valueSize, 4), GPU_SLICE_QUADS)
-  const splits = lean ? 1 : Math.min(ceilDivide(facts.software ? BUSY_GROUPS_SOFTWARE : BUSY_GROUPS, groups), ceilDivide(Math.max(1, keys), SHORTEST_SPLIT))
+  const splits = lean
+    ? 1
+    : Math.min(
+        ceilDivide(facts.software ? BUSY_GROUPS_SOFTWARE : BUSY_GROUPS, groups),
+        ceilDivide(Math.max(1, keys), SHORTEST_SPLIT),
+      )
   const wanted = lean ? 2 : Math.max(FEWEST_SLOTS, splits + 1)
   return {
     rows: blockRows,
@@ -108,8 +139,15 @@ export function gpuBlockSizes(facts: Omit<GpuFacts, 'half'>, { rows, keys, headS
   }
 }
 
-/** Keys of a split of a pass over `groups` workgroups: enough splits to keep the device busy, as far as there are slots. */
-export function gpuSplitKeys({ software }: Pick<GpuFacts, 'software'>, keys: number, groups: number, slots: number): number {
+/**
+ * Keys of a split of a pass over `groups` workgroups: enough splits to keep the device busy, as far as there are slots.
+ */
+export function gpuSplitKeys(
+  { software }: Pick<GpuFacts, 'software'>,
+  keys: number,
+  groups: number,
+  slots: number,
+): number {
   const busy = software ? BUSY_GROUPS_SOFTWARE : BUSY_GROUPS
   const wanted = Math.max(1, Math.min(Math.ceil(busy / groups), Math.ceil(keys / SHORTEST_SPLIT), slots - 1))
   return roundUp(Math.ceil(keys / wanted), GPU_TILE)
@@ -137,7 +175,10 @@ export interface GpuCall extends GpuTaskSizes {
 /** The cache that holds `heads` heads' keys and values whole; the bytes they take stand in `gpuCachedBytes`. */
 export function gpuCacheBytes(facts: GpuFacts, { keys, headSize, valueSize }: GpuTaskSizes, heads: number): number {
   const widest = gpuRowBytes(Math.max(headSize, valueSize))
-  return Math.min(GPU_CACHE_BYTES, Math.max(heads * headBytes(facts, { keys, headSize, valueSize }), 2 * roundUp(keys, GPU_TILE) * widest))
+  return Math.min(
+    GPU_CACHE_BYTES,
+    Math.max(heads * headBytes(facts, { keys, headSize, valueSize }), 2 * roundUp(keys, GPU_TILE) * widest),
+  )
 }
 
 function headBytes({ half }: GpuFacts, { keys, headSize, valueSize }: Omit<GpuTaskSizes, 'rows'>): number {
@@ -145,14 +186,17 @@ function headBytes({ half }: GpuFacts, { keys, headSize, valueSize }: Omit<GpuTa
 }
 
 /**
- * Device bytes of an attention call at their peak: cached keys and values, the scratch and the query of each task that is
- * there at once, and one pass's uploads. Exact without mask, bias, segments and weights; with those a bound, because a pass
- * is as long as time allows.
+ * Device bytes of an attention call at their peak: cached keys and values, the scratch and the query of each task that
+ * is there at once, and one pass's uploads. Exact without mask, bias, segments and weights; with those a bound, because
+ * a pass is as long as time allows.
  */
 export function gpuAttentionBytes(facts: GpuFacts, call: GpuCall, { cacheBytes, lean }: GpuAllowance): number {
   if (call.rows === 0 || call.keys === 0) return 0
   const block = gpuBlockSizes(facts, call, lean)
-  const scratch = Object.values(gpuScratchBytes(block, call.valueSize)).reduce((sum, bytes) => sum + gpuBufferBytes(bytes), 0)
+  const scratch = Object.values(gpuScratchBytes(block, call.valueSize)).reduce(
+    (sum, bytes) => sum + gpuBufferBytes(bytes),
+    0,
+  )
   const query = gpuBufferBytes(block.rows * gpuRowBytes(call.headSize))
   const cached = Math.min(cacheBytes, call.cachedHeads * headBytes(facts, call))
   const uniforms = gpuBufferBytes(GPU_UNIFORM_BYTES.pass) + GPU_UNIFORM_BYTES.merge + GPU_UNIFORM_BYTES.unused
@@ -170,5 +214,9 @@ function matrixBytes({ keys, matrices, segments }: GpuCall, { rows, matrixKeys }
 function weightBytes({ keys, headSize, weightRows }: GpuCall, { rows, matrixKeys }: GpuBlockSizes): number {
   if (weightRows === 0) return 0
   const count = Math.min(weightRows, rows)
-  return gpuBufferBytes(count * gpuRowBytes(headSize)) + gpuBufferBytes(count * 4) + 3 * gpuBufferBytes(count * Math.min(roundUp(keys, 4), matrixKeys) * 4)
+  return (
+    gpuBufferBytes(count * gpuRowBytes(headSize)) +
+    gpuBufferBytes(count * 4) +
+    3 * gpuBufferBytes(count * Math.min(roundUp(keys, 4), matrixKeys) * 4)
+  )
 }

@@ -2,7 +2,9 @@
 export const SMALLEST_KEPT_BYTES = 65_536
 /** A need takes no buffer that is larger than so many times its own size: the rest would be held for nothing. */
 const LARGEST_RATIO = 1.5
-/** What a call does not use stays up to this, in all: calls of another shape may come back, but hold little meanwhile. */
+/**
+ * What a call does not use stays up to this, in all: calls of another shape may come back, but hold little meanwhile.
+ */
 const MOST_LEFT_BYTES = 16 * 2 ** 20
 
 /** Which kept buffer serves which need, both by their bytes. */
@@ -16,8 +18,8 @@ export interface KeptMatch {
 }
 
 /**
- * Gives each need the smallest kept buffer that holds it, the largest need first; of the others the smallest stay. It depends
- * on the sizes alone, so that a plan knows what its call will find.
+ * Gives each need the smallest kept buffer that holds it, the largest need first; of the others the smallest stay. It
+ * depends on the sizes alone, so that a plan knows what its call will find.
  */
 export function matchKept(needs: readonly number[], kept: readonly number[]): KeptMatch {
   const bySize = kept.map((bytes, index) => ({ bytes, index })).sort((a, b) => a.bytes - b.bytes)
@@ -33,5 +35,9 @@ export function matchKept(needs: readonly number[], kept: readonly number[]): Ke
   let idleBytes = 0
   const dropped = bySize.filter(({ bytes }) => (idleBytes += bytes) > MOST_LEFT_BYTES)
   const stayed = bySize.filter((buffer) => !dropped.includes(buffer))
-  return { taken, dropped: dropped.map(({ index }) => index), leftBytes: leftBytes + stayed.reduce((sum, { bytes }) => sum + bytes, 0) }
+  return {
+    taken,
+    dropped: dropped.map(({ index }) => index),
+    leftBytes: leftBytes + stayed.reduce((sum, { bytes }) => sum + bytes, 0),
+  }
 }

@@ -24,13 +24,16 @@ export interface SegmentedSizes extends Pick<AttentionSizes, 'queries' | 'keys' 
 
 /** min(8, ⌈32 / taskHeads⌉, ⌈N / 1024⌉), at least 1: how many tasks one head has. */
 export function keySegmentCount({ taskHeads, keys }: Pick<SegmentedSizes, 'taskHeads' | 'keys'>): number {
-  return Math.max(1, Math.min(MAX_SEGMENTS, ceilDivide(WANTED_TASKS, Math.max(1, taskHeads)), ceilDivide(keys, SEGMENT_KEYS)))
+  return Math.max(
+    1,
+    Math.min(MAX_SEGMENTS, ceilDivide(WANTED_TASKS, Math.max(1, taskHeads)), ceilDivide(keys, SEGMENT_KEYS)),
+  )
 }
 
 /**
- * Where the keys of one batch are cut for backward: `keySegmentCount` segments of about equal visible work, in key order,
- * that cover all keys and end at key blocks. Shapes and position options alone decide it, so a gradient's bits depend on
- * neither the pool nor the chunk size.
+ * Where the keys of one batch are cut for backward: `keySegmentCount` segments of about equal visible work, in key
+ * order, that cover all keys and end at key blocks. Shapes and position options alone decide it, so a gradient's bits
+ * depend on neither the pool nor the chunk size.
  */
 export function keySegments(sizes: SegmentedSizes, see: Visibility, batch: number): KeySegment[] {
   const { keys } = sizes

@@ -9,13 +9,18 @@ const SPLIT_STEP = 1024
 const MIN_SPLIT_KEYS = 4 * SPLIT_STEP
 
 /**
- * Where the keys are cut, so that a few query rows over many keys still occupy every lane: [keyStart, keyEnd) of each part,
- * in key order. It depends on M and N alone: so a row has the same bits on any pool, and whatever heads stand beside it.
+ * Where the keys are cut, so that a few query rows over many keys still occupy every lane: [keyStart, keyEnd) of each
+ * part, in key order. It depends on M and N alone: so a row has the same bits on any pool, and whatever heads stand
+ * beside it.
  */
-export function keySplits({ queries, keys }: Pick<AttentionSizes, 'queries' | 'keys'>): { keyStart: number; keyEnd: number }[] {
+export function keySplits({
+  queries,
+  keys,
+}: Pick<AttentionSizes, 'queries' | 'keys'>): { keyStart: number; keyEnd: number }[] {
   const wanted = queries > FEW_ROWS ? 1 : Math.min(MAX_SPLITS, Math.floor(keys / MIN_SPLIT_KEYS))
   const size = wanted <= 1 ? keys : roundUp(ceilDivide(keys, wanted), SPLIT_STEP)
   const splits: { keyStart: number; keyEnd: number }[] = []
-  for (let keyStart = 0; keyStart < keys; keyStart += size) splits.push({ keyStart, keyEnd: Math.min(keys, keyStart + size) })
+  for (let keyStart = 0; keyStart < keys; keyStart += size)
+    splits.push({ keyStart, keyEnd: Math.min(keys, keyStart + size) })
   return splits
 }

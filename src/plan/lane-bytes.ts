@@ -1,6 +1,13 @@
 import { attentionArenaBytes } from './arena.ts'
 import type { AttentionSizes } from './attention-sizes.ts'
-import { ASSUMED_GPU, gpuAttentionBytes, gpuCacheBytes, type GpuAllowance, type GpuCall, type GpuFacts } from './gpu-memory.ts'
+import {
+  ASSUMED_GPU,
+  gpuAttentionBytes,
+  gpuCacheBytes,
+  type GpuAllowance,
+  type GpuCall,
+  type GpuFacts,
+} from './gpu-memory.ts'
 
 /** A lane of the pool as a plan sees it. */
 export interface PlannedLane {
@@ -35,11 +42,22 @@ export interface LaneDemand extends ScoreInputs {
   readonly lanes: number
 }
 
-/** What each GPU lane may take for the call; null where there is no GPU lane. Lean: one head, and no splits over the keys. */
-export function gpuAllowance(lanes: readonly PlannedLane[], { sizes, chunkRows, cachedHeads }: Pick<LaneDemand, 'sizes' | 'chunkRows' | 'cachedHeads'>, lean: boolean): GpuAllowance | null {
+/**
+ * What each GPU lane may take for the call; null where there is no GPU lane. Lean: one head, and no splits over the
+ * keys.
+ */
+export function gpuAllowance(
+  lanes: readonly PlannedLane[],
+  { sizes, chunkRows, cachedHeads }: Pick<LaneDemand, 'sizes' | 'chunkRows' | 'cachedHeads'>,
+  lean: boolean,
+): GpuAllowance | null {
   const gpu = lanes.filter(({ kind }) => kind === 'webgpu')
   if (gpu.length === 0) return null
-  const cacheBytes = Math.max(...gpu.map(({ facts = ASSUMED_GPU }) => gpuCacheBytes(facts, { ...sizes, rows: chunkRows }, lean ? 1 : cachedHeads)))
+  const cacheBytes = Math.max(
+    ...gpu.map(({ facts = ASSUMED_GPU }) =>
+      gpuCacheBytes(facts, { ...sizes, rows: chunkRows }, lean ? 1 : cachedHeads),
+    ),
+  )
   return { cacheBytes, lean }
 }
 
@@ -50,11 +68,20 @@ export interface WasmDemand {
   readonly stages?: number
 }
 
-/** What a wasm lane holds for itself during such a call: it starts with a small arena, and neither memory ever shrinks. */
-export function wasmLaneBytes({ residentBytes, besideBytes = 0, stageBytes = 0, besideStageBytes = 0, mayRunBeside = false }: PlannedLane, demand: WasmDemand): number {
+/**
+ * What a wasm lane holds for itself during such a call: it starts with a small arena, and neither memory ever shrinks.
+ */
+export function wasmLaneBytes(
+  { residentBytes, besideBytes = 0, stageBytes = 0, besideStageBytes = 0, mayRunBeside = false }: PlannedLane,
+  demand: WasmDemand,
+): number {
   const attention = Math.max(demand.attention, attentionArenaBytes(1, 1))
-  const grown = (held: number, ofStages: number): number => Math.max(held - ofStages, attention) + Math.max(ofStages, demand.stages ?? 0)
-  return grown(residentBytes - besideBytes, stageBytes - besideStageBytes) + (mayRunBeside ? grown(besideBytes, besideStageBytes) : besideBytes)
+  const grown = (held: number, ofStages: number): number =>
+    Math.max(held - ofStages, attention) + Math.max(ofStages, demand.stages ?? 0)
+  return (
+    grown(residentBytes - besideBytes, stageBytes - besideStageBytes) +
+    (mayRunBeside ? grown(besideBytes, besideStageBytes) : besideBytes)
+  )
 }
 
 export function mayRunBeside(lanes: readonly PlannedLane[]): boolean {
@@ -67,15 +94,20 @@ export function withoutBeside(lanes: readonly PlannedLane[]): PlannedLane[] {
 }
 
 /**
- * What lanes hold for themselves. A wasm lane: its arena. A GPU lane: its device buffers; the wasm arena that it makes when
- * it must hand a task over is not counted before it is there.
+ * What lanes hold for themselves. A wasm lane: its arena. A GPU lane: its device buffers; the wasm arena that it makes
+ * when it must hand a task over is not counted before it is there.
  */
 export function laneBytes(lanes: readonly PlannedLane[], demand: LaneDemand, allowance: GpuAllowance | null): number {
   const { headSize, valueSize, keys } = demand.sizes
   const arena = attentionArenaBytes(headSize, valueSize)
   const call = { ...demand, rows: demand.chunkRows, keys, headSize, valueSize }
-  const device = lanes.flatMap(({ kind, facts = ASSUMED_GPU }) => (kind === 'webgpu' && allowance !== null ? [gpuAttentionBytes(facts, call, allowance)] : []))
+  const device = lanes.flatMap(({ kind, facts = ASSUMED_GPU }) =>
+    kind === 'webgpu' && allowance !== null ? [gpuAttentionBytes(facts, call, allowance)] : [],
+  )
   const taking = device.sort((a, b) => b - a).slice(0, demand.lanes)
-  const held = lanes.reduce((sum, lane) => sum + (lane.kind === 'wasm' ? wasmLaneBytes(lane, { attention: arena }) : lane.residentBytes), 0)
+  const held = lanes.reduce(
+    (sum, lane) => sum + (lane.kind === 'wasm' ? wasmLaneBytes(lane, { attention: arena }) : lane.residentBytes),
+    0,
+  )
   return held + taking.reduce((sum, bytes) => sum + bytes, 0)
 }

@@ -10,12 +10,18 @@ import { keySegmentCount, keySegments } from './key-segments.ts'
 import { wasmLaneBytes } from './lane-bytes.ts'
 import type { SegmentPlan, SegmentPlanRequest } from './segment-call.ts'
 
-/** What a message should be worth where tasks are small: some 4 ms of one lane, so that the way there and back is lost in it. */
+/**
+ * What a message should be worth where tasks are small: some 4 ms of one lane, so that the way there and back is lost
+ * in it.
+ */
 const MESSAGE_FLOPS = 2e8
 /** Messages per lane, at least, before tasks go together: a slow lane must not hold up the end. */
 const MESSAGES_PER_LANE = 4
 
-interface Candidate extends Pick<SegmentPlan, 'tasksPerMessage' | 'lanes' | 'slots' | 'keyBytes' | 'bytes' | 'budgetedBytes'> {}
+interface Candidate extends Pick<
+  SegmentPlan,
+  'tasksPerMessage' | 'lanes' | 'slots' | 'keyBytes' | 'bytes' | 'budgetedBytes'
+> {}
 
 /** @throws {MemoryBudgetError} when no number of lanes fits; says which budget would do */
 export function planSegments(request: SegmentPlanRequest): SegmentPlan {
@@ -24,19 +30,29 @@ export function planSegments(request: SegmentPlanRequest): SegmentPlan {
   const facts = taskFacts(request)
   const { call, budgetBytes, budgetSource } = request
   const results = Object.keys(request.results) as Purpose[]
-  return finishPlan(request, facts, chooseCandidate(candidates(request, facts), { what: call, budgetBytes, budgetSource, keptBytes, results }))
+  return finishPlan(
+    request,
+    facts,
+    chooseCandidate(candidates(request, facts), { what: call, budgetBytes, budgetSource, keptBytes, results }),
+  )
 }
 
-/** Bytes of each array that the call makes for itself in shared memory and later calls use again: copies of plain inputs. */
+/**
+ * Bytes of each array that the call makes for itself in shared memory and later calls use again: copies of plain
+ * inputs.
+ */
 export function segmentScratchNeeds({ transport, inputs }: Pick<SegmentPlanRequest, 'transport' | 'inputs'>): number[] {
-  return transport === 'shared' ? inputs.filter((input) => !input.shared && input.bytes > 0).map((input) => input.bytes) : []
+  return transport === 'shared'
+    ? inputs.filter((input) => !input.shared && input.bytes > 0).map((input) => input.bytes)
+    : []
 }
 
 /** Multiply-adds of the visible pairs, each counted as two operations. */
 function segmentFlops({ sizes, visibility, flopsPerPair, sharedBias }: SegmentPlanRequest): number {
   const alike = isAlike(visibility)
   let pairs = 0
-  for (let b = 0; b < (alike ? Math.min(1, sizes.batch) : sizes.batch); b++) pairs += visiblePairs(0, sizes.queries, b, visibility) * sizes.heads
+  for (let b = 0; b < (alike ? Math.min(1, sizes.batch) : sizes.batch); b++)
+    pairs += visiblePairs(0, sizes.queries, b, visibility) * sizes.heads
   return pairs * (alike ? sizes.batch : 1) * (flopsPerPair + (sharedBias?.flopsPerPair ?? 0))
 }
 
@@ -59,10 +75,17 @@ interface TaskKind {
 
 function taskFacts(request: SegmentPlanRequest): TaskFacts {
   const { sizes, taskHeads, sharedBias, transport, inputs } = request
-  const segments = Math.min(keySegmentCount({ keys: sizes.keys, taskHeads: sizes.batch * taskHeads }), Math.max(1, sizes.keys))
-  const keyBytes = request.returnedKeyBytes + (transport === 'transfer' ? inputs.reduce((sum, input) => sum + input.keyBytes, 0) : 0)
+  const segments = Math.min(
+    keySegmentCount({ keys: sizes.keys, taskHeads: sizes.batch * taskHeads }),
+    Math.max(1, sizes.keys),
+  )
+  const keyBytes =
+    request.returnedKeyBytes + (transport === 'transfer' ? inputs.reduce((sum, input) => sum + input.keyBytes, 0) : 0)
   const gradients = taskKinds(request, taskHeads, sizes.batch, (keys) => keys * keyBytes)
-  const bias = sharedBias === null ? [] : taskKinds(request, sharedBias.taskHeads, 1, (keys) => keys * sharedBias.keyBytes + sharedBias.taskBytes)
+  const bias =
+    sharedBias === null
+      ? []
+      : taskKinds(request, sharedBias.taskHeads, 1, (keys) => keys * sharedBias.keyBytes + sharedBias.taskBytes)
   return {
     segments,
     tasks: countOf(gradients),
@@ -74,7 +97,12 @@ function taskFacts(request: SegmentPlanRequest): TaskFacts {
 }
 
 /** Tasks of `heads` heads of each of `batch` batches, by the keys of their segments. */
-function taskKinds({ sizes, visibility }: SegmentPlanRequest, heads: number, batch: number, bytesOf: (keys: number) => number): TaskKind[] {
+function taskKinds(
+  { sizes, visibility }: SegmentPlanRequest,
+  heads: number,
+  batch: number,
+  bytesOf: (keys: number) => number,
+): TaskKind[] {
   const alike = isAlike(visibility)
   const empty = sizes.batch * sizes.heads * heads === 0 || sizes.keys === 0 || sizes.queries === 0
   return Array.from({ length: empty ? 0 : alike ? 1 : batch }, (_, b) =>
@@ -103,7 +131,11 @@ function* candidates(request: SegmentPlanRequest, facts: TaskFacts): Generator<C
 }
 
 /** Whole heads, so that no slot waits for another message. */
-function tasksPerMessage({ transport }: SegmentPlanRequest, { tasks, biasTasks, segments, flops }: TaskFacts, lanes: number): number {
+function tasksPerMessage(
+  { transport }: SegmentPlanRequest,
+  { tasks, biasTasks, segments, flops }: TaskFacts,
+  lanes: number,
+): number {
   const all = tasks + biasTasks
   if (transport === 'transfer' || all === 0) return 1
   const taskFlops = Math.max(1, flops / all)
@@ -125,16 +157,35 @@ function candidateOf(request: SegmentPlanRequest, facts: TaskFacts, lanes: numbe
     'gradient slots': slots * slotBytes,
     'input copies': copied.reduce((sum, input) => sum + input.bytes, 0),
     // A GPU lane makes an arena beside its device for these tasks.
-    'lane arenas': request.lanes.reduce((sum, lane) => sum + (lane.kind === 'wasm' ? wasmLaneBytes(lane, { attention: arena }) : lane.residentBytes + arena), 0),
+    'lane arenas': request.lanes.reduce(
+      (sum, lane) =>
+        sum + (lane.kind === 'wasm' ? wasmLaneBytes(lane, { attention: arena }) : lane.residentBytes + arena),
+      0,
+    ),
     'lane copies': request.lanes.reduce((sum, lane) => sum + (lane.lastingBytes ?? 0), 0),
     'in flight': largestBytes(facts.kinds, atWork),
-    'head copies': transport === 'transfer' ? Math.min(lanes, facts.tasks) * inputs.reduce((sum, input) => sum + input.headBytes, 0) : 0,
+    'head copies':
+      transport === 'transfer'
+        ? Math.min(lanes, facts.tasks) * inputs.reduce((sum, input) => sum + input.headBytes, 0)
+        : 0,
   }
-  return { tasksPerMessage: together, lanes, slots, keyBytes: facts.keyBytes, bytes, budgetedBytes: sumOfBytes(bytes) - sumOfBytes(request.results) }
+  return {
+    tasksPerMessage: together,
+    lanes,
+    slots,
+    keyBytes: facts.keyBytes,
+    bytes,
+    budgetedBytes: sumOfBytes(bytes) - sumOfBytes(request.results),
+  }
 }
 
 /** Slots of tasks at work, of those that wait for an earlier segment of their head, and of one that is being added. */
-function slotCount({ slicedSlots }: SegmentPlanRequest, { tasks, segments }: TaskFacts, lanes: number, together: number): number {
+function slotCount(
+  { slicedSlots }: SegmentPlanRequest,
+  { tasks, segments }: TaskFacts,
+  lanes: number,
+  together: number,
+): number {
   if (tasks === 0) return 0
   const atWork = Math.min(tasks, lanes * together)
   const waiting = together > 1 ? 0 : (Math.min(lanes, tasks) - 1) * (segments - 1)
@@ -153,7 +204,11 @@ function largestBytes(kinds: readonly TaskKind[], count: number): number {
   return total
 }
 
-function finishPlan(request: SegmentPlanRequest, { segments, tasks, biasTasks, flops }: TaskFacts, candidate: Candidate & ChosenBytes): SegmentPlan {
+function finishPlan(
+  request: SegmentPlanRequest,
+  { segments, tasks, biasTasks, flops }: TaskFacts,
+  candidate: Candidate & ChosenBytes,
+): SegmentPlan {
   const plan = {
     ...candidate,
     call: request.call,

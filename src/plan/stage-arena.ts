@@ -17,7 +17,10 @@ export interface WeightShape {
   readonly inSize: number
 }
 
-/** Bytes of a weight as a lane keeps it: a matrix is packed in panels of 8 outputs, the last one filled up; a vector stays as it is. */
+/**
+ * Bytes of a weight as a lane keeps it: a matrix is packed in panels of 8 outputs, the last one filled up; a vector
+ * stays as it is.
+ */
 export function residentWeightBytes({ outSize, inSize }: WeightShape): number {
   return roundUp(roundUp(outSize, PACKED_COLUMNS) * inSize * 4, ALIGNMENT_BYTES)
 }
@@ -28,8 +31,8 @@ export function registerBytes(registers: readonly number[], rows: number = STAGE
 }
 
 /**
- * Bytes that a product of a tile's rows with a matrix of `inSize` inputs needs beside its registers: the rows packed by four,
- * and the products and maxima of one panel. `linearRows` lays them out in this order.
+ * Bytes that a product of a tile's rows with a matrix of `inSize` inputs needs beside its registers: the rows packed by
+ * four, and the products and maxima of one panel. `linearRows` lays them out in this order.
  */
 export function linearScratchBytes(inSize: number, rows: number = STAGE_TILE_ROWS): number {
   return roundUp(rows, 4) * (inSize + PACKED_COLUMNS) * 4 + PACKED_COLUMNS * 4

@@ -1,6 +1,7 @@
 /**
- * Which keys a query may see by position, and which queries see a key: the one place that knows what `causal` and `window`
- * mean. Query i stands at position p = i + queryOffset among the keys and sees key j where p − before ≤ j ≤ p + after.
+ * Which keys a query may see by position, and which queries see a key: the one place that knows what `causal` and
+ * `window` mean. Query i stands at position p = i + queryOffset among the keys and sees key j where p − before ≤ j ≤ p
+ * + after.
  */
 
 /** The options that say how far a query sees; `AttentionSettings` has them. */
@@ -18,7 +19,10 @@ export interface Interval {
 }
 
 /** How far a query sees on both sides of its position, inclusive. */
-export function reachOf({ causal, windowBefore, windowAfter }: PositionRule): { readonly before: number; readonly after: number } {
+export function reachOf({ causal, windowBefore, windowAfter }: PositionRule): {
+  readonly before: number
+  readonly after: number
+} {
   return { before: windowBefore, after: causal ? Math.min(0, windowAfter) : windowAfter }
 }
 

@@ -25,16 +25,25 @@ const MAX_TICKS = 9
 export function axisScale(axis: Axis, values: readonly number[], start: number, end: number): AxisScale {
   const format = axis.format ?? formatNumber
   if (axis.scale === 'linear') {
-    const scale = scaleLinear().domain([0, Math.max(...values)]).nice(5).range([start, end])
+    const scale = scaleLinear()
+      .domain([0, Math.max(...values)])
+      .nice(5)
+      .range([start, end])
     return { position: scale, ticks: scale.ticks(5), format }
   }
   const base = axis.scale === 'log2' ? 2 : 10
   const exponents = values.filter((value) => value > 0).map((value) => Math.log(value) / Math.log(base))
   const low = Math.floor(Math.min(...exponents) + 1e-9)
   const high = Math.max(low + 1, Math.ceil(Math.max(...exponents) - 1e-9))
-  const scale = scaleLog().base(base).domain([base ** low, base ** high]).range([start, end])
+  const scale = scaleLog()
+    .base(base)
+    .domain([base ** low, base ** high])
+    .range([start, end])
   const stride = Math.ceil((high - low + 1) / MAX_TICKS)
-  const ticks = Array.from({ length: Math.floor((high - low) / stride) + 1 }, (_, index) => base ** (low + index * stride))
+  const ticks = Array.from(
+    { length: Math.floor((high - low) / stride) + 1 },
+    (_, index) => base ** (low + index * stride),
+  )
   return { position: scale, ticks, format }
 }
 

@@ -63,9 +63,17 @@ export function drawCells({ values, rows, columns }: Matrix, area: CellArea, { s
 }
 
 /** The scale as a bar with its ends written below it. */
-export function drawScale(place: { readonly left: number; readonly top: number; readonly width: number }, colours: CellColours, caption: string): string[] {
+export function drawScale(
+  place: { readonly left: number; readonly top: number; readonly width: number },
+  colours: CellColours,
+  caption: string,
+): string[] {
   const step = place.width / LEVELS
-  const bars = Array.from({ length: LEVELS }, (_, level) => `<rect class="cells ${levelClass(level, colours.scale)}" x="${coordinate(place.left + level * step)}" y="${place.top}" width="${coordinate(step + 0.2)}" height="8"/>`)
+  const bars = Array.from(
+    { length: LEVELS },
+    (_, level) =>
+      `<rect class="cells ${levelClass(level, colours.scale)}" x="${coordinate(place.left + level * step)}" y="${place.top}" width="${coordinate(step + 0.2)}" height="8"/>`,
+  )
   return [...bars, `<text x="${place.left}" y="${place.top + 22}">${caption}</text>`]
 }
 

@@ -3,16 +3,28 @@ import { colourRules, LEVELS } from './palette.ts'
 
 /** How every plot may be drawn. */
 export interface PlotOptions {
-  /** of the drawing, in pixels: text keeps its size, so that a plot for a phone is drawn narrower, not smaller. @default 640 */
+  /**
+   * of the drawing, in pixels: text keeps its size, so that a plot for a phone is drawn narrower, not smaller. @default
+   * 640
+   */
   readonly width?: number
-  /** Whether the `<svg>` carries its style; a page that has `PLOT_RULES` in its own style sheet needs none. @default true */
+  /**
+   * Whether the `<svg>` carries its style; a page that has `PLOT_RULES` in its own style sheet needs none. @default
+   * true
+   */
   readonly styled?: boolean
 }
 
 export const DEFAULT_WIDTH = 640
 
-const SERIES = [0, 1, 2, 3].map((index) => `.plot .curve.s${index}{stroke:var(--series-${index})}.plot .s${index}.marker,.plot .bar.s${index}{fill:var(--series-${index})}`)
-const SCALES = Array.from({ length: LEVELS }, (_, level) => `.plot .v${level}{fill:var(--ramp-${level})}.plot .w${level}{fill:var(--split-${level})}`)
+const SERIES = [0, 1, 2, 3].map(
+  (index) =>
+    `.plot .curve.s${index}{stroke:var(--series-${index})}.plot .s${index}.marker,.plot .bar.s${index}{fill:var(--series-${index})}`,
+)
+const SCALES = Array.from(
+  { length: LEVELS },
+  (_, level) => `.plot .v${level}{fill:var(--ramp-${level})}.plot .w${level}{fill:var(--split-${level})}`,
+)
 
 /** What the classes in a plot look like, colours aside. */
 export const PLOT_RULES = `
@@ -29,7 +41,12 @@ ${SCALES.join('')}
 export const PLOT_STYLE = `${colourRules()}\n${PLOT_RULES}`
 
 /** One `<svg>` with its title; `body` is markup. */
-export function plotFrame(title: string, { width, height }: { readonly width: number; readonly height: number }, body: readonly string[], { styled = true }: PlotOptions): string {
+export function plotFrame(
+  title: string,
+  { width, height }: { readonly width: number; readonly height: number },
+  body: readonly string[],
+  { styled = true }: PlotOptions,
+): string {
   return [
     `<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${coordinate(width)} ${coordinate(height)}" role="img" aria-label="${escapeText(title)}">`,
     ...(styled ? [`<style>${PLOT_STYLE}</style>`] : []),

@@ -16,18 +16,34 @@ export interface GrowthPoint {
 export const TOKENS_AXIS: Axis = { label: 'sequence length n', unit: 'tokens', scale: 'log2', format: shortCount }
 
 /** Time and counted peak memory against n, both axes logarithmic, chunked and standard mode. */
-export function growthPlots(points: readonly GrowthPoint[], standardEnds: boolean, options: PlotOptions = {}): { readonly time: string; readonly memory: string } {
+export function growthPlots(
+  points: readonly GrowthPoint[],
+  standardEnds: boolean,
+  options: PlotOptions = {},
+): { readonly time: string; readonly memory: string } {
   const note = standardEnds ? 'standard mode ends here' : undefined
   const plotOf = (title: string, y: Axis, value: (point: GrowthPoint) => number): string => {
     const series = (['chunked', 'standard'] as const).map((mode): Series => {
       const own = points.filter((point) => point.mode === mode).map((point) => ({ x: point.tokens, y: value(point) }))
-      return { name: `${mode} mode`, points: own, ...(mode === 'standard' && note !== undefined && own.length > 0 ? { endNote: note } : {}) }
+      return {
+        name: `${mode} mode`,
+        points: own,
+        ...(mode === 'standard' && note !== undefined && own.length > 0 ? { endNote: note } : {}),
+      }
     })
     return linePlot({ title, x: TOKENS_AXIS, y, series: series.filter(({ points: own }) => own.length > 0) }, options)
   }
   return {
-    time: plotOf('Time of one call', { label: 'time', unit: 'ms, s', scale: 'log10', format: formatTime }, (point) => point.elapsedMs),
-    memory: plotOf('Peak memory of one call', { label: 'peak bytes', unit: 'KiB, MiB, GiB', scale: 'log2', format: formatBytesShort }, (point) => point.peakBytes),
+    time: plotOf(
+      'Time of one call',
+      { label: 'time', unit: 'ms, s', scale: 'log10', format: formatTime },
+      (point) => point.elapsedMs,
+    ),
+    memory: plotOf(
+      'Peak memory of one call',
+      { label: 'peak bytes', unit: 'KiB, MiB, GiB', scale: 'log2', format: formatBytesShort },
+      (point) => point.peakBytes,
+    ),
   }
 }
 

@@ -29,8 +29,8 @@ const LABEL_ROOM = 36
 const MAX_CELLS = 40
 
 /**
- * Heatmaps side by side on one scale: the heads of a model by layer, or one sentence at several steps of training. Rows that
- * do not fit the width go on in the next line.
+ * Heatmaps side by side on one scale: the heads of a model by layer, or one sentence at several steps of training. Rows
+ * that do not fit the width go on in the next line.
  */
 export function heatmapGrid(grid: HeatmapGrid, options: PlotOptions = {}): string {
   const { width = DEFAULT_WIDTH } = options
@@ -38,14 +38,27 @@ export function heatmapGrid(grid: HeatmapGrid, options: PlotOptions = {}): strin
   if (most === 0) throw new RangeError(`plot '${grid.title}': expected one panel or more, got none`)
   const fit = Math.min(most, panelsThatFit(width))
   const size = Math.min(MAX_PANEL, (width - 32 - (fit - 1) * GAP) / fit)
-  const lines = grid.panels.flatMap((row) => Array.from({ length: Math.ceil(row.length / fit) }, (_, line) => row.slice(line * fit, (line + 1) * fit)))
+  const lines = grid.panels.flatMap((row) =>
+    Array.from({ length: Math.ceil(row.length / fit) }, (_, line) => row.slice(line * fit, (line + 1) * fit)),
+  )
   const pooled = new Map(grid.panels.flat().map((panel) => [panel, poolMatrix(panel, MAX_CELLS, 'max')]))
   const domain = grid.domain ?? jointDomain([...pooled.values()])
   const body = lines.flatMap((line, lineIndex) =>
-    line.flatMap((panel, index) => drawPanel(panel, pooled.get(panel), { left: 16 + index * (size + GAP), top: 40 + lineIndex * (size + LABEL_ROOM + 10), size }, domain)),
+    line.flatMap((panel, index) =>
+      drawPanel(
+        panel,
+        pooled.get(panel),
+        { left: 16 + index * (size + GAP), top: 40 + lineIndex * (size + LABEL_ROOM + 10), size },
+        domain,
+      ),
+    ),
   )
   const bottom = 40 + lines.length * (size + LABEL_ROOM + 10)
-  const scale = drawScale({ left: 16, top: Math.round(bottom), width: 180 }, { scale: 'sequential', domain }, escapeText(`${formatNumber(domain[0])} to ${formatNumber(domain[1])}: ${grid.value.label}`))
+  const scale = drawScale(
+    { left: 16, top: Math.round(bottom), width: 180 },
+    { scale: 'sequential', domain },
+    escapeText(`${formatNumber(domain[0])} to ${formatNumber(domain[1])}: ${grid.value.label}`),
+  )
   return plotFrame(grid.title, { width, height: Math.ceil(bottom + 34) }, [...body, ...scale], options)
 }
 
@@ -60,10 +73,18 @@ interface Place {
   readonly size: number
 }
 
-function drawPanel(panel: Panel, pooled: PooledMatrix | undefined, { left, top, size }: Place, domain: readonly [number, number]): string[] {
+function drawPanel(
+  panel: Panel,
+  pooled: PooledMatrix | undefined,
+  { left, top, size }: Place,
+  domain: readonly [number, number],
+): string[] {
   if (pooled === undefined) return []
   const area = { left, top: top + LABEL_ROOM, width: size / pooled.columns, height: size / pooled.rows }
-  const note = panel.note === undefined ? [] : [`<text x="${coordinate(left)}" y="${coordinate(top + 29)}">${escapeText(fitText(panel.note, size))}</text>`]
+  const note =
+    panel.note === undefined
+      ? []
+      : [`<text x="${coordinate(left)}" y="${coordinate(top + 29)}">${escapeText(fitText(panel.note, size))}</text>`]
   return [
     `<g><title>${escapeText([panel.label, panel.note ?? ''].filter(Boolean).join(': '))}</title>`,
     `<text class="strong" x="${coordinate(left)}" y="${coordinate(top + 14)}">${escapeText(fitText(panel.label, size))}</text>`,

@@ -37,9 +37,15 @@ const LONGEST_TOKEN = 84
 /** A matrix as a grid of colours, with tokens or positions on both sides and a legend. */
 export function heatmap(plot: Heatmap, options: PlotOptions = {}): string {
   const { width = DEFAULT_WIDTH } = options
-  if (plot.rows < 1 || plot.columns < 1) throw new RangeError(`plot '${plot.title}': expected one row and one column or more, got ${plot.rows} × ${plot.columns}`)
+  if (plot.rows < 1 || plot.columns < 1)
+    throw new RangeError(
+      `plot '${plot.title}': expected one row and one column or more, got ${plot.rows} × ${plot.columns}`,
+    )
   const pooled = poolMatrix(plot, MAX_CELLS, plot.pooling ?? 'max')
-  const colours = { scale: plot.scale ?? 'sequential', domain: plot.domain ?? domainOf(pooled.values, plot.scale ?? 'sequential') }
+  const colours = {
+    scale: plot.scale ?? 'sequential',
+    domain: plot.domain ?? domainOf(pooled.values, plot.scale ?? 'sequential'),
+  }
   const left = sideRoom(plot.y, pooled.rows, pooled.rowStep)
   const cell = Math.min(MAX_CELL_SIZE, (width - left - 20) / pooled.columns)
   const hasColumnTokens = showsTokens(plot.x, pooled.columnStep, cell)
@@ -52,7 +58,11 @@ export function heatmap(plot: Heatmap, options: PlotOptions = {}): string {
     ...rowLabels(plot.y, pooled, area),
     ...columnLabels(plot.x, pooled, area, hasColumnTokens),
     `<text x="${left}" y="${coordinate(bottom + 34)}">${escapeText(`↓ ${axisTitle({ ...plot.y, scale: 'linear' })}   → ${axisTitle({ ...plot.x, scale: 'linear' })}`)}</text>`,
-    ...drawScale({ left, top: Math.round(bottom + 46), width: Math.min(180, width - left - 20) }, colours, escapeText(caption(plot, pooled, colours.domain))),
+    ...drawScale(
+      { left, top: Math.round(bottom + 46), width: Math.min(180, width - left - 20) },
+      colours,
+      escapeText(caption(plot, pooled, colours.domain)),
+    ),
   ]
   return plotFrame(plot.title, { width, height: Math.ceil(bottom + 80) }, body, options)
 }
@@ -62,9 +72,14 @@ function rowHeight({ rows }: PooledMatrix, cell: number): number {
   return Math.min(cell, Math.max(3, 560 / rows))
 }
 
-function caption({ value, pooling = 'max' }: Heatmap, { rowStep, columnStep }: PooledMatrix, [low, high]: readonly [number, number]): string {
+function caption(
+  { value, pooling = 'max' }: Heatmap,
+  { rowStep, columnStep }: PooledMatrix,
+  [low, high]: readonly [number, number],
+): string {
   const unit = value.unit === undefined ? '' : ` ${value.unit}`
-  const pooled = rowStep * columnStep === 1 ? '' : `, ${pooling === 'max' ? 'largest' : 'mean'} of ${rowStep} × ${columnStep}`
+  const pooled =
+    rowStep * columnStep === 1 ? '' : `, ${pooling === 'max' ? 'largest' : 'mean'} of ${rowStep} × ${columnStep}`
   return `${formatNumber(low)} to ${formatNumber(high)}${unit}: ${value.label}${pooled}`
 }
 
@@ -83,12 +98,19 @@ function sideRoom(side: Side, rows: number, step: number): number {
 function rowLabels(side: Side, { rows, rowStep }: PooledMatrix, area: CellArea): string[] {
   const tokens = side.tokens
   const middle = (row: number): string => coordinate(area.top + (row + 0.5) * area.height + 4)
-  const text = (row: number, label: string): string => `<text class="row" x="${area.left - 6}" y="${middle(row)}" text-anchor="end">${escapeText(label)}</text>`
-  if (tokens !== undefined && showsTokens(side, rowStep, area.height)) return Array.from({ length: rows }, (_, row) => text(row, fitText(tokens[row] ?? '', LONGEST_TOKEN)))
+  const text = (row: number, label: string): string =>
+    `<text class="row" x="${area.left - 6}" y="${middle(row)}" text-anchor="end">${escapeText(label)}</text>`
+  if (tokens !== undefined && showsTokens(side, rowStep, area.height))
+    return Array.from({ length: rows }, (_, row) => text(row, fitText(tokens[row] ?? '', LONGEST_TOKEN)))
   return placesOf(rows, area.height, 24).map((row) => text(row, formatInteger(row * rowStep)))
 }
 
-function columnLabels(side: Side, { columns, columnStep, rows }: PooledMatrix, area: CellArea, hasTokens: boolean): string[] {
+function columnLabels(
+  side: Side,
+  { columns, columnStep, rows }: PooledMatrix,
+  area: CellArea,
+  hasTokens: boolean,
+): string[] {
   const middle = (column: number): number => area.left + (column + 0.5) * area.width
   if (hasTokens) {
     return Array.from({ length: columns }, (_, column) => {
@@ -97,7 +119,10 @@ function columnLabels(side: Side, { columns, columnStep, rows }: PooledMatrix, a
     })
   }
   const bottom = coordinate(area.top + rows * area.height + 16)
-  return placesOf(columns, area.width, 48).map((column) => `<text class="column" x="${coordinate(middle(column))}" y="${bottom}" text-anchor="middle">${formatInteger(column * columnStep)}</text>`)
+  return placesOf(columns, area.width, 48).map(
+    (column) =>
+      `<text class="column" x="${coordinate(middle(column))}" y="${bottom}" text-anchor="middle">${formatInteger(column * columnStep)}</text>`,
+  )
 }
 
 /** Which of `count` places get a number, `room` pixels apart or more, at steps that read well. */

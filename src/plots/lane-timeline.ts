@@ -33,8 +33,14 @@ const TOP = 40
 export function laneTimeline(plot: LaneTimeline, options: PlotOptions = {}): string {
   const { width = DEFAULT_WIDTH } = options
   const { lane: laneWord, time, rows: rowWord } = plot.words ?? { lane: 'lane', time: 'time', rows: 'rows' }
-  const spanMs = Math.max(1, plot.endMs === undefined ? 0 : plot.endMs - plot.startMs, ...plot.tasks.map(({ endMs }) => endMs - plot.startMs))
-  const scale = scaleLinear().domain([0, spanMs]).range([LEFT, width - 20])
+  const spanMs = Math.max(
+    1,
+    plot.endMs === undefined ? 0 : plot.endMs - plot.startMs,
+    ...plot.tasks.map(({ endMs }) => endMs - plot.startMs),
+  )
+  const scale = scaleLinear()
+    .domain([0, spanMs])
+    .range([LEFT, width - 20])
   const bottom = TOP + plot.lanes * LANE_HEIGHT
   const bars = plot.tasks.map(({ lane, kind, rowStart, rows, startMs, endMs }) => {
     const start = scale(Math.max(0, startMs - plot.startMs))
@@ -42,12 +48,21 @@ export function laneTimeline(plot: LaneTimeline, options: PlotOptions = {}): str
     const size = Math.max(1, scale(endMs - plot.startMs) - start)
     return `<rect class="bar s${kind === 'webgpu' ? 1 : 0}" x="${coordinate(start)}" y="${TOP + lane * LANE_HEIGHT + 4}" width="${coordinate(size)}" height="${LANE_HEIGHT - 8}" rx="2"><title>${escapeText(tip)}</title></rect>`
   })
-  const names = Array.from({ length: plot.lanes }, (_, lane) => `<text x="${LEFT - 8}" y="${TOP + lane * LANE_HEIGHT + 17}" text-anchor="end">${escapeText(laneWord)} ${lane + 1}</text>`)
+  const names = Array.from(
+    { length: plot.lanes },
+    (_, lane) =>
+      `<text x="${LEFT - 8}" y="${TOP + lane * LANE_HEIGHT + 17}" text-anchor="end">${escapeText(laneWord)} ${lane + 1}</text>`,
+  )
   const ticks = scale.ticks(width < 480 ? 3 : 6).map((tick) => {
     const at = coordinate(scale(tick))
     const label = tick === 0 ? '0' : tick < 1000 ? `${tick} ms` : `${tick / 1000} s`
     return `<path class="grid" d="M${at},${TOP}V${bottom}"/><text x="${at}" y="${bottom + 17}" text-anchor="middle">${label}</text>`
   })
-  const body = [...ticks, ...names, ...bars, `<text x="${(LEFT + width - 20) / 2}" y="${bottom + 36}" text-anchor="middle">${escapeText(time)}</text>`]
+  const body = [
+    ...ticks,
+    ...names,
+    ...bars,
+    `<text x="${(LEFT + width - 20) / 2}" y="${bottom + 36}" text-anchor="middle">${escapeText(time)}</text>`,
+  ]
   return plotFrame(plot.title, { width, height: bottom + 46 }, body, options)
 }

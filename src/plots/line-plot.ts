@@ -42,9 +42,24 @@ export function linePlot(plot: LinePlot, options: PlotOptions = {}): string {
   if (points.length === 0) throw new RangeError(`plot '${plot.title}': expected one point or more, got none`)
   const named = legend(plot.series, width)
   const extra = (named.lines - 1) * LEGEND_LINE
-  const area = { left: FRAME.left, right: width - FRAME.right, top: FRAME.top + extra, bottom: HEIGHT + extra - FRAME.bottom }
-  const x = axisScale(plot.x, points.map((point) => point.x), area.left, area.right)
-  const y = axisScale(plot.y, points.map((point) => point.y), area.bottom, area.top)
+  const area = {
+    left: FRAME.left,
+    right: width - FRAME.right,
+    top: FRAME.top + extra,
+    bottom: HEIGHT + extra - FRAME.bottom,
+  }
+  const x = axisScale(
+    plot.x,
+    points.map((point) => point.x),
+    area.left,
+    area.right,
+  )
+  const y = axisScale(
+    plot.y,
+    points.map((point) => point.y),
+    area.bottom,
+    area.top,
+  )
   const body = [
     ...named.markup,
     ...horizontalAxis(plot.x, x, area),
@@ -76,14 +91,21 @@ function horizontalAxis(axis: Axis, { ticks, position, format }: AxisScale, { le
     `<path class="axis" d="M${left},${bottom}H${right}"/>`,
     ...ticks.map((tick, index) => {
       const at = coordinate(position(tick))
-      const label = index % stride === 0 ? `<text x="${at}" y="${bottom + 19}" text-anchor="middle">${escapeText(format(tick))}</text>` : ''
+      const label =
+        index % stride === 0
+          ? `<text x="${at}" y="${bottom + 19}" text-anchor="middle">${escapeText(format(tick))}</text>`
+          : ''
       return `<path class="axis" d="M${at},${bottom}v5"/>${label}`
     }),
     `<text class="x-label" x="${(left + right) / 2}" y="${bottom + 42}" text-anchor="middle">${escapeText(axisTitle(axis))}</text>`,
   ]
 }
 
-function verticalAxis(axis: Axis, { ticks, position, format }: AxisScale, { left, right, top, bottom }: Area): string[] {
+function verticalAxis(
+  axis: Axis,
+  { ticks, position, format }: AxisScale,
+  { left, right, top, bottom }: Area,
+): string[] {
   return [
     ...ticks.map((tick) => {
       const at = position(tick)
@@ -102,7 +124,10 @@ interface Scales {
 
 function drawSeries({ name, points, draw = 'both', endNote }: Series, index: number, scales: Scales): string[] {
   const { x, y } = scales
-  const path = line<Series['points'][number]>((point) => x.position(point.x), (point) => y.position(point.y)).digits(1)(points)
+  const path = line<Series['points'][number]>(
+    (point) => x.position(point.x),
+    (point) => y.position(point.y),
+  ).digits(1)(points)
   const curve = draw === 'markers' || path === null ? [] : [`<path class="curve s${index}" d="${path}"/>`]
   const small = points.length > MANY_POINTS
   const markers = points.map((point) => {
@@ -112,13 +137,19 @@ function drawSeries({ name, points, draw = 'both', endNote }: Series, index: num
   return [...curve, ...(draw === 'line' ? [] : markers), ...note(endNote, points.at(-1), scales)]
 }
 
-function note(text: string | undefined, end: { readonly x: number; readonly y: number } | undefined, { x, y, right }: Scales): string[] {
+function note(
+  text: string | undefined,
+  end: { readonly x: number; readonly y: number } | undefined,
+  { x, y, right }: Scales,
+): string[] {
   if (text === undefined || end === undefined) return []
   const left = x.position(end.x)
   // Beside the point where there is room for the text, else before it.
   const anchor = left + 10 + text.length * 6 < right ? 'start' : 'end'
   const at = anchor === 'start' ? left + 10 : left - 10
-  return [`<text class="note" x="${coordinate(at)}" y="${coordinate(y.position(end.y) - 6)}" text-anchor="${anchor}">${escapeText(text)}</text>`]
+  return [
+    `<text class="note" x="${coordinate(at)}" y="${coordinate(y.position(end.y) - 6)}" text-anchor="${anchor}">${escapeText(text)}</text>`,
+  ]
 }
 
 /** Circle, square, diamond or triangle: series differ by more than their colour. */

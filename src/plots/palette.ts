@@ -9,11 +9,20 @@ interface Scale {
   readonly dark: readonly string[]
 }
 
-/** From the surface to one hue: lightness alone orders the values, so that it reads the same for every kind of colour vision. */
-const SEQUENTIAL: Scale = { light: ramp(['#f4f3f0', '#7ea3dc', '#17336f']), dark: ramp(['#232322', '#3d6bb8', '#d5e4ff']) }
+/**
+ * From the surface to one hue: lightness alone orders the values, so that it reads the same for every kind of colour
+ * vision.
+ */
+const SEQUENTIAL: Scale = {
+  light: ramp(['#f4f3f0', '#7ea3dc', '#17336f']),
+  dark: ramp(['#232322', '#3d6bb8', '#d5e4ff']),
+}
 
 /** Blue to orange through grey, which stay apart without red or green receptors. */
-const DIVERGING: Scale = { light: ramp(['#1d4a94', '#eeede9', '#a8430d']), dark: ramp(['#8db7f7', '#2b2b2a', '#f4a06f']) }
+const DIVERGING: Scale = {
+  light: ramp(['#1d4a94', '#eeede9', '#a8430d']),
+  dark: ramp(['#8db7f7', '#2b2b2a', '#f4a06f']),
+}
 
 interface Themed {
   readonly light: string
@@ -37,13 +46,18 @@ const COLOURS: Readonly<Record<string, Themed>> = {
 
 /** Declarations of all colours for a plot that stands alone: light, and dark where the reader prefers it. */
 export function colourRules(): string {
-  const declare = (theme: keyof Themed): string => Object.entries(COLOURS).map(([name, pair]) => `--${name}:${pair[theme]}`).join(';')
+  const declare = (theme: keyof Themed): string =>
+    Object.entries(COLOURS)
+      .map(([name, pair]) => `--${name}:${pair[theme]}`)
+      .join(';')
   return `.plot{${declare('light')}}\n@media (prefers-color-scheme: dark){.plot{${declare('dark')}}}`
 }
 
 /** The same for a page that lets its reader choose: they follow the `color-scheme` of the element. */
 export function pageColourRules(): string {
-  return `.plot{${Object.entries(COLOURS).map(([name, { light, dark }]) => `--${name}:light-dark(${light},${dark})`).join(';')}}`
+  return `.plot{${Object.entries(COLOURS)
+    .map(([name, { light, dark }]) => `--${name}:light-dark(${light},${dark})`)
+    .join(';')}}`
 }
 
 /** The level of a value in a domain, 0 to LEVELS − 1. */
@@ -53,7 +67,9 @@ export function levelOf(value: number, [low, high]: readonly [number, number]): 
 }
 
 function scaleColours(name: string, { light, dark }: Scale): Record<string, Themed> {
-  return Object.fromEntries(light.map((colour, level) => [`${name}-${level}`, { light: colour, dark: dark[level] ?? colour }]))
+  return Object.fromEntries(
+    light.map((colour, level) => [`${name}-${level}`, { light: colour, dark: dark[level] ?? colour }]),
+  )
 }
 
 /** LEVELS colours through the anchors, at even distances in OKLab. */
@@ -79,7 +95,11 @@ function between(from: Lab = [0, 0, 0], to: Lab = from, share: number): Lab {
 }
 
 function labOf(hex: string): Lab {
-  const [r, g, b] = [1, 3, 5].map((at) => linearised(parseInt(hex.slice(at, at + 2), 16) / 255)) as [number, number, number]
+  const [r, g, b] = [1, 3, 5].map((at) => linearised(parseInt(hex.slice(at, at + 2), 16) / 255)) as [
+    number,
+    number,
+    number,
+  ]
   const l = Math.cbrt(0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b)
   const m = Math.cbrt(0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b)
   const s = Math.cbrt(0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b)

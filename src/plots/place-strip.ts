@@ -16,8 +16,8 @@ export interface PlaceStrip {
 const [LEFT, RIGHT, TOP, BOTTOM] = [72, 16, 44, 150]
 
 /**
- * The weights of one row along a sequence of any length: a line per pixel that has one, the largest weight within it. Heights
- * go with the square root, so that small weights beside a large one can be seen.
+ * The weights of one row along a sequence of any length: a line per pixel that has one, the largest weight within it.
+ * Heights go with the square root, so that small weights beside a large one can be seen.
  */
 export function placeStrip(strip: PlaceStrip, options: PlotOptions = {}): string {
   const { width = DEFAULT_WIDTH } = options
@@ -29,12 +29,31 @@ export function placeStrip(strip: PlaceStrip, options: PlotOptions = {}): string
     bins[bin] = Math.max(bins[bin] ?? 0, strip.weights[place] ?? 0)
   }
   const largest = Math.max(...bins, 1e-12)
-  const x = scaleLinear().domain([0, places]).range([LEFT, width - RIGHT])
+  const x = scaleLinear()
+    .domain([0, places])
+    .range([LEFT, width - RIGHT])
   const y = scaleSqrt().domain([0, largest]).range([BOTTOM, TOP])
-  const lines = [...bins].flatMap((weight, bin) => (weight < largest / 1e4 ? [] : [`M${coordinate(x(((bin + 0.5) * places) / bins.length))},${BOTTOM}V${coordinate(y(weight))}`]))
-  const ticks = x.ticks(width < 480 ? 3 : 6).map((tick) => `<path class="axis" d="M${coordinate(x(tick))},${BOTTOM}v5"/><text x="${coordinate(x(tick))}" y="${BOTTOM + 19}" text-anchor="middle">${formatInteger(tick)}</text>`)
-  const heights = [0.1, 1].map((share) => `<path class="grid" d="M${LEFT},${coordinate(y(share * largest))}H${width - RIGHT}"/><text x="${LEFT - 8}" y="${coordinate(y(share * largest) + 4)}" text-anchor="end">${String(Number((share * largest).toPrecision(2)))}</text>`)
-  const from = strip.from === undefined ? [] : [`<path class="marker s1" transform="translate(${coordinate(x(strip.from + 0.5))},${BOTTOM})" d="M0,-9l5,-9h-10z"/>`]
+  const lines = [...bins].flatMap((weight, bin) =>
+    weight < largest / 1e4
+      ? []
+      : [`M${coordinate(x(((bin + 0.5) * places) / bins.length))},${BOTTOM}V${coordinate(y(weight))}`],
+  )
+  const ticks = x
+    .ticks(width < 480 ? 3 : 6)
+    .map(
+      (tick) =>
+        `<path class="axis" d="M${coordinate(x(tick))},${BOTTOM}v5"/><text x="${coordinate(x(tick))}" y="${BOTTOM + 19}" text-anchor="middle">${formatInteger(tick)}</text>`,
+    )
+  const heights = [0.1, 1].map(
+    (share) =>
+      `<path class="grid" d="M${LEFT},${coordinate(y(share * largest))}H${width - RIGHT}"/><text x="${LEFT - 8}" y="${coordinate(y(share * largest) + 4)}" text-anchor="end">${String(Number((share * largest).toPrecision(2)))}</text>`,
+  )
+  const from =
+    strip.from === undefined
+      ? []
+      : [
+          `<path class="marker s1" transform="translate(${coordinate(x(strip.from + 0.5))},${BOTTOM})" d="M0,-9l5,-9h-10z"/>`,
+        ]
   const body = [
     ...heights,
     `<path class="curve s0" d="${lines.join('')}"/>`,

@@ -41,14 +41,28 @@ export class AloneJob implements Job {
     this.#operands = new Operands('transfer', copies)
     const { slots, slotOf } = assignSlots(program)
     const made = slots.map(({ elements, integers }) => ({ id: this.#operands.fresh(), length: elements, integers }))
-    const idOf = (value: Value): ArrayId => made[slotOf.get(value) ?? -1]?.id ?? this.#operands.whole(memory.dataOf(value))
+    const idOf = (value: Value): ArrayId =>
+      made[slotOf.get(value) ?? -1]?.id ?? this.#operands.whole(memory.dataOf(value))
     const binder = new StageBinder(null, this.#operands, { dataOf: (value) => memory.dataOf(value), idOf })
     const stages = passStages(program.stages, binder, options)
     const claims = new Int32Array([...passSteps(stages)].reduce((sum, { chunks }) => sum + chunks, 0))
     this.#results = program.results.filter((value) => slotOf.has(value))
-    const pass: StagePass = { kind: 'pass', stages, claims, share: 1, alone: { made, returned: this.#results.map(idOf) } }
+    const pass: StagePass = {
+      kind: 'pass',
+      stages,
+      claims,
+      share: 1,
+      alone: { made, returned: this.#results.map(idOf) },
+    }
     const own = new Set(made.map(({ id }) => id))
-    this.tasks = [{ tasks: [pass], needs: [...binder.needs].filter((id) => !own.has(id)), group: 0, cost: program.stages.reduce((sum, stage) => sum + stageFlops(stage), 0) }]
+    this.tasks = [
+      {
+        tasks: [pass],
+        needs: [...binder.needs].filter((id) => !own.has(id)),
+        group: 0,
+        cost: program.stages.reduce((sum, stage) => sum + stageFlops(stage), 0),
+      },
+    ]
     this.#madeBytes = made.reduce((sum, { length }) => sum + length * 4, 0)
   }
 

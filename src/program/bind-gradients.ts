@@ -14,16 +14,32 @@ const TABLE_COLUMNS = 64
 
 /** Attention's gradients as a template for all of their tasks. */
 export function backwardTemplate({ operation, batch, rows }: BackwardStage, binder: StageBinder): BackwardTemplate {
-  const [query, key, value, context, logSumExp, dContext] = operation.inputs as [Value, Value, Value, Value, Value, Value]
+  const [query, key, value, context, logSumExp, dContext] = operation.inputs as [
+    Value,
+    Value,
+    Value,
+    Value,
+    Value,
+    Value,
+  ]
   const [dQuery, dKey, dValue] = operation.outputs as [Value, Value, Value]
-  const { forward: { options, heads, keyHeads, keys }, segments } = operation.attributes
+  const {
+    forward: { options, heads, keyHeads, keys },
+    segments,
+  } = operation.attributes
   const { settings, queryOffset, keyLength, alibiSlopes, mask, bias } = options
   const scores = (part: { readonly data: TaskArray; readonly strides: ScoreStrides } | null): BatchHeads | null => {
     if (part === null) return null
     const { batch: batchStride, head: headStride, row: rowStride, column: columnStride } = part.strides
     return { array: binder.option(part.data), offset: 0, batchStride, headStride, rowStride, columnStride }
   }
-  const numbers = (array: TaskArray, count: number): BatchHeads => ({ array: binder.option(array), offset: 0, batchStride: count, headStride: 0, rowStride: 1 })
+  const numbers = (array: TaskArray, count: number): BatchHeads => ({
+    array: binder.option(array),
+    offset: 0,
+    batchStride: count,
+    headStride: 0,
+    rowStride: 1,
+  })
   return {
     settings: { ...settings, standard: false },
     batch,
@@ -52,16 +68,34 @@ export function backwardTemplate({ operation, batch, rows }: BackwardStage, bind
 }
 
 /** A stage and its sums, slab by slab. */
-export function slabPass(stage: RowStage & { readonly slab: NonNullable<RowStage['slab']> }, rows: RowsPass, binder: StageBinder, scratchBytes: number): SlabPass {
+export function slabPass(
+  stage: RowStage & { readonly slab: NonNullable<RowStage['slab']> },
+  rows: RowsPass,
+  binder: StageBinder,
+  scratchBytes: number,
+): SlabPass {
   const total = stage.batch * stage.rows
   const tasks = stage.slab.sums.flatMap((sum) => sumTasks(sum, binder))
-  return { kind: 'slabs', rows: total, slabRows: stage.slab.rows, stages: [rows, { kind: 'sums', tasks, rows: total, scratchBytes }] }
+  return {
+    kind: 'slabs',
+    rows: total,
+    slabRows: stage.slab.rows,
+    stages: [rows, { kind: 'sums', tasks, rows: total, scratchBytes }],
+  }
 }
 
 function sumTasks(sum: SlabSum, binder: StageBinder): SumTask[] {
   const { weight, gradient } = sum
   const array = binder.whole(gradient)
-  if (sum.kind === 'columns') return [{ op: 'columns', partials: binder.slab(sum.tiles), width: weight.outSize, sums: { array, offset: weight.rowStart, rowStride: 1 } }]
+  if (sum.kind === 'columns')
+    return [
+      {
+        op: 'columns',
+        partials: binder.slab(sum.tiles),
+        width: weight.outSize,
+        sums: { array, offset: weight.rowStart, rowStride: 1 },
+      },
+    ]
   const tasks: SumTask[] = []
   const { outSize, inSize, rowStart } = weight
   for (let first = 0; first < outSize; first += MOST_OUTPUTS) {
@@ -84,7 +118,13 @@ export function sumScratchBytes({ slab }: RowStage): number {
   return slab.sums.reduce((largest, sum) => {
     if (sum.kind === 'columns') return largest
     const outputs = Math.min(MOST_OUTPUTS, sum.weight.outSize)
-    return Math.max(largest, (outputs + 16) * slab.rows * 4 + (sum.weight.inSize + 16) * slab.rows * 4 + outputs * sum.weight.inSize * 4 + 4096)
+    return Math.max(
+      largest,
+      (outputs + 16) * slab.rows * 4 +
+        (sum.weight.inSize + 16) * slab.rows * 4 +
+        outputs * sum.weight.inSize * 4 +
+        4096,
+    )
   }, 0)
 }
 
@@ -95,23 +135,47 @@ export function tablePass({ operation, batch, rows }: TableStage, binder: StageB
   const width = dOutput.width
   const values = { array: binder.whole(dOutput), offset: 0, rowStride: width }
   const sums = { array: binder.whole(gradient), offset: 0, rowStride: width }
-  const places = tokens === undefined ? { sequence: rows, position } : { array: binder.whole(tokens), offset: 0, rowStride: 1 }
+  const places =
+    tokens === undefined ? { sequence: rows, position } : { array: binder.whole(tokens), offset: 0, rowStride: 1 }
   const tasks: SumTask[] = []
   for (let columnStart = 0; columnStart < width; columnStart += TABLE_COLUMNS) {
-    tasks.push({ op: 'table', tokens: places, values, columnStart, columnEnd: Math.min(width, columnStart + TABLE_COLUMNS), scale, sums })
+    tasks.push({
+      op: 'table',
+      tokens: places,
+      values,
+      columnStart,
+      columnEnd: Math.min(width, columnStart + TABLE_COLUMNS),
+      scale,
+      sums,
+    })
   }
   return { kind: 'sums', tasks, rows: batch * rows, scratchBytes }
 }
 
 /** Tasks of a slab's sums. */
 export function slabTaskCount({ sums }: Slab): number {
-  return sums.reduce((count, { kind, weight }) => count + (kind === 'columns' ? 1 : Math.ceil(weight.outSize / MOST_OUTPUTS)), 0)
+  return sums.reduce(
+    (count, { kind, weight }) => count + (kind === 'columns' ? 1 : Math.ceil(weight.outSize / MOST_OUTPUTS)),
+    0,
+  )
 }
 
-export function tableTaskCount({ operation: { inputs: [dOutput] } }: TableStage): number {
+export function tableTaskCount({
+  operation: {
+    inputs: [dOutput],
+  },
+}: TableStage): number {
   return Math.ceil((dOutput as Value).width / TABLE_COLUMNS)
 }
 
-export function backwardTaskTotal({ operation: { attributes: { forward: { keyHeads }, segments } }, batch }: BackwardStage): number {
+export function backwardTaskTotal({
+  operation: {
+    attributes: {
+      forward: { keyHeads },
+      segments,
+    },
+  },
+  batch,
+}: BackwardStage): number {
   return batch * keyHeads * (segments[0]?.length ?? 0)
 }

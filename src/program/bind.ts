@@ -1,6 +1,14 @@
 import type { ScoreStrides } from '../attention/broadcast.ts'
 import type { HeadSlice, ResidentWeight, SlabSlice } from '../protocol/stage.ts'
-import { STILL, type AttentionResultTemplate, type AttentionTemplate, type MovingHeads, type MovingScores, type MovingSlice, type StageTemplate } from '../protocol/stage-template.ts'
+import {
+  STILL,
+  type AttentionResultTemplate,
+  type AttentionTemplate,
+  type MovingHeads,
+  type MovingScores,
+  type MovingSlice,
+  type StageTemplate,
+} from '../protocol/stage-template.ts'
 import type { Chunk } from '../protocol/chunk.ts'
 import type { ArrayId, Slice, TaskArray } from '../protocol/task.ts'
 import type { Operands } from '../scheduler/operands.ts'
@@ -29,8 +37,8 @@ export interface ValuePlaces {
 }
 
 /**
- * Turns a stage into a template of plain data, and notes which arrays it needs. Where lanes see whole tensors its slices serve
- * every chunk; else they are copies of the parts that one chunk needs.
+ * Turns a stage into a template of plain data, and notes which arrays it needs. Where lanes see whole tensors its
+ * slices serve every chunk; else they are copies of the parts that one chunk needs.
  */
 export class StageBinder {
   readonly needs = new Set<ArrayId>()
@@ -61,7 +69,10 @@ export class StageBinder {
     const rule = ruleOf(operation)
     const reused = stage.reused.get(operation) ?? null
     const [source] = rule.inPlace ?? []
-    const copies: StageStep[] = source === undefined || reused !== null ? [] : [{ op: 'copy', from: at(operation.inputs[source] as Value), to: at(operation.outputs[0] as Value) }]
+    const copies: StageStep[] =
+      source === undefined || reused !== null
+        ? []
+        : [{ op: 'copy', from: at(operation.inputs[source] as Value), to: at(operation.outputs[0] as Value) }]
     const lowering = {
       at,
       reused,
@@ -73,7 +84,8 @@ export class StageBinder {
   }
 
   #load(stage: RowStage, value: Value, to: number): StageStep {
-    if (value.producer !== null && value.producer === stage.attend) return { op: 'load', to, from: { array: 0, offset: 0, rowStride: value.width, ...STILL } }
+    if (value.producer !== null && value.producer === stage.attend)
+      return { op: 'load', to, from: { array: 0, offset: 0, rowStride: value.width, ...STILL } }
     if (value.layout !== 'heads') return { op: 'load', to, from: this.#rows(value, 0) }
     const slotStride = value.batch * value.capacity * value.width
     return { op: 'load-heads', to, heads: value.heads, from: this.#heads(value, null), slots: value.slots, slotStride }
@@ -83,14 +95,31 @@ export class StageBinder {
   #rows(value: Value, shift: number): MovingSlice {
     const { width, layout, rows } = value
     const motion = { batchStride: layout === 'positions' ? 0 : rows * width, startStride: width }
-    if (this.chunk === null) return { array: this.whole(value), offset: shift * width, rowStride: width, columnStride: 1, ...motion }
-    return this.#copied({ array: this.places.dataOf(value), offset: shift * width, rows: this.chunk.rows, rowStride: width, columns: width }, motion)
+    if (this.chunk === null)
+      return { array: this.whole(value), offset: shift * width, rowStride: width, columnStride: 1, ...motion }
+    return this.#copied(
+      {
+        array: this.places.dataOf(value),
+        offset: shift * width,
+        rows: this.chunk.rows,
+        rowStride: width,
+        columns: width,
+      },
+      motion,
+    )
   }
 
   /** A copy of what one chunk needs. */
-  #copied(part: { array: TaskArray; offset: number; rows: number; rowStride: number; columns: number }, motion: { batchStride: number; startStride: number }, key?: string): MovingSlice {
+  #copied(
+    part: { array: TaskArray; offset: number; rows: number; rowStride: number; columns: number },
+    motion: { batchStride: number; startStride: number },
+    key?: string,
+  ): MovingSlice {
     const { batch, rowStart } = this.chunk as Chunk
-    const slice = this.operands.slice({ columnStride: 1, ...part, offset: part.offset + batch * motion.batchStride + rowStart * motion.startStride }, key)
+    const slice = this.operands.slice(
+      { columnStride: 1, ...part, offset: part.offset + batch * motion.batchStride + rowStart * motion.startStride },
+      key,
+    )
     this.needs.add(slice.array)
     return { ...slice, ...STILL }
   }
@@ -98,17 +127,36 @@ export class StageBinder {
   /** Rows of each head: those of the chunk, or the first `count` of all. */
   #heads(value: Value, count: number | null): MovingHeads {
     const { chunk } = this
-    if (chunk === null) return { ...wholeHeads(value, this.whole(value)), startStride: count === null ? value.width / value.heads : 0 }
+    if (chunk === null)
+      return { ...wholeHeads(value, this.whole(value)), startStride: count === null ? value.width / value.heads : 0 }
     const { batchStride, headStride, rowStride } = wholeHeads(value, 0)
     const offset = chunk.batch * batchStride + (count === null ? chunk.rowStart * rowStride : 0)
-    const part = { array: this.places.dataOf(value), offset, blocks: value.heads, blockStride: headStride, rows: count ?? chunk.rows, rowStride, columns: rowStride, columnStride: 1 }
+    const part = {
+      array: this.places.dataOf(value),
+      offset,
+      blocks: value.heads,
+      blockStride: headStride,
+      rows: count ?? chunk.rows,
+      rowStride,
+      columns: rowStride,
+      columnStride: 1,
+    }
     const slice = this.operands.slice(part, count === null ? undefined : `${value.id}:${chunk.batch}`)
     this.needs.add(slice.array)
-    return { array: slice.array, offset: slice.offset, headStride: slice.blockStride, rowStride: slice.rowStride, ...STILL }
+    return {
+      array: slice.array,
+      offset: slice.offset,
+      headStride: slice.blockStride,
+      rowStride: slice.rowStride,
+      ...STILL,
+    }
   }
 
   #attention(stage: RowStage, operation: Operation<'attend'>): AttentionTemplate {
-    const results = operation.attributes.results.map((name, index) => ({ name, value: operation.outputs[index + 1] as Value }))
+    const results = operation.attributes.results.map((name, index) => ({
+      name,
+      value: operation.outputs[index + 1] as Value,
+    }))
     const [query, key, value] = operation.inputs as [Value, Value, Value]
     const { options, heads, keyHeads, keys, valueSize } = operation.attributes
     const { settings, queryOffset, keyLength, alibiSlopes, segments, mask, bias } = options
@@ -128,7 +176,9 @@ export class StageBinder {
       value: this.#heads(value, keys),
       mask: mask === null ? null : this.#scores(mask, heads, keys),
       bias: bias === null ? null : this.#scores(bias, heads, keys),
-      results: results.filter(({ value }) => stage.writes.some(({ to }) => to === value)).map(({ name, value }) => this.#result(name, value)),
+      results: results
+        .filter(({ value }) => stage.writes.some(({ to }) => to === value))
+        .map(({ name, value }) => this.#result(name, value)),
       chosen: chosenWeights(options),
     }
   }
@@ -143,23 +193,64 @@ export class StageBinder {
   #numbers(array: TaskArray, perBatch: number, ofChunk: boolean): MovingSlice {
     const motion = { batchStride: perBatch, startStride: ofChunk ? 1 : 0 }
     if (this.chunk === null) return { array: this.option(array), offset: 0, rowStride: 1, columnStride: 1, ...motion }
-    return this.#copied({ array, offset: 0, rows: ofChunk ? this.chunk.rows : perBatch, rowStride: 1, columns: 1 }, motion, ofChunk ? undefined : `segments:${this.chunk.batch}`)
+    return this.#copied(
+      { array, offset: 0, rows: ofChunk ? this.chunk.rows : perBatch, rowStride: 1, columns: 1 },
+      motion,
+      ofChunk ? undefined : `segments:${this.chunk.batch}`,
+    )
   }
 
   /** Rows of the scores' shape, such as a mask's, for each head. */
-  #scores({ data, strides }: { readonly data: TaskArray; readonly strides: ScoreStrides }, heads: number, keys: number): MovingScores {
+  #scores(
+    { data, strides }: { readonly data: TaskArray; readonly strides: ScoreStrides },
+    heads: number,
+    keys: number,
+  ): MovingScores {
     const { chunk } = this
     const { batch, head, row, column } = strides
-    if (chunk === null) return { array: this.option(data), offset: 0, batchStride: batch, headStride: head, rowStride: row, columnStride: column, startStride: row }
-    const part = { array: data, offset: chunk.batch * batch + chunk.rowStart * row, blocks: heads, blockStride: head, rows: chunk.rows, rowStride: row, columns: keys, columnStride: column }
+    if (chunk === null)
+      return {
+        array: this.option(data),
+        offset: 0,
+        batchStride: batch,
+        headStride: head,
+        rowStride: row,
+        columnStride: column,
+        startStride: row,
+      }
+    const part = {
+      array: data,
+      offset: chunk.batch * batch + chunk.rowStart * row,
+      blocks: heads,
+      blockStride: head,
+      rows: chunk.rows,
+      rowStride: row,
+      columns: keys,
+      columnStride: column,
+    }
     const slice = this.operands.slice(part)
     this.needs.add(slice.array)
-    return { array: slice.array, offset: slice.offset, headStride: slice.blockStride, rowStride: slice.rowStride, columnStride: slice.columnStride ?? 1, ...STILL }
+    return {
+      array: slice.array,
+      offset: slice.offset,
+      headStride: slice.blockStride,
+      rowStride: slice.rowStride,
+      columnStride: slice.columnStride ?? 1,
+      ...STILL,
+    }
   }
 
   #weight({ parameter, rowStart, outSize, inSize, transposed }: WeightView): ResidentWeight {
     const array = this.#lasting(parameter)
-    return { parameter: parameter.id, version: parameter.version, array, offset: rowStart * inSize, outSize, inSize, ...(transposed === undefined ? {} : { transposed }) }
+    return {
+      parameter: parameter.id,
+      version: parameter.version,
+      array,
+      offset: rowStart * inSize,
+      outSize,
+      inSize,
+      ...(transposed === undefined ? {} : { transposed }),
+    }
   }
 
   /** A parameter of [rows, width] as a table of rows. */
@@ -169,11 +260,25 @@ export class StageBinder {
 
   #store({ to, shifts }: StoredValue, from: number): StageStep {
     if (to.layout === 'tiles') return { op: 'sum-columns', from, to: this.slab(to) }
-    if (to.layout === 'panels' || to.layout === 'quads') return { op: 'store-slab', from, to: this.slab(to), columns: to.layout === 'panels' ? 8 : 4 }
+    if (to.layout === 'panels' || to.layout === 'quads')
+      return { op: 'store-slab', from, to: this.slab(to), columns: to.layout === 'panels' ? 8 : 4 }
     const heads = to.layout === 'heads'
-    if (this.chunk !== null) return heads ? { op: 'store-heads', from, heads: to.heads, to: 'returned' } : { op: 'store', from, to: 'returned' }
+    if (this.chunk !== null)
+      return heads
+        ? { op: 'store-heads', from, heads: to.heads, to: 'returned' }
+        : { op: 'store', from, to: 'returned' }
     if (heads) return { op: 'store-heads', from, heads: to.heads, to: this.#headDestination(to, shifts) }
-    return { op: 'store', from, to: { array: this.whole(to), offset: 0, rowStride: to.width, batchStride: to.rows * to.width, startStride: to.width } }
+    return {
+      op: 'store',
+      from,
+      to: {
+        array: this.whole(to),
+        offset: 0,
+        rowStride: to.width,
+        batchStride: to.rows * to.width,
+        startStride: to.width,
+      },
+    }
   }
 
   /** @param shifts rows of the value before each sequence's first */
@@ -192,7 +297,13 @@ export class StageBinder {
   headsOf(value: Value, heads: number): HeadSlice & { readonly batchStride: number } {
     const id = this.whole(value)
     if (value.layout === 'heads') return wholeHeads(value, id)
-    return { array: id, offset: 0, batchStride: value.rows * value.width, headStride: value.width / heads, rowStride: value.width }
+    return {
+      array: id,
+      offset: 0,
+      batchStride: value.rows * value.width,
+      headStride: value.width / heads,
+      rowStride: value.width,
+    }
   }
 
   #lasting({ data, version }: Parameter): ArrayId {

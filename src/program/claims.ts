@@ -15,6 +15,7 @@ function chunksOf(stage: Stage, chunkRows: number): number {
   const rows = stageChunkRowsOf(stage, chunkRows)
   if (stage.slab === null) return ceilDivide(total, rows)
   let chunks = 0
-  for (let start = 0; start < total; start += stage.slab.rows) chunks += ceilDivide(Math.min(stage.slab.rows, total - start), rows) + slabTaskCount(stage.slab)
+  for (let start = 0; start < total; start += stage.slab.rows)
+    chunks += ceilDivide(Math.min(stage.slab.rows, total - start), rows) + slabTaskCount(stage.slab)
   return chunks
 }

@@ -25,10 +25,10 @@ export interface Gradients {
 }
 
 /**
- * Adds to a graph what computes gradients: walks its operations backwards and calls their adjoints, which add operations of
- * the same kinds. Only paths to wanted values are followed. A value inside a block is computed again where it is needed,
- * unless it is kept (Chen et al. 2016): what lives through the whole pass is each block's input, attention's output and its
- * log-sum-exp. The insides of the last block are still there when its gradients begin.
+ * Adds to a graph what computes gradients: walks its operations backwards and calls their adjoints, which add
+ * operations of the same kinds. Only paths to wanted values are followed. A value inside a block is computed again
+ * where it is needed, unless it is kept (Chen et al. 2016): what lives through the whole pass is each block's input,
+ * attention's output and its log-sum-exp. The insides of the last block are still there when its gradients begin.
  */
 export function differentiate(graph: Graph, wanted: Wanted): Gradients {
   const tape = new GradientTape(graph, wanted)
@@ -67,7 +67,10 @@ class GradientTape implements Tape {
     this.gradients = new Map(wanted.seeds)
     this.#needed = neededValues(this.forward, wanted)
     this.#indexOf = new Map(this.forward.map((operation, index) => [operation, index]))
-    this.#liveFrom = Math.max(0, this.forward.findLastIndex(({ kind }) => kind === 'attend'))
+    this.#liveFrom = Math.max(
+      0,
+      this.forward.findLastIndex(({ kind }) => kind === 'attend'),
+    )
     this.#region = this.forward.at(-1)?.region ?? 0
     graph.forwardOperations = graph.operations.length
     graph.startBlock(true)
@@ -81,7 +84,9 @@ class GradientTape implements Tape {
     const isLoss = this.wanted.losses.includes(output)
     if (dOutput === undefined && !isLoss) return
     this.#enter(operation)
-    const gradients = isKind(operation, 'attend') ? attendAdjoint(operation, dOutput as Value, this) : ruleOf(operation).adjoint(operation, dOutput as Value, this)
+    const gradients = isKind(operation, 'attend')
+      ? attendAdjoint(operation, dOutput as Value, this)
+      : ruleOf(operation).adjoint(operation, dOutput as Value, this)
     if (isKind(operation, 'attend')) this.#startPart()
     gradients.forEach((gradient, index) => {
       const input = operation.inputs[index] as Value
@@ -96,7 +101,11 @@ class GradientTape implements Tape {
     if (known !== undefined) return known
     const { kind, attributes } = producer
     const inputs = producer.inputs.map((input) => this.recall(input))
-    const results = producer.outputs.map(({ name, batch, rows, width, layout, heads, capacity, integers }) => ({ name, sizes: { batch, rows, width }, storage: { layout, heads, capacity, integers } }))
+    const results = producer.outputs.map(({ name, batch, rows, width, layout, heads, capacity, integers }) => ({
+      name,
+      sizes: { batch, rows, width },
+      storage: { layout, heads, capacity, integers },
+    }))
     const clones = this.graph.addWith(kind, inputs, attributes, results)
     producer.outputs.forEach((output, index) => {
       this.#part.set(output, clones[index] as Value)
@@ -135,7 +144,11 @@ class GradientTape implements Tape {
   #isKept(value: Value, producer: Operation): boolean {
     if (producer.kind === 'attend' || producer.region !== this.#region || this.wanted.keeps(value)) return true
     const index = this.#indexOf.get(producer) ?? 0
-    return index >= this.#liveFrom || (isKind(this.forward[this.#liveFrom] ?? null, 'attend') && (this.forward[this.#liveFrom] as Operation).inputs.includes(value))
+    return (
+      index >= this.#liveFrom ||
+      (isKind(this.forward[this.#liveFrom] ?? null, 'attend') &&
+        (this.forward[this.#liveFrom] as Operation).inputs.includes(value))
+    )
   }
 
   #accumulate(value: Value, gradient: Value): void {
@@ -153,7 +166,10 @@ function isCheap(operation: Operation): boolean {
 function neededValues(operations: readonly Operation[], { inputs, parameters }: Wanted): Set<Value> {
   const needed = new Set(inputs)
   for (const operation of operations) {
-    if (operation.inputs.some((input) => needed.has(input)) || parametersOf(operation).some((parameter) => parameters.has(parameter))) {
+    if (
+      operation.inputs.some((input) => needed.has(input)) ||
+      parametersOf(operation).some((parameter) => parameters.has(parameter))
+    ) {
       for (const output of operation.outputs) needed.add(output)
     }
   }

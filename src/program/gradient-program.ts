@@ -19,7 +19,10 @@ export interface ForwardGraph {
   readonly parameters: ReadonlySet<Parameter>
 }
 
-/** A program that computes gradients. Its results: the losses, the gradients of the inputs, then those of the parameters. */
+/**
+ * A program that computes gradients. Its results: the losses, the gradients of the inputs, then those of the
+ * parameters.
+ */
 export interface GradientProgram {
   readonly program: Program
   /** null where nothing depends on the input */
@@ -47,7 +50,11 @@ const MOST_KEPT_BYTES = 2 ** 30
  * @param build makes the forward pass anew
  * @throws {MemoryBudgetError} when nothing fits the budget
  */
-export function gradientProgram(build: () => ForwardGraph, runtime: ProgramRuntime, options: GradientPlanOptions): GradientProgram {
+export function gradientProgram(
+  build: () => ForwardGraph,
+  runtime: ProgramRuntime,
+  options: GradientPlanOptions,
+): GradientProgram {
   let last: GradientProgram | undefined
   for (const kept of options.keeps === undefined ? KEPT_CHOICES : [options.keeps]) {
     last = programWith(build(), kept)
@@ -62,7 +69,12 @@ function programWith(forward: ForwardGraph, keeps: Kept): GradientProgram {
   const gradients = differentiate(graph, { ...wanted, keeps: (value) => keepsValue(keeps, value) })
   const inputs = wanted.inputs.map((input) => gradients.inputs.get(input) ?? null)
   const results = [...wanted.losses, ...inputs.filter((value) => value !== null), ...gradients.parameters.values()]
-  return { program: { ...partition(graph, results), keeps }, inputs, parameters: gradients.parameters, forward: { ...forward, operations } }
+  return {
+    program: { ...partition(graph, results), keeps },
+    inputs,
+    parameters: gradients.parameters,
+    forward: { ...forward, operations },
+  }
 }
 
 /** Whether a program with gradients keeps no more than memory allows. */
@@ -70,7 +82,9 @@ export function fitsMemory(program: Program, runtime: ProgramRuntime, options: G
   if (program.stages.length === 0) return true
   try {
     const { budgetedBytes, budgetBytes } = planProgram(program, runtime, { ...options, plainResults: 0 })
-    return runtime.stageHost(isTiny(program, options.chunkSize)).budgetIsGiven === true ? budgetedBytes <= (budgetBytes ?? Infinity) : budgetedBytes <= MOST_KEPT_BYTES
+    return runtime.stageHost(isTiny(program, options.chunkSize)).budgetIsGiven === true
+      ? budgetedBytes <= (budgetBytes ?? Infinity)
+      : budgetedBytes <= MOST_KEPT_BYTES
   } catch (error) {
     if (error instanceof MemoryBudgetError) return false
     throw error

@@ -41,8 +41,8 @@ export interface GraphOptions {
 }
 
 /**
- * The operations of a forward pass, in order, as layers add them. A layer's `build` finds here what is the same for the whole
- * pass: the seed of its dropouts and the path of the layer.
+ * The operations of a forward pass, in order, as layers add them. A layer's `build` finds here what is the same for the
+ * whole pass: the seed of its dropouts and the path of the layer.
  */
 export class Graph {
   readonly operations: Operation[] = []
@@ -64,7 +64,10 @@ export class Graph {
   forwardOperations: number | null = null
   /** blocks whose first operations may share the stage before them */
   readonly joining = new Set<number>()
-  /** Position of each sequence's first row: what caches hold already. One entry per sequence where they differ, else one for all. */
+  /**
+   * Position of each sequence's first row: what caches hold already. One entry per sequence where they differ, else one
+   * for all.
+   */
   readonly positions: readonly number[]
 
   constructor({ scope = '', seed = null, position = 0, forGradients = false }: GraphOptions = {}) {
@@ -109,7 +112,10 @@ export class Graph {
     return built
   }
 
-  /** Builds a block of a model: what gradients compute again as a whole. Its operations share no stage with what came before. */
+  /**
+   * Builds a block of a model: what gradients compute again as a whole. Its operations share no stage with what came
+   * before.
+   */
   block<T>(build: () => T): T {
     const before = this.#region
     this.startBlock()
@@ -118,7 +124,9 @@ export class Graph {
     return built
   }
 
-  /** From here on operations belong to a new block. @param joins whether its first ones may share the stage before them */
+  /**
+   * From here on operations belong to a new block. @param joins whether its first ones may share the stage before them
+   */
   startBlock(joins = false): void {
     this.#region = ++this.#regions
     if (joins) this.joining.add(this.#region)
@@ -133,7 +141,10 @@ export class Graph {
     return built
   }
 
-  /** A value that is brought in: [batch, rows, width], or as its `layout` says. @param data null where only its size is known */
+  /**
+   * A value that is brought in: [batch, rows, width], or as its `layout` says. @param data null where only its size is
+   * known
+   */
   input(name: string, sizes: Sizes, data: TaskArray | null, storage: Storage = {}): Value {
     const value = this.#value(name, sizes, null, storage)
     if (data !== null) this.bindings.set(value, data)
@@ -141,13 +152,23 @@ export class Graph {
   }
 
   /** Adds an operation with one result of these sizes. */
-  add<K extends OperationKind>(kind: K, inputs: readonly Value[], attributes: OperationTypes[K], name: string, sizes: Sizes, storage: Storage = {}): Value {
+  add<K extends OperationKind>(
+    kind: K,
+    inputs: readonly Value[],
+    attributes: OperationTypes[K],
+    name: string,
+    sizes: Sizes,
+    storage: Storage = {},
+  ): Value {
     return this.addWith(kind, inputs, attributes, [{ name, sizes, storage }])[0] as Value
   }
 
   /** The same for an operation with several results. */
   addWith<K extends OperationKind>(
-    kind: K, inputs: readonly Value[], attributes: OperationTypes[K], results: readonly { readonly name: string; readonly sizes: Sizes; readonly storage?: Storage }[],
+    kind: K,
+    inputs: readonly Value[],
+    attributes: OperationTypes[K],
+    results: readonly { readonly name: string; readonly sizes: Sizes; readonly storage?: Storage }[],
   ): readonly Value[] {
     const outputs: Value[] = []
     const operation: Operation<K> = { kind, inputs, outputs, attributes, scope: this.#scope, region: this.#region }
@@ -172,18 +193,35 @@ export class Graph {
   }
 
   #value(name: string, { batch, rows, width }: Sizes, producer: Operation | null, storage: Storage): Value {
-    return { id: this.#values++, name, batch, rows, width, producer, layout: 'rows', heads: 1, capacity: rows, integers: false, slots: 1, ...storage }
+    return {
+      id: this.#values++,
+      name,
+      batch,
+      rows,
+      width,
+      producer,
+      layout: 'rows',
+      heads: 1,
+      capacity: rows,
+      integers: false,
+      slots: 1,
+      ...storage,
+    }
   }
 }
 
 /** @throws {ShapeError} unless the value's rows have `width` elements */
 export function checkWidth(graph: Graph, what: string, { batch, rows, width }: Value, expected: number): void {
   if (width === expected) return
-  throw new ShapeError(`${graph.scope}: expected ${what} of shape ${formatShape([batch, rows, expected])}, got ${formatShape([batch, rows, width])}`)
+  throw new ShapeError(
+    `${graph.scope}: expected ${what} of shape ${formatShape([batch, rows, expected])}, got ${formatShape([batch, rows, width])}`,
+  )
 }
 
 /** @throws {ShapeError} unless both values have the same shape */
 export function checkSameShape(graph: Graph, what: string, a: Value, b: Value): void {
   if (a.batch === b.batch && a.rows === b.rows && a.width === b.width) return
-  throw new ShapeError(`${graph.scope}: expected ${what} of one shape, got ${formatShape([a.batch, a.rows, a.width])} and ${formatShape([b.batch, b.rows, b.width])}`)
+  throw new ShapeError(
+    `${graph.scope}: expected ${what} of one shape, got ${formatShape([a.batch, a.rows, a.width])} and ${formatShape([b.batch, b.rows, b.width])}`,
+  )
 }

@@ -1,8 +1,8 @@
 import type { Value } from './operation.ts'
 
 /**
- * What gradients keep of a block's insides: every product of a linear layer, those that attention reads, or nothing. Each
- * block's input, attention's output and its log-sum-exp are always kept.
+ * What gradients keep of a block's insides: every product of a linear layer, those that attention reads, or nothing.
+ * Each block's input, attention's output and its log-sum-exp are always kept.
  */
 export type Kept = 'products' | 'projections' | 'nothing'
 

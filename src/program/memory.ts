@@ -86,10 +86,18 @@ export class ProgramMemory {
       return zeros ? array.fill(0) : array
     }
     const isOutput = this.#outputs.has(slot)
-    return this.ledger.array<TaskArray>(isOutput ? 'output' : 'details', Class, elements, transport === 'shared' || (isOutput && sharedOutput))
+    return this.ledger.array<TaskArray>(
+      isOutput ? 'output' : 'details',
+      Class,
+      elements,
+      transport === 'shared' || (isOutput && sharedOutput),
+    )
   }
 
-  /** A result that no stage makes: a copy of the input, as of a layer that does nothing, or the gradient of what plays no part. */
+  /**
+   * A result that no stage makes: a copy of the input, as of a layer that does nothing, or the gradient of what plays
+   * no part.
+   */
   #unmade(value: Value): TaskArray {
     const data = this.program.graph.bindings.get(value)
     const array = this.ledger.array('output', Float32Array, elementsOf(value), this.output.sharedOutput)

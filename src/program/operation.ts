@@ -22,10 +22,10 @@ export interface Value {
   /** null: the caller or a layer brings it */
   readonly producer: Operation | null
   /**
-   * 'rows': [batch, rows, width]. 'heads': [batch, heads, rows, width / heads], where the rows of a head follow each other.
-   * 'positions': [rows, width], a table by position that serves every sequence. 'tokens': Int32 [batch, rows].
-   * 'parameter': the gradient of a parameter, as the parameter itself. Of a slab's rows: 'panels' and 'quads', in panels of
-   * 8 and 4 columns, and 'tiles', one row per tile of 64.
+   * 'rows': [batch, rows, width]. 'heads': [batch, heads, rows, width / heads], where the rows of a head follow each
+   * other. 'positions': [rows, width], a table by position that serves every sequence. 'tokens': Int32 [batch, rows].
+   * 'parameter': the gradient of a parameter, as the parameter itself. Of a slab's rows: 'panels' and 'quads', in
+   * panels of 8 and 4 columns, and 'tiles', one row per tile of 64.
    */
   readonly layout: 'rows' | 'heads' | 'positions' | 'tokens' | 'parameter' | 'panels' | 'quads' | 'tiles'
   /** of the layout 'heads'; else 1 */
@@ -67,13 +67,19 @@ export interface OperationTypes {
   activate: { readonly activation: Activation }
   /** [x] → x where kept, times 1/(1 − p), else 0 */
   drop: { readonly probability: number; readonly seed: SeedWords; readonly site: number }
-  /** [x, table] → every head turned by the angles of its position, or back; `position` is 0 where the table has a row per row of x */
+  /**
+   * [x, table] → every head turned by the angles of its position, or back; `position` is 0 where the table has a row
+   * per row of x
+   */
   rotate: { readonly headSize: number; readonly turned: number; readonly position: number; readonly back: boolean }
   /** [tokens] → scale · table[token] */
   embed: { readonly table: Parameter; readonly scale: number }
   /** [table] → the table's rows from `position` on, for every sequence; `parameter` where the table is learned */
   positions: { readonly position: number; readonly parameter: Parameter | null }
-  /** [x, cache] → the cache with the rows of x behind its first `past` ones: one entry per sequence, or a single entry for all of them */
+  /**
+   * [x, cache] → the cache with the rows of x behind its first `past` ones: one entry per sequence, or a single entry
+   * for all of them
+   */
   append: { readonly past: readonly number[] }
   /** [x] → x, head by head in memory */
   split: Record<never, never>
@@ -106,7 +112,12 @@ export interface OperationTypes {
   /** [dy]: adds the sum of all rows to the gradient of the vector */
   'sum-rows': { readonly weight: WeightView; readonly gradient: Value }
   /** [dy, tokens], or [dy] by position: adds scale·dy to the rows of the table that were looked up */
-  'sum-table': { readonly table: Parameter; readonly gradient: Value; readonly scale: number; readonly position: number }
+  'sum-table': {
+    readonly table: Parameter
+    readonly gradient: Value
+    readonly scale: number
+    readonly position: number
+  }
 }
 
 export interface AttendAttributes {
@@ -146,7 +157,8 @@ export function wholeWeight(parameter: Parameter): WeightView {
 
 /** Each part of a parameter once, however many operations use it. */
 export function distinctWeights(views: readonly WeightView[]): WeightView[] {
-  const keyOf = ({ parameter, rowStart, outSize, transposed }: WeightView): string => `${parameter.id}:${rowStart}:${outSize}:${transposed === true}`
+  const keyOf = ({ parameter, rowStart, outSize, transposed }: WeightView): string =>
+    `${parameter.id}:${rowStart}:${outSize}:${transposed === true}`
   return [...new Map(views.map((view) => [keyOf(view), view])).values()]
 }
 

@@ -13,14 +13,17 @@ const changes = new Set<Access>()
  * Runs `body`, which reads these parameters from other threads: until it has settled, nobody changes them through
  * `changeParameters`. Waits first while such a change is due; `body` must therefore not begin another read.
  */
-export async function readParameters<Result>(parameters: Iterable<Parameter>, body: () => Promise<Result>): Promise<Result> {
+export async function readParameters<Result>(
+  parameters: Iterable<Parameter>,
+  body: () => Promise<Result>,
+): Promise<Result> {
   while (changes.size > 0 && (await settled(changes, parameters)));
   return during(readings, parameters, body)
 }
 
 /**
- * Calls `change`, which writes to these parameters on this thread, as soon as nobody reads them; reads that begin later wait
- * for it. Changes of the same parameters happen in the order of the calls.
+ * Calls `change`, which writes to these parameters on this thread, as soon as nobody reads them; reads that begin later
+ * wait for it. Changes of the same parameters happen in the order of the calls.
  */
 export async function changeParameters(parameters: Iterable<Parameter>, change: () => void): Promise<void> {
   const before = [...readings, ...changes].filter((access) => overlap(access, parameters))
@@ -30,7 +33,11 @@ export async function changeParameters(parameters: Iterable<Parameter>, change: 
   })
 }
 
-async function during<Result>(list: Set<Access>, parameters: Iterable<Parameter>, body: () => Promise<Result>): Promise<Result> {
+async function during<Result>(
+  list: Set<Access>,
+  parameters: Iterable<Parameter>,
+  body: () => Promise<Result>,
+): Promise<Result> {
   let end = (): void => undefined
   const access: Access = { parameters, ended: new Promise((resolve) => (end = resolve)) }
   list.add(access)

@@ -26,9 +26,9 @@ interface OpenStage {
 }
 
 /**
- * Cuts a graph into stages: each operation goes into the first stage that has its rows and comes after its inputs. A cut is
- * only where an operation must see all rows: attention reads its query, key and value from memory, which an earlier stage
- * has written.
+ * Cuts a graph into stages: each operation goes into the first stage that has its rows and comes after its inputs. A
+ * cut is only where an operation must see all rows: attention reads its query, key and value from memory, which an
+ * earlier stage has written.
  *
  * @param results values that must be in memory at the end
  * @param watched values that must be in memory when their stage is done
@@ -38,7 +38,13 @@ export function partition(graph: Graph, results: readonly Value[], watched: read
   for (const operation of withoutUnused(graph.operations, [...results, ...watched])) placement.place(operation)
   const { stageOf } = placement
   const stored = placement.storedValues([...results, ...watched])
-  const stages = placement.stages.map((stage, index) => finish(stage, (value) => stageOf.get(value) === index, (value) => stored.has(value)))
+  const stages = placement.stages.map((stage, index) =>
+    finish(
+      stage,
+      (value) => stageOf.get(value) === index,
+      (value) => stored.has(value),
+    ),
+  )
   return { graph, results, stageOf, stages }
 }
 
@@ -47,7 +53,10 @@ function withoutUnused(operations: readonly Operation[], results: readonly Value
   const needed = new Set(results)
   const kept: Operation[] = []
   for (const operation of operations.toReversed()) {
-    const used = operation.outputs.length === 0 || operation.kind === 'append' || operation.outputs.some((output) => needed.has(output))
+    const used =
+      operation.outputs.length === 0 ||
+      operation.kind === 'append' ||
+      operation.outputs.some((output) => needed.has(output))
     if (!used) continue
     for (const input of operation.inputs) needed.add(input)
     kept.push(operation)
@@ -66,7 +75,9 @@ class Placement {
   constructor(private readonly graph: Graph) {}
 
   place(operation: Operation): void {
-    const first = this.#firstOf.get(operation.region) ?? (this.graph.joining.has(operation.region) ? Math.max(0, this.stages.length - 1) : this.stages.length)
+    const first =
+      this.#firstOf.get(operation.region) ??
+      (this.graph.joining.has(operation.region) ? Math.max(0, this.stages.length - 1) : this.stages.length)
     this.#firstOf.set(operation.region, first)
     const index = this.#placeOf(operation, first)
     const { batch, rows } = domainOf(operation)
@@ -82,7 +93,8 @@ class Placement {
   storedValues(results: readonly Value[]): Set<Value> {
     const stored = new Set(results.filter(({ producer }) => producer !== null))
     for (const { operation, index } of this.#placed) {
-      for (const input of operation.inputs) if (this.stageOf.has(input) && this.stageOf.get(input) !== index) stored.add(input)
+      for (const input of operation.inputs)
+        if (this.stageOf.has(input) && this.stageOf.get(input) !== index) stored.add(input)
     }
     return stored
   }
@@ -94,10 +106,18 @@ class Placement {
     let first = blockStart
     for (const input of operation.inputs) {
       const made = this.stageOf.get(input)
-      if (made !== undefined) first = Math.max(first, inRegister(input, operation) && this.stages[made]?.alone === null ? made : made + 1)
+      if (made !== undefined)
+        first = Math.max(first, inRegister(input, operation) && this.stages[made]?.alone === null ? made : made + 1)
     }
     if (isAlone(operation)) return this.stages.length
-    const place = this.stages.findIndex((stage, index) => index >= first && stage.alone === null && stage.batch === batch && stage.rows === rows && (!attends || stage.attend === null))
+    const place = this.stages.findIndex(
+      (stage, index) =>
+        index >= first &&
+        stage.alone === null &&
+        stage.batch === batch &&
+        stage.rows === rows &&
+        (!attends || stage.attend === null),
+    )
     return place < 0 ? this.stages.length : place
   }
 }
@@ -127,7 +147,21 @@ function finish(stage: OpenStage, made: (value: Value) => boolean, stored: (valu
   const writes = alone.outputs.map((output) => ({ from: output, to: output, shifts: [0] }))
   if (isKind(alone, 'sum-table')) {
     const { gradient } = alone.attributes
-    return { kind: 'table', batch, rows, reads: alone.inputs, writes: [{ from: gradient, to: gradient, shifts: [0] }], operation: alone }
+    return {
+      kind: 'table',
+      batch,
+      rows,
+      reads: alone.inputs,
+      writes: [{ from: gradient, to: gradient, shifts: [0] }],
+      operation: alone,
+    }
   }
-  return { kind: 'attention-backward', batch, rows, reads: alone.inputs, writes, operation: alone as Operation<'attend-backward'> }
+  return {
+    kind: 'attention-backward',
+    batch,
+    rows,
+    reads: alone.inputs,
+    writes,
+    operation: alone as Operation<'attend-backward'>,
+  }
 }

@@ -1,6 +1,14 @@
 import type { Ledger } from '../core/ledger.ts'
 import type { TaskResult } from '../protocol/messages.ts'
-import { chunkAt, freeClaims, passSteps, type PassStage, type RowsPass, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
+import {
+  chunkAt,
+  freeClaims,
+  passSteps,
+  type PassStage,
+  type RowsPass,
+  type StagePass,
+  type StagePassResult,
+} from '../protocol/stage-pass.ts'
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
 import type { Job, JobTask, Priority } from '../scheduler/job.ts'
 import { Operands, type SharedCopies } from '../scheduler/operands.ts'
@@ -43,11 +51,22 @@ export class PassJob implements Job {
     const binder = new StageBinder(null, this.#operands, memory.places(this.#operands))
     const passes = passStages(stages, binder, options)
     const steps = [...passSteps(passes)]
-    this.#claims = ledger.array('claims', Int32Array, steps.reduce((sum, { chunks }) => sum + chunks, 0), options.transport === 'shared')
+    this.#claims = ledger.array(
+      'claims',
+      Int32Array,
+      steps.reduce((sum, { chunks }) => sum + chunks, 0),
+      options.transport === 'shared',
+    )
     const needs = [...binder.needs]
     // More lanes than chunks would be woken for nothing.
-    const shares = Math.min(options.lanes, steps.reduce((most, { chunks }) => Math.max(most, chunks), 0))
-    const flops = stages.map((stage) => ({ total: stageFlops(stage), largestChunk: largestChunkFlops(stage, options.chunkRows) }))
+    const shares = Math.min(
+      options.lanes,
+      steps.reduce((most, { chunks }) => Math.max(most, chunks), 0),
+    )
+    const flops = stages.map((stage) => ({
+      total: stageFlops(stage),
+      largestChunk: largestChunkFlops(stage, options.chunkRows),
+    }))
     const cost = flops.reduce((sum, { total }) => sum + total, 0) / Math.max(1, shares)
     const pieceCost = flops.reduce((most, { largestChunk }) => Math.max(most, largestChunk), 0)
     this.tasks = Array.from({ length: shares }, (_, index): JobTask => {
@@ -87,7 +106,8 @@ export function isSumming(stage: Stage): boolean {
 /** Stages as lanes run them. */
 export function passStages(stages: readonly Stage[], binder: StageBinder, options: StageJobOptions): PassStage[] {
   return stages.map((stage) => {
-    if (stage.kind === 'attention-backward') return { kind: 'attention-backward', template: backwardTemplate(stage, binder) }
+    if (stage.kind === 'attention-backward')
+      return { kind: 'attention-backward', template: backwardTemplate(stage, binder) }
     if (stage.kind === 'table') return tablePass(stage, binder, options.registerBytes)
     const rows = rowsPass(stage, binder, options)
     return stage.slab === null ? rows : slabPass({ ...stage, slab: stage.slab }, rows, binder, options.registerBytes)

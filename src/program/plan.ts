@@ -20,7 +20,16 @@ import { sumScratchBytes } from './bind-gradients.ts'
 import { claimCount } from './claims.ts'
 import { isRowStage, type RowStage } from './stage.ts'
 import { assignSlots, externalValues, handedSlots } from './slots.ts'
-import { keyCopyBytes, packedWeightBytes, rawWeightBytes, rowBufferBytes, stageChunkRowsOf, stageFlops, stageLaneBytes, transferredRowBytes } from './stage-sizes.ts'
+import {
+  keyCopyBytes,
+  packedWeightBytes,
+  rawWeightBytes,
+  rowBufferBytes,
+  stageChunkRowsOf,
+  stageFlops,
+  stageLaneBytes,
+  transferredRowBytes,
+} from './stage-sizes.ts'
 
 /** What a run of layers will do and hold, computed by arithmetic alone before anything runs. */
 export interface LayerPlan {
@@ -46,7 +55,10 @@ export interface LayerPlan {
   readonly residentLimitBytes: number
   /** row buffers, attention's output of a chunk and scratch of the stage that needs most, in each lane */
   readonly registerBytes: number
-  /** what gradients keep of the forward pass beside each block's input and attention's output; the rest is computed again */
+  /**
+   * what gradients keep of the forward pass beside each block's input and attention's output; the rest is computed
+   * again
+   */
   readonly keeps?: Kept
   /** The plan as lines for a terminal. */
   explain(): string
@@ -61,9 +73,9 @@ export interface PlanOptions {
 type Way = 'pass' | 'tasks' | 'alone'
 
 /**
- * How a program runs. 'pass': lanes divide the chunks of all stages among themselves, over memory that all of them see, and no
- * device keeps copies. 'tasks': the scheduler places every chunk. 'alone': one lane does it all, as gradients without shared
- * memory.
+ * How a program runs. 'pass': lanes divide the chunks of all stages among themselves, over memory that all of them see,
+ * and no device keeps copies. 'tasks': the scheduler places every chunk. 'alone': one lane does it all, as gradients
+ * without shared memory.
  */
 export function wayOf({ stages }: Program, { transport, pool }: ProgramHost): Way {
   if (stages.some(isSumming)) return transport === 'transfer' ? 'alone' : 'pass'
@@ -110,14 +122,23 @@ function makePlan(program: Program, host: ProgramHost, options: PlanOptions): La
   const keptBytes = matchKept(scratchBytes(program, host.transport, options.plainResults), host.scratch.sizes).leftBytes
   const { budgetBytes, budgetSource } = host
   const results = ['output', 'details'] as const
-  const plan = chooseCandidate(allCandidates(program, host, options), { what: 'layer', budgetBytes, budgetSource, keptBytes, results })
+  const plan = chooseCandidate(allCandidates(program, host, options), {
+    what: 'layer',
+    budgetBytes,
+    budgetSource,
+    keptBytes,
+    results,
+  })
   return { ...plan, explain: () => explain(plan) }
 }
 
 /** For a run that keeps to the first bench of each lane. */
 function onFirstBench(host: ProgramHost): ProgramHost {
   const { pool } = host
-  return { ...host, pool: { run: (job) => pool.run(job), lanes: () => pool.lanes().map((lane) => ({ ...lane, mayRunBeside: false })) } }
+  return {
+    ...host,
+    pool: { run: (job) => pool.run(job), lanes: () => pool.lanes().map((lane) => ({ ...lane, mayRunBeside: false })) },
+  }
 }
 
 type Candidate = Omit<LayerPlan, 'totalBytes' | 'explain'>
@@ -143,7 +164,8 @@ function* candidates(program: Program, host: ProgramHost, options: PlanOptions):
         residentLimitBytes: stages.reduce((largest, stage) => Math.max(largest, packedWeightBytes([stage])), 0),
         lastingLimitBytes: stages.reduce((largest, stage) => Math.max(largest, rawWeightBytes([stage])), 0),
       }
-      if (fewest.residentLimitBytes < all.residentLimitBytes) yield planOf(program, host, options, { lanes, chunkRows, ...fewest })
+      if (fewest.residentLimitBytes < all.residentLimitBytes)
+        yield planOf(program, host, options, { lanes, chunkRows, ...fewest })
       if (options.chunkSize !== undefined || chunkRows <= 8) break
     }
   }
@@ -156,7 +178,9 @@ function chunkRowsOf(program: Program, chunkSize: number | undefined, lanes: num
   return program.stages.filter(isRowStage).reduce((largest, stage) => {
     const all = stage.batch * stage.rows
     const flopsPerRow = stageFlops(stage) / Math.max(1, all)
-    const rows = flat ? stageChunkRows(1, all, flopsPerRow, lanes, true) : stageChunkRows(stage.batch, stage.rows, flopsPerRow, lanes, host.transport !== 'transfer')
+    const rows = flat
+      ? stageChunkRows(1, all, flopsPerRow, lanes, true)
+      : stageChunkRows(stage.batch, stage.rows, flopsPerRow, lanes, host.transport !== 'transfer')
     return Math.max(largest, rows)
   }, 1)
 }
@@ -171,11 +195,20 @@ function planOf(program: Program, host: ProgramHost, options: PlanOptions, choic
   const { lanes, chunkRows, residentLimitBytes, lastingLimitBytes } = choice
   const { transport } = host
   const way = wayOf(program, host)
-  const largestRegisters = stages.reduce((largest, stage) => (isRowStage(stage) ? Math.max(largest, rowBufferBytes(stage, stageChunkRowsOf(stage, chunkRows)), sumScratchBytes(stage)) : largest), 0)
+  const largestRegisters = stages.reduce(
+    (largest, stage) =>
+      isRowStage(stage)
+        ? Math.max(largest, rowBufferBytes(stage, stageChunkRowsOf(stage, chunkRows)), sumScratchBytes(stage))
+        : largest,
+    0,
+  )
   const bytes = bytesOf(program, host, options, choice, largestRegisters)
   return {
     stages: stages.length,
-    chunkRows: Math.min(chunkRows, Math.max(1, ...stages.map(({ batch, rows }) => (way === 'tasks' ? rows : batch * rows)))),
+    chunkRows: Math.min(
+      chunkRows,
+      Math.max(1, ...stages.map(({ batch, rows }) => (way === 'tasks' ? rows : batch * rows))),
+    ),
     lanes,
     mayRunBeside: mayRunBeside(host.pool.lanes()),
     transport,
@@ -205,8 +238,14 @@ function bytesOf(program: Program, host: ProgramHost, options: PlanOptions, choi
     details: details.reduce((sum, count) => sum + count, 0),
     activations: activationBytes(program, options, way === 'alone'),
     'input copies': transport === 'shared' ? copies : 0,
-    'lane arenas': heldBytes(host, way, ({ residentBytes }) => residentBytes, (lane) => stageLaneBytes(stages, lane, chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes))),
-    'lane copies': transport === 'transfer' ? laneCopies + lastingBytes(host, way, lastingLimitBytes) : lastingBytes(host, way, 0),
+    'lane arenas': heldBytes(
+      host,
+      way,
+      ({ residentBytes }) => residentBytes,
+      (lane) => stageLaneBytes(stages, lane, chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
+    ),
+    'lane copies':
+      transport === 'transfer' ? laneCopies + lastingBytes(host, way, lastingLimitBytes) : lastingBytes(host, way, 0),
     'in flight': way === 'tasks' && transport === 'transfer' ? Math.max(0, ...rowStages.map(inFlight)) : 0,
     claims: way === 'pass' ? claimCount(stages, chunkRows) * 4 : 0,
   }
@@ -225,7 +264,10 @@ export function scratchBytes(program: Program, transport: Transport, plainResult
   if (transport !== 'shared') return []
   const { slots } = assignSlots(program)
   const handed = handedSlots(program, plainResults)
-  return [...inputCopies(program, transport), ...slots.filter((_, slot) => !handed.has(slot)).map(({ elements }) => elements * 4)]
+  return [
+    ...inputCopies(program, transport),
+    ...slots.filter((_, slot) => !handed.has(slot)).map(({ elements }) => elements * 4),
+  ]
 }
 
 /** Bytes of each input that lanes do not see yet: what the caller or a layer brings, and attention's options. */
@@ -234,21 +276,36 @@ function inputCopies(program: Program, transport: Transport): number[] {
   const external = externalValues(program)
   const unknown = external.filter((value) => !bindings.has(value)).map((value) => elementsOf(value) * 4)
   const arrays: TaskArray[] = external.flatMap((value) => bindings.get(value) ?? [])
-  const options = program.stages.filter(isRowStage).flatMap(({ attend }) => (attend === null ? [] : optionArrays(attend)))
+  const options = program.stages
+    .filter(isRowStage)
+    .flatMap(({ attend }) => (attend === null ? [] : optionArrays(attend)))
   const unseen = [...arrays, ...options].filter((array) => transport === 'transfer' || !isShared(array))
   return [...unknown, ...new Map(unseen.map((array) => [memoryKey(array), array.byteLength])).values()]
 }
 
 /** Weights that stay with the lanes: those of this run in place of others, or what they hold already. */
 function lastingBytes(host: ProgramHost, way: Way, limitBytes: number): number {
-  return heldBytes(host, way, (lane) => lane.lastingBytes, (lane) => Math.max(limitBytes, lane.lastingBytes))
+  return heldBytes(
+    host,
+    way,
+    (lane) => lane.lastingBytes,
+    (lane) => Math.max(limitBytes, lane.lastingBytes),
+  )
 }
 
 /** What all lanes hold: any of them may come to hold more than before, but only one where one does it all. */
-function heldBytes({ pool }: ProgramHost, way: Way, before: (lane: LaneFacts) => number, during: (lane: LaneFacts) => number): number {
+function heldBytes(
+  { pool }: ProgramHost,
+  way: Way,
+  before: (lane: LaneFacts) => number,
+  during: (lane: LaneFacts) => number,
+): number {
   const lanes = pool.lanes()
   const growth = lanes.map((lane) => during(lane) - before(lane))
-  return lanes.reduce((sum, lane) => sum + before(lane), 0) + (way === 'alone' ? Math.max(0, ...growth) : growth.reduce((sum, bytes) => sum + bytes, 0))
+  return (
+    lanes.reduce((sum, lane) => sum + before(lane), 0) +
+    (way === 'alone' ? Math.max(0, ...growth) : growth.reduce((sum, bytes) => sum + bytes, 0))
+  )
 }
 
 function explain(plan: Omit<LayerPlan, 'explain'>): string {
@@ -257,8 +314,13 @@ function explain(plan: Omit<LayerPlan, 'explain'>): string {
     `  work    ${formatCount(plan.flops)}FLOP in chunks of up to ${plan.chunkRows} rows`,
     `  lanes   ${plan.lanes} (${plan.transport})`,
     `  memory  ${formatBytes(plan.totalBytes)} in all`,
-    ...Object.entries(plan.bytes).map(([purpose, bytes]) => `    ${purpose.padEnd(15)} ${formatBytes(bytes).padStart(10)}`),
+    ...Object.entries(plan.bytes).map(
+      ([purpose, bytes]) => `    ${purpose.padEnd(15)} ${formatBytes(bytes).padStart(10)}`,
+    ),
   ]
-  if (plan.budgetBytes !== undefined) lines.push(`  budget  ${formatBytes(plan.budgetedBytes)} of ${formatBytes(plan.budgetBytes)} (the output is not counted)`)
+  if (plan.budgetBytes !== undefined)
+    lines.push(
+      `  budget  ${formatBytes(plan.budgetedBytes)} of ${formatBytes(plan.budgetBytes)} (the output is not counted)`,
+    )
   return lines.join('\n')
 }

@@ -24,19 +24,24 @@ interface KnownProgram {
 const knownPrograms = new WeakMap<ProgramRuntime, WeakMap<object, KnownProgram[]>>()
 
 /**
- * Calls `use` with a program for the gradients of a forward pass: that of an earlier call with the same graph, or a new one.
- * The forward pass is built each time, and compared operation by operation: another shape, mode or set of wanted parameters,
- * another parameter or option gives another program. Graph, stages, registers and slots are then those of before; only what
- * differs from run to run is bound: inputs, dropout seeds, the loss's factor and the arrays of attention's options.
+ * Calls `use` with a program for the gradients of a forward pass: that of an earlier call with the same graph, or a new
+ * one. The forward pass is built each time, and compared operation by operation: another shape, mode or set of wanted
+ * parameters, another parameter or option gives another program. Graph, stages, registers and slots are then those of
+ * before; only what differs from run to run is bound: inputs, dropout seeds, the loss's factor and the arrays of
+ * attention's options.
  *
- * A program serves one call at a time. Between calls it holds no input; of attention's options it holds those of its last run.
+ * A program serves one call at a time. Between calls it holds no input; of attention's options it holds those of its
+ * last run.
  *
  * @param owner the model
  * @param build makes the forward pass
  * @throws {MemoryBudgetError} when nothing fits the budget
  */
 export async function withGradientProgram<Result>(
-  owner: object, runtime: ProgramRuntime, build: () => ForwardGraph, use: (gradients: GradientProgram, isReused: boolean) => Promise<Result>,
+  owner: object,
+  runtime: ProgramRuntime,
+  build: () => ForwardGraph,
+  use: (gradients: GradientProgram, isReused: boolean) => Promise<Result>,
 ): Promise<Result> {
   const fresh = build()
   const known = programsOf(runtime, owner)
@@ -69,9 +74,19 @@ function remember(known: KnownProgram[], program: KnownProgram): void {
 }
 
 /** A known program with the inputs of this call; undefined where none serves. */
-function reusable(known: readonly KnownProgram[], fresh: ForwardGraph, runtime: ProgramRuntime): KnownProgram | undefined {
+function reusable(
+  known: readonly KnownProgram[],
+  fresh: ForwardGraph,
+  runtime: ProgramRuntime,
+): KnownProgram | undefined {
   const arrays = describeArrays(fresh)
-  const found = known.find((each) => !each.isRunning && each.arrays === arrays && isSameForward(each.gradients.forward, fresh) && wasDecidedWell(each, runtime))
+  const found = known.find(
+    (each) =>
+      !each.isRunning &&
+      each.arrays === arrays &&
+      isSameForward(each.gradients.forward, fresh) &&
+      wasDecidedWell(each, runtime),
+  )
   if (found === undefined) return undefined
   rebind(found.gradients.forward, found.inputs, fresh)
   if (fitsMemory(found.gradients.program, runtime, OPTIONS)) return found
@@ -91,11 +106,15 @@ function factsFor(program: Program, runtime: ProgramRuntime): string {
 function newProgram(fresh: ForwardGraph, runtime: ProgramRuntime, build: () => ForwardGraph): KnownProgram {
   const arrays = describeArrays(fresh)
   let first: ForwardGraph | undefined = fresh
-  const gradients = gradientProgram(() => {
-    const graph = first ?? build()
-    first = undefined
-    return graph
-  }, runtime, OPTIONS)
+  const gradients = gradientProgram(
+    () => {
+      const graph = first ?? build()
+      first = undefined
+      return graph
+    },
+    runtime,
+    OPTIONS,
+  )
   const facts = factsFor(gradients.program, runtime)
   return { gradients, inputs: [...gradients.forward.graph.bindings.keys()], arrays, facts, isRunning: false }
 }

@@ -12,7 +12,10 @@ export interface RegisterUse {
   readonly reused: ReadonlyMap<Operation, Value>
 }
 
-/** Gives each value a register from the item that makes it to the item that needs it last. A result takes over its input's where its rule allows it. */
+/**
+ * Gives each value a register from the item that makes it to the item that needs it last. A result takes over its
+ * input's where its rule allows it.
+ */
 export function assignRegisters(items: readonly StageItem[]): RegisterUse {
   const lastUse = lastUses(items)
   const registers: number[] = []
@@ -56,7 +59,8 @@ function inputsOf(operation: Operation): Value[] {
 function lastUses(items: readonly StageItem[]): Map<Value, number> {
   const last = new Map<Value, number>()
   items.forEach((item, index) => {
-    if (item.kind === 'operation') for (const value of [...inputsOf(item.operation), ...item.operation.outputs]) last.set(value, index)
+    if (item.kind === 'operation')
+      for (const value of [...inputsOf(item.operation), ...item.operation.outputs]) last.set(value, index)
     else last.set(item.kind === 'store' ? item.stored.from : item.value, index)
   })
   return last

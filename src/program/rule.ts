@@ -36,8 +36,8 @@ export interface OperationRule<K extends OperationKind> {
   /** indices of the inputs whose register the result may take over, the best first */
   readonly inPlace?: readonly number[]
   /**
-   * The gradients of the inputs, given that of the result; null where there is none, or nobody wants it. Contributions to
-   * parameters are added through the tape.
+   * The gradients of the inputs, given that of the result; null where there is none, or nobody wants it. Contributions
+   * to parameters are added through the tape.
    */
   readonly adjoint: (operation: Operation<K>, dOutput: Value, tape: Tape) => readonly (Value | null)[]
   /** elements beside the registers that each row of a tile needs */

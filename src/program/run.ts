@@ -76,13 +76,19 @@ async function repeatProgram(program: Program, runtime: ProgramRuntime, options:
       return await attemptProgram(program, runtime, options, attempt - 1)
     } catch (error) {
       // Chunks of other stages are tried again one by one. Sums are not: what a lost lane added cannot be told.
-      if (!(error instanceof WorkerLostError) || attempt === MAX_ATTEMPTS || !program.stages.some(isSumming)) throw error
+      if (!(error instanceof WorkerLostError) || attempt === MAX_ATTEMPTS || !program.stages.some(isSumming))
+        throw error
     }
   }
 }
 
 /** With memory of its own: a lane that was given up may still write to that of an earlier attempt. */
-async function attemptProgram(program: Program, runtime: ProgramRuntime, options: RunOptions, retries: number): Promise<ProgramResult> {
+async function attemptProgram(
+  program: Program,
+  runtime: ProgramRuntime,
+  options: RunOptions,
+  retries: number,
+): Promise<ProgramResult> {
   const startMs = performance.now()
   throwIfAborted(options.signal)
   const tiny = isTiny(program, options.chunkSize)
@@ -91,17 +97,41 @@ async function attemptProgram(program: Program, runtime: ProgramRuntime, options
   const plainResults = host.transport === 'shared' && !options.sharedOutput ? (options.plainResults ?? 1) : 0
   const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, plainResults })
   const ledger = new Ledger()
-  ledger.add('lane arenas', host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0))
-  ledger.add('lane copies', host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0))
-  const scratch = host.scratch.open(scratchBytes(program, host.transport, plainResults), plan.bytes['kept buffers'] ?? 0, ledger)
-  const memory = new ProgramMemory(program, { transport: host.transport, sharedOutput: options.sharedOutput, plainResults }, ledger, scratch)
+  ledger.add(
+    'lane arenas',
+    host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0),
+  )
+  ledger.add(
+    'lane copies',
+    host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0),
+  )
+  const scratch = host.scratch.open(
+    scratchBytes(program, host.transport, plainResults),
+    plan.bytes['kept buffers'] ?? 0,
+    ledger,
+  )
+  const memory = new ProgramMemory(
+    program,
+    { transport: host.transport, sharedOutput: options.sharedOutput, plainResults },
+    ledger,
+    scratch,
+  )
   const run = new StagesRun(program, host, { plan, memory, copies: new SharedCopies(scratch), ledger, options })
   try {
     await run.all()
     const data = program.results.map((value, index) => memory.result(value, index))
     const { lanes, work, fallbacks } = run
     const { peakBytes, peakByPurpose } = ledger
-    const report = { plan, elapsedMs: performance.now() - startMs, lanes, work: work.list, retries: retries + run.retries, programReused: options.isReused ?? false, fallbacks, memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose } }
+    const report = {
+      plan,
+      elapsedMs: performance.now() - startMs,
+      lanes,
+      work: work.list,
+      retries: retries + run.retries,
+      programReused: options.isReused ?? false,
+      fallbacks,
+      memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose },
+    }
     return { data, report }
   } finally {
     scratch.release(run.clean)
@@ -134,7 +164,10 @@ class StagesRun {
   ) {
     this.#way = wayOf(program, host)
     if (this.#way === 'alone' && host.pool.lanes().length > 1) {
-      this.fallbacks.push({ what: 'one lane in place of all', reason: 'without shared memory one lane computes the gradients of a sequence' })
+      this.fallbacks.push({
+        what: 'one lane in place of all',
+        reason: 'without shared memory one lane computes the gradients of a sequence',
+      })
     }
   }
 
@@ -148,7 +181,10 @@ class StagesRun {
     this.clean = this.retries === 0
   }
 
-  /** Stages that the lanes do in one go: all, unless someone looks at their values, or the scheduler must place their chunks. */
+  /**
+   * Stages that the lanes do in one go: all, unless someone looks at their values, or the scheduler must place their
+   * chunks.
+   */
   #links(): (readonly Stage[])[] {
     const { stages } = this.program
     const apart = this.#way === 'tasks' || (this.#way === 'pass' && this.parts.options.onStage !== undefined)
@@ -160,7 +196,12 @@ class StagesRun {
     if (first === undefined) return undefined
     const { plan, memory, copies, ledger, options } = this.parts
     const { forGradients } = this.program.graph
-    const stageOptions = { ...plan, signal: options.signal, priority: options.priority, ...(forGradients ? { withoutGpu: true as const } : {}) }
+    const stageOptions = {
+      ...plan,
+      signal: options.signal,
+      priority: options.priority,
+      ...(forGradients ? { withoutGpu: true as const } : {}),
+    }
     const passOptions = { ...stageOptions, kinds: workKinds(stages, this.program.graph), work: this.work }
     if (this.#way === 'alone') return new AloneJob(this.program, passOptions, memory, ledger, copies)
     for (const stage of stages) memory.prepare(stage)

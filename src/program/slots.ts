@@ -17,7 +17,10 @@ export interface SlotAssignment {
 
 const assigned = new WeakMap<Program, SlotAssignment>()
 
-/** Gives each value a slot, from the stage that writes it first to the stage that reads it last; the same ones each time. */
+/**
+ * Gives each value a slot, from the stage that writes it first to the stage that reads it last; the same ones each
+ * time.
+ */
 export function assignSlots(program: Program): SlotAssignment {
   const known = assigned.get(program)
   if (known !== undefined) return known
@@ -31,7 +34,9 @@ function makeAssignment(program: Program): SlotAssignment {
   const slotOf = new Map<Value, number>()
   for (const [value, { first, last }] of lifetimesOf(program)) {
     const [elements, integers] = [elementsOf(value), value.integers]
-    let slot = slots.findIndex((candidate) => candidate.elements === elements && candidate.integers === integers && candidate.busyUntil < first)
+    let slot = slots.findIndex(
+      (candidate) => candidate.elements === elements && candidate.integers === integers && candidate.busyUntil < first,
+    )
     if (slot < 0) slot = slots.push({ elements, integers, zeros: isSummed(value), busyUntil: last }) - 1
     const taken = slots[slot]
     if (taken !== undefined) taken.busyUntil = last
@@ -46,7 +51,8 @@ function lifetimesOf({ stages, results }: Program): Map<Value, { first: number; 
   stages.forEach((stage, index) => {
     for (const to of madeBy(stage)) {
       // Sums need zeros, which memory that held something else has not: theirs is taken from the start.
-      if (to.producer?.kind !== 'append' && !lifetimes.has(to)) lifetimes.set(to, { first: isSummed(to) ? -1 : index, last: index })
+      if (to.producer?.kind !== 'append' && !lifetimes.has(to))
+        lifetimes.set(to, { first: isSummed(to) ? -1 : index, last: index })
     }
     for (const value of stage.reads) {
       const lifetime = lifetimes.get(value)
@@ -67,7 +73,10 @@ function isSummed({ layout }: Value): boolean {
 
 /** What a stage writes: its values, and the gradients that its sums are added to. */
 export function madeBy(stage: Stage): Value[] {
-  return [...stage.writes.map(({ to }) => to), ...(isRowStage(stage) ? (stage.slab?.sums ?? []).map(({ gradient }) => gradient) : [])]
+  return [
+    ...stage.writes.map(({ to }) => to),
+    ...(isRowStage(stage) ? (stage.slab?.sums ?? []).map(({ gradient }) => gradient) : []),
+  ]
 }
 
 /** Where a value's data come from: a cache that rows were added to is the cache itself. */
@@ -86,7 +95,9 @@ export function externalValues(program: Program): readonly Value[] {
 
 function findExternal({ stages }: Program): Value[] {
   const touched = stages.flatMap(({ reads, writes }) => [...reads, ...writes.map(({ to }) => to)])
-  return [...new Set(touched.map(rootOf))].filter((value) => value.producer === null && !isSlab(value) && value.layout !== 'parameter')
+  return [...new Set(touched.map(rootOf))].filter(
+    (value) => value.producer === null && !isSlab(value) && value.layout !== 'parameter',
+  )
 }
 
 /** Slots whose memory the caller gets. @param plainResults how many results, from the first, are copied instead */

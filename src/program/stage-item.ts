@@ -6,7 +6,10 @@ export interface StoredValue {
   readonly from: Value
   /** where it goes: itself, a cache that it is added to, or its place in a slab */
   readonly to: Value
-  /** rows of `to` before those of `from`, which a cache holds already: one entry per sequence, or a single entry for all of them */
+  /**
+   * rows of `to` before those of `from`, which a cache holds already: one entry per sequence, or a single entry for all
+   * of them
+   */
   readonly shifts: readonly number[]
 }
 

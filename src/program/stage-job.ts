@@ -145,13 +145,22 @@ interface BoundStage {
 /** The rows that a value of chosen weights holds; null of any other value. */
 function weightRows(value: Value): readonly number[] | null {
   const { producer } = value
-  if (!isKind(producer, 'attend') || producer.attributes.results[producer.outputs.indexOf(value) - 1] !== 'weights') return null
+  if (!isKind(producer, 'attend') || producer.attributes.results[producer.outputs.indexOf(value) - 1] !== 'weights')
+    return null
   return chosenWeights(producer.attributes.options)?.rows ?? null
 }
 
-function placeHeads({ width, heads, capacity }: Value, data: TaskArray, { batch, rowStart, rows }: Chunk, source: TaskArray): void {
+function placeHeads(
+  { width, heads, capacity }: Value,
+  data: TaskArray,
+  { batch, rowStart, rows }: Chunk,
+  source: TaskArray,
+): void {
   const size = width / heads
   for (let head = 0; head < heads; head++) {
-    data.set(source.subarray(head * rows * size, (head + 1) * rows * size), ((batch * heads + head) * capacity + rowStart) * size)
+    data.set(
+      source.subarray(head * rows * size, (head + 1) * rows * size),
+      ((batch * heads + head) * capacity + rowStart) * size,
+    )
   }
 }

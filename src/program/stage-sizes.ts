@@ -1,7 +1,15 @@
 import { roundUp } from '../core/integers.ts'
 import { attentionArenaBytes, startingArenaBytes } from '../plan/arena.ts'
 import { backwardArenaBytes } from '../plan/backward-arena.ts'
-import { ASSUMED_GPU, GPU_OVERLAP, gpuAttentionBytes, gpuBufferBytes, gpuCacheBytes, gpuRowBytes, type GpuFacts } from '../plan/gpu-memory.ts'
+import {
+  ASSUMED_GPU,
+  GPU_OVERLAP,
+  gpuAttentionBytes,
+  gpuBufferBytes,
+  gpuCacheBytes,
+  gpuRowBytes,
+  type GpuFacts,
+} from '../plan/gpu-memory.ts'
 import { wasmLaneBytes, type PlannedLane } from '../plan/lane-bytes.ts'
 import { registerBytes, residentWeightBytes, STAGE_TILE_ROWS } from '../plan/stage-arena.ts'
 import type { Chunk } from '../protocol/chunk.ts'
@@ -22,7 +30,10 @@ export function stageFlops(stage: Stage): number {
   if (stage.kind === 'attention-backward') return attendBackwardFlops(stage.operation)
   const total = stage.batch * stage.rows
   if (stage.kind === 'table') return 2 * total * (stage.reads[0] as Value).width
-  const sums = (stage.slab?.sums ?? []).reduce((sum, { kind, weight }) => sum + (kind === 'outer' ? 2 * weight.outSize * weight.inSize : 0), 0)
+  const sums = (stage.slab?.sums ?? []).reduce(
+    (sum, { kind, weight }) => sum + (kind === 'outer' ? 2 * weight.outSize * weight.inSize : 0),
+    0,
+  )
   return chunkFlops(stage, { batch: 0, rowStart: 0, rows: total }) + sums * total
 }
 
@@ -30,11 +41,23 @@ export function stageFlops(stage: Stage): number {
 export function transferredRowBytes(stage: RowStage): number {
   const [, key, value] = stage.attend?.inputs ?? []
   const rowsIn = stage.reads.filter((each) => each !== key && each !== value)
-  return [...rowsIn, ...stage.writes.map(({ to }) => to)].reduce((sum, { width }) => sum + width * 4, stage.attend === null ? 0 : optionRowBytes(stage.attend))
+  return [...rowsIn, ...stage.writes.map(({ to }) => to)].reduce(
+    (sum, { width }) => sum + width * 4,
+    stage.attend === null ? 0 : optionRowBytes(stage.attend),
+  )
 }
 
-/** Bytes of mask, bias and segments that travel with each row of a chunk, for every head, where memory is not shared. */
-function optionRowBytes({ attributes: { options: { mask, bias, segments }, heads, keys }, inputs: [query] }: Operation<'attend'>): number {
+/**
+ * Bytes of mask, bias and segments that travel with each row of a chunk, for every head, where memory is not shared.
+ */
+function optionRowBytes({
+  attributes: {
+    options: { mask, bias, segments },
+    heads,
+    keys,
+  },
+  inputs: [query],
+}: Operation<'attend'>): number {
   const overScores = [mask, bias].reduce((sum, part) => {
     if (part === null || (part.strides.row === 0 && (query as Value).rows > 1)) return sum
     return sum + (part.strides.column === 0 ? 1 : keys) * part.data.BYTES_PER_ELEMENT
@@ -51,7 +74,8 @@ export function keyCopyBytes({ attend }: RowStage): number {
 
 /** Registers of a tile, attention's output of a chunk, and what steps need beside them. */
 export function rowBufferBytes({ registers, attend, batch, rows, scratchPerRow }: RowStage, chunkRows: number): number {
-  const context = attend === null ? 0 : registerBytes([(attend.outputs[0] as Value).width], Math.min(chunkRows, batch * rows))
+  const context =
+    attend === null ? 0 : registerBytes([(attend.outputs[0] as Value).width], Math.min(chunkRows, batch * rows))
   return registerBytes(registers) + context + roundUp(STAGE_TILE_ROWS * scratchPerRow * 4, 16) + SCRATCH_END_BYTES
 }
 
@@ -60,7 +84,11 @@ const SCRATCH_END_BYTES = 32
 
 /** Distinct weights of these stages, packed. */
 export function packedWeightBytes(stages: readonly Stage[]): number {
-  return weightsOf(stages).reduce((sum, { outSize, inSize, transposed }) => sum + residentWeightBytes(transposed === true ? { outSize: inSize, inSize: outSize } : { outSize, inSize }), 0)
+  return weightsOf(stages).reduce(
+    (sum, { outSize, inSize, transposed }) =>
+      sum + residentWeightBytes(transposed === true ? { outSize: inSize, inSize: outSize } : { outSize, inSize }),
+    0,
+  )
 }
 
 function weightsOf(stages: readonly Stage[]): WeightView[] {
@@ -69,32 +97,54 @@ function weightsOf(stages: readonly Stage[]): WeightView[] {
 
 /** Parameters of these stages, each once. */
 export function rawWeightBytes(stages: readonly Stage[]): number {
-  const parameters = new Set(stages.filter(isRowStage).flatMap(({ weights, tables }) => [...weights.map(({ parameter }) => parameter), ...tables]))
+  const parameters = new Set(
+    stages
+      .filter(isRowStage)
+      .flatMap(({ weights, tables }) => [...weights.map(({ parameter }) => parameter), ...tables]),
+  )
   return [...parameters].reduce((total, parameter) => total + parameter.data.byteLength, 0)
 }
 
 /**
- * What a lane holds for itself while it runs these stages. Of a wasm lane that is exact: its arena. Of a GPU lane it is a
- * bound: a block has as many rows as time allows, and it is counted as if no two steps shared a buffer.
+ * What a lane holds for itself while it runs these stages. Of a wasm lane that is exact: its arena. Of a GPU lane it is
+ * a bound: a block has as many rows as time allows, and it is counted as if no two steps shared a buffer.
  *
  * @param stageBytes a wasm lane's registers and weights
  */
-export function stageLaneBytes(stages: readonly Stage[], lane: PlannedLane, chunkRows: number, stageBytes: number): number {
+export function stageLaneBytes(
+  stages: readonly Stage[],
+  lane: PlannedLane,
+  chunkRows: number,
+  stageBytes: number,
+): number {
   const { kind, residentBytes, facts = ASSUMED_GPU } = lane
-  if (kind === 'wasm') return wasmLaneBytes(lane, { attention: stages.reduce((largest, stage) => Math.max(largest, attentionBytes(stage)), 0), stages: stageBytes })
-  return residentBytes + deviceWeightBytes(stages) + Math.max(0, ...stages.filter(isRowStage).map((stage) => deviceBytes(stage, facts, chunkRows)))
+  if (kind === 'wasm')
+    return wasmLaneBytes(lane, {
+      attention: stages.reduce((largest, stage) => Math.max(largest, attentionBytes(stage)), 0),
+      stages: stageBytes,
+    })
+  return (
+    residentBytes +
+    deviceWeightBytes(stages) +
+    Math.max(0, ...stages.filter(isRowStage).map((stage) => deviceBytes(stage, facts, chunkRows)))
+  )
 }
 
 /** The memory that attention has for itself, in a lane of which stages have another. */
 function attentionBytes(stage: Stage): number {
-  if (stage.kind === 'attention-backward') return backwardArenaBytes(stage.operation.attributes.forward.headSize, stage.operation.attributes.forward.valueSize)
+  if (stage.kind === 'attention-backward')
+    return backwardArenaBytes(stage.operation.attributes.forward.headSize, stage.operation.attributes.forward.valueSize)
   if (stage.kind === 'table' || stage.attend === null) return startingArenaBytes()
   return attentionArenaBytes(stage.attend.attributes.headSize, stage.attend.attributes.valueSize)
 }
 
 /** Distinct weights as a device keeps them: rows padded to vectors of four. */
 function deviceWeightBytes(stages: readonly Stage[]): number {
-  return weightsOf(stages).reduce((sum, { outSize, inSize }) => sum + gpuBufferBytes(inSize === 1 ? gpuRowBytes(outSize) : outSize * gpuRowBytes(inSize)), 0)
+  return weightsOf(stages).reduce(
+    (sum, { outSize, inSize }) =>
+      sum + gpuBufferBytes(inSize === 1 ? gpuRowBytes(outSize) : outSize * gpuRowBytes(inSize)),
+    0,
+  )
 }
 
 /** Registers, each step's output and what is read back of a chunk's rows; its attention. */
@@ -108,12 +158,26 @@ function deviceBytes(stage: RowStage, facts: GpuFacts, chunkRows: number): numbe
   return steps + (stage.attend === null ? 0 : deviceAttentionBytes(stage.attend, stage.batch, facts, rows))
 }
 
-function deviceAttentionBytes({ attributes: { options, keys, keyHeads, headSize, valueSize } }: Operation<'attend'>, batch: number, facts: GpuFacts, chunkRows: number): number {
+function deviceAttentionBytes(
+  { attributes: { options, keys, keyHeads, headSize, valueSize } }: Operation<'attend'>,
+  batch: number,
+  facts: GpuFacts,
+  chunkRows: number,
+): number {
   const rows = roundUp(chunkRows, 64) // a shorter last chunk may keep somewhat more partials
   const sizes = { rows, keys, headSize, valueSize }
   const cachedHeads = batch * keyHeads
-  const matrices = [options.mask, options.bias].flatMap((part) => (part === null ? [] : [{ elementBytes: part.data.BYTES_PER_ELEMENT, perRow: true }]))
-  const call = { ...sizes, cachedHeads, overlap: GPU_OVERLAP, matrices, segments: options.segments !== null, weightRows: options.weights === 'none' ? 0 : rows }
+  const matrices = [options.mask, options.bias].flatMap((part) =>
+    part === null ? [] : [{ elementBytes: part.data.BYTES_PER_ELEMENT, perRow: true }],
+  )
+  const call = {
+    ...sizes,
+    cachedHeads,
+    overlap: GPU_OVERLAP,
+    matrices,
+    segments: options.segments !== null,
+    weightRows: options.weights === 'none' ? 0 : rows,
+  }
   return gpuAttentionBytes(facts, call, { cacheBytes: gpuCacheBytes(facts, sizes, cachedHeads), lean: false })
 }
 
@@ -127,6 +191,11 @@ export function largestChunkFlops(stage: Stage, chunkRows: number): number {
   if (stage.kind !== 'rows') return stageFlops(stage) / Math.max(1, stage.batch)
   const total = stage.batch * stage.rows
   const rows = Math.min(total, stageChunkRowsOf(stage, chunkRows))
-  const at = (start: number): number => chunkFlops(stage, { batch: Math.floor(start / Math.max(1, stage.rows)), rowStart: start % Math.max(1, stage.rows), rows })
+  const at = (start: number): number =>
+    chunkFlops(stage, {
+      batch: Math.floor(start / Math.max(1, stage.rows)),
+      rowStart: start % Math.max(1, stage.rows),
+      rows,
+    })
   return Math.max(at(0), at(total - rows))
 }

@@ -43,7 +43,13 @@ export interface Slab {
 }
 
 export type SlabSum =
-  | { readonly kind: 'outer'; readonly weight: WeightView; readonly gradient: Value; readonly quads: Value; readonly panels: Value }
+  | {
+      readonly kind: 'outer'
+      readonly weight: WeightView
+      readonly gradient: Value
+      readonly quads: Value
+      readonly panels: Value
+    }
   | { readonly kind: 'columns'; readonly weight: WeightView; readonly gradient: Value; readonly tiles: Value }
 
 /** Attention's gradients: each (batch, key head, key segment) is a task. */
@@ -73,7 +79,12 @@ type SlabLayout = 'panels' | 'quads' | 'tiles'
 function slabOperands(operations: readonly Operation[]): { readonly value: Value; readonly layout: SlabLayout }[] {
   const operands = operations.flatMap(({ kind, inputs: [dOutput, input] }): { value: Value; layout: SlabLayout }[] => {
     if (kind === 'sum-rows') return [{ value: dOutput as Value, layout: 'tiles' }]
-    return kind === 'sum-outer' ? [{ value: dOutput as Value, layout: 'quads' }, { value: input as Value, layout: 'panels' }] : []
+    return kind === 'sum-outer'
+      ? [
+          { value: dOutput as Value, layout: 'quads' },
+          { value: input as Value, layout: 'panels' },
+        ]
+      : []
   })
   return [...new Map(operands.map((operand) => [slabKey(operand.value, operand.layout), operand])).values()]
 }
@@ -84,7 +95,11 @@ function slabKey(value: Value, layout: SlabLayout): string {
 
 /** Rows of a slab of all `rows` rows: as many whole tiles as fit. */
 function slabRows(rows: number, operations: readonly Operation[]): number {
-  const bytesOf = { panels: (width: number) => roundUp(width, 8) * 4, quads: (width: number) => roundUp(width, 4) * 4, tiles: (width: number) => (width * 4) / STAGE_TILE_ROWS }
+  const bytesOf = {
+    panels: (width: number) => roundUp(width, 8) * 4,
+    quads: (width: number) => roundUp(width, 4) * 4,
+    tiles: (width: number) => (width * 4) / STAGE_TILE_ROWS,
+  }
   const rowBytes = slabOperands(operations).reduce((sum, { value, layout }) => sum + bytesOf[layout](value.width), 0)
   const fitting = Math.floor(SLAB_BYTES / Math.max(1, rowBytes) / STAGE_TILE_ROWS) * STAGE_TILE_ROWS
   return Math.min(roundUp(rows, STAGE_TILE_ROWS), Math.max(STAGE_TILE_ROWS, fitting))
@@ -125,7 +140,9 @@ export class RowStageBuilder {
     const { batch, rows, attend, operations } = this.placed
     this.#openAttention()
     for (const operation of operations) this.#add(operation)
-    const rules = operations.filter((operation) => !isSum(operation)).map((operation) => ({ operation, rule: ruleOf(operation) }))
+    const rules = operations
+      .filter((operation) => !isSum(operation))
+      .map((operation) => ({ operation, rule: ruleOf(operation) }))
     const headWidths = this.#items.flatMap((item) => (item.kind === 'operation' ? [] : [widthOfMemory(item)]))
     return {
       kind: 'rows',
@@ -138,7 +155,11 @@ export class RowStageBuilder {
       weights: rules.flatMap(({ operation, rule }) => rule.weights?.(operation) ?? []),
       tables: rules.flatMap(({ operation, rule }) => rule.tables?.(operation) ?? []),
       flopsPerRow: rules.reduce((sum, { operation, rule }) => sum + (rule.flopsPerRow?.(operation) ?? 0), 0),
-      scratchPerRow: Math.max(0, ...headWidths, ...rules.map(({ operation, rule }) => rule.scratchPerRow?.(operation) ?? 0)),
+      scratchPerRow: Math.max(
+        0,
+        ...headWidths,
+        ...rules.map(({ operation, rule }) => rule.scratchPerRow?.(operation) ?? 0),
+      ),
       slab: this.#sums.length === 0 ? null : { rows: this.#slabRows, sums: this.#sums },
       ...assignRegisters(this.#items),
     }
@@ -163,7 +184,11 @@ export class RowStageBuilder {
       else if (operation.kind !== 'append') this.#reads.add(input)
     })
     if (isKind(operation, 'append')) {
-      this.#store({ from: operation.inputs[0] as Value, to: operation.outputs[0] as Value, shifts: operation.attributes.past })
+      this.#store({
+        from: operation.inputs[0] as Value,
+        to: operation.outputs[0] as Value,
+        shifts: operation.attributes.past,
+      })
       return
     }
     this.#items.push({ kind: 'operation', operation })
@@ -177,7 +202,13 @@ export class RowStageBuilder {
     const [dOutput, input] = operation.inputs as [Value, Value | undefined]
     if (isKind(operation, 'sum-outer')) {
       const { weight, gradient } = operation.attributes
-      this.#sums.push({ kind: 'outer', weight, gradient, quads: this.#slabValue(dOutput, 'quads'), panels: this.#slabValue(input as Value, 'panels') })
+      this.#sums.push({
+        kind: 'outer',
+        weight,
+        gradient,
+        quads: this.#slabValue(dOutput, 'quads'),
+        panels: this.#slabValue(input as Value, 'panels'),
+      })
     } else if (isKind(operation, 'sum-rows')) {
       const { weight, gradient } = operation.attributes
       this.#sums.push({ kind: 'columns', weight, gradient, tiles: this.#slabValue(dOutput, 'tiles') })
@@ -190,7 +221,17 @@ export class RowStageBuilder {
     if (known !== undefined) return known
     this.#need(value)
     const rows = this.#slabRows
-    const place: Value = { ...value, name: 'slabs', producer: null, layout, heads: 1, slots: 1, batch: 1, rows, capacity: rows }
+    const place: Value = {
+      ...value,
+      name: 'slabs',
+      producer: null,
+      layout,
+      heads: 1,
+      slots: 1,
+      batch: 1,
+      rows,
+      capacity: rows,
+    }
     this.#slabValues.set(slabKey(value, layout), place)
     this.#store({ from: value, to: place, shifts: [0] })
     return place

@@ -26,8 +26,19 @@ export function sumRows(tape: Tape, rows: () => Value, weight: WeightView | null
 }
 
 /** Adds scale·dy to the rows of a table that were looked up by tokens, or by position. */
-export function sumTable(tape: Tape, dOutput: Value, table: Parameter, lookUp: { readonly tokens?: Value; readonly position?: number; readonly scale?: number }): void {
+export function sumTable(
+  tape: Tape,
+  dOutput: Value,
+  table: Parameter,
+  lookUp: { readonly tokens?: Value; readonly position?: number; readonly scale?: number },
+): void {
   const gradient = tape.gradientOf(table)
   const { tokens, position = 0, scale = 1 } = lookUp
-  if (gradient !== null) tape.graph.addWith('sum-table', tokens === undefined ? [dOutput] : [dOutput, tokens], { table, gradient, scale, position }, [])
+  if (gradient !== null)
+    tape.graph.addWith(
+      'sum-table',
+      tokens === undefined ? [dOutput] : [dOutput, tokens],
+      { table, gradient, scale, position },
+      [],
+    )
 }

@@ -2,8 +2,9 @@ import type { Program } from './partition.ts'
 import type { RowStage, Stage } from './stage.ts'
 
 /**
- * What lanes do in a run. 'turn': the stage that ends the forward pass and begins the gradients, of the last block's rows and
- * the loss. 'backward': gradients row by row, with what is computed again for them. 'weight gradients': sums over rows.
+ * What lanes do in a run. 'turn': the stage that ends the forward pass and begins the gradients, of the last block's
+ * rows and the loss. 'backward': gradients row by row, with what is computed again for them. 'weight gradients': sums
+ * over rows.
  */
 export type WorkKind = 'forward' | 'turn' | 'backward' | 'attention backward' | 'weight gradients'
 
@@ -17,7 +18,10 @@ export interface WorkTime {
 export function workKinds(stages: readonly Stage[], graph: Program['graph']): WorkKind[] {
   const forward = new Set(graph.operations.slice(0, graph.forwardOperations ?? graph.operations.length))
   const ofRows = ({ attend, items }: RowStage): WorkKind => {
-    const operations = [...(attend === null ? [] : [attend]), ...items.flatMap((item) => (item.kind === 'operation' ? [item.operation] : []))]
+    const operations = [
+      ...(attend === null ? [] : [attend]),
+      ...items.flatMap((item) => (item.kind === 'operation' ? [item.operation] : [])),
+    ]
     const count = operations.filter((operation) => forward.has(operation)).length
     if (count === operations.length) return 'forward'
     return count === 0 ? 'backward' : 'turn'

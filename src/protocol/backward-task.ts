@@ -1,9 +1,9 @@
 import type { AttentionSettings, Destination, Slice } from './task.ts'
 
 /**
- * Tasks of attention's backward pass: one (batch, key head, key segment) each, as plan/key-segments.ts cuts the keys. All
- * query rows of all query heads that share the key head go through a task, in order, so that dK and dV of the segment are
- * complete when it ends; dQ is complete when the slots of all segments are added, in key order.
+ * Tasks of attention's backward pass: one (batch, key head, key segment) each, as plan/key-segments.ts cuts the keys.
+ * All query rows of all query heads that share the key head go through a task, in order, so that dK and dV of the
+ * segment are complete when it ends; dQ is complete when the slots of all segments are added, in key order.
  *
  * A task overwrites its destinations and never adds to what stands in them: it can run twice.
  */
@@ -47,7 +47,8 @@ export interface ScoredHead {
 
 /**
  * What becomes of dS for the bias: its own matrix, or what it sums to where the bias is broadcast.
- * `matrix`: [M, keyEnd − keyStart]. `columns`: Σ over rows, [keyEnd − keyStart]. `rows`: Σ over the segment's keys, [M].
+ * `matrix`: [M, keyEnd − keyStart]. `columns`: Σ over rows, [keyEnd − keyStart]. `rows`: Σ over the segment's keys,
+ * [M].
  */
 export type BiasGradient = 'matrix' | 'columns' | 'rows'
 
@@ -59,9 +60,14 @@ export interface OutputHead extends ScoredHead {
 }
 
 export interface BackwardHead extends OutputHead {
-  /** [M, D]: this task's slot of dQ, over its keys alone. The task adds to it as it goes: a slice must be another one for each try */
+  /**
+   * [M, D]: this task's slot of dQ, over its keys alone. The task adds to it as it goes: a slice must be another one
+   * for each try
+   */
   readonly dQuery: Destination
-  /** as the task's `biasGradient` says; absent where that is absent. A slice of `rows` must be another one for each try */
+  /**
+   * as the task's `biasGradient` says; absent where that is absent. A slice of `rows` must be another one for each try
+   */
   readonly dBias?: Destination
 }
 

@@ -71,7 +71,9 @@ export function backwardTask(template: BackwardTemplate, index: number): Attenti
     queryOffset: ofBatch(template.queryOffset, batch),
     key: sliceOf(template.key, batch, keyHead),
     value: sliceOf(template.value, batch, keyHead),
-    ...(querySegments === null || keySegments === null ? {} : { querySegments: sliceOf(querySegments, batch, 0), keySegments: sliceOf(keySegments, batch, 0) }),
+    ...(querySegments === null || keySegments === null
+      ? {}
+      : { querySegments: sliceOf(querySegments, batch, 0), keySegments: sliceOf(keySegments, batch, 0) }),
     stepRows: STEP_ROWS,
     heads: Array.from({ length: group }, (_, each) => headOf(template, batch, keyHead * group + each, slot)),
     dKey: sliceOf(template.dKey, batch, keyHead, keyStart),
@@ -96,6 +98,16 @@ function headOf(template: BackwardTemplate, batch: number, head: number, slot: n
   }
 }
 
-function sliceOf({ array, offset, batchStride, headStride, rowStride, columnStride }: BatchHeads, batch: number, head: number, row = 0): Slice {
-  return { array, offset: offset + batch * batchStride + head * headStride + row * rowStride, rowStride, ...(columnStride === undefined ? {} : { columnStride }) }
+function sliceOf(
+  { array, offset, batchStride, headStride, rowStride, columnStride }: BatchHeads,
+  batch: number,
+  head: number,
+  row = 0,
+): Slice {
+  return {
+    array,
+    offset: offset + batch * batchStride + head * headStride + row * rowStride,
+    rowStride,
+    ...(columnStride === undefined ? {} : { columnStride }),
+  }
 }

@@ -7,8 +7,8 @@ import { partCount } from './pass-parts.ts'
 import { RETURNED_ARRAYS, type AttentionTask, type ReturnedName } from './task.ts'
 
 /**
- * Whether what a worker answers is what its tasks may return. A worker can be of a bundler's making, of another release, or
- * broken: its word is checked here, once, before anything is read from it, so that inner code may trust it.
+ * Whether what a worker answers is what its tasks may return. A worker can be of a bundler's making, of another
+ * release, or broken: its word is checked here, once, before anything is read from it, so that inner code may trust it.
  */
 
 /** A message, before it is known what is in it. */
@@ -18,18 +18,28 @@ type Fields = Readonly<Record<string, unknown>>
 const CHECKS: { readonly [Kind in Task['kind']]: (task: Extract<Task, { kind: Kind }>, result: Fields) => void } = {
   attention(task, result) {
     for (const name of Object.keys(RETURNED_ARRAYS) as ReturnedName[]) {
-      if (task[name] === true) checkArray(`result.${name}`, RETURNED_ARRAYS[name], returnedElements(task, name), result[name])
+      if (task[name] === true)
+        checkArray(`result.${name}`, RETURNED_ARRAYS[name], returnedElements(task, name), result[name])
     }
     checkTiles(result)
   },
   'attention-backward'(task, result) {
-    const { heads, rows, settings: { headSize, valueSize }, keyStart, keyEnd, biasGradient } = task
+    const {
+      heads,
+      rows,
+      settings: { headSize, valueSize },
+      keyStart,
+      keyEnd,
+      biasGradient,
+    } = task
     const keys = keyEnd - keyStart
     const biases = { matrix: rows * keys, columns: keys, rows }
-    if (heads.some(({ dQuery }) => dQuery === true)) checkArray('result.dQuery', 'Float32Array', heads.length * rows * headSize, result['dQuery'])
+    if (heads.some(({ dQuery }) => dQuery === true))
+      checkArray('result.dQuery', 'Float32Array', heads.length * rows * headSize, result['dQuery'])
     if (task.dKey === true) checkArray('result.dKey', 'Float32Array', keys * headSize, result['dKey'])
     if (task.dValue === true) checkArray('result.dValue', 'Float32Array', keys * valueSize, result['dValue'])
-    if (biasGradient !== undefined && heads.some(({ dBias }) => dBias === true)) checkArray('result.dBias', 'Float32Array', heads.length * biases[biasGradient], result['dBias'])
+    if (biasGradient !== undefined && heads.some(({ dBias }) => dBias === true))
+      checkArray('result.dBias', 'Float32Array', heads.length * biases[biasGradient], result['dBias'])
     if (task.slopeGradient) checkArray('result.dAlibiSlopes', 'Float64Array', heads.length, result['dAlibiSlopes'])
     checkTiles(result)
   },
@@ -46,7 +56,9 @@ const CHECKS: { readonly [Kind in Task['kind']]: (task: Extract<Task, { kind: Ki
     const stored = fields('result.stored', result['stored'])
     const returned = returnedRows(stage, chunk)
     checkLength('result.stored', returned.length, stored)
-    returned.forEach(({ length, integers }, index) => checkArray(`result.stored[${index}]`, integers ? 'Int32Array' : 'Float32Array', length, stored[index]))
+    returned.forEach(({ length, integers }, index) =>
+      checkArray(`result.stored[${index}]`, integers ? 'Int32Array' : 'Float32Array', length, stored[index]),
+    )
   },
   pass({ stages, claims, alone }, result) {
     checkCount('result.tasks', result['tasks'])
@@ -58,17 +70,26 @@ const CHECKS: { readonly [Kind in Task['kind']]: (task: Extract<Task, { kind: Ki
       checkLength('result.returned', alone.returned.length, returned)
       alone.returned.forEach((id, index) => {
         const made = alone.made.find((each) => each.id === id)
-        checkArray(`result.returned[${index}]`, made?.integers === true ? 'Int32Array' : 'Float32Array', made?.length ?? 0, returned[index])
+        checkArray(
+          `result.returned[${index}]`,
+          made?.integers === true ? 'Int32Array' : 'Float32Array',
+          made?.length ?? 0,
+          returned[index],
+        )
       })
       return
     }
-    if (claims.some((claim) => claim !== CHUNK_DONE)) throw wrong('a share of a pass', 'to end when every chunk is done', 'chunks that are not')
+    if (claims.some((claim) => claim !== CHUNK_DONE))
+      throw wrong('a share of a pass', 'to end when every chunk is done', 'chunks that are not')
   },
 }
 
 /** @throws {ProtocolError} unless the response holds the results of these tasks */
 export function checkResponse(tasks: readonly Task[], response: unknown): asserts response is TaskResponse {
-  const { results, residentBytes, keptBytes, besideBytes, stageBytes, besideStageBytes, fallbacks } = fields('response', response)
+  const { results, residentBytes, keptBytes, besideBytes, stageBytes, besideStageBytes, fallbacks } = fields(
+    'response',
+    response,
+  )
   checkCount('response.residentBytes', residentBytes)
   checkCount('response.keptBytes', keptBytes)
   checkCount('response.besideBytes', besideBytes)
@@ -77,7 +98,8 @@ export function checkResponse(tasks: readonly Task[], response: unknown): assert
   if (!Array.isArray(fallbacks)) throw wrong('response.fallbacks', 'an array', describe(fallbacks))
   for (const fallback of fallbacks as unknown[]) {
     const { what, reason } = fields('response.fallbacks', fallback)
-    if (typeof what !== 'string' || typeof reason !== 'string') throw wrong('response.fallbacks', 'a text and a reason', describe(fallback))
+    if (typeof what !== 'string' || typeof reason !== 'string')
+      throw wrong('response.fallbacks', 'a text and a reason', describe(fallback))
   }
   checkLength('response.results', tasks.length, fields('response.results', results))
   tasks.forEach((task, index) => checkResult(task, fields('result', (results as unknown[])[index])))
@@ -93,7 +115,9 @@ function checkResult<Kind extends Task['kind']>(task: Extract<Task, { kind: Kind
 export function checkHello(hello: unknown): asserts hello is LaneHello {
   const { version, kernels, residentBytes, facts } = fields('answer to start()', hello)
   if (version !== PROTOCOL_VERSION) {
-    throw new ProtocolError(`worker: expected protocol version ${PROTOCOL_VERSION}, got ${String(version)}: the worker file is of another release`)
+    throw new ProtocolError(
+      `worker: expected protocol version ${PROTOCOL_VERSION}, got ${String(version)}: the worker file is of another release`,
+    )
   }
   if (typeof kernels !== 'string') throw wrong('kernels', 'the name of the kernels', describe(kernels))
   checkCount('residentBytes', residentBytes)
@@ -117,18 +141,22 @@ function fields(what: string, value: unknown): Fields {
 }
 
 function checkLength(what: string, length: number, list: Fields): void {
-  if (!Array.isArray(list) || list.length !== length) throw wrong(what, `a list of ${length}`, Array.isArray(list) ? `${list.length}` : describe(list))
+  if (!Array.isArray(list) || list.length !== length)
+    throw wrong(what, `a list of ${length}`, Array.isArray(list) ? `${list.length}` : describe(list))
 }
 
 /** By its brand: where a host runs tests in a context of their own, what workers send is of another realm. */
 function checkArray(what: string, kind: string, elements: number, value: unknown): void {
-  const array = ArrayBuffer.isView(value) ? (value as unknown as { readonly length: number; readonly [Symbol.toStringTag]: string }) : undefined
+  const array = ArrayBuffer.isView(value)
+    ? (value as unknown as { readonly length: number; readonly [Symbol.toStringTag]: string })
+    : undefined
   if (array?.[Symbol.toStringTag] !== kind) throw wrong(what, `a ${kind} of ${elements} elements`, describe(value))
   if (array.length !== elements) throw wrong(what, `${elements} elements`, `${array.length}`)
 }
 
 function checkNumber(what: string, value: unknown): void {
-  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) throw wrong(what, 'a finite number ≥ 0', describe(value))
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0)
+    throw wrong(what, 'a finite number ≥ 0', describe(value))
 }
 
 function checkCount(what: string, value: unknown): void {

@@ -2,9 +2,10 @@ import { transferHandlers, type TransferHandler } from 'comlink'
 import { HeddleError, errorOfCode, isErrorCode, type ErrorDetails } from '../core/errors.ts'
 
 /**
- * Errors keep their class, code, details and cause across threads. Comlink's own "throw" handler carries the name, message
- * and stack alone; replacing it on both sides is how that is mended (its key is not documented: a test pins it). The page
- * may use Comlink for workers of its own, whose other side has Comlink's handler: so the form is Comlink's, with more in it.
+ * Errors keep their class, code, details and cause across threads. Comlink's own "throw" handler carries the name,
+ * message and stack alone; replacing it on both sides is how that is mended (its key is not documented: a test pins
+ * it). The page may use Comlink for workers of its own, whose other side has Comlink's handler: so the form is
+ * Comlink's, with more in it.
  */
 
 interface WireError {
@@ -65,7 +66,11 @@ export function ownError(error: unknown): unknown {
 }
 
 function isForeign(error: unknown): error is HeddleError {
-  return error instanceof Error && isErrorCode((error as Partial<HeddleError>).code) && error.name === (error as Partial<HeddleError>).code
+  return (
+    error instanceof Error &&
+    isErrorCode((error as Partial<HeddleError>).code) &&
+    error.name === (error as Partial<HeddleError>).code
+  )
 }
 
 /** A thrown value as plain data; a value that cannot be cloned becomes its text. */

@@ -2,7 +2,10 @@ import type { TaskArray } from './task.ts'
 
 const CLASSES = { Float32Array, Int32Array, Uint8Array } as const
 
-/** A view by its parts. V8's structured clone keeps sizes modulo 2³² bytes: of a view of 4 GiB nothing is left, without a word. */
+/**
+ * A view by its parts. V8's structured clone keeps sizes modulo 2³² bytes: of a view of 4 GiB nothing is left, without
+ * a word.
+ */
 export interface PackedArray {
   readonly kind: keyof typeof CLASSES
   /** or a SharedArrayBuffer */
@@ -17,7 +20,8 @@ const LARGE_BYTES = 2 ** 32
 /** The array as it may be posted: itself, or its parts where it is large. */
 export function packLarge(array: TaskArray | PackedArray): TaskArray | PackedArray {
   if (!ArrayBuffer.isView(array) || array.buffer.byteLength < LARGE_BYTES) return array
-  const kind = array instanceof Float32Array ? 'Float32Array' : array instanceof Int32Array ? 'Int32Array' : 'Uint8Array'
+  const kind =
+    array instanceof Float32Array ? 'Float32Array' : array instanceof Int32Array ? 'Int32Array' : 'Uint8Array'
   return { kind, buffer: array.buffer as ArrayBuffer, byteOffset: array.byteOffset, length: array.length }
 }
 

@@ -1,6 +1,11 @@
 import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type {
-  AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, AttentionTransposedResult, AttentionTransposedTask,
+  AttentionBackwardResult,
+  AttentionBackwardTask,
+  AttentionBiasResult,
+  AttentionBiasTask,
+  AttentionTransposedResult,
+  AttentionTransposedTask,
 } from './backward-task.ts'
 import type { PackedArray } from './large-array.ts'
 import type { RowStageResult } from './stage.ts'
@@ -28,7 +33,10 @@ export interface LaneConfig {
 
 /** How a GPU lane computes. */
 export interface WebGpuConfig {
-  /** How keys and values are stored on the device: `float16` has half the bytes, and an error of 2⁻¹¹ of each value. @default 'float32' */
+  /**
+   * How keys and values are stored on the device: `float16` has half the bytes, and an error of 2⁻¹¹ of each value.
+   * @default 'float32'
+   */
   readonly storage?: 'float32' | 'float16'
   /** The variant of the attention kernel; `auto` measures them once on a real GPU. @default 'auto' */
   readonly tile?: 'auto' | 'base' | 'wide' | 'subgroups' | 'wide-subgroups'
@@ -44,7 +52,10 @@ export interface LaneHello {
   readonly facts?: GpuFacts
 }
 
-/** Work for a lane: the arrays it has not seen, those it may forget, and tasks to run in order (one, unless they are tiny). */
+/**
+ * Work for a lane: the arrays it has not seen, those it may forget, and tasks to run in order (one, unless they are
+ * tiny).
+ */
 export interface TaskRequest {
   readonly jobId: number
   readonly attach: readonly { readonly id: ArrayId; readonly array: TaskArray | PackedArray }[]
@@ -54,8 +65,15 @@ export interface TaskRequest {
   readonly beside?: boolean
 }
 
-export type Task = AttentionTask | AttentionBackwardTask | AttentionBiasTask | AttentionTransposedTask | StageTask | StagePass
-export type TaskResult = AttentionTaskResult | AttentionBackwardResult | AttentionBiasResult | AttentionTransposedResult | RowStageResult | StagePassResult
+export type Task =
+  AttentionTask | AttentionBackwardTask | AttentionBiasTask | AttentionTransposedTask | StageTask | StagePass
+export type TaskResult =
+  | AttentionTaskResult
+  | AttentionBackwardResult
+  | AttentionBiasResult
+  | AttentionTransposedResult
+  | RowStageResult
+  | StagePassResult
 
 /** Something ran in another way than asked for. */
 export interface Fallback {
@@ -72,7 +90,10 @@ export interface TaskResponse {
   readonly keptBytes: number
   /** what the second bench holds */
   readonly besideBytes: number
-  /** the parts of the first bench's bytes and of the second's that are a memory of its own for stages; 0 where there is none */
+  /**
+   * the parts of the first bench's bytes and of the second's that are a memory of its own for stages; 0 where there is
+   * none
+   */
   readonly stageBytes: number
   readonly besideStageBytes: number
   readonly fallbacks: readonly Fallback[]

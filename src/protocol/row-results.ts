@@ -12,7 +12,10 @@ interface RowResultFacts {
   readonly statistic: boolean
 }
 
-/** Every result per query row that a task can return, by the name that tasks use, in the order in which GPU kernels write them. */
+/**
+ * Every result per query row that a task can return, by the name that tasks use, in the order in which GPU kernels
+ * write them.
+ */
 export const ROW_RESULTS = {
   /** natural */
   logSumExp: { Class: Float32Array, purpose: 'log-sum-exp', empty: -Infinity, statistic: false },

@@ -53,9 +53,9 @@ export interface SlabPass {
 export type PassStage = RowsPass | SumsPass | BackwardPass | SlabPass
 
 /**
- * Stages one after the other over shared memory, without the scheduler between them: each lane that has a share of the pass
- * claims chunks of the first stage until none is left, waits until all are done, and goes on to the next. A lane never waits
- * for one that has not begun: whoever is there first does more.
+ * Stages one after the other over shared memory, without the scheduler between them: each lane that has a share of the
+ * pass claims chunks of the first stage until none is left, waits until all are done, and goes on to the next. A lane
+ * never waits for one that has not begun: whoever is there first does more.
  */
 export interface StagePass {
   readonly kind: 'pass'
@@ -129,16 +129,25 @@ function chunksOf(stage: PassStep['stage'], { rows }: RowRange): number {
 
 /** Chunk `index` of a step. */
 export function workOf({ stage, range, chunks }: PassStep, index: number): PassWork {
-  if (stage.kind === 'sums') return { kind: 'sums', task: stage.tasks[index] as SumTask, rows: range.rows, scratchBytes: stage.scratchBytes }
+  if (stage.kind === 'sums')
+    return { kind: 'sums', task: stage.tasks[index] as SumTask, rows: range.rows, scratchBytes: stage.scratchBytes }
   if (stage.kind === 'attention-backward') return backwardTask(stage.template, index)
   const place = stage.lastFirst ? chunks - 1 - index : index
   return stageTask(stage.stage, chunkAt(stage, range, place), place * stage.chunkRows)
 }
 
 /** Chunk `index` of some rows: it may run on into the next sequences. */
-export function chunkAt({ rows, chunkRows }: Pick<RowsPass, 'rows' | 'chunkRows'>, range: RowRange, index: number): Chunk {
+export function chunkAt(
+  { rows, chunkRows }: Pick<RowsPass, 'rows' | 'chunkRows'>,
+  range: RowRange,
+  index: number,
+): Chunk {
   const start = range.start + index * chunkRows
-  return { batch: Math.floor(start / rows), rowStart: start % rows, rows: Math.min(chunkRows, range.start + range.rows - start) }
+  return {
+    batch: Math.floor(start / rows),
+    rowStart: start % rows,
+    rows: Math.min(chunkRows, range.start + range.rows - start),
+  }
 }
 
 /** Chunks that end where sequences do, for lanes that get copies of one sequence at a time. */

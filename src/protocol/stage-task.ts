@@ -18,7 +18,14 @@ export function stageTask(stage: StageTemplate, chunk: Chunk, slabRow = 0): RowS
     registers,
     registerBytes,
     residentLimitBytes,
-    attention: attention === null ? null : { width: attention.width, tasks: attentionTasks(attention, chunk, crosses ? sequence : undefined), returned: returnedArrays(attention, chunk) },
+    attention:
+      attention === null
+        ? null
+        : {
+            width: attention.width,
+            tasks: attentionTasks(attention, chunk, crosses ? sequence : undefined),
+            returned: returnedArrays(attention, chunk),
+          },
     steps: stage.steps.map((step) => placeStep(step, chunk, crosses)),
   }
 }
@@ -30,7 +37,20 @@ function attentionTasks(attention: AttentionTemplate, chunk: Chunk, sequence: nu
 }
 
 function headTask(attention: AttentionTemplate, head: number, run: RowRun): AttentionTask {
-  const { settings, keys, width, keyLength, queryOffset, alibiSlopes, querySegments, keySegments, heads, keyHeads, mask, bias } = attention
+  const {
+    settings,
+    keys,
+    width,
+    keyLength,
+    queryOffset,
+    alibiSlopes,
+    querySegments,
+    keySegments,
+    heads,
+    keyHeads,
+    mask,
+    bias,
+  } = attention
   const batchHead = run.batch * heads + head
   const keyHead = Math.floor((head * keyHeads) / heads)
   return {
@@ -49,7 +69,9 @@ function headTask(attention: AttentionTemplate, head: number, run: RowRun): Atte
     value: ofHead(attention.value, keyHead, run),
     ...(mask === null ? {} : { mask: { ...ofHead(mask, head, run), columnStride: mask.columnStride } }),
     ...(bias === null ? {} : { bias: { ...ofHead(bias, head, run), columnStride: bias.columnStride } }),
-    ...(querySegments === null || keySegments === null ? {} : { querySegments: placed(querySegments, run), keySegments: placed(keySegments, run) }),
+    ...(querySegments === null || keySegments === null
+      ? {}
+      : { querySegments: placed(querySegments, run), keySegments: placed(keySegments, run) }),
     output: { array: CONTEXT_ARRAY, offset: run.at * width + head * settings.valueSize, rowStride: width },
     ...resultsOf(attention, head, run),
   }
@@ -65,23 +87,43 @@ function resultsOf(attention: AttentionTemplate, head: number, run: RowRun): Par
       const { first, rows } = chosenOf(chosen.rows, run)
       if (place < 0 || rows.length === 0) return
       destinations['weightRows'] = rows
-      destinations[name] = to === 'returned' ? { array: -1 - index, offset: place * rows.length * columns, rowStride: columns } : ofHead(to, place, { batch: run.batch, row: first })
+      destinations[name] =
+        to === 'returned'
+          ? { array: -1 - index, offset: place * rows.length * columns, rowStride: columns }
+          : ofHead(to, place, { batch: run.batch, row: first })
       return
     }
-    destinations[name] = to === 'returned' ? { array: -1 - index, offset: head * run.rows * columns, rowStride: columns } : ofHead(to, head, run)
+    destinations[name] =
+      to === 'returned'
+        ? { array: -1 - index, offset: head * run.rows * columns, rowStride: columns }
+        : ofHead(to, head, run)
   })
   return destinations
 }
 
-/** Steps that are the same for every chunk. One with a slice that moves does not belong here: it does not compile without a case of its own. */
-type StillStep<S extends RowStep = RowStep<MovingSlice, MovingHeads>> = S extends unknown ? ([Extract<S[keyof S], Motion>] extends [never] ? S : never) : never
+/**
+ * Steps that are the same for every chunk. One with a slice that moves does not belong here: it does not compile
+ * without a case of its own.
+ */
+type StillStep<S extends RowStep = RowStep<MovingSlice, MovingHeads>> = S extends unknown
+  ? [Extract<S[keyof S], Motion>] extends [never]
+    ? S
+    : never
+  : never
 
 function placeStep(step: RowStep<MovingSlice, MovingHeads>, chunk: Chunk, crosses: boolean): RowStep {
   switch (step.op) {
     case 'load':
       return byPosition(step, step.from, chunk, crosses, (from) => ({ op: 'load', to: step.to, from }))
     case 'rotate':
-      return byPosition(step, step.table, chunk, crosses, (table) => ({ op: 'rotate', register: step.register, headSize: step.headSize, turned: step.turned, table, ...(step.back === undefined ? {} : { back: step.back }) }))
+      return byPosition(step, step.table, chunk, crosses, (table) => ({
+        op: 'rotate',
+        register: step.register,
+        headSize: step.headSize,
+        turned: step.turned,
+        table,
+        ...(step.back === undefined ? {} : { back: step.back }),
+      }))
     case 'load-heads':
       return { ...step, from: crosses ? step.from : placedHeads(step.from, chunk) }
     case 'cross-entropy':
@@ -98,22 +140,41 @@ function placeStep(step: RowStep<MovingSlice, MovingHeads>, chunk: Chunk, crosse
   }
 }
 
-/** A slice by position moves with the row of the sequence; where the chunk crosses sequences it stays that of position 0. */
-function byPosition(step: { readonly byPosition?: true }, slice: MovingSlice, chunk: Chunk, crosses: boolean, make: (slice: Slice) => RowStep): RowStep {
+/**
+ * A slice by position moves with the row of the sequence; where the chunk crosses sequences it stays that of position
+ * 0.
+ */
+function byPosition(
+  step: { readonly byPosition?: true },
+  slice: MovingSlice,
+  chunk: Chunk,
+  crosses: boolean,
+  make: (slice: Slice) => RowStep,
+): RowStep {
   if (step.byPosition === undefined || !crosses) return make(placed(slice, chunk))
   return { ...make(slice), byPosition: true } as RowStep
 }
 
-function placedHeads({ array, offset, headStride, rowStride, batchStride = 0, startStride, rowShifts }: MovingHeads, { batch, rowStart }: Chunk): HeadSlice {
+function placedHeads(
+  { array, offset, headStride, rowStride, batchStride = 0, startStride, rowShifts }: MovingHeads,
+  { batch, rowStart }: Chunk,
+): HeadSlice {
   const first = rowStart * startStride + (rowShifts?.[batch] ?? 0) * rowStride
   return { array, offset: offset + batch * batchStride + first, headStride, rowStride }
 }
 
-function ofHead({ array, offset, batchStride = 0, headStride, rowStride, startStride }: MovingHeads, head: number, { batch, row }: Pick<RowRun, 'batch' | 'row'>): Slice {
+function ofHead(
+  { array, offset, batchStride = 0, headStride, rowStride, startStride }: MovingHeads,
+  head: number,
+  { batch, row }: Pick<RowRun, 'batch' | 'row'>,
+): Slice {
   return { array, offset: offset + batch * batchStride + head * headStride + row * startStride, rowStride }
 }
 
-function placed({ array, offset, rowStride, columnStride = 1, batchStride, startStride }: MovingSlice, at: Chunk | RowRun): Slice {
+function placed(
+  { array, offset, rowStride, columnStride = 1, batchStride, startStride }: MovingSlice,
+  at: Chunk | RowRun,
+): Slice {
   const row = 'row' in at ? at.row : at.rowStart
   return { array, offset: offset + at.batch * batchStride + row * startStride, rowStride, columnStride }
 }

@@ -39,7 +39,10 @@ export interface AttentionTemplate {
   readonly bias: MovingScores | null
   /** results beside the output; where not in place, chunk by chunk dense [H, rows, columns] */
   readonly results: readonly AttentionResultTemplate[]
-  /** rows whose weights are wanted, ascending, and of which heads; null where `results` has no weights, or those of every row */
+  /**
+   * rows whose weights are wanted, ascending, and of which heads; null where `results` has no weights, or those of
+   * every row
+   */
   readonly chosen: { readonly rows: readonly number[]; readonly heads: readonly number[] } | null
 }
 
@@ -51,7 +54,10 @@ export interface AttentionResultTemplate {
 }
 
 /** What a stage does to any chunk of its rows: a task of it is this and three numbers. */
-export interface StageTemplate extends Pick<RowStageTask, 'registers' | 'registerBytes' | 'residentLimitBytes' | 'withoutGpu'> {
+export interface StageTemplate extends Pick<
+  RowStageTask,
+  'registers' | 'registerBytes' | 'residentLimitBytes' | 'withoutGpu'
+> {
   /** M: where a chunk's rows end and those of the next batch begin */
   readonly sequence: number
   readonly attention: AttentionTemplate | null

@@ -1,17 +1,17 @@
 import type { ArrayId, AttentionTask, Slice } from './task.ts'
 
 /**
- * A stage: row-wise operations that a lane applies to one chunk of rows without going back to the scheduler. The lane works
- * on a few rows at once (a tile), in registers: row buffers of a fixed width that live for one tile. Only what a store names
- * leaves the lane.
+ * A stage: row-wise operations that a lane applies to one chunk of rows without going back to the scheduler. The lane
+ * works on a few rows at once (a tile), in registers: row buffers of a fixed width that live for one tile. Only what a
+ * store names leaves the lane.
  */
 
 /** Index into a task's `registers`. */
 export type Register = number
 
 /**
- * A weight matrix [outSize, inSize] (row-major, PyTorch's layout), or a vector (outSize elements, inSize 1). A lane packs it
- * when it first meets it and keeps it until it meets another version, or must make room.
+ * A weight matrix [outSize, inSize] (row-major, PyTorch's layout), or a vector (outSize elements, inSize 1). A lane
+ * packs it when it first meets it and keeps it until it meets another version, or must make room.
  */
 export interface ResidentWeight {
   /** the parameter's own number: never used twice in a process */
@@ -27,7 +27,10 @@ export interface ResidentWeight {
 
 export type Activation = 'relu' | 'gelu' | 'gelu-tanh' | 'silu'
 
-/** Dropout by counter: element c of a row is kept when word c mod 4 of the counter (⌊c/4⌋, row, batch, site) is ≥ threshold. */
+/**
+ * Dropout by counter: element c of a row is kept when word c mod 4 of the counter (⌊c/4⌋, row, batch, site) is ≥
+ * threshold.
+ */
 export interface RowDropout {
   readonly threshold: number
   readonly keepScale: number
@@ -43,7 +46,9 @@ export interface CrossEntropyRule {
   readonly smoothing: number
 }
 
-/** Rows of several heads: row r of head h of batch b stands at `offset + b·batchStride + h·headStride + r·rowStride`. */
+/**
+ * Rows of several heads: row r of head h of batch b stands at `offset + b·batchStride + h·headStride + r·rowStride`.
+ */
 export interface HeadSlice {
   readonly array: ArrayId
   readonly offset: number
@@ -68,23 +73,70 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   /** scale · table[token] for each row's token; Int32 [rows] */
   | { readonly op: 'embed'; readonly to: Register; readonly tokens: S; readonly table: Slice; readonly scale: number }
   /** to = from · Wᵀ + b */
-  | { readonly op: 'linear'; readonly from: Register; readonly to: Register; readonly weight: ResidentWeight; readonly bias: ResidentWeight | null }
+  | {
+      readonly op: 'linear'
+      readonly from: Register
+      readonly to: Register
+      readonly weight: ResidentWeight
+      readonly bias: ResidentWeight | null
+    }
   /** the chunk's rows of every head, the `slots` of each added in their order */
-  | { readonly op: 'load-heads'; readonly to: Register; readonly heads: number; readonly from: H; readonly slots: number; readonly slotStride: number }
+  | {
+      readonly op: 'load-heads'
+      readonly to: Register
+      readonly heads: number
+      readonly from: H
+      readonly slots: number
+      readonly slotStride: number
+    }
   /** to = (from − mean)/√(variance + epsilon)·w + b over each row */
-  | { readonly op: 'norm'; readonly from: Register; readonly to: Register; readonly weight: ResidentWeight; readonly bias: ResidentWeight | null; readonly epsilon: number }
+  | {
+      readonly op: 'norm'
+      readonly from: Register
+      readonly to: Register
+      readonly weight: ResidentWeight
+      readonly bias: ResidentWeight | null
+      readonly epsilon: number
+    }
   /** to = (from − mean)/√(variance + epsilon) */
   | { readonly op: 'normalise'; readonly from: Register; readonly to: Register; readonly epsilon: number }
   /** to = ∂/∂x of the norm's output times dy; `to` may be `dy` */
-  | { readonly op: 'norm-backward'; readonly x: Register; readonly dy: Register; readonly to: Register; readonly weight: ResidentWeight; readonly epsilon: number }
+  | {
+      readonly op: 'norm-backward'
+      readonly x: Register
+      readonly dy: Register
+      readonly to: Register
+      readonly weight: ResidentWeight
+      readonly epsilon: number
+    }
   /** to = from/√(mean(from²) + epsilon)·w over each row */
-  | { readonly op: 'rms-norm'; readonly from: Register; readonly to: Register; readonly weight: ResidentWeight; readonly epsilon: number }
+  | {
+      readonly op: 'rms-norm'
+      readonly from: Register
+      readonly to: Register
+      readonly weight: ResidentWeight
+      readonly epsilon: number
+    }
   /** to = from/√(mean(from²) + epsilon) */
   | { readonly op: 'rms-normalise'; readonly from: Register; readonly to: Register; readonly epsilon: number }
   /** to = ∂/∂x of the RMS norm's output times dy; `to` may be `dy` */
-  | { readonly op: 'rms-norm-backward'; readonly x: Register; readonly dy: Register; readonly to: Register; readonly weight: ResidentWeight; readonly epsilon: number }
+  | {
+      readonly op: 'rms-norm-backward'
+      readonly x: Register
+      readonly dy: Register
+      readonly to: Register
+      readonly weight: ResidentWeight
+      readonly epsilon: number
+    }
   /** to = from/√(mean(from²) + epsilon)·w over each head of a row; one weight serves all heads */
-  | { readonly op: 'rms-norm-heads'; readonly from: Register; readonly to: Register; readonly headSize: number; readonly weight: ResidentWeight | null; readonly epsilon: number }
+  | {
+      readonly op: 'rms-norm-heads'
+      readonly from: Register
+      readonly to: Register
+      readonly headSize: number
+      readonly weight: ResidentWeight | null
+      readonly epsilon: number
+    }
   /** to = the sum of the `groups` equal parts of each row */
   | { readonly op: 'fold'; readonly from: Register; readonly to: Register; readonly groups: number }
   /** to = from */
@@ -100,8 +152,19 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   /** dy = dy ∘ f′(x) in place */
   | { readonly op: 'activate-backward'; readonly x: Register; readonly dy: Register; readonly activation: Activation }
   | { readonly op: 'drop'; readonly register: Register; readonly dropout: RowDropout }
-  /** rotates the pairs (c, c + R/2) of every head by the angle of the row's position, or back: `table` holds cos and sin, [rows, R], R = `turned` */
-  | { readonly op: 'rotate'; readonly register: Register; readonly headSize: number; readonly turned: number; readonly table: S; readonly byPosition?: true; readonly back?: true }
+  /**
+   * rotates the pairs (c, c + R/2) of every head by the angle of the row's position, or back: `table` holds cos and
+   * sin, [rows, R], R = `turned`
+   */
+  | {
+      readonly op: 'rotate'
+      readonly register: Register
+      readonly headSize: number
+      readonly turned: number
+      readonly table: S
+      readonly byPosition?: true
+      readonly back?: true
+    }
   /** the chunk's rows go to their place (shared memory), or back with the result */
   | { readonly op: 'store'; readonly from: Register; readonly to: S | 'returned' }
   /** stores [rows, heads·D] head by head, so that a head's rows follow each other: [heads, rows, D] where returned */
@@ -111,15 +174,32 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   /** the sum of the tile's rows, to the tile's row of [tiles, width] */
   | { readonly op: 'sum-columns'; readonly from: Register; readonly to: SlabSlice }
   /** the loss of each row against its target, and its log-sum-exp; 0 where the target is to be ignored */
-  | { readonly op: 'cross-entropy'; readonly logits: Register; readonly targets: S; readonly loss: Register; readonly logSumExp: Register; readonly rule: CrossEntropyRule }
+  | {
+      readonly op: 'cross-entropy'
+      readonly logits: Register
+      readonly targets: S
+      readonly loss: Register
+      readonly logSumExp: Register
+      readonly rule: CrossEntropyRule
+    }
   /** logits = factor·∂loss/∂logits in place */
-  | { readonly op: 'cross-entropy-backward'; readonly logits: Register; readonly targets: S; readonly logSumExp: Register; readonly factor: number; readonly rule: CrossEntropyRule }
+  | {
+      readonly op: 'cross-entropy-backward'
+      readonly logits: Register
+      readonly targets: S
+      readonly logSumExp: Register
+      readonly factor: number
+      readonly rule: CrossEntropyRule
+    }
   /** to = Σ_c (x_c − y_c)² of each row */
   | { readonly op: 'squared-error'; readonly x: Register; readonly y: Register; readonly to: Register }
 
 /** The weights that steps read, in their order. */
 export function weightsOf(steps: readonly RowStep[]): ResidentWeight[] {
-  return steps.flatMap((step) => [...('weight' in step && step.weight !== null ? [step.weight] : []), ...('bias' in step && step.bias !== null ? [step.bias] : [])])
+  return steps.flatMap((step) => [
+    ...('weight' in step && step.weight !== null ? [step.weight] : []),
+    ...('bias' in step && step.bias !== null ? [step.bias] : []),
+  ])
 }
 
 /** The array of a task's own attention output, for `load`: [rows, width]. Ids of attached arrays start at 1. */
@@ -152,12 +232,18 @@ export interface RowStageTask {
   readonly withoutGpu?: true
   /** elements a row, for each register */
   readonly registers: readonly number[]
-  /** what a lane sets aside for registers, attention's output and scratch: as much as any stage of the pass needs, so that it does so once */
+  /**
+   * what a lane sets aside for registers, attention's output and scratch: as much as any stage of the pass needs, so
+   * that it does so once
+   */
   readonly registerBytes: number
   /** attention of these rows over all keys, before the first step; its outputs go to `CONTEXT_ARRAY` */
   readonly attention: RowStageAttention | null
   readonly steps: readonly RowStep[]
-  /** packed weights that this stage does not use are dropped, least recently used first, while a lane holds more than that */
+  /**
+   * packed weights that this stage does not use are dropped, least recently used first, while a lane holds more than
+   * that
+   */
   readonly residentLimitBytes: number
 }
 
@@ -178,10 +264,14 @@ export interface RowRun {
 }
 
 /** Cuts rows [at, at + rows) of a task where sequences end. */
-export function rowRuns({ batch, rowStart, sequence }: Pick<RowStageTask, 'batch' | 'rowStart' | 'sequence'>, at: number, rows: number): RowRun[] {
+export function rowRuns(
+  { batch, rowStart, sequence }: Pick<RowStageTask, 'batch' | 'rowStart' | 'sequence'>,
+  at: number,
+  rows: number,
+): RowRun[] {
   if (sequence === undefined) return [{ batch, row: rowStart + at, rows, at }]
   const runs: RowRun[] = []
-  for (let done = 0; done < rows; ) {
+  for (let done = 0; done < rows;) {
     const flat = rowStart + at + done
     const row = flat % sequence
     const count = Math.min(rows - done, sequence - row)

@@ -1,9 +1,10 @@
 import type { GpuAllowance } from '../plan/gpu-memory.ts'
 
 /**
- * What crosses threads. A task is one chunk's work, as plain data: rows [rowStart, rowStart + rows) of one (batch, head).
- * Arrays are named by number; a message attaches the arrays that its lane has not seen yet, so that a task itself stays tiny.
- * With shared memory the arrays are whole tensors; without it they are the slices that the chunk needs, transferred.
+ * What crosses threads. A task is one chunk's work, as plain data: rows [rowStart, rowStart + rows) of one (batch,
+ * head). Arrays are named by number; a message attaches the arrays that its lane has not seen yet, so that a task
+ * itself stays tiny. With shared memory the arrays are whole tensors; without it they are the slices that the chunk
+ * needs, transferred.
  */
 
 /** Names an array that was attached to a lane. */
@@ -25,7 +26,10 @@ export interface Slice {
   readonly columnStride?: number
 }
 
-/** The options of a call as a kernel needs them: resolved, checked, the same for all tasks of the call but for what a task itself holds. */
+/**
+ * The options of a call as a kernel needs them: resolved, checked, the same for all tasks of the call but for what a
+ * task itself holds.
+ */
 export interface AttentionSettings {
   /** N: keys of the whole call */
   readonly keys: number
@@ -41,12 +45,20 @@ export interface AttentionSettings {
   readonly windowBefore: number
   readonly windowAfter: number
   /** kept when the Philox word is ≥ threshold (up to 2³²: all dropped); null is off */
-  readonly dropout: { readonly threshold: number; readonly keepScale: number; readonly seedLow: number; readonly seedHigh: number } | null
+  readonly dropout: {
+    readonly threshold: number
+    readonly keepScale: number
+    readonly seedLow: number
+    readonly seedHigh: number
+  } | null
   /** whether the full matrix is materialised: `weights` then covers every row of the task */
   readonly standard: boolean
 }
 
-/** Where results go. A slice: written in place (shared memory). `true`: returned with the result, dense. Absent: not wanted. */
+/**
+ * Where results go. A slice: written in place (shared memory). `true`: returned with the result, dense. Absent: not
+ * wanted.
+ */
 export type Destination = Slice | true
 
 /** The results of attention that are one number per row. */

@@ -3,7 +3,10 @@ import type { LaneConfig } from '../protocol/messages.ts'
 import { createWasmLane } from './create-wasm-lane.ts'
 import type { CreatedBackend } from './lane-host.ts'
 
-/** The backend that a lane was configured for, with all it may need. @throws {BackendUnavailableError} when this host cannot run it */
+/**
+ * The backend that a lane was configured for, with all it may need. @throws {BackendUnavailableError} when this host
+ * cannot run it
+ */
 export async function createBackend(config: LaneConfig): Promise<CreatedBackend> {
   if (config.kind === 'wasm') return createWasmLane(config, loadKernels)
   const { GpuLaneBackend } = await import('./gpu-lane-backend.ts')

@@ -8,10 +8,15 @@ import type { CreatedBackend } from './lane-host.ts'
 export type KernelSource = (variant: KernelVariant) => Promise<Kernels>
 
 /** @throws {BackendUnavailableError} when this host cannot run it */
-export async function createWasmLane(config: LaneConfig, source: KernelSource): Promise<CreatedBackend & { readonly backend: WasmBackend }> {
+export async function createWasmLane(
+  config: LaneConfig,
+  source: KernelSource,
+): Promise<CreatedBackend & { readonly backend: WasmBackend }> {
   const probe = probeWasm()
   if (!probe.simd) {
-    throw new BackendUnavailableError(`backend "wasm": expected a host with WebAssembly SIMD (${probe.reason ?? 'it is missing'})`)
+    throw new BackendUnavailableError(
+      `backend "wasm": expected a host with WebAssembly SIMD (${probe.reason ?? 'it is missing'})`,
+    )
   }
   const variant = variantFor(config.numerics, probe)
   const kernels = config.wasm?.[variant] ?? (await source(variant))

@@ -4,7 +4,12 @@ import { adapterName } from '../backends/webgpu/probe.ts'
 import { RowSteps } from '../backends/webgpu/row-steps.ts'
 import { GPU_OVERLAP, type GpuFacts } from '../plan/gpu-memory.ts'
 import type {
-  AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, AttentionTransposedResult, AttentionTransposedTask,
+  AttentionBackwardResult,
+  AttentionBackwardTask,
+  AttentionBiasResult,
+  AttentionBiasTask,
+  AttentionTransposedResult,
+  AttentionTransposedTask,
 } from '../protocol/backward-task.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { SumResult, SumWork } from '../protocol/sums.ts'
@@ -15,9 +20,9 @@ import type { Fallback, WebGpuConfig } from '../protocol/messages.ts'
 const MAX_NEW_DEVICES = 1
 
 /**
- * What a GPU lane runs: its device, and wasm beside it for what the device cannot do. Inputs with NaN or infinities go to
- * wasm task by task; a lost device is replaced once, and after that wasm does the rest. Each is told once for each call.
- * Tasks overlap on the device; wasm, which has one arena, takes them one after the other.
+ * What a GPU lane runs: its device, and wasm beside it for what the device cannot do. Inputs with NaN or infinities go
+ * to wasm task by task; a lost device is replaced once, and after that wasm does the rest. Each is told once for each
+ * call. Tasks overlap on the device; wasm, which has one arena, takes them one after the other.
  */
 export class GpuLaneBackend implements Backend {
   readonly kind = 'webgpu'
@@ -42,7 +47,10 @@ export class GpuLaneBackend implements Backend {
   }
 
   /** @throws {BackendUnavailableError} without an adapter or device */
-  static async create(makeWasm: () => Promise<Backend>, config: WebGpuConfig = {}): Promise<{ backend: GpuLaneBackend; kernels: string }> {
+  static async create(
+    makeWasm: () => Promise<Backend>,
+    config: WebGpuConfig = {},
+  ): Promise<{ backend: GpuLaneBackend; kernels: string }> {
     const gpu = await createWebGpuBackend(undefined, config)
     const { tile, reason } = gpu.tile
     const storage = config.storage === 'float16' ? ', keys and values in float16' : ''
@@ -141,7 +149,10 @@ export class GpuLaneBackend implements Backend {
         this.#tell('a new GPU device in place of a lost one', loss.message)
         return
       } catch (error) {
-        this.#tell('wasm in place of webgpu', `${loss.message}; no new device: ${error instanceof Error ? error.message : String(error)}`)
+        this.#tell(
+          'wasm in place of webgpu',
+          `${loss.message}; no new device: ${error instanceof Error ? error.message : String(error)}`,
+        )
         return
       }
     }

@@ -19,10 +19,10 @@ export const everySecond: Heartbeat = (beat) => {
 }
 
 /**
- * Whether one lane that has work still answers. No event tells of a worker that was terminated from outside, closed itself
- * or hangs. What counts is beats that this thread itself was awake for, not time: a suspended machine, a throttled tab or a
- * page that is busy for a minute misses them together with the lane. A lane at work takes a turn of its event loop every
- * few milliseconds, in which it answers.
+ * Whether one lane that has work still answers. No event tells of a worker that was terminated from outside, closed
+ * itself or hangs. What counts is beats that this thread itself was awake for, not time: a suspended machine, a
+ * throttled tab or a page that is busy for a minute misses them together with the lane. A lane at work takes a turn of
+ * its event loop every few milliseconds, in which it answers.
  */
 export class Pulse {
   #missed = 0
@@ -40,10 +40,13 @@ export class Pulse {
   /** A beat: asks the lane for a sign of life. Returns why the lane counts as lost, or null. */
   beat(inFlight: ReadonlyMap<JobTask, JobState>): Error | null {
     for (const task of this.#cancelled.keys()) if (!inFlight.has(task)) this.#cancelled.delete(task)
-    for (const [task, state] of inFlight) if (state.settled) this.#cancelled.set(task, (this.#cancelled.get(task) ?? 0) + 1)
-    if ([...this.#cancelled.values()].some((beats) => beats > MOST_MISSED)) return new Error(`the worker did not acknowledge a cancel within ${MOST_MISSED} s`)
+    for (const [task, state] of inFlight)
+      if (state.settled) this.#cancelled.set(task, (this.#cancelled.get(task) ?? 0) + 1)
+    if ([...this.#cancelled.values()].some((beats) => beats > MOST_MISSED))
+      return new Error(`the worker did not acknowledge a cancel within ${MOST_MISSED} s`)
     if (inFlight.size === 0) return null
-    if (this.#isAsked && ++this.#missed >= MOST_MISSED) return new Error(`the worker gave no sign of life for ${MOST_MISSED} s`)
+    if (this.#isAsked && ++this.#missed >= MOST_MISSED)
+      return new Error(`the worker gave no sign of life for ${MOST_MISSED} s`)
     if (!this.#isAsked) this.#ask()
     return null
   }

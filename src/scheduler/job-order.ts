@@ -4,7 +4,10 @@ import type { JobState } from './job-state.ts'
 /** So many flops, about 50 ms of one lane, are no difference between jobs: those that came first go first. */
 const QUANTUM_FLOPS = 1e9
 
-/** A task of at most so many may run beside another call's: it is over soon, and the other one has half of the lane meanwhile. */
+/**
+ * A task of at most so many may run beside another call's: it is over soon, and the other one has half of the lane
+ * meanwhile.
+ */
 export const BESIDE_FLOPS = 1e9
 
 /**

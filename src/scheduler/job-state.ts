@@ -89,7 +89,11 @@ export class JobState {
   complete(task: JobTask, lane: number, share: Share): void {
     this.#end(task)
     const before = this.#shares.get(lane)
-    this.#shares.set(lane, { ...share, tasks: share.tasks + (before?.tasks ?? 0), busyMs: share.busyMs + (before?.busyMs ?? 0) })
+    this.#shares.set(lane, {
+      ...share,
+      tasks: share.tasks + (before?.tasks ?? 0),
+      busyMs: share.busyMs + (before?.busyMs ?? 0),
+    })
     this.#tries.delete(task)
     this.#unfinished--
     if (this.#unfinished === 0) this.finish()
@@ -144,6 +148,9 @@ export class JobState {
     const counts = new Map<number, number>()
     for (const task of this.#waiting) counts.set(task.group, (counts.get(task.group) ?? 0) + 1)
     const largest = [...counts].reduce((best, entry) => (entry[1] > best[1] ? entry : best), [-1, -1])[0]
-    return Math.max(0, this.#waiting.findIndex((task) => task.group === largest))
+    return Math.max(
+      0,
+      this.#waiting.findIndex((task) => task.group === largest),
+    )
   }
 }

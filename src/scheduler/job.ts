@@ -1,7 +1,9 @@
 import type { Fallback, LaneKind, Task, TaskResult } from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
 
-/** Tasks that go to one lane in one message, with what the pool must know to place them. One task, unless they are tiny. */
+/**
+ * Tasks that go to one lane in one message, with what the pool must know to place them. One task, unless they are tiny.
+ */
 export interface JobTask {
   readonly tasks: readonly Task[]
   /** arrays that its lane must hold */
@@ -37,22 +39,36 @@ export interface Job {
   readonly maxLanes: number
   /** Whether each task is one lane's share of a pass: a lane gets one, beside the tasks of other calls. */
   readonly isPass?: boolean
-  /** messages of tasks at one lane at once: a second one waits there, so that the lane need not idle while a result travels */
+  /**
+   * messages of tasks at one lane at once: a second one waits there, so that the lane need not idle while a result
+   * travels
+   */
   readonly depth: number
   readonly signal: AbortSignal | undefined
-  /** Whether a task whose lane was lost can be done again; else the job fails with a WorkerLostError at once. @default true */
+  /**
+   * Whether a task whose lane was lost can be done again; else the job fails with a WorkerLostError at once. @default
+   * true
+   */
   readonly retries?: boolean
   /** @default 'normal' */
   readonly priority?: Priority | undefined
-  /** Whether its plan has room for a second bench at each lane, where its tasks run in turns with those of other calls. */
+  /**
+   * Whether its plan has room for a second bench at each lane, where its tasks run in turns with those of other calls.
+   */
   readonly mayRunBeside?: boolean
   /** The array to attach to one lane: the shared one, or a fresh copy that is then transferred. */
   provide(id: ArrayId): AttachedArray['array']
   /** A lane let go of an array that `provide` made for it. */
   returned?(id: ArrayId): void
-  /** Bytes of an array that stays with its lane when the job is over, for later jobs that need the same id; 0 of any other. */
+  /**
+   * Bytes of an array that stays with its lane when the job is over, for later jobs that need the same id; 0 of any
+   * other.
+   */
   lastingBytes?(id: ArrayId): number
-  /** Lasting arrays go, the least recently used first, where a lane would come to hold more than it did and more than that. */
+  /**
+   * Lasting arrays go, the least recently used first, where a lane would come to hold more than it did and more than
+   * that.
+   */
   readonly lastingLimitBytes?: number
   /** What a lane holds as lasting copies grew, or shrank. */
   laneKept?(bytes: number): void

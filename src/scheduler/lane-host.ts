@@ -4,7 +4,16 @@ import { ProtocolError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
 import { countSharedBytes } from '../core/shared-pressure.ts'
 import { unpackLarge } from '../protocol/large-array.ts'
-import { PROTOCOL_VERSION, type LaneApi, type LaneConfig, type LaneHello, type Task, type TaskRequest, type TaskResponse, type TaskResult } from '../protocol/messages.ts'
+import {
+  PROTOCOL_VERSION,
+  type LaneApi,
+  type LaneConfig,
+  type LaneHello,
+  type Task,
+  type TaskRequest,
+  type TaskResponse,
+  type TaskResult,
+} from '../protocol/messages.ts'
 import { stageTask } from '../protocol/stage-task.ts'
 import type { PassWork, StagePass } from '../protocol/stage-pass.ts'
 import type { ArrayId, AttentionTask, TaskArray } from '../protocol/task.ts'
@@ -24,9 +33,9 @@ export interface CreatedBackend {
 export type CreateBackend = (config: LaneConfig) => Promise<CreatedBackend>
 
 /**
- * A lane where it runs, in a worker or on the calling thread: its backend, its arrays and its queue of tasks. A long task must
- * not hold up the short ones of other calls: those run on a second bench, a backend of their own, made when it is first
- * needed. The tasks on both take turns of the event loop, so that each gets half of the thread.
+ * A lane where it runs, in a worker or on the calling thread: its backend, its arrays and its queue of tasks. A long
+ * task must not hold up the short ones of other calls: those run on a second bench, a backend of their own, made when
+ * it is first needed. The tasks on both take turns of the event loop, so that each gets half of the thread.
  */
 export class LaneHost implements LaneApi {
   #config: LaneConfig | null = null
@@ -54,8 +63,8 @@ export class LaneHost implements LaneApi {
   }
 
   /**
-   * Runs tasks in the order of the calls: one after the other, unless the backend takes more at once, or they are to run
-   * beside those. The chunks of a pass stand in line one by one, so that other calls' tasks come in between.
+   * Runs tasks in the order of the calls: one after the other, unless the backend takes more at once, or they are to
+   * run beside those. The chunks of a pass stand in line one by one, so that other calls' tasks come in between.
    */
   async run(request: TaskRequest): Promise<TaskResponse> {
     const { jobId } = request
@@ -95,8 +104,8 @@ export class LaneHost implements LaneApi {
   }
 
   /**
-   * Takes a request's arrays in, also where it is cancelled: the pool counts on what it sent. Each request goes on seeing
-   * the arrays as they were when it came, whichever ends first.
+   * Takes a request's arrays in, also where it is cancelled: the pool counts on what it sent. Each request goes on
+   * seeing the arrays as they were when it came, whichever ends first.
    */
   #receive({ attach, release }: Pick<TaskRequest, 'attach' | 'release'>): Arrays {
     if (attach.length === 0 && release.length === 0) return this.#arrays
@@ -110,7 +119,9 @@ export class LaneHost implements LaneApi {
     return arrays
   }
 
-  /** Runs work when its turn has come, unless the job is cancelled before: then it fails at once, and its turn passes. */
+  /**
+   * Runs work when its turn has come, unless the job is cancelled before: then it fails at once, and its turn passes.
+   */
   #inLine<T>(bench: Bench, jobId: number, work: () => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let hasEnded = false
@@ -138,7 +149,8 @@ export class LaneHost implements LaneApi {
   }
 
   async #runTasks({ backend }: Bench, { tasks, jobId }: TaskRequest, arrays: Arrays): Promise<TaskResult[]> {
-    if (tasks.length > 1 && backend.attentionAll !== undefined && tasks.every(isAttention)) return backend.attentionAll(tasks, this.#context(jobId, arrays))
+    if (tasks.length > 1 && backend.attentionAll !== undefined && tasks.every(isAttention))
+      return backend.attentionAll(tasks, this.#context(jobId, arrays))
     const results: TaskResult[] = []
     for (const task of tasks) results.push(await this.#runTask(backend, task, this.#context(jobId, arrays)))
     return results
@@ -146,7 +158,10 @@ export class LaneHost implements LaneApi {
 
   async #runPass(bench: Bench, pass: StagePass, attached: Arrays, jobId: number): Promise<TaskResponse> {
     const { made = [], returned = [] } = pass.alone ?? {}
-    const own = made.map(({ id, length, integers }): [ArrayId, TaskArray] => [id, integers ? new Int32Array(length) : new Float32Array(length)])
+    const own = made.map(({ id, length, integers }): [ArrayId, TaskArray] => [
+      id,
+      integers ? new Int32Array(length) : new Float32Array(length),
+    ])
     const arrays = own.length === 0 ? attached : new Map([...attached, ...own])
     const run = new PassRun(pass, {
       run: (next) =>
@@ -160,7 +175,9 @@ export class LaneHost implements LaneApi {
       },
     })
     const result = await run.run()
-    return this.#respond(bench, [pass.alone === undefined ? result : { ...result, returned: returned.map((id) => arrayOf(arrays, id)) }])
+    return this.#respond(bench, [
+      pass.alone === undefined ? result : { ...result, returned: returned.map((id) => arrayOf(arrays, id)) },
+    ])
   }
 
   #runTask(backend: Backend, task: Task, context: TaskContext): Promise<TaskResult> {
@@ -215,8 +232,14 @@ export class LaneHost implements LaneApi {
     const residentBytes = backend.takePeakBytes?.() ?? backend.residentBytes()
     const keptBytes = backend.keptBytes?.() ?? backend.residentBytes()
     const held = { residentBytes, keptBytes, besideBytes: this.#besideBackend?.residentBytes() ?? 0 }
-    const ofStages = { stageBytes: backend.stageBytes?.() ?? 0, besideStageBytes: this.#besideBackend?.stageBytes?.() ?? 0 }
-    return transfer({ results, ...held, ...ofStages, fallbacks: bench.backend.takeFallbacks?.() ?? [] }, buffersOf(results))
+    const ofStages = {
+      stageBytes: backend.stageBytes?.() ?? 0,
+      besideStageBytes: this.#besideBackend?.stageBytes?.() ?? 0,
+    }
+    return transfer(
+      { results, ...held, ...ofStages, fallbacks: bench.backend.takeFallbacks?.() ?? [] },
+      buffersOf(results),
+    )
   }
 
   #countQueued(jobId: number, change: number): void {
@@ -243,7 +266,8 @@ function runWork({ backend }: Bench, work: PassWork, context: TaskContext): Prom
 
 function arrayOf(arrays: Arrays, id: ArrayId): TaskArray {
   const array = arrays.get(id)
-  if (array === undefined) throw new ProtocolError(`lane: expected array ${id} to be attached before the task that uses it`)
+  if (array === undefined)
+    throw new ProtocolError(`lane: expected array ${id} to be attached before the task that uses it`)
   return array
 }
 
@@ -253,6 +277,8 @@ function sharedBytesOf(array: TaskArray | undefined): number {
 
 /** The results' own buffers: they are handed over, not copied. */
 function buffersOf(results: readonly TaskResult[]): ArrayBuffer[] {
-  const arrays = results.flatMap((result): unknown[] => Object.values(result).flat()).filter((value) => ArrayBuffer.isView(value) && !isShared(value)) as ArrayBufferView<ArrayBuffer>[]
+  const arrays = results
+    .flatMap((result): unknown[] => Object.values(result).flat())
+    .filter((value) => ArrayBuffer.isView(value) && !isShared(value)) as ArrayBufferView<ArrayBuffer>[]
   return [...new Set(arrays.map((array) => array.buffer))]
 }

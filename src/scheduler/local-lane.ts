@@ -10,7 +10,10 @@ export class LocalLane implements Lane {
   #host: LaneHost | null = null
 
   async start(config: LaneConfig): Promise<LaneHello> {
-    const [{ LaneHost }, { createBackend }] = await Promise.all([import('./lane-host.ts'), import('./create-backend.ts')])
+    const [{ LaneHost }, { createBackend }] = await Promise.all([
+      import('./lane-host.ts'),
+      import('./create-backend.ts'),
+    ])
     this.#host = new LaneHost(createBackend, false)
     return this.#host.start(config)
   }

@@ -23,8 +23,8 @@ interface Part {
 }
 
 /**
- * Turns parts of the caller's tensors into slices that lanes can read. Over shared memory every tensor is one array (copied
- * once if it is not shared yet); by transfer each part becomes a dense copy, made when a lane needs it.
+ * Turns parts of the caller's tensors into slices that lanes can read. Over shared memory every tensor is one array
+ * (copied once if it is not shared yet); by transfer each part becomes a dense copy, made when a lane needs it.
  */
 export class Operands {
   readonly #whole = new Map<string, ArrayId>()
@@ -66,8 +66,8 @@ export class Operands {
   }
 
   /**
-   * The whole of an array that lanes may keep after the call: its id is the same in every call. Of copies it is another one
-   * when the version changes.
+   * The whole of an array that lanes may keep after the call: its id is the same in every call. Of copies it is another
+   * one when the version changes.
    */
   lasting(array: TaskArray, version: number): ArrayId {
     const copied = this.transport === 'transfer'
@@ -75,7 +75,15 @@ export class Operands {
     const known = lastingIds.get(array)
     const id = known !== undefined && (!copied || known.version === version) ? known.id : nextArrayId++
     if (id !== known?.id) lastingIds.set(array, { id, version })
-    if (copied) this.#parts.set(id, { array, offset: 0, rows: 1, rowStride: array.length, columns: array.length, columnStride: 1 })
+    if (copied)
+      this.#parts.set(id, {
+        array,
+        offset: 0,
+        rows: 1,
+        rowStride: array.length,
+        columns: array.length,
+        columnStride: 1,
+      })
     else this.#arrays.set(id, array)
     this.#lasting.set(id, array.byteLength)
     return id
@@ -95,7 +103,10 @@ export class Operands {
     return copyPart(part)
   }
 
-  /** Bytes of the copy of a head's part that `provide` makes for one lane; 0 for what is shared or travels with one task. */
+  /**
+   * Bytes of the copy of a head's part that `provide` makes for one lane; 0 for what is shared or travels with one
+   * task.
+   */
   residentBytes(id: ArrayId): number {
     const part = this.#resident.has(id) ? this.#parts.get(id) : undefined
     return part === undefined ? 0 : (part.blocks ?? 1) * part.rows * part.columns * part.array.BYTES_PER_ELEMENT
@@ -158,29 +169,50 @@ function bufferId(buffer: ArrayBufferLike): number {
 
 /** Whether two arrays are the same elements of the same memory. */
 export function sameMemory(a: TaskArray, b: TaskArray): boolean {
-  return a.buffer === b.buffer && a.byteOffset === b.byteOffset && a.length === b.length && a.constructor === b.constructor
+  return (
+    a.buffer === b.buffer && a.byteOffset === b.byteOffset && a.length === b.length && a.constructor === b.constructor
+  )
 }
 
 /** Whether two arrays have any byte in common. */
 export function overlaps(a: TaskArray, b: TaskArray): boolean {
-  return a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength
+  return (
+    a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength
+  )
 }
 
 /** A part without its repetitions. */
 function densePart(part: Part): Part & { readonly blocks: number } {
   const once = (stride: number | undefined, count: number): number => (stride === 0 ? Math.min(1, count) : count)
   const { blocks = 1, blockStride = 0 } = part
-  return { ...part, blocks: once(blockStride, blocks), rows: once(part.rowStride, part.rows), columns: once(part.columnStride, part.columns) }
+  return {
+    ...part,
+    blocks: once(blockStride, blocks),
+    rows: once(part.rowStride, part.rows),
+    columns: once(part.columnStride, part.columns),
+  }
 }
 
-function copyPart({ array, offset, blocks = 1, blockStride = 0, rows, rowStride, columns, columnStride }: Part): TaskArray {
-  if (blocks === 1 && columnStride <= 1 && (rowStride === columns || rows <= 1)) return array.slice(offset, offset + rows * columns)
+function copyPart({
+  array,
+  offset,
+  blocks = 1,
+  blockStride = 0,
+  rows,
+  rowStride,
+  columns,
+  columnStride,
+}: Part): TaskArray {
+  if (blocks === 1 && columnStride <= 1 && (rowStride === columns || rows <= 1))
+    return array.slice(offset, offset + rows * columns)
   const Class = array.constructor as new (length: number) => TaskArray
   const copy = new Class(blocks * rows * columns)
   for (let line = 0; line < blocks * rows; line++) {
     const start = offset + Math.floor(line / rows) * blockStride + (line % rows) * rowStride
     if (columnStride <= 1) copy.set(array.subarray(start, start + columns), line * columns)
-    else for (let column = 0; column < columns; column++) copy[line * columns + column] = array[start + column * columnStride] ?? 0
+    else
+      for (let column = 0; column < columns; column++)
+        copy[line * columns + column] = array[start + column * columnStride] ?? 0
   }
   return copy
 }

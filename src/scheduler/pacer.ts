@@ -9,7 +9,10 @@ export class TaskCancelled extends Error {
   }
 }
 
-/** When this thread's event loop last went round, as far as is known: tasks that follow each other by promises alone share it. */
+/**
+ * When this thread's event loop last went round, as far as is known: tasks that follow each other by promises alone
+ * share it.
+ */
 let lastTurnMs = 0
 let watched = false
 
@@ -29,7 +32,9 @@ export class Pacer {
     watchTurns()
   }
 
-  /** Undefined while the turn is not due; else a promise of the next turn, which rejects when the task was cancelled. */
+  /**
+   * Undefined while the turn is not due; else a promise of the next turn, which rejects when the task was cancelled.
+   */
   pace(): Promise<void> | undefined {
     return performance.now() < lastTurnMs + TURN_EVERY_MS ? undefined : this.#turn()
   }

@@ -1,7 +1,14 @@
 import { isShared } from '../core/shared-memory.ts'
 import { CHUNK_DONE, CHUNK_FREE } from '../protocol/chunk.ts'
 import { partCount } from '../protocol/pass-parts.ts'
-import { passSteps, workOf, type PassStep, type PassWork, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
+import {
+  passSteps,
+  workOf,
+  type PassStep,
+  type PassWork,
+  type StagePass,
+  type StagePassResult,
+} from '../protocol/stage-pass.ts'
 
 /** A lane that waits for others gives its event loop a turn so often. */
 const LONGEST_WAIT_MS = 2
@@ -36,10 +43,13 @@ export class PassRun {
     return { tasks: this.#mine.size, elapsedMs: this.#partMs.reduce((sum, ms) => sum + ms, 0), partMs: this.#partMs }
   }
 
-  /** Claims chunks of a step and runs them until none is free: each when the lane turns to it, so that none waits claimed. */
+  /**
+   * Claims chunks of a step and runs them until none is free: each when the lane turns to it, so that none waits
+   * claimed.
+   */
   async #work(step: PassStep, first: number): Promise<void> {
     const { claims } = this.pass
-    for (let tried = 0; tried < step.chunks; ) {
+    for (let tried = 0; tried < step.chunks;) {
       let place = 0
       const result = await this.host.run(() => {
         while (tried < step.chunks) {
@@ -72,11 +82,12 @@ export class PassRun {
   /** Waits until all chunks of a stage are done; false when one of them is open again, because its lane was lost. */
   async #othersDone(first: number, count: number): Promise<boolean> {
     const { claims } = this.pass
-    for (let index = first; index < first + count; ) {
+    for (let index = first; index < first + count;) {
       const claim = Atomics.load(claims, index)
       if (claim === CHUNK_DONE) index++
       else if (this.#isOpen(claim, index)) return false
-      else if (!isShared(claims) || Atomics.wait(claims, index, claim, LONGEST_WAIT_MS) === 'timed-out') await this.host.takeTurn()
+      else if (!isShared(claims) || Atomics.wait(claims, index, claim, LONGEST_WAIT_MS) === 'timed-out')
+        await this.host.takeTurn()
     }
     return true
   }

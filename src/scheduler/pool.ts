@@ -111,7 +111,9 @@ export class Pool {
     const others = this.#jobs.filter(({ settled }) => !settled).map(({ done }) => done)
     const state = new JobState(this.#nextJobId++, job, others.length === 0 ? 0 : Math.min(...others))
     if (job.tasks.length === 0) state.finish()
-    const stopListening = onAbort(job.signal, () => this.#abandon(state, job.signal === undefined ? undefined : abortReason(job.signal)))
+    const stopListening = onAbort(job.signal, () =>
+      this.#abandon(state, job.signal === undefined ? undefined : abortReason(job.signal)),
+    )
     this.#jobs.push(state)
     for (const slot of this.#slots) if (!slot.ready && slot.starting === null) slot.failures = 0
     this.#pump()
@@ -133,7 +135,8 @@ export class Pool {
   /** Ends every lane; pending jobs fail with a RuntimeClosedError. */
   async close(): Promise<void> {
     this.#closed = true
-    for (const state of [...this.#jobs]) state.fail(new RuntimeClosedError('runtime: expected to stay open until the call ends, but it was closed'))
+    for (const state of [...this.#jobs])
+      state.fail(new RuntimeClosedError('runtime: expected to stay open until the call ends, but it was closed'))
     for (const slot of this.#slots) {
       for (const state of slot.inFlight.values()) slot.lane?.cancel(state.id)
     }
@@ -143,7 +146,9 @@ export class Pool {
   /** Lanes that could not be started again: the others did their work. */
   #missingLanes(): Fallback[] {
     return this.#slots.flatMap(({ index, config, ready, startError }) =>
-      ready || startError === undefined ? [] : [{ what: `no lane ${index} (${config.kind})`, reason: startError.message }],
+      ready || startError === undefined
+        ? []
+        : [{ what: `no lane ${index} (${config.kind})`, reason: startError.message }],
     )
   }
 
@@ -161,7 +166,8 @@ export class Pool {
       for (const slot of this.#slots) if (slot.takesWork && this.#feed(slot)) given = true
     }
     if (this.#closed || !this.#jobs.some((state) => state.waiting > 0)) return
-    for (const slot of this.#slots) if (slot.lane === null && slot.starting === null && slot.failures < MAX_START_FAILURES) this.#revive(slot)
+    for (const slot of this.#slots)
+      if (slot.lane === null && slot.starting === null && slot.failures < MAX_START_FAILURES) this.#revive(slot)
     if (this.#slots.every((slot) => slot.lane === null && slot.starting === null)) this.#giveUp()
   }
 
@@ -212,7 +218,10 @@ export class Pool {
     return await slot.run(bench === 'beside' ? { ...request, beside: true } : request)
   }
 
-  /** Takes in how a task ended. What is thrown meanwhile, by a job or by a caller's own function, ends the job: nothing is lost. */
+  /**
+   * Takes in how a task ended. What is thrown meanwhile, by a job or by a caller's own function, ends the job: nothing
+   * is lost.
+   */
   #settle(slot: Slot, state: JobState, task: JobTask, takeIn: () => void): void {
     slot.end(task)
     try {
@@ -233,7 +242,13 @@ export class Pool {
     const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
     const [first] = results
     const tasks = first !== undefined && 'tasks' in first ? first.tasks : 1
-    state.complete(task, slot.index, { tasks, kind: slot.config.kind, kernels: slot.hello?.kernels ?? '', busyMs, residentBytes: slot.residentBytes })
+    state.complete(task, slot.index, {
+      tasks,
+      kind: slot.config.kind,
+      kernels: slot.hello?.kernels ?? '',
+      busyMs,
+      residentBytes: slot.residentBytes,
+    })
   }
 
   #failed(state: JobState, task: JobTask, error: unknown): void {
@@ -245,10 +260,17 @@ export class Pool {
     }
     state.drop(task)
     if (!(error instanceof TaskCancelled)) this.#abandon(state, error)
-    else if (!state.settled) this.#abandon(state, new ProtocolError('worker: expected a result, got word that the task was cancelled, which it was not'))
+    else if (!state.settled)
+      this.#abandon(
+        state,
+        new ProtocolError('worker: expected a result, got word that the task was cancelled, which it was not'),
+      )
   }
 
-  /** After each task: the lane lets go of a job that is over, lets the process end if nothing is left, and takes the next. */
+  /**
+   * After each task: the lane lets go of a job that is over, lets the process end if nothing is left, and takes the
+   * next.
+   */
   #rest(slot: Slot, state: JobState): void {
     if (state.settled && !slot.runs(state)) slot.releaseJob(state)
     if (slot.inFlight.size === 0) slot.lane?.keepAlive(false)
@@ -291,7 +313,10 @@ export class Pool {
     for (const state of [...this.#jobs]) {
       if (state.waiting === 0) continue
       const message = `worker: expected a lane to run on, but none could be started again after ${MAX_START_FAILURES} tries`
-      this.#abandon(state, unavailable ? cause : new WorkerLostError(message, { cause, details: { tries: MAX_START_FAILURES } }))
+      this.#abandon(
+        state,
+        unavailable ? cause : new WorkerLostError(message, { cause, details: { tries: MAX_START_FAILURES } }),
+      )
     }
   }
 }

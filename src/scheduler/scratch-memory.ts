@@ -13,10 +13,10 @@ export function keptLimitBytes(budgetBytes: number | undefined, machineBytes: nu
 }
 
 /**
- * Shared memory that calls used for themselves and later calls use again: copies of plain inputs, tensors between the stages
- * of layers; not standard mode's score matrix: what grows with n² is not held. Engines do not count shared memory when they
- * decide to collect, and a worker's reference keeps it as well: without this, each call's scratch stays until something else
- * makes them collect.
+ * Shared memory that calls used for themselves and later calls use again: copies of plain inputs, tensors between the
+ * stages of layers; not standard mode's score matrix: what grows with n² is not held. Engines do not count shared
+ * memory when they decide to collect, and a worker's reference keeps it as well: without this, each call's scratch
+ * stays until something else makes them collect.
  */
 export class ScratchMemory {
   /** the least recently used first; `idleCalls` began since it was used */
@@ -52,10 +52,14 @@ export class ScratchMemory {
     return new CallMemory(this, buffers, ledger)
   }
 
-  /** A call is over: keeps these for later calls. The oldest go where there are too many, and those that nobody uses. */
+  /**
+   * A call is over: keeps these for later calls. The oldest go where there are too many, and those that nobody uses.
+   */
   keep(buffers: readonly SharedArrayBuffer[]): void {
     if (this.#closed) return
-    const more = buffers.filter((buffer) => buffer.byteLength <= this.limitBytes).map((buffer) => ({ buffer, idleCalls: 0 }))
+    const more = buffers
+      .filter((buffer) => buffer.byteLength <= this.limitBytes)
+      .map((buffer) => ({ buffer, idleCalls: 0 }))
     this.#kept = [...this.#kept.filter(({ idleCalls }) => idleCalls < MOST_IDLE_CALLS), ...more]
     let bytes = this.sizes.reduce((sum, size) => sum + size, 0)
     while (bytes > this.limitBytes) bytes -= this.#kept.shift()?.buffer.byteLength ?? bytes
@@ -74,7 +78,9 @@ export class ScratchMemory {
   }
 }
 
-/** One call's scratch. Its arrays hold what an earlier call left in them: whoever takes one writes it before reading it. */
+/**
+ * One call's scratch. Its arrays hold what an earlier call left in them: whoever takes one writes it before reading it.
+ */
 export class CallMemory implements ArraySource {
   readonly #used: { readonly buffer: SharedArrayBuffer; readonly read: boolean }[] = []
 
@@ -89,15 +95,16 @@ export class CallMemory implements ArraySource {
     const buffer = shared ? this.reserved.get(bytes)?.pop() : undefined
     const array = buffer === undefined ? this.#fresh(purpose, Class, length, shared) : new Class(buffer, 0, length)
     if (buffer !== undefined) this.ledger.add(purpose, bytes)
-    if (shared && bytes >= SMALLEST_KEPT_BYTES) this.#used.push({ buffer: array.buffer as SharedArrayBuffer, read: purpose === 'input copies' })
+    if (shared && bytes >= SMALLEST_KEPT_BYTES)
+      this.#used.push({ buffer: array.buffer as SharedArrayBuffer, read: purpose === 'input copies' })
     return array
   }
 
   /**
    * The call is over: later calls may have its buffers.
    *
-   * @param clean whether every task came back from the one lane that it was given to; else a lane that was cancelled or lost
-   * may still write, and only what lanes read is kept
+   * @param clean whether every task came back from the one lane that it was given to; else a lane that was cancelled or
+   *   lost may still write, and only what lanes read is kept
    */
   release(clean: boolean): void {
     const unused = [...this.reserved.values()].flat()

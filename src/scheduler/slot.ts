@@ -82,10 +82,14 @@ export class Slot {
   }
 
   /**
-   * What a task's answer says: the most that the lane held counts until the call is over, then what it keeps. Of the bench
-   * that the task was not on, its job and plan know nothing.
+   * What a task's answer says: the most that the lane held counts until the call is over, then what it keeps. Of the
+   * bench that the task was not on, its job and plan know nothing.
    */
-  answered({ residentBytes, keptBytes, besideBytes, stageBytes, besideStageBytes }: TaskResponse, state: JobState, bench: BenchName): void {
+  answered(
+    { residentBytes, keptBytes, besideBytes, stageBytes, besideStageBytes }: TaskResponse,
+    state: JobState,
+    bench: BenchName,
+  ): void {
     if (bench === 'beside') this.#hold('beside', besideBytes, state)
     else this.#hold('main', Math.max(this.#bytes.main, residentBytes), state)
     this.#bytes.beside = besideBytes
@@ -127,7 +131,10 @@ export class Slot {
     return main.length > 0 && main.every((other) => other !== state && mayRunBeside(state, other))
   }
 
-  /** Whether the second bench is free: for one task of each job and one in all, passes aside, whose chunks let others through. */
+  /**
+   * Whether the second bench is free: for one task of each job and one in all, passes aside, whose chunks let others
+   * through.
+   */
   hasRoomBeside(state: JobState): boolean {
     if (this.runs(state)) return false
     return state.job.isPass === true || [...this.#beside].every((task) => this.inFlight.get(task)?.job.isPass === true)
@@ -171,15 +178,24 @@ export class Slot {
     })
   }
 
-  /** The request for a task: attaches what the lane lacks and, without shared memory, lets go of what the task does not need. */
+  /**
+   * The request for a task: attaches what the lane lacks and, without shared memory, lets go of what the task does not
+   * need.
+   */
   request(state: JobState, jobTask: JobTask): TaskRequest {
     const { job } = state
     const missing = jobTask.needs.filter((id) => !this.#held.has(id) && !this.#lasting.has(id))
-    const release = job.sharedMemory ? [] : [...this.#held].filter(([id, owner]) => owner === state && !jobTask.needs.includes(id)).map(([id]) => id)
+    const release = job.sharedMemory
+      ? []
+      : [...this.#held].filter(([id, owner]) => owner === state && !jobTask.needs.includes(id)).map(([id]) => id)
     // Let go first: a lane then holds the copies of one head at a time, as planned.
     for (const id of release) this.#forget(id)
     const lasting = missing.map((id) => job.lastingBytes?.(id) ?? 0)
-    const dropped = this.#makeRoom(job, jobTask, lasting.reduce((sum, bytes) => sum + bytes, 0))
+    const dropped = this.#makeRoom(
+      job,
+      jobTask,
+      lasting.reduce((sum, bytes) => sum + bytes, 0),
+    )
     const attach: AttachedArray[] = missing.map((id) => ({ id, array: job.provide(id) }))
     missing.forEach((id, index) => {
       const bytes = lasting[index] ?? 0
@@ -190,7 +206,10 @@ export class Slot {
     return { jobId: state.id, attach, release: [...this.#takeUnwanted(), ...release, ...dropped], tasks: jobTask.tasks }
   }
 
-  /** Notes which lasting arrays the task uses, and lets go of others where `bytes` more would be too many. Returns those. */
+  /**
+   * Notes which lasting arrays the task uses, and lets go of others where `bytes` more would be too many. Returns
+   * those.
+   */
   #makeRoom(job: JobState['job'], { needs }: JobTask, bytes: number): ArrayId[] {
     for (const id of needs) {
       const known = this.#lasting.get(id)

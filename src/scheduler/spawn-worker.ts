@@ -42,7 +42,9 @@ export function spawnWorker(source: WorkerSource): WorkerHandle {
   try {
     worker = source.workerFactory?.() ?? (nodeThreads() === null ? webWorker(source) : nodeWorker(source))
   } catch (cause) {
-    throw new BackendUnavailableError(`worker: expected to start one, but the host refused: ${messageOf(cause)}`, { cause })
+    throw new BackendUnavailableError(`worker: expected to start one, but the host refused: ${messageOf(cause)}`, {
+      cause,
+    })
   }
   if (isNodeWorker(worker)) return nodeHandle(worker)
   if (typeof (worker as Worker | null)?.addEventListener === 'function') return webHandle(worker)
@@ -55,12 +57,17 @@ function nodeThreads(): Threads | null {
   return (nodeModule('node:worker_threads') as Threads | undefined) ?? null
 }
 
-/** Without the flags of this process: one such as `--input-type` is for its own main script and would stop the worker. */
+/**
+ * Without the flags of this process: one such as `--input-type` is for its own main script and would stop the worker.
+ */
 function nodeWorker({ kind, workerUrl: url }: WorkerSource): NodeWorker {
   const threads = nodeThreads()
   if (threads === null) throw new Error('node:worker_threads is missing')
   const base = import.meta.url // not inline: this is no asset for a web bundler
-  return new threads.Worker(url === undefined ? new URL(kind === 'wasm' ? './wasm-worker.js' : './worker.js', base) : asFileUrl(url), { name: 'heddle lane', execArgv: [] })
+  return new threads.Worker(
+    url === undefined ? new URL(kind === 'wasm' ? './wasm-worker.js' : './worker.js', base) : asFileUrl(url),
+    { name: 'heddle lane', execArgv: [] },
+  )
 }
 
 /** Node wants a URL object for `file:` and `data:` addresses; a plain string is a path. */
@@ -73,7 +80,8 @@ function webWorker({ kind, workerUrl }: WorkerSource): Worker {
   if (workerUrl !== undefined) return moduleWorker(new URL(workerUrl, location.href))
   try {
     // Literal and inline: the form that bundlers recognise.
-    if (kind === 'wasm') return new Worker(new URL('./wasm-worker.js', import.meta.url), { type: 'module', name: 'heddle lane' })
+    if (kind === 'wasm')
+      return new Worker(new URL('./wasm-worker.js', import.meta.url), { type: 'module', name: 'heddle lane' })
     return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'heddle lane' })
   } catch (error) {
     const address = new URL(kind === 'wasm' ? './wasm-worker.js' : './worker.js', import.meta.url.toString())
@@ -85,7 +93,8 @@ function webWorker({ kind, workerUrl }: WorkerSource): Worker {
 /** A module worker; from another origin (a CDN) by way of a Blob that imports it, which a page's policy may forbid. */
 function moduleWorker(address: URL): Worker {
   const options: WorkerOptions = { type: 'module', name: 'heddle lane' }
-  if (address.origin === location.origin || address.protocol === 'blob:' || address.protocol === 'data:') return new Worker(address, options)
+  if (address.origin === location.origin || address.protocol === 'blob:' || address.protocol === 'data:')
+    return new Worker(address, options)
   const blob = URL.createObjectURL(new Blob([`import ${JSON.stringify(address.href)}`], { type: 'text/javascript' }))
   try {
     return new Worker(blob, options)
@@ -122,7 +131,9 @@ function webHandle(worker: Worker): WorkerHandle {
         event.preventDefault()
         listener(new Error(event.message ? `the worker failed: ${event.message}` : 'the worker could not be loaded'))
       })
-      worker.addEventListener('messageerror', () => listener(new Error('the worker sent a message that cannot be read')))
+      worker.addEventListener('messageerror', () =>
+        listener(new Error('the worker sent a message that cannot be read')),
+      )
     },
     // Async, so that what a worker of a caller's own making throws rejects.
     // eslint-disable-next-line @typescript-eslint/require-await

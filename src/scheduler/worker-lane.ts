@@ -58,13 +58,15 @@ export class WorkerLane implements Lane {
   }
 
   /**
-   * A worker that breaks the protocol is not asked again: it counts as lost from then on. So does one to which the host refused
-   * to post: the arrays of that message never came, and the pool counts on them.
+   * A worker that breaks the protocol is not asked again: it counts as lost from then on. So does one to which the host
+   * refused to post: the arrays of that message never came, and the pool counts on them.
    */
   async run(request: TaskRequest): Promise<TaskResponse> {
     const attach = request.attach.map(({ id, array }) => ({ id, array: packLarge(array) }))
     try {
-      const response: unknown = await this.#death.race(this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))))
+      const response: unknown = await this.#death.race(
+        this.#remote.run(transfer({ ...request, attach }, attachedBuffers(request.attach))),
+      )
       checkResponse(request.tasks, response)
       return response
     } catch (thrown) {

@@ -48,12 +48,25 @@ const NAMES = ['tokens', 'input', 'targets', 'target', 'mask', 'segments', 'posi
  * @throws {ShapeError} when parts of the batch do not fit each other
  */
 export function readBatch(what: string, given: unknown): { readonly batch: Batch; readonly rows: readonly number[] } {
-  const { tokens, input, targets, target, mask, segments, positions } = checkNames(what, given, NAMES) as Partial<Record<string, unknown>>
-  if ((tokens === undefined) === (input === undefined)) throw new OptionError(`${what}: expected either tokens or input, got ${tokens === undefined ? 'neither' : 'both'}`)
-  if ((targets === undefined) === (target === undefined)) throw new OptionError(`${what}: expected either targets or target, got ${targets === undefined ? 'neither' : 'both'}`)
-  const source = tokens === undefined ? { input: readInput(`${what}: input`, input) } : { tokens: readTokens(`${what}: tokens`, tokens) }
+  const { tokens, input, targets, target, mask, segments, positions } = checkNames(what, given, NAMES) as Partial<
+    Record<string, unknown>
+  >
+  if ((tokens === undefined) === (input === undefined))
+    throw new OptionError(`${what}: expected either tokens or input, got ${tokens === undefined ? 'neither' : 'both'}`)
+  if ((targets === undefined) === (target === undefined))
+    throw new OptionError(
+      `${what}: expected either targets or target, got ${targets === undefined ? 'neither' : 'both'}`,
+    )
+  const source =
+    tokens === undefined
+      ? { input: readInput(`${what}: input`, input) }
+      : { tokens: readTokens(`${what}: tokens`, tokens) }
   const rows = source.tokens === undefined ? source.input.shape.slice(0, -1) : source.tokens.shape
-  const perRow = <Data extends Int32Array | Uint8Array>(name: string, Class: TensorClass<Data>, value: unknown): Tensor<Data> => readPerRow(`${what}: ${name}`, Class, value, rows)
+  const perRow = <Data extends Int32Array | Uint8Array>(
+    name: string,
+    Class: TensorClass<Data>,
+    value: unknown,
+  ): Tensor<Data> => readPerRow(`${what}: ${name}`, Class, value, rows)
   const batch = {
     ...source,
     ...(targets === undefined ? {} : { targets: perRow('targets', Int32Array, targets) }),
@@ -67,19 +80,29 @@ export function readBatch(what: string, given: unknown): { readonly batch: Batch
 
 function readTokens(what: string, value: unknown): Tensor<Int32Array> {
   const tensor = readTensor(what, Int32Array, value)
-  if (tensor.shape.length !== 1 && tensor.shape.length !== 2) throw new ShapeError(`${what}: expected shape [B, M] or [M], got ${formatShape(tensor.shape)}`)
+  if (tensor.shape.length !== 1 && tensor.shape.length !== 2)
+    throw new ShapeError(`${what}: expected shape [B, M] or [M], got ${formatShape(tensor.shape)}`)
   return tensor
 }
 
 function readInput(what: string, value: unknown): Tensor {
   const tensor = readTensor(what, Float32Array, value)
-  if (tensor.shape.length !== 2 && tensor.shape.length !== 3) throw new ShapeError(`${what}: expected shape [B, M, E] or [M, E], got ${formatShape(tensor.shape)}`)
+  if (tensor.shape.length !== 2 && tensor.shape.length !== 3)
+    throw new ShapeError(`${what}: expected shape [B, M, E] or [M, E], got ${formatShape(tensor.shape)}`)
   return tensor
 }
 
-function readPerRow<Data extends Int32Array | Uint8Array>(what: string, Class: TensorClass<Data>, value: unknown, rows: readonly number[]): Tensor<Data> {
+function readPerRow<Data extends Int32Array | Uint8Array>(
+  what: string,
+  Class: TensorClass<Data>,
+  value: unknown,
+  rows: readonly number[],
+): Tensor<Data> {
   const tensor = readTensor(what, Class, value)
-  if (!sameShape(tensor.shape, rows)) throw new ShapeError(`${what}: expected shape ${formatShape(rows)}, as the input has it, got ${formatShape(tensor.shape)}`)
+  if (!sameShape(tensor.shape, rows))
+    throw new ShapeError(
+      `${what}: expected shape ${formatShape(rows)}, as the input has it, got ${formatShape(tensor.shape)}`,
+    )
   return tensor
 }
 

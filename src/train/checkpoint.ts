@@ -38,13 +38,25 @@ const FORMAT = 'heddle-checkpoint/1'
 const PREFIXES = { parameters: 'model.', optimizer: 'optimizer.', bestParameters: 'best.' } as const
 
 /** The bytes of a safetensors file; equal contents give equal bytes. Nothing in it depends on time or machine. */
-export function writeCheckpoint({ parameters, optimizer, bestParameters, progress, run, metadata }: Checkpoint): Uint8Array {
+export function writeCheckpoint({
+  parameters,
+  optimizer,
+  bestParameters,
+  progress,
+  run,
+  metadata,
+}: Checkpoint): Uint8Array {
   const tensors = Object.fromEntries([
     ...prefixed(PREFIXES.parameters, parameters),
     ...prefixed(PREFIXES.optimizer, optimizer),
     ...prefixed(PREFIXES.bestParameters, bestParameters ?? {}),
   ])
-  const strings = { format: FORMAT, progress: JSON.stringify(progress), run: JSON.stringify(run), metadata: JSON.stringify(metadata) }
+  const strings = {
+    format: FORMAT,
+    progress: JSON.stringify(progress),
+    run: JSON.stringify(run),
+    metadata: JSON.stringify(metadata),
+  }
   return writeSafetensors(tensors, strings)
 }
 
@@ -55,10 +67,12 @@ export function writeCheckpoint({ parameters, optimizer, bestParameters, progres
  */
 export async function readCheckpoint(source: ByteSource): Promise<Checkpoint> {
   const { tensors, metadata } = await readSafetensors(source)
-  if (metadata['format'] !== FORMAT) throw new FormatError(`checkpoint: expected a file of format ${FORMAT}, got ${describe(metadata['format'])}`)
+  if (metadata['format'] !== FORMAT)
+    throw new FormatError(`checkpoint: expected a file of format ${FORMAT}, got ${describe(metadata['format'])}`)
   const known = Object.values(PREFIXES)
   const stray = Object.keys(tensors).filter((name) => !known.some((prefix) => name.startsWith(prefix)))
-  if (stray.length > 0) throw new FormatError(`checkpoint: expected tensors of ${known.join(', ')}, got ${stray.join(', ')}`)
+  if (stray.length > 0)
+    throw new FormatError(`checkpoint: expected tensors of ${known.join(', ')}, got ${stray.join(', ')}`)
   const best = unprefixed(PREFIXES.bestParameters, tensors)
   return {
     parameters: floats(unprefixed(PREFIXES.parameters, tensors)),
@@ -70,18 +84,27 @@ export async function readCheckpoint(source: ByteSource): Promise<Checkpoint> {
   }
 }
 
-function prefixed(prefix: string, tensors: Readonly<Record<string, Tensor<TensorData>>>): [string, Tensor<TensorData>][] {
+function prefixed(
+  prefix: string,
+  tensors: Readonly<Record<string, Tensor<TensorData>>>,
+): [string, Tensor<TensorData>][] {
   return Object.entries(tensors).map(([name, { data, shape }]) => [prefix + name, { data, shape }])
 }
 
-function unprefixed(prefix: string, tensors: Readonly<Record<string, Tensor<TensorData>>>): Record<string, Tensor<TensorData>> {
+function unprefixed(
+  prefix: string,
+  tensors: Readonly<Record<string, Tensor<TensorData>>>,
+): Record<string, Tensor<TensorData>> {
   const own = Object.entries(tensors).filter(([name]) => name.startsWith(prefix))
   return Object.fromEntries(own.map(([name, tensor]) => [name.slice(prefix.length), tensor]))
 }
 
 function floats(tensors: Readonly<Record<string, Tensor<TensorData>>>): StateDict {
   const integers = Object.entries(tensors).filter(([, { data }]) => !(data instanceof Float32Array))
-  if (integers.length > 0) throw new FormatError(`checkpoint: expected float32 parameters, got integers in ${integers.map(([name]) => name).join(', ')}`)
+  if (integers.length > 0)
+    throw new FormatError(
+      `checkpoint: expected float32 parameters, got integers in ${integers.map(([name]) => name).join(', ')}`,
+    )
   return tensors as StateDict
 }
 
@@ -96,13 +119,19 @@ function parsed(name: string, metadata: Readonly<Record<string, string>>): unkno
 function checkedProgress(value: unknown): Progress {
   const progress = value as Partial<Progress> | null
   const best: unknown = progress?.best
-  const bestFits = best === null || (typeof best === 'object' && typeof (best as BestLoss).loss === 'number' && isSize((best as BestLoss).step))
+  const bestFits =
+    best === null ||
+    (typeof best === 'object' && typeof (best as BestLoss).loss === 'number' && isSize((best as BestLoss).step))
   const counters = [progress?.step, progress?.batches, progress?.evaluatedStep, progress?.sinceBest]
-  if (!bestFits || !counters.every(isSize)) throw new FormatError(`checkpoint: expected counters of a run under progress, got ${JSON.stringify(value).slice(0, 80)}`)
+  if (!bestFits || !counters.every(isSize))
+    throw new FormatError(
+      `checkpoint: expected counters of a run under progress, got ${JSON.stringify(value).slice(0, 80)}`,
+    )
   return progress as Progress
 }
 
 function checkedStrings(value: unknown): Readonly<Record<string, string>> {
-  if (typeof value === 'object' && value !== null && Object.values(value).every((item) => typeof item === 'string')) return value as Record<string, string>
+  if (typeof value === 'object' && value !== null && Object.values(value).every((item) => typeof item === 'string'))
+    return value as Record<string, string>
   throw new FormatError(`checkpoint: expected strings under metadata, got ${describe(value)}`)
 }

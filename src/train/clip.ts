@@ -14,8 +14,8 @@ export async function gradientNorm(gradients: Gradients): Promise<number> {
 }
 
 /**
- * Scales all gradients by maxNorm / (norm + 1e-6), in place, where their common norm is larger than `maxNorm`. The same as
- * PyTorch's `clip_grad_norm_` (Pascanu et al. 2013).
+ * Scales all gradients by maxNorm / (norm + 1e-6), in place, where their common norm is larger than `maxNorm`. The same
+ * as PyTorch's `clip_grad_norm_` (Pascanu et al. 2013).
  *
  * @returns the norm before
  * @throws {OptionError} unless `maxNorm` is a number above 0
@@ -75,5 +75,8 @@ async function normOf(what: string, gradients: Gradients, loop: PacedLoop): Prom
 }
 
 function nonFinite(what: string, name: string, gradient: Tensor): Error {
-  return nonFiniteGradient(what, name, gradient) ?? expected(`${what}: gradient of ${name}`, 'elements that stay as they are until the call ends', gradient)
+  return (
+    nonFiniteGradient(what, name, gradient) ??
+    expected(`${what}: gradient of ${name}`, 'elements that stay as they are until the call ends', gradient)
+  )
 }

@@ -13,14 +13,18 @@ type BatchIterator = Iterator<Batch> | AsyncIterator<Batch>
 
 /** @throws {OptionError} unless `source` can be iterated or called */
 export function checkSource(what: string, source: unknown): asserts source is BatchSource {
-  if (typeof source !== 'function' && !isIterable(source)) throw expected(what, 'an iterable, an async iterable or a function from the number of a batch to the batch', source)
+  if (typeof source !== 'function' && !isIterable(source))
+    throw expected(what, 'an iterable, an async iterable or a function from the number of a batch to the batch', source)
 }
 
 /** @throws {OptionError} for what can be gone through once only, such as a generator */
 export function checkList(what: string, list: unknown): asserts list is BatchList {
   if (typeof list === 'function') return
   if (!isIterable(list)) throw expected(what, 'an iterable, an async iterable or a function that returns one', list)
-  if ('next' in list) throw new OptionError(`${what}: expected batches that can be gone through more than once (an array, say, or a function that starts a generator), got an iterator`)
+  if ('next' in list)
+    throw new OptionError(
+      `${what}: expected batches that can be gone through more than once (an array, say, or a function that starts a generator), got an iterator`,
+    )
 }
 
 function isIterable(value: unknown): value is object {
@@ -59,7 +63,9 @@ export class BatchReader {
     return step.value
   }
 
-  /** Leaves out the first `count` batches: a function need not make them, an iterator must. @returns how many there were */
+  /**
+   * Leaves out the first `count` batches: a function need not make them, an iterator must. @returns how many there were
+   */
   async skip(count: number): Promise<number> {
     if (this.#make !== null) this.#index = count
     else while (this.#index < count && (await this.next()) !== undefined);
@@ -75,7 +81,10 @@ export class BatchReader {
 }
 
 /** Every batch of a list, from the first one. */
-export async function* batchesOf(list: BatchList, signal: AbortSignal | undefined): AsyncGenerator<Batch, void, undefined> {
+export async function* batchesOf(
+  list: BatchList,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Batch, void, undefined> {
   const reader = new BatchReader(typeof list === 'function' ? list() : list, signal)
   try {
     for (let batch = await reader.next(); batch !== undefined; batch = await reader.next()) yield batch

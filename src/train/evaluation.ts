@@ -27,7 +27,12 @@ export interface Evaluation {
  * @throws {OptionError} when there is no batch
  * @throws {NumericError} when the loss is NaN or infinite
  */
-export async function meanLoss(call: GradientCall, model: AnyModule, data: BatchList, options: Omit<GradientOptions, 'only' | 'seed'>): Promise<number> {
+export async function meanLoss(
+  call: GradientCall,
+  model: AnyModule,
+  data: BatchList,
+  options: Omit<GradientOptions, 'only' | 'seed'>,
+): Promise<number> {
   const before = model.training
   let [sum, counted, index] = [0, 0, 0]
   try {
@@ -47,7 +52,13 @@ export async function meanLoss(call: GradientCall, model: AnyModule, data: Batch
 }
 
 /** What an evaluation says beside the best one before it. */
-export function judge(loss: number, step: number, previous: { readonly best: BestLoss | null; readonly sinceBest: number }): Evaluation {
+export function judge(
+  loss: number,
+  step: number,
+  previous: { readonly best: BestLoss | null; readonly sinceBest: number },
+): Evaluation {
   const isBest = previous.best === null || loss < previous.best.loss
-  return isBest ? { loss, best: { loss, step }, isBest, sinceBest: 0 } : { loss, best: previous.best, isBest, sinceBest: previous.sinceBest + 1 }
+  return isBest
+    ? { loss, best: { loss, step }, isBest, sinceBest: 0 }
+    : { loss, best: previous.best, isBest, sinceBest: previous.sinceBest + 1 }
 }

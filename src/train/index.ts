@@ -1,5 +1,12 @@
 export type { Batch } from './batch.ts'
-export { crossEntropy, meanSquaredError, type CrossEntropy, type CrossEntropyOptions, type Loss, type MeanSquaredError } from './losses.ts'
+export {
+  crossEntropy,
+  meanSquaredError,
+  type CrossEntropy,
+  type CrossEntropyOptions,
+  type Loss,
+  type MeanSquaredError,
+} from './losses.ts'
 export { lossAndGradients } from './loss-and-gradients.ts'
 export type { GradientOptions, GradientResult } from './gradient-call.ts'
 export { train } from './train.ts'

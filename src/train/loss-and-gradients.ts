@@ -19,16 +19,20 @@ import { modelGraph, rowLosses, type ModelGraph } from './loss-graph.ts'
 import { checkLoss, countTargets, type Loss } from './losses.ts'
 
 /**
- * The mean loss of a model over a batch's targets, and its gradients with respect to the parameters. Memory is linear in the
- * number of rows. The model's mode decides about dropout. Bits depend on model and batch alone. Without shared memory one
- * lane does it all, and the report says so.
+ * The mean loss of a model over a batch's targets, and its gradients with respect to the parameters. Memory is linear
+ * in the number of rows. The model's mode decides about dropout. Bits depend on model and batch alone. Without shared
+ * memory one lane does it all, and the report says so.
  *
  * @param model its output is [B, M, V] logits for `crossEntropy`, [B, M, E] for `meanSquaredError`
- * @throws {OptionError} {ShapeError} {NumericError} for a batch that does not fit the model or the loss, before anything is
- * allocated; says which position and value
+ * @throws {OptionError} {ShapeError} {NumericError} for a batch that does not fit the model or the loss, before
+ *   anything is allocated; says which position and value
  * @throws {MemoryBudgetError} when nothing fits the budget; says which one would do
  */
-export async function lossAndGradients(model: AnyModule, batch: Batch, options: GradientOptions): Promise<GradientResult> {
+export async function lossAndGradients(
+  model: AnyModule,
+  batch: Batch,
+  options: GradientOptions,
+): Promise<GradientResult> {
   const call = checkCall(model, batch, options)
   const runtime = call.runtime ?? (await defaultRuntime())
   throwIfAborted(call.signal)
@@ -54,7 +58,8 @@ function checkCall(model: unknown, given: Batch, options: GradientOptions): Call
   options = checkNames('lossAndGradients: options', options, ['loss', 'seed', 'runtime', 'signal', 'only'])
   const { loss, runtime } = options
   checkLoss('lossAndGradients: option loss', loss)
-  if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.stageHost !== 'function') throw expected('lossAndGradients: option runtime', 'a runtime made by createRuntime', runtime)
+  if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.stageHost !== 'function')
+    throw expected('lossAndGradients: option runtime', 'a runtime made by createRuntime', runtime)
   const signal = checkedSignal('lossAndGradients: option signal', options.signal)
   const wanted = wantedParameters(model, options.only)
   const { batch, rows } = readBatch('lossAndGradients: batch', given)
@@ -69,7 +74,10 @@ function wantedParameters(model: AnyModule, only: unknown): Map<string, Paramete
   if (only === undefined) return named
   if (!Array.isArray(only)) throw expected('lossAndGradients: option only', 'an array of parameter names', only)
   const unknown = only.filter((name: unknown) => !named.has(name as string))
-  if (unknown.length > 0) throw new OptionError(`lossAndGradients: option only: expected names of the model's parameters, got ${unknown.map((name) => JSON.stringify(name)).join(', ')}`)
+  if (unknown.length > 0)
+    throw new OptionError(
+      `lossAndGradients: option only: expected names of the model's parameters, got ${unknown.map((name) => JSON.stringify(name)).join(', ')}`,
+    )
   return new Map([...named].filter(([name]) => only.includes(name)))
 }
 
@@ -80,13 +88,32 @@ async function compute(call: Call, runtime: Runtime): Promise<GradientResult> {
   const build = (): ForwardGraph => {
     const forward = checked ?? modelGraph(model, batch, seed)
     checked = undefined
-    return { graph: forward.graph, seeds: new Map(), losses: [rowLosses(forward, loss, batch, 1 / counted)], inputs: [], parameters }
+    return {
+      graph: forward.graph,
+      seeds: new Map(),
+      losses: [rowLosses(forward, loss, batch, 1 / counted)],
+      inputs: [],
+      parameters,
+    }
   }
   return withGradientProgram(model, runtime, build, async ({ program, parameters: gradients }, isReused) => {
-    const { data, report } = await runProgram(program, runtime, { signal, chunkSize: undefined, sharedOutput: false, plainResults: program.results.length, isReused })
+    const { data, report } = await runProgram(program, runtime, {
+      signal,
+      chunkSize: undefined,
+      sharedOutput: false,
+      plainResults: program.results.length,
+      isReused,
+    })
     const dataOf = (value: Value): Float32Array => data[program.results.indexOf(value)] as Float32Array
     // In float64, in the order of the rows.
     const sum = (data[0] as Float32Array).reduce((total, each) => total + each, 0)
-    return { loss: sum / counted, counted, gradients: new Map([...wanted].map(([name, parameter]) => [name, gradientTensor(parameter, gradients.get(parameter), dataOf)])), report }
+    return {
+      loss: sum / counted,
+      counted,
+      gradients: new Map(
+        [...wanted].map(([name, parameter]) => [name, gradientTensor(parameter, gradients.get(parameter), dataOf)]),
+      ),
+      report,
+    }
   })
 }

@@ -20,7 +20,17 @@ export interface RunDescription {
 
 const SAMPLED_STEPS = [0, ...Array.from({ length: 21 }, (_, power) => 2 ** power)]
 
-export function describeRun({ loss, optimizer, accumulate, clipNorm, seed, only, skipNonFinite, evaluate, schedule }: ResolvedTraining): RunDescription {
+export function describeRun({
+  loss,
+  optimizer,
+  accumulate,
+  clipNorm,
+  seed,
+  only,
+  skipNonFinite,
+  evaluate,
+  schedule,
+}: ResolvedTraining): RunDescription {
   return {
     loss,
     optimizer: optimizer.describe(),
@@ -29,7 +39,14 @@ export function describeRun({ loss, optimizer, accumulate, clipNorm, seed, only,
     seed: seedWords('train: option seed', seed),
     only,
     skipNonFinite,
-    evaluate: evaluate === undefined ? null : { every: evaluate.every, patience: Number.isFinite(evaluate.patience) ? evaluate.patience : null, keepBest: evaluate.keepBest },
+    evaluate:
+      evaluate === undefined
+        ? null
+        : {
+            every: evaluate.every,
+            patience: Number.isFinite(evaluate.patience) ? evaluate.patience : null,
+            keepBest: evaluate.keepBest,
+          },
     rates: SAMPLED_STEPS.map((step) => schedule(step, optimizer.learningRate)),
   }
 }
@@ -38,7 +55,9 @@ export function describeRun({ loss, optimizer, accumulate, clipNorm, seed, only,
 export function describeDifferences(saved: unknown, own: unknown): string[] {
   const [before, after] = [new Map(leaves(saved, '')), new Map(leaves(own, ''))]
   const paths = [...new Set([...before.keys(), ...after.keys()])].filter((path) => before.get(path) !== after.get(path))
-  return paths.map((path) => `${path}: ${before.get(path) ?? 'missing'} in the checkpoint, ${after.get(path) ?? 'missing'} here`)
+  return paths.map(
+    (path) => `${path}: ${before.get(path) ?? 'missing'} in the checkpoint, ${after.get(path) ?? 'missing'} here`,
+  )
 }
 
 /** Every plain value under its path, as JSON. */

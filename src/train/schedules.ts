@@ -19,8 +19,8 @@ export interface DecayOptions {
 }
 
 /**
- * minimum + (base − minimum)·(1 + cos(π·t)) / 2 with t = (step − warmup) / (steps − warmup). Without warm-up the same as
- * PyTorch's `CosineAnnealingLR` with T_max = steps. Loshchilov and Hutter 2017, eq. 5.
+ * minimum + (base − minimum)·(1 + cos(π·t)) / 2 with t = (step − warmup) / (steps − warmup). Without warm-up the same
+ * as PyTorch's `CosineAnnealingLR` with T_max = steps. Loshchilov and Hutter 2017, eq. 5.
  *
  * @throws {OptionError} for unknown names and wrong values
  */

@@ -28,14 +28,23 @@ export interface StepInputs {
 }
 
 /**
- * Runs the batches one after the other, in training mode, and averages what comes out by how many targets each counts. The
- * loss and the gradients may be NaN or infinite: then the batches after it are left out.
+ * Runs the batches one after the other, in training mode, and averages what comes out by how many targets each counts.
+ * The loss and the gradients may be NaN or infinite: then the batches after it are left out.
  */
-export async function stepGradients({ call, model, batches, options, seed, index }: StepInputs): Promise<StepGradients> {
+export async function stepGradients({
+  call,
+  model,
+  batches,
+  options,
+  seed,
+  index,
+}: StepInputs): Promise<StepGradients> {
   const first = batches[0]
   if (first === undefined) throw new RangeError('stepGradients: expected at least one batch, got none')
   const run = async (batch: Batch, place: number): Promise<StepGradients> => {
-    const result = await inTrainingMode(model, () => call(model, batch, { ...options, seed: batchSeed(seed, index, place) }))
+    const result = await inTrainingMode(model, () =>
+      call(model, batch, { ...options, seed: batchSeed(seed, index, place) }),
+    )
     return { ...result, batch }
   }
   let sum = await run(first, 0)
@@ -63,8 +72,15 @@ function batchSeed(seed: SeedWords, index: number, place: number): bigint {
   return seedValue({ seedLow: words[0] ?? 0, seedHigh: words[1] ?? 0 })
 }
 
-/** The mean of both, each by its count. The gradients of `sum` are overwritten; a gradient that is missing in one counts as 0. */
-async function merged(sum: StepGradients, part: StepGradients, signal: AbortSignal | undefined): Promise<StepGradients> {
+/**
+ * The mean of both, each by its count. The gradients of `sum` are overwritten; a gradient that is missing in one counts
+ * as 0.
+ */
+async function merged(
+  sum: StepGradients,
+  part: StepGradients,
+  signal: AbortSignal | undefined,
+): Promise<StepGradients> {
   const counted = sum.counted + part.counted
   const [before, after] = [sum.counted / counted, part.counted / counted]
   const loop = new PacedLoop(signal)
@@ -73,7 +89,8 @@ async function merged(sum: StepGradients, part: StepGradients, signal: AbortSign
     const { data } = gradients.get(name) ?? { data: new Float32Array(next.length) }
     gradients.set(name, { data, shape })
     await loop.run(data.length, (start, end) => {
-      for (let element = start; element < end; element++) data[element] = before * (data[element] ?? 0) + after * (next[element] ?? 0)
+      for (let element = start; element < end; element++)
+        data[element] = before * (data[element] ?? 0) + after * (next[element] ?? 0)
     })
   }
   return { ...part, loss: before * sum.loss + after * part.loss, counted, gradients }

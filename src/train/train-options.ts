@@ -16,7 +16,9 @@ export interface EvaluateOptions {
   readonly data: BatchList
   /** The run ends after so many evaluations in a row without a smaller loss than the best. @default it does not */
   readonly patience?: number
-  /** Whether the model has its best parameters, rather than its last, once the run has ended by itself. @default false */
+  /**
+   * Whether the model has its best parameters, rather than its last, once the run has ended by itself. @default false
+   */
   readonly keepBest?: boolean
 }
 
@@ -31,8 +33,8 @@ export interface CheckpointOptions {
 
 export interface TrainOptions {
   /**
-   * An iterable is drawn from, and the run ends with it; a function makes the batch of any number (from 0). A resumed run
-   * draws and drops what the iterable gave before, while a function is asked for the next batch at once.
+   * An iterable is drawn from, and the run ends with it; a function makes the batch of any number (from 0). A resumed
+   * run draws and drops what the iterable gave before, while a function is asked for the next batch at once.
    */
   readonly data: BatchSource
   readonly loss: Loss
@@ -65,7 +67,9 @@ export interface TrainOptions {
 }
 
 /** Options with their defaults filled in. */
-export interface ResolvedTraining extends Required<Omit<TrainOptions, 'clipNorm' | 'evaluate' | 'checkpoint' | 'resume' | 'runtime' | 'signal'>> {
+export interface ResolvedTraining extends Required<
+  Omit<TrainOptions, 'clipNorm' | 'evaluate' | 'checkpoint' | 'resume' | 'runtime' | 'signal'>
+> {
   readonly clipNorm: number | undefined
   readonly evaluate: (EvaluateOptions & { readonly patience: number; readonly keepBest: boolean }) | undefined
   readonly checkpoint: CheckpointOptions | undefined
@@ -75,7 +79,18 @@ export interface ResolvedTraining extends Required<Omit<TrainOptions, 'clipNorm'
 }
 
 const NAMES: readonly (keyof TrainOptions)[] = [
-  ...(['data', 'loss', 'optimizer', 'steps', 'accumulate', 'schedule', 'clipNorm', 'seed', 'only', 'skipNonFinite'] as const),
+  ...([
+    'data',
+    'loss',
+    'optimizer',
+    'steps',
+    'accumulate',
+    'schedule',
+    'clipNorm',
+    'seed',
+    'only',
+    'skipNonFinite',
+  ] as const),
   ...(['evaluate', 'checkpoint', 'resume', 'allowChangedOptions', 'runtime', 'signal'] as const),
 ]
 
@@ -83,7 +98,18 @@ const NAMES: readonly (keyof TrainOptions)[] = [
 export function resolveTraining(model: AnyModule, options: TrainOptions): ResolvedTraining {
   if (!(model instanceof Module)) throw expected('train: model', 'a Module', model)
   options = checkNames('train: options', options, NAMES)
-  const { data, loss, optimizer, steps = Infinity, accumulate = 1, schedule = constant(), clipNorm, seed = 0, skipNonFinite = false, allowChangedOptions = false } = options
+  const {
+    data,
+    loss,
+    optimizer,
+    steps = Infinity,
+    accumulate = 1,
+    schedule = constant(),
+    clipNorm,
+    seed = 0,
+    skipNonFinite = false,
+    allowChangedOptions = false,
+  } = options
   checkSource(named('data'), data)
   checkLoss(named('loss'), loss)
   if (!(optimizer instanceof Optimizer)) throw expected(named('optimizer'), 'an optimizer, such as AdamW', optimizer)
@@ -94,10 +120,23 @@ export function resolveTraining(model: AnyModule, options: TrainOptions): Resolv
   seedWords(named('seed'), seed)
   checkBoolean(named('skipNonFinite'), skipNonFinite)
   checkBoolean(named('allowChangedOptions'), allowChangedOptions)
-  if (options.resume !== undefined && !(options.resume instanceof Uint8Array)) throw expected(named('resume'), 'the bytes of a checkpoint', options.resume)
+  if (options.resume !== undefined && !(options.resume instanceof Uint8Array))
+    throw expected(named('resume'), 'the bytes of a checkpoint', options.resume)
   const signal = checkedSignal(named('signal'), options.signal)
   return {
-    ...{ data, loss, optimizer, steps, accumulate, schedule, clipNorm, seed, skipNonFinite, allowChangedOptions, signal },
+    ...{
+      data,
+      loss,
+      optimizer,
+      steps,
+      accumulate,
+      schedule,
+      clipNorm,
+      seed,
+      skipNonFinite,
+      allowChangedOptions,
+      signal,
+    },
     only: trainedNames(model, optimizer, options.only),
     evaluate: resolveEvaluation(options.evaluate),
     checkpoint: checkedCheckpoint(options.checkpoint),
@@ -113,12 +152,20 @@ function named(option: string): string {
 /** The parameters to train: the optimizer's, which must be the model's, or some of them. */
 function trainedNames(model: AnyModule, optimizer: Optimizer, only: unknown): readonly string[] {
   const own = model.namedParameters()
-  const foreign = [...optimizer.parameters].filter(([name, parameter]) => own.get(name) !== parameter).map(([name]) => name)
-  if (foreign.length > 0) throw new OptionError(`${named('optimizer')}: expected one of the model's parameters under the model's names; ${foreign.join(', ')} ${foreign.length === 1 ? 'is' : 'are'} none of them`)
+  const foreign = [...optimizer.parameters]
+    .filter(([name, parameter]) => own.get(name) !== parameter)
+    .map(([name]) => name)
+  if (foreign.length > 0)
+    throw new OptionError(
+      `${named('optimizer')}: expected one of the model's parameters under the model's names; ${foreign.join(', ')} ${foreign.length === 1 ? 'is' : 'are'} none of them`,
+    )
   if (only === undefined) return [...optimizer.parameters.keys()]
   if (!Array.isArray(only)) throw expected(named('only'), 'an array of parameter names', only)
   const unknown = only.filter((name: unknown) => !optimizer.parameters.has(name as string))
-  if (unknown.length > 0) throw new OptionError(`${named('only')}: expected names of the optimizer's parameters, got ${unknown.map((name) => JSON.stringify(name)).join(', ')}`)
+  if (unknown.length > 0)
+    throw new OptionError(
+      `${named('only')}: expected names of the optimizer's parameters, got ${unknown.map((name) => JSON.stringify(name)).join(', ')}`,
+    )
   if (only.length === 0) throw new OptionError(`${named('only')}: expected at least one name, got none`)
   return [...optimizer.parameters.keys()].filter((name) => only.includes(name))
 }
@@ -141,6 +188,11 @@ function checkedCheckpoint(checkpoint: TrainOptions['checkpoint']): TrainOptions
   checkInteger(named('checkpoint.every'), every, 1)
   checkFunction(named('checkpoint.save'), save)
   const strings: unknown = metadata
-  if (typeof strings !== 'object' || strings === null || !Object.values(strings).every((value) => typeof value === 'string')) throw expected(named('checkpoint.metadata'), 'an object of strings', metadata)
+  if (
+    typeof strings !== 'object' ||
+    strings === null ||
+    !Object.values(strings).every((value) => typeof value === 'string')
+  )
+    throw expected(named('checkpoint.metadata'), 'an object of strings', metadata)
   return { every, save, metadata }
 }

@@ -84,7 +84,8 @@ export class TrainingRun {
       if (given === undefined) break
       batches.push(readBatch(`train: batch ${this.#progress.batches + batches.length}`, given).batch)
     }
-    if (batches.length === 0 && this.#progress.batches === 0) throw new OptionError('train: option data: expected at least one batch, got none')
+    if (batches.length === 0 && this.#progress.batches === 0)
+      throw new OptionError('train: option data: expected at least one batch, got none')
     return batches
   }
 
@@ -102,7 +103,14 @@ export class TrainingRun {
     const evaluation = await this.#evaluateIfDue()
     await this.#saveIfDue()
     return {
-      ...{ step: index + 1, loss: result.loss, gradientNorm: norm ?? NaN, learningRate, counted: result.counted, elapsedMs },
+      ...{
+        step: index + 1,
+        loss: result.loss,
+        gradientNorm: norm ?? NaN,
+        learningRate,
+        counted: result.counted,
+        elapsedMs,
+      },
       ...{ tokensPerSecond: (rows / elapsedMs) * 1000, skipped: norm === undefined, report: result.report },
       ...(evaluation === undefined ? {} : { evaluation }),
       checkpoint: () => this.#checkpoint(),
@@ -111,10 +119,20 @@ export class TrainingRun {
 
   #gradients(batches: readonly Batch[]): Promise<StepGradients> {
     const { only, seed } = this.options
-    return stepGradients({ call: this.call, model: this.model, batches, options: { ...this.#callOptions, only }, seed: seedWords('train: option seed', seed), index: this.#progress.step })
+    return stepGradients({
+      call: this.call,
+      model: this.model,
+      batches,
+      options: { ...this.#callOptions, only },
+      seed: seedWords('train: option seed', seed),
+      index: this.#progress.step,
+    })
   }
 
-  get #callOptions(): Pick<ResolvedTraining, 'loss'> & { readonly runtime?: NonNullable<ResolvedTraining['runtime']>; readonly signal?: AbortSignal } {
+  get #callOptions(): Pick<ResolvedTraining, 'loss'> & {
+    readonly runtime?: NonNullable<ResolvedTraining['runtime']>
+    readonly signal?: AbortSignal
+  } {
     const { loss, runtime, signal } = this.options
     return { loss, ...(runtime === undefined ? {} : { runtime }), ...(signal === undefined ? {} : { signal }) }
   }
@@ -124,21 +142,33 @@ export class TrainingRun {
     const { clipNorm, optimizer, schedule, signal, skipNonFinite, runtime } = this.options
     const { step: index } = this.#progress
     try {
-      if (!Number.isFinite(loss)) throw skipNonFinite ? new NumericError('skipped') : await nonFiniteLoss(index + 1, { loss, batch, model: this.model, runtime })
+      if (!Number.isFinite(loss))
+        throw skipNonFinite
+          ? new NumericError('skipped')
+          : await nonFiniteLoss(index + 1, { loss, batch, model: this.model, runtime })
       const norm = await (clipNorm === undefined ? gradientNorm(gradients) : clipGradNorm(gradients, clipNorm))
-      await optimizer.step(gradients, { learningRate: (base) => schedule(index, base), ...(signal === undefined ? {} : { signal }) })
+      await optimizer.step(gradients, {
+        learningRate: (base) => schedule(index, base),
+        ...(signal === undefined ? {} : { signal }),
+      })
       return norm
     } catch (error) {
       if (!(error instanceof NumericError)) throw error
       if (skipNonFinite) return undefined
-      throw error.details['step'] === undefined ? new NumericError(`train: step ${index + 1}: ${error.message}`, { cause: error, details: { step: index + 1, ...error.details } }) : error
+      throw error.details['step'] === undefined
+        ? new NumericError(`train: step ${index + 1}: ${error.message}`, {
+            cause: error,
+            details: { step: index + 1, ...error.details },
+          })
+        : error
     }
   }
 
   async #evaluateIfDue(): Promise<Evaluation | undefined> {
     const { evaluate } = this.options
     const { step } = this.#progress
-    if (evaluate === undefined || !this.#isDue(evaluate.every) || this.#progress.evaluatedStep === step) return undefined
+    if (evaluate === undefined || !this.#isDue(evaluate.every) || this.#progress.evaluatedStep === step)
+      return undefined
     const loss = await meanLoss(this.call, this.model, evaluate.data, this.#callOptions)
     const evaluation = judge(loss, step, this.#progress)
     if (evaluation.isBest && evaluate.keepBest) this.#bestParameters = copyOf(this.model)
@@ -158,7 +188,10 @@ export class TrainingRun {
   }
 
   #checkpoint(): Uint8Array {
-    if (this.#hasBestLoaded) throw new OptionError('train: checkpoint: expected a run that goes on; this one has ended, and the model has its best parameters')
+    if (this.#hasBestLoaded)
+      throw new OptionError(
+        'train: checkpoint: expected a run that goes on; this one has ended, and the model has its best parameters',
+      )
     return writeCheckpoint({
       parameters: this.model.stateDict(),
       optimizer: this.options.optimizer.stateDict(),
@@ -189,7 +222,10 @@ export class TrainingRun {
     this.#bestParameters = checkpoint.bestParameters
     this.#progress = checkpoint.progress
     const drawn = await reader.skip(checkpoint.progress.batches)
-    if (drawn < checkpoint.progress.batches) throw new OptionError(`train: resume: expected data of at least ${checkpoint.progress.batches} batches, which the run had drawn before, got ${drawn}`)
+    if (drawn < checkpoint.progress.batches)
+      throw new OptionError(
+        `train: resume: expected data of at least ${checkpoint.progress.batches} batches, which the run had drawn before, got ${drawn}`,
+      )
     // An abort may have come between a step and its evaluation.
     if (checkpoint.progress.step > 0) await this.#evaluateIfDue()
   }
@@ -198,13 +234,19 @@ export class TrainingRun {
     if (this.options.allowChangedOptions) return
     const differences = describeDifferences(run, describeRun(this.options))
     if (differences.length === 0) return
-    throw new OptionError(`expected the options that the checkpoint was made with, or allowChangedOptions; ${differences.join('; ')}`, { details: { differences } })
+    throw new OptionError(
+      `expected the options that the checkpoint was made with, or allowChangedOptions; ${differences.join('; ')}`,
+      { details: { differences } },
+    )
   }
 
   #checkBest({ bestParameters }: Checkpoint): void {
     const own = this.model.namedParameters()
-    const wrong = Object.entries(bestParameters ?? {}).filter(([name, { data }]) => own.get(name)?.data.length !== data.length)
-    if (wrong.length > 0 || (bestParameters !== null && Object.keys(bestParameters).length !== own.size)) throw new FormatError('checkpoint: expected the best parameters to be those of the model')
+    const wrong = Object.entries(bestParameters ?? {}).filter(
+      ([name, { data }]) => own.get(name)?.data.length !== data.length,
+    )
+    if (wrong.length > 0 || (bestParameters !== null && Object.keys(bestParameters).length !== own.size))
+      throw new FormatError('checkpoint: expected the best parameters to be those of the model')
   }
 
   #loadBest(): void {
@@ -215,7 +257,9 @@ export class TrainingRun {
 }
 
 function copyOf(model: AnyModule): StateDict {
-  return Object.fromEntries([...model.namedParameters()].map(([name, { data, shape }]) => [name, { data: data.slice(), shape }]))
+  return Object.fromEntries(
+    [...model.namedParameters()].map(([name, { data, shape }]) => [name, { data: data.slice(), shape }]),
+  )
 }
 
 function rowCount({ input }: Batch): number {
@@ -224,5 +268,7 @@ function rowCount({ input }: Batch): number {
 
 /** The same error, with a message that says where it came up. */
 function inResume(error: unknown): unknown {
-  return error instanceof HeddleError ? errorOfCode(error.code, `train: resume: ${error.message}`, { cause: error, details: error.details }) : error
+  return error instanceof HeddleError
+    ? errorOfCode(error.code, `train: resume: ${error.message}`, { cause: error, details: error.details })
+    : error
 }

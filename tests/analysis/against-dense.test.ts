@@ -33,8 +33,16 @@ const cases: readonly Case[] = [
   { name: 'everything seen', options: {} },
   { name: 'causal', options: { causal: true } },
   { name: 'grouped heads', options: { causal: true }, Hkv: 2 },
-  { name: 'packed sequences', options: { causal: true, segments: { query: segmentTensor, key: segmentTensor } }, keySegments: segments },
-  { name: 'padding inside', options: { segments: { query: segmentTensor, key: { data: padded, shape: [B, N] } } }, keySegments: padded },
+  {
+    name: 'packed sequences',
+    options: { causal: true, segments: { query: segmentTensor, key: segmentTensor } },
+    keySegments: segments,
+  },
+  {
+    name: 'padding inside',
+    options: { segments: { query: segmentTensor, key: { data: padded, shape: [B, N] } } },
+    keySegments: padded,
+  },
   { name: 'lengths', options: { causal: true, keyLengths: Int32Array.of(40, 83) } },
   { name: 'window, softcap and scale', options: { causal: true, window: { before: 20 }, softcap: 2, scale: 0.5 } },
   { name: 'ALiBi', options: { causal: true, alibiSlopes: Float32Array.of(0.5, 0.25, 0.125, 0) } },
@@ -47,13 +55,24 @@ const cases: readonly Case[] = [
 const TOLERANCE = 5e-6
 
 describe.each(cases)('$name', ({ options, Hkv = H, rows, keySegments }) => {
-  const inputs = { query: normalTensor(new Random(5), [B, H, rows ?? N, D]), key: normalTensor(new Random(6), [B, Hkv, N, D]) }
+  const inputs = {
+    query: normalTensor(new Random(5), [B, H, rows ?? N, D]),
+    key: normalTensor(new Random(6), [B, Hkv, N, D]),
+  }
   const tokens = integerTensor(new Random(7), [B, N], 9)
   const dense = denseWeights(inputs, options)
   const analyze = (): Promise<AttentionAnalysis> =>
     analyzeAttention(
       { ...inputs, ...(rows === undefined ? { tokens } : {}) },
-      { attention: options, near: NEAR, seed: SEED, divergenceRows: 6, heatmapSize: 16, sequence: 1, runtime: runtime() },
+      {
+        attention: options,
+        near: NEAR,
+        seed: SEED,
+        divergenceRows: 6,
+        heatmapSize: 16,
+        sequence: 1,
+        runtime: runtime(),
+      },
     )
 
   test('scores and baselines equal those of the whole matrix', async () => {
@@ -92,8 +111,15 @@ describe.each(cases)('$name', ({ options, Hkv = H, rows, keySegments }) => {
       for (const [r, row] of axes.queries.entries()) {
         const seen = matrix.slice(row.start, row.end).filter((weights) => weights.some((weight) => weight > 0))
         for (const [c, column] of axes.keys.entries()) {
-          const mass = seen.reduce((sum, weights) => sum + weights.subarray(column.start, column.end).reduce((a, b) => a + b, 0), 0)
-          expectNear(heatmap![r]![c]!, seen.length === 0 ? 0 : mass / seen.length, `heatmap [${r}, ${c}] of head ${head}`)
+          const mass = seen.reduce(
+            (sum, weights) => sum + weights.subarray(column.start, column.end).reduce((a, b) => a + b, 0),
+            0,
+          )
+          expectNear(
+            heatmap![r]![c]!,
+            seen.length === 0 ? 0 : mass / seen.length,
+            `heatmap [${r}, ${c}] of head ${head}`,
+          )
         }
       }
       const sums = Float64Array.from({ length: N }, (_, j) => matrix.reduce((sum, weights) => sum + weights[j]!, 0))
@@ -108,7 +134,10 @@ describe.each(cases)('$name', ({ options, Hkv = H, rows, keySegments }) => {
     // The root magnifies: an error of 1e-7 in the divergence of equal rows is 3e-4 in the distance.
     for (let one = 0; one < H; one++)
       for (let other = 0; other < H; other++)
-        expect(divergence!.distances[one]![other]).toBeCloseTo(one === other ? 0 : denseDistance(dense, one, other, divergence!.rows), 4)
+        expect(divergence!.distances[one]![other]).toBeCloseTo(
+          one === other ? 0 : denseDistance(dense, one, other, divergence!.rows),
+          4,
+        )
   })
 })
 

@@ -1,6 +1,15 @@
 import type { Runtime } from 'heddle'
 import { analyzeAttention, analyzeModel, type ModelAnalysis } from 'heddle/analysis'
-import { CausalLanguageModel, Linear, Module, MultiHeadAttention, TransformerEncoder, activate, type Graph, type Value } from 'heddle/nn'
+import {
+  CausalLanguageModel,
+  Linear,
+  Module,
+  MultiHeadAttention,
+  TransformerEncoder,
+  activate,
+  type Graph,
+  type Value,
+} from 'heddle/nn'
 import { describe, expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
 import { allLanes, useRuntime, withRuntime } from '../support/runtimes.ts'
@@ -21,9 +30,17 @@ describe('analyzeModel', () => {
   test('heatmaps are the weights that each layer returns, and rollout is their product', async () => {
     const encoder = new TransformerEncoder({ modelDim: E, heads: H, layers: 2, norm: 'post', seed: 5 })
     const x = normalTensor(new Random(6), [B, N, E])
-    const keyMask = { data: Uint8Array.from({ length: B * N }, (_, at) => (at % N < 35 || at < N ? 1 : 0)), shape: [B, N] }
+    const keyMask = {
+      data: Uint8Array.from({ length: B * N }, (_, at) => (at % N < 35 || at < N ? 1 : 0)),
+      shape: [B, N],
+    }
     const options = { runtime: runtime(), keyMask }
-    const found = await analyzeModel(encoder, x, { runtime: runtime(), forward: { keyMask }, sequence: 1, rollout: [7, 34] })
+    const found = await analyzeModel(encoder, x, {
+      runtime: runtime(),
+      forward: { keyMask },
+      sequence: 1,
+      rollout: [7, 34],
+    })
     const second = (await encoder.blocks[0]!.forward(x, options)).output
     let product = Array.from({ length: N }, (_, i) => Float64Array.from({ length: N }, (__, j) => (i === j ? 1 : 0)))
     for (const [index, rows] of [x, second].entries()) {
@@ -32,11 +49,13 @@ describe('analyzeModel', () => {
       expect(found.layers[index]).toMatchObject({ index, layer: `layers.${index}` })
       for (let h = 0; h < H; h++)
         for (let i = 0; i < N; i++)
-          for (let j = 0; j < N; j++) expect(found.layers[index]!.heads[h]!.heatmap![i]![j]!).toBeCloseTo(at(h, i, j), 6)
+          for (let j = 0; j < N; j++)
+            expect(found.layers[index]!.heads[h]!.heatmap![i]![j]!).toBeCloseTo(at(h, i, j), 6)
       const mixed = Array.from({ length: N }, (_, i) =>
         Float64Array.from(
           { length: N },
-          (__, j) => (Array.from({ length: H }, (___, h) => at(h, i, j)).reduce((a, b) => a + b, 0) / H + (i === j ? 1 : 0)) / 2,
+          (__, j) =>
+            (Array.from({ length: H }, (___, h) => at(h, i, j)).reduce((a, b) => a + b, 0) / H + (i === j ? 1 : 0)) / 2,
         ),
       )
       product = mixed.map((row) =>
@@ -54,7 +73,9 @@ describe('analyzeModel', () => {
       readonly attention = this.addModule('look', new MultiHeadAttention({ modelDim: E, heads: H, seed: 1 }))
       readonly output = this.addModule('output', new Linear(E, 3, { seed: 2 }))
       override build(graph: Graph, input: Value): Value {
-        const seen = graph.within('look', () => this.attention.build(graph, activate(graph, input, 'gelu'), { causal: true }))
+        const seen = graph.within('look', () =>
+          this.attention.build(graph, activate(graph, input, 'gelu'), { causal: true }),
+        )
         return this.output.build(graph, seen)
       }
     }
@@ -70,7 +91,12 @@ describe('analyzeModel', () => {
   test('has the same bits for any pool, without shared memory too, and as plain data', async () => {
     const analyze = (own: Runtime): Promise<ModelAnalysis> => analyzeModel(language(), tokens, { runtime: own })
     const reference = timeless(await analyze(runtime()))
-    for (const options of [{ workers: 0 }, { workers: 1 }, { workers: 3 }, { workers: 2, sharedMemory: 'never' }] as const) {
+    for (const options of [
+      { workers: 0 },
+      { workers: 1 },
+      { workers: 3 },
+      { workers: 2, sharedMemory: 'never' },
+    ] as const) {
       await withRuntime(options, async (own) => {
         await allLanes(own)
         expect(timeless(await analyze(own))).toEqual(reference)
@@ -177,14 +203,20 @@ describe('bad input', () => {
       code: 'OptionError',
       message: expect.stringContaining('a Module') as string,
     })
-    await expect(analyzeAttention({ query, key: query, tokens: { data: new Int32Array(7), shape: [7] } }, own)).rejects.toMatchObject({
+    await expect(
+      analyzeAttention({ query, key: query, tokens: { data: new Int32Array(7), shape: [7] } }, own),
+    ).rejects.toMatchObject({
       code: 'ShapeError',
     })
-    await expect(analyzeAttention({ query, key: normalTensor(new Random(1), [1, 2, 9, 4]), tokens }, own)).rejects.toMatchObject({
+    await expect(
+      analyzeAttention({ query, key: normalTensor(new Random(1), [1, 2, 9, 4]), tokens }, own),
+    ).rejects.toMatchObject({
       code: 'OptionError',
       message: expect.stringContaining('self-attention') as string,
     })
-    await expect(analyzeAttention({ query, key: query }, { ...own, attention: { dropout: 1 } as object })).rejects.toMatchObject({
+    await expect(
+      analyzeAttention({ query, key: query }, { ...own, attention: { dropout: 1 } as object }),
+    ).rejects.toMatchObject({
       code: 'OptionError',
     })
   })

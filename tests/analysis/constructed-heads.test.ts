@@ -48,17 +48,24 @@ async function analyzed(): Promise<Record<string, HeadAnalysis>> {
       [60, 7],
     ] as const,
   }
-  const { heads: found } = await analyzeAttention(inputs(), { attention: { causal: true, scale: 1 }, runtime: runtime(), relations })
+  const { heads: found } = await analyzeAttention(inputs(), {
+    attention: { causal: true, scale: 1 },
+    runtime: runtime(),
+    relations,
+  })
   return Object.fromEntries(NAMES.map((name, at) => [name, found[at]!]))
 }
 
 describe('heads whose answer is known', () => {
-  test.each(['previous', 'self', 'first', 'induction'] as const)('a %s head scores 1, and has that role first', async (name) => {
-    const head = (await analyzed())[name]!
-    expect(head.scores[name]!.value).toBeCloseTo(1, 6)
-    expect(head.roles[0]!.name).toBe(name)
-    expect(head.roles[0]!.baseline).toBeLessThan(0.5)
-  })
+  test.each(['previous', 'self', 'first', 'induction'] as const)(
+    'a %s head scores 1, and has that role first',
+    async (name) => {
+      const head = (await analyzed())[name]!
+      expect(head.scores[name]!.value).toBeCloseTo(1, 6)
+      expect(head.roles[0]!.name).toBe(name)
+      expect(head.roles[0]!.baseline).toBeLessThan(0.5)
+    },
+  )
 
   test('the induction head scores less with its tokens shuffled, and is no head of another kind', async () => {
     const { scores, roles } = (await analyzed())['induction']!
@@ -80,12 +87,18 @@ describe('heads whose answer is known', () => {
   test('a relation that position alone explains makes no role: the best fixed offset does as well', async () => {
     const found = await analyzed()
     const [twoBefore] = found['previous']!.relations
-    expect(twoBefore).toMatchObject({ name: 'two before', pairs: 20, fixedOffset: { offset: -2, value: 1 }, accuracy: 0 })
+    expect(twoBefore).toMatchObject({
+      name: 'two before',
+      pairs: 20,
+      fixedOffset: { offset: -2, value: 1 },
+      accuracy: 0,
+    })
     const [, mixed] = found['previous']!.relations
     expect(mixed!.fixedOffset).toEqual({ offset: -1, value: 0.5 })
     expect(mixed!.value).toBeCloseTo(0.5, 6)
     expect(mixed!.accuracy).toBe(0.5)
-    for (const { roles } of Object.values(found)) expect(roles.some(({ name }) => name.startsWith('relation'))).toBe(false)
+    for (const { roles } of Object.values(found))
+      expect(roles.some(({ name }) => name.startsWith('relation'))).toBe(false)
   })
 
   test('a head that finds what is related, wherever it is, has the relation as its role', async () => {
@@ -117,7 +130,11 @@ describe('heads whose answer is known', () => {
 
   test('rows that queryMask leaves out do not count, in any score', async () => {
     const queryMask = { data: Uint8Array.from({ length: N }, (_, row) => (row < 36 ? 0 : 1)), shape: [N] }
-    const { heads: found } = await analyzeAttention(inputs(), { attention: { causal: true, scale: 1 }, runtime: runtime(), queryMask })
+    const { heads: found } = await analyzeAttention(inputs(), {
+      attention: { causal: true, scale: 1 },
+      runtime: runtime(),
+      queryMask,
+    })
     const { scores } = found[NAMES.indexOf('uniform')]!
     const mean = (valueOf: (row: number) => number): number =>
       Array.from({ length: 36 }, (_, at) => valueOf(at + 36)).reduce((a, b) => a + b, 0) / 36
@@ -137,7 +154,10 @@ describe('heads whose answer is known', () => {
   })
 
   test('heads that attend to different keys are 1 apart, and each 0 from itself', async () => {
-    const { divergence } = await analyzeAttention(inputs(), { attention: { causal: true, scale: 1 }, runtime: runtime() })
+    const { divergence } = await analyzeAttention(inputs(), {
+      attention: { causal: true, scale: 1 },
+      runtime: runtime(),
+    })
     const [previous, self] = [NAMES.indexOf('previous'), NAMES.indexOf('self')]
     expect(divergence!.rows).toHaveLength(16)
     expect(divergence!.distances[previous]![self]).toBeCloseTo(1, 6)

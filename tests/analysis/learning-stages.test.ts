@@ -8,7 +8,9 @@ const runtime = useRuntime({ workers: 1 })
 const role = (name: string, value: number): Role => ({ name, value, baseline: 0.05 })
 
 /** Records of two heads of layer 1, whose roles are given for each step. */
-function records(...steps: readonly [step: number, loss: number, first: readonly Role[], second: readonly Role[]][]): ProbeRecord[] {
+function records(
+  ...steps: readonly [step: number, loss: number, first: readonly Role[], second: readonly Role[]][]
+): ProbeRecord[] {
   const head = (index: number, roles: readonly Role[]) => ({ layer: 1, head: index, scores: {}, roles, heatmap: null })
   return steps.map(([step, loss, first, second]) => ({
     step,
@@ -50,7 +52,9 @@ describe('learningStages', () => {
   })
 
   test('says so when it finds nothing; a role in a single record is nothing', () => {
-    const { changes, sentences, steepest } = learningStages(records([0, 3, [], []], [10, 3, [induction], []], [20, 3.1, [], []]))
+    const { changes, sentences, steepest } = learningStages(
+      records([0, 3, [], []], [10, 3, [induction], []], [20, 3.1, [], []]),
+    )
     expect(changes).toEqual([])
     expect(steepest).toBeNull()
     expect(sentences).toEqual(['In 3 records no head takes on a role that its baselines do not explain.'])
@@ -70,7 +74,9 @@ describe('learningStages', () => {
   test('refuses what are no records in order', () => {
     expect(() => learningStages([])).toThrow(expect.objectContaining({ code: 'OptionError' }))
     expect(() => learningStages(records([10, 1, [], []], [10, 1, [], []]))).toThrow(/10 after 10/)
-    expect(() => learningStages([{ steps: 1 }] as unknown as ProbeRecord[])).toThrow(expect.objectContaining({ code: 'OptionError' }))
+    expect(() => learningStages([{ steps: 1 }] as unknown as ProbeRecord[])).toThrow(
+      expect.objectContaining({ code: 'OptionError' }),
+    )
   })
 })
 
@@ -86,7 +92,11 @@ describe('Probe', () => {
     const own = model()
     const before = own.parameters().map(({ data }) => data.slice())
     const record = await probe.record(own, 50)
-    const { loss } = await lossAndGradients(model().eval(), batch, { loss: crossEntropy(), runtime: runtime(), only: [] })
+    const { loss } = await lossAndGradients(model().eval(), batch, {
+      loss: crossEntropy(),
+      runtime: runtime(),
+      only: [],
+    })
     expect(record.loss).toBe(loss)
     expect(own.training).toBe(true)
     expect(own.parameters().map(({ data }) => data)).toEqual(before)
@@ -103,7 +113,11 @@ describe('Probe', () => {
   })
 
   test('packed sequences do not see each other: a shifted token does not either', async () => {
-    const [packed] = sequencesInOrder([Int32Array.of(1, 2, 3, 1), Int32Array.of(2, 4, 2, 5)], { batch: 1, length: 8, pack: true })
+    const [packed] = sequencesInOrder([Int32Array.of(1, 2, 3, 1), Int32Array.of(2, 4, 2, 5)], {
+      batch: 1,
+      length: 8,
+      pack: true,
+    })
     const probe = new Probe({ every: 1, batch: packed!, runtime: runtime() })
     const { heads } = await probe.record(model(), 1)
     // Of the inputs 1 2 3 | 2 4 2, only the last 2 has an earlier copy in its sequence.
@@ -118,6 +132,8 @@ describe('Probe', () => {
     expect(() => new Probe({ every: 0, batch })).toThrow(expect.objectContaining({ code: 'OptionError' }))
     expect(() => new Probe({ every: 1, batch: {} as never })).toThrow(expect.objectContaining({ code: 'OptionError' }))
     expect(() => new Probe({ every: 1, batch, often: true } as never)).toThrow(/often/)
-    await expect(new Probe({ every: 1, batch, runtime: runtime() }).record(model(), -1)).rejects.toMatchObject({ code: 'OptionError' })
+    await expect(new Probe({ every: 1, batch, runtime: runtime() }).record(model(), -1)).rejects.toMatchObject({
+      code: 'OptionError',
+    })
   })
 })

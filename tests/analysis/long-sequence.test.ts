@@ -11,8 +11,12 @@ const BUDGET = heavy ? 512 * 2 ** 20 : 40 * 2 ** 20
 test(`${N} tokens are analyzed within linear memory`, { timeout: 900_000 }, async () => {
   await withRuntime({ workers: 2, memoryBudgetBytes: BUDGET }, async (runtime) => {
     const [query, key] = [runtime.tensor([1, H, N, D]), runtime.tensor([1, H, N, D])]
-    // Tokens from 0 to 15 in a sequence that repeats after 4,000 positions; head 0 is an induction head, head 1 uniform.
-    const tokens = Int32Array.from({ length: N }, (_, at) => Math.floor(Math.abs(Math.sin((at % 4000) * 12.9898) * 43758.5453)) % 16)
+    // Tokens from 0 to 15 in a sequence that repeats after 4,000 positions; head 0 is an induction head, head 1
+    // uniform.
+    const tokens = Int32Array.from(
+      { length: N },
+      (_, at) => Math.floor(Math.abs(Math.sin((at % 4000) * 12.9898) * 43758.5453)) % 16,
+    )
     for (let at = 0; at < N; at++) {
       query.data[at * D + (tokens[at] as number)] = 40
       if (at > 0) key.data[at * D + (tokens[at - 1] as number)] = 1

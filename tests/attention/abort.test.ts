@@ -13,43 +13,67 @@ const largeCall = { query: large, key: large, value: large }
 
 /** Rejections carry anything; a test needs to look at it. */
 function failureOf(call: Promise<unknown>): Promise<unknown> {
-  return call.then(() => 'no failure', (reason: unknown) => reason)
+  return call.then(
+    () => 'no failure',
+    (reason: unknown) => reason,
+  )
 }
 
 describe.each(Object.entries(runtimes))('%s', (_, runtime) => {
-  test.each([new Error('mine'), 'a string', { any: 'object' }])('a signal that is already aborted rejects with its reason: %o', async (reason) => {
-    const out = { data: new Float32Array(16 * 8).fill(5), shape: [16, 8] }
-    const started = performance.now()
-    expect(await failureOf(runtime().attention(smallCall, { signal: AbortSignal.abort(reason), out }))).toBe(reason)
-    expect(performance.now() - started).toBeLessThan(10)
-    expect(out.data.every((x) => x === 5)).toBe(true)
-  })
+  test.each([new Error('mine'), 'a string', { any: 'object' }])(
+    'a signal that is already aborted rejects with its reason: %o',
+    async (reason) => {
+      const out = { data: new Float32Array(16 * 8).fill(5), shape: [16, 8] }
+      const started = performance.now()
+      expect(await failureOf(runtime().attention(smallCall, { signal: AbortSignal.abort(reason), out }))).toBe(reason)
+      expect(performance.now() - started).toBeLessThan(10)
+      expect(out.data.every((x) => x === 5)).toBe(true)
+    },
+  )
 
   test('without a reason of its own it is an AbortError', async () => {
-    expect(await failureOf(runtime().attention(smallCall, { signal: AbortSignal.abort() }))).toMatchObject({ name: 'AbortError' })
+    expect(await failureOf(runtime().attention(smallCall, { signal: AbortSignal.abort() }))).toMatchObject({
+      name: 'AbortError',
+    })
   })
 
-  test.each(['chunked', 'standard'] as const)('in flight, %s: rejects within 250 ms, and nothing is written afterwards', async (mode) => {
-    const controller = new AbortController()
-    const reason = new Error('stop')
-    const rows = mode === 'standard' ? 2048 : n
-    const call = { query: { data: large.data.subarray(0, 2 * rows * 64), shape: [2, rows, 64] }, key: large, value: large }
-    const out = { data: new Float32Array(2 * rows * 64).fill(NaN), shape: [2, rows, 64] }
-    let [abortedAt, chunksAfterwards] = [NaN, 0]
-    const onChunk = () => {
-      if (controller.signal.aborted) chunksAfterwards++
-      abortedAt = performance.now()
-      controller.abort(reason)
-    }
-    const failure = failureOf(runtime().attention(call, { mode, signal: controller.signal, out, chunkSize: 64, onChunk, onProgress: () => undefined }))
-    expect(await failure).toBe(reason)
-    expect(performance.now() - abortedAt).toBeLessThan(250)
-    const after = fingerprint(out.data)
-    // A later call runs on the same lanes: when it is done, every message of the aborted one has been handled.
-    for (let call = 0; call < 5; call++) await runtime().attention(smallCall, { chunkSize: 4 })
-    expect(fingerprint(out.data)).toBe(after)
-    expect(chunksAfterwards).toBe(0)
-  })
+  test.each(['chunked', 'standard'] as const)(
+    'in flight, %s: rejects within 250 ms, and nothing is written afterwards',
+    async (mode) => {
+      const controller = new AbortController()
+      const reason = new Error('stop')
+      const rows = mode === 'standard' ? 2048 : n
+      const call = {
+        query: { data: large.data.subarray(0, 2 * rows * 64), shape: [2, rows, 64] },
+        key: large,
+        value: large,
+      }
+      const out = { data: new Float32Array(2 * rows * 64).fill(NaN), shape: [2, rows, 64] }
+      let [abortedAt, chunksAfterwards] = [NaN, 0]
+      const onChunk = () => {
+        if (controller.signal.aborted) chunksAfterwards++
+        abortedAt = performance.now()
+        controller.abort(reason)
+      }
+      const failure = failureOf(
+        runtime().attention(call, {
+          mode,
+          signal: controller.signal,
+          out,
+          chunkSize: 64,
+          onChunk,
+          onProgress: () => undefined,
+        }),
+      )
+      expect(await failure).toBe(reason)
+      expect(performance.now() - abortedAt).toBeLessThan(250)
+      const after = fingerprint(out.data)
+      // A later call runs on the same lanes: when it is done, every message of the aborted one has been handled.
+      for (let call = 0; call < 5; call++) await runtime().attention(smallCall, { chunkSize: 4 })
+      expect(fingerprint(out.data)).toBe(after)
+      expect(chunksAfterwards).toBe(0)
+    },
+  )
 
   test('a long task is left within 250 ms: the lane is free for the next call', async () => {
     const controller = new AbortController()

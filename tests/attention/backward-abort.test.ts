@@ -5,16 +5,31 @@ import { Random } from '../support/random.ts'
 import { useRuntime, withRuntime } from '../support/runtimes.ts'
 import { filled, normalTensor } from '../support/tensors.ts'
 
-const runtimes = { 'on the calling thread': useRuntime({ workers: 0 }), 'on two workers': useRuntime({ workers: 2 }), 'by transfer': useRuntime({ workers: 2, sharedMemory: 'never' }) }
+const runtimes = {
+  'on the calling thread': useRuntime({ workers: 0 }),
+  'on two workers': useRuntime({ workers: 2 }),
+  'by transfer': useRuntime({ workers: 2, sharedMemory: 'never' }),
+}
 const small = normalTensor(new Random(321), [2, 30, 8])
 const smallCall = { query: small, key: small, value: small }
-// Several seconds of work, so that an abort always comes in the middle; backward does not ask whether its inputs belong together.
+// Several seconds of work, so that an abort always comes in the middle; backward does not ask whether its inputs belong
+// together.
 const n = 12_000
 const large = filled([1, n, 64], (at) => Math.sin(at))
-const largeCall = { query: large, key: large, value: large, output: large, dOutput: large, logSumExp: filled([1, n], () => 9) }
+const largeCall = {
+  query: large,
+  key: large,
+  value: large,
+  output: large,
+  dOutput: large,
+  logSumExp: filled([1, n], () => 9),
+}
 
 function failureOf(call: Promise<unknown>): Promise<unknown> {
-  return call.then(() => 'no failure', (reason: unknown) => reason)
+  return call.then(
+    () => 'no failure',
+    (reason: unknown) => reason,
+  )
 }
 
 describe.each(Object.entries(runtimes))('%s', (_, runtime) => {
@@ -42,7 +57,9 @@ describe.each(Object.entries(runtimes))('%s', (_, runtime) => {
   test('Pᵀ·X in flight', async () => {
     const controller = new AbortController()
     const { query, key, logSumExp } = largeCall
-    const failure = failureOf(runtime().attentionTransposed({ query, key, logSumExp, rows: large }, { signal: controller.signal }))
+    const failure = failureOf(
+      runtime().attentionTransposed({ query, key, logSumExp, rows: large }, { signal: controller.signal }),
+    )
     await new Promise((resolve) => setTimeout(resolve, 60))
     controller.abort('gone')
     expect(await failure).toBe('gone')
@@ -51,7 +68,11 @@ describe.each(Object.entries(runtimes))('%s', (_, runtime) => {
 
 test('progress counts tasks up to all of them', async () => {
   const runtime = runtimes['on two workers']()
-  const inputs = { query: normalTensor(new Random(322), [4, 1500, 16]), key: normalTensor(new Random(323), [4, 1500, 16]), value: normalTensor(new Random(324), [4, 1500, 16]) }
+  const inputs = {
+    query: normalTensor(new Random(322), [4, 1500, 16]),
+    key: normalTensor(new Random(323), [4, 1500, 16]),
+    value: normalTensor(new Random(324), [4, 1500, 16]),
+  }
   const call = await forwardFor(runtime, inputs)
   const seen: AttentionProgress[] = []
   const { report } = await runtime.attentionBackward(call, { onProgress: (progress) => seen.push(progress) })
@@ -67,6 +88,8 @@ test('close() in the middle: RuntimeClosedError', async () => {
     await runtime.close()
     expect(await failure).toMatchObject({ code: 'RuntimeClosedError' })
     expect(await failureOf(runtime.attentionBackward(largeCall))).toMatchObject({ code: 'RuntimeClosedError' })
-    expect(() => runtime.planBackward(largeCall)).toThrow(expect.objectContaining({ code: 'RuntimeClosedError' }) as Error)
+    expect(() => runtime.planBackward(largeCall)).toThrow(
+      expect.objectContaining({ code: 'RuntimeClosedError' }) as Error,
+    )
   })
 })

@@ -9,7 +9,11 @@ import { normalTensor } from '../support/tensors.ts'
 const runtime = useRuntime({ workers: 2 })
 
 function inputsFor(random: Random, { B, H, M, N }: Dims, D: number, Dv: number) {
-  return { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, H, N, D]), value: normalTensor(random, [B, H, N, Dv]) }
+  return {
+    query: normalTensor(random, [B, H, M, D]),
+    key: normalTensor(random, [B, H, N, D]),
+    value: normalTensor(random, [B, H, N, Dv]),
+  }
 }
 
 describe.each([
@@ -25,7 +29,12 @@ describe.each([
   test.each([...singleCases, fullCase])('$name: Pᵀ·X equals the oracle', async ({ options }) => {
     const random = new Random(12)
     const { B, H, M } = dims
-    await expectTransposed(runtime(), inputsFor(random, dims, D, Dv), normalTensor(random, [B, H, M, 11]), options(random, dims))
+    await expectTransposed(
+      runtime(),
+      inputsFor(random, dims, D, Dv),
+      normalTensor(random, [B, H, M, 11]),
+      options(random, dims),
+    )
     await expectTransposed(runtime(), inputsFor(random, dims, D, Dv), undefined, options(random, dims))
   })
 })
@@ -41,9 +50,19 @@ test.each(attentionFixtures())('PyTorch’s autograd: $name', async ({ inputs, o
   const result = await runtime().attentionBackward({ ...call, dOutput }, options)
   const { dQuery, dKey, dValue, dBias, dAlibiSlopes } = result
   const slopes = dAlibiSlopes && { data: dAlibiSlopes, shape: [dAlibiSlopes.length] }
-  const actual: Record<string, { data: Float32Array; shape: readonly number[] } | undefined> = { dQuery, dKey, dValue, dBias, dAlibiSlopes: slopes }
+  const actual: Record<string, { data: Float32Array; shape: readonly number[] } | undefined> = {
+    dQuery,
+    dKey,
+    dValue,
+    dBias,
+    dAlibiSlopes: slopes,
+  }
   for (const [name, expected] of Object.entries(gradients)) {
     expect(actual[name]?.shape, name).toEqual(expected.shape)
-    actual[name]?.data.forEach((x, at) => expect(Math.abs(x - expected.data[at]!), `${name}[${at}]`).toBeLessThan(1e-5 + 1e-4 * Math.abs(expected.data[at]!)))
+    actual[name]?.data.forEach((x, at) =>
+      expect(Math.abs(x - expected.data[at]!), `${name}[${at}]`).toBeLessThan(
+        1e-5 + 1e-4 * Math.abs(expected.data[at]!),
+      ),
+    )
   }
 })

@@ -1,4 +1,10 @@
-import { createRuntime, MemoryBudgetError, type AttentionBackwardOptions, type Runtime, type RuntimeOptions } from 'heddle'
+import {
+  createRuntime,
+  MemoryBudgetError,
+  type AttentionBackwardOptions,
+  type Runtime,
+  type RuntimeOptions,
+} from 'heddle'
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest'
 import { forwardFor, gradientBits, mathematicsOf } from '../support/expect-backward.ts'
 import type { MathOptions } from '../support/problem.ts'
@@ -10,7 +16,7 @@ const pools: Record<string, RuntimeOptions> = {
   'the calling thread': { workers: 0 },
   'shared memory': { workers: 2 },
   'four lanes': { workers: 4 },
-  'transfer': { workers: 2, sharedMemory: 'never' },
+  transfer: { workers: 2, sharedMemory: 'never' },
 }
 
 /** [B, H, Hkv, M, N, D, Dv] */
@@ -32,7 +38,13 @@ const optionsFor = (B: number, H: number, M: number, N: number): (MathOptions & 
     { bias: normalTensor(random, [H, 1, N]) },
     { bias: normalTensor(random, [M, 1]) },
     { segments: { query: integerTensor(random, [B, M], 2), key: integerTensor(random, [B, N], 2) } },
-    ...(M * N < 400_000 ? [{ bias: normalTensor(random, [M, N]) }, { bias: normalTensor(random, [B, H, M, N]) }, { bias: normalTensor(random, [M, N]), biasGradient: false }] : []),
+    ...(M * N < 400_000
+      ? [
+          { bias: normalTensor(random, [M, N]) },
+          { bias: normalTensor(random, [B, H, M, N]) },
+          { bias: normalTensor(random, [M, N]), biasGradient: false },
+        ]
+      : []),
   ]
 }
 
@@ -43,29 +55,52 @@ describe.each(Object.entries(pools))('the plan’s bytes over %s', (_name, pool)
   })
   afterAll(() => runtime.close())
 
-  it.each(shapes)('hold for B %i, H %i, Hkv %i, M %i, N %i, D %i, Dv %i', async (B, H, Hkv, M, N, D, Dv) => {
-    const random = new Random(7)
-    const inputs = { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, Hkv, N, D]), value: normalTensor(random, [B, Hkv, N, Dv]) }
-    for (const options of optionsFor(B, H, M, N)) {
-      const call = await forwardFor(runtime, inputs, mathematicsOf(options))
-      const promised = runtime.planBackward(call, options).totalBytes
-      const { memory } = (await runtime.attentionBackward(call, options)).report
-      const what = Object.keys(options).join()
-      expect(memory.plannedBytes, what).toBe(promised)
-      expect(memory.peakBytes, what).toBeLessThanOrEqual(promised)
-      expect(memory.peakBytes, `${what} ${JSON.stringify(memory.peakByPurpose)}`).toBeGreaterThanOrEqual(0.95 * promised)
-    }
-  }, 60_000)
+  it.each(shapes)(
+    'hold for B %i, H %i, Hkv %i, M %i, N %i, D %i, Dv %i',
+    async (B, H, Hkv, M, N, D, Dv) => {
+      const random = new Random(7)
+      const inputs = {
+        query: normalTensor(random, [B, H, M, D]),
+        key: normalTensor(random, [B, Hkv, N, D]),
+        value: normalTensor(random, [B, Hkv, N, Dv]),
+      }
+      for (const options of optionsFor(B, H, M, N)) {
+        const call = await forwardFor(runtime, inputs, mathematicsOf(options))
+        const promised = runtime.planBackward(call, options).totalBytes
+        const { memory } = (await runtime.attentionBackward(call, options)).report
+        const what = Object.keys(options).join()
+        expect(memory.plannedBytes, what).toBe(promised)
+        expect(memory.peakBytes, what).toBeLessThanOrEqual(promised)
+        expect(memory.peakBytes, `${what} ${JSON.stringify(memory.peakByPurpose)}`).toBeGreaterThanOrEqual(
+          0.95 * promised,
+        )
+      }
+    },
+    60_000,
+  )
 })
 
 test('shapes count as plain arrays; shared tensors need no copies', async () => {
   await withRuntime({ workers: 2 }, async (runtime) => {
     const random = new Random(9)
-    const inputs = { query: normalTensor(random, [4, 600, 32]), key: normalTensor(random, [4, 600, 32]), value: normalTensor(random, [4, 600, 32]) }
+    const inputs = {
+      query: normalTensor(random, [4, 600, 32]),
+      key: normalTensor(random, [4, 600, 32]),
+      value: normalTensor(random, [4, 600, 32]),
+    }
     const call = await forwardFor(runtime, inputs)
     const [shape] = [inputs.query.shape]
-    expect(runtime.planBackward({ query: shape, key: shape, value: shape }).totalBytes).toBe(runtime.planBackward(call).totalBytes)
-    const inShared = { query: shared(call.query), key: shared(call.key), value: shared(call.value), output: shared(call.output), logSumExp: shared(call.logSumExp), dOutput: shared(call.dOutput) }
+    expect(runtime.planBackward({ query: shape, key: shape, value: shape }).totalBytes).toBe(
+      runtime.planBackward(call).totalBytes,
+    )
+    const inShared = {
+      query: shared(call.query),
+      key: shared(call.key),
+      value: shared(call.value),
+      output: shared(call.output),
+      logSumExp: shared(call.logSumExp),
+      dOutput: shared(call.dOutput),
+    }
     const { bytes } = runtime.planBackward(inShared)
     expect(bytes['input copies'] ?? bytes['in flight']).toBeUndefined()
   })
@@ -73,7 +108,8 @@ test('shapes count as plain arrays; shared tensors need no copies', async () => 
 
 test('the shape alone says how many tasks there are, and slots grow with lanes, not with heads', async () => {
   await withRuntime({ workers: 2 }, (runtime) => {
-    const plan = (batch: number, n: number) => runtime.planBackward({ query: [batch, n, 64], key: [batch, n, 64], value: [batch, n, 64] })
+    const plan = (batch: number, n: number) =>
+      runtime.planBackward({ query: [batch, n, 64], key: [batch, n, 64], value: [batch, n, 64] })
     expect([1, 2, 8, 32, 64].map((batch) => plan(batch, 65_536).keySegments)).toEqual([8, 8, 4, 1, 1])
     expect([1, 1024, 1025, 2048, 4097].map((n) => plan(1, n).keySegments)).toEqual([1, 1, 2, 2, 5])
     // Two at work, those that wait for an earlier segment, and one that is being added; 16 MiB of dQ each, and δ.
@@ -86,16 +122,25 @@ test('the shape alone says how many tasks there are, and slots grow with lanes, 
 
 test('a budget that is too small says what would do, before anything is allocated; that budget does', async () => {
   const random = new Random(10)
-  const inputs = { query: normalTensor(random, [4, 1500, 32]), key: normalTensor(random, [4, 1500, 32]), value: normalTensor(random, [4, 1500, 32]) }
+  const inputs = {
+    query: normalTensor(random, [4, 1500, 32]),
+    key: normalTensor(random, [4, 1500, 32]),
+    value: normalTensor(random, [4, 1500, 32]),
+  }
   const { call, bits } = await withRuntime({ workers: 0 }, async (runtime) => {
     const made = await forwardFor(runtime, inputs)
     return { call: made, bits: gradientBits(await runtime.attentionBackward(made)) }
   })
   const needed = await withRuntime({ workers: 2, memoryBudgetBytes: 5_000_000 }, async (runtime) => {
-    const error: unknown = await runtime.attentionBackward(call).then(() => 'no error', (reason: unknown) => reason)
+    const error: unknown = await runtime.attentionBackward(call).then(
+      () => 'no error',
+      (reason: unknown) => reason,
+    )
     expect(error).toBeInstanceOf(MemoryBudgetError)
     const { message, smallestBudgetBytes } = error as MemoryBudgetError
-    expect(message).toMatch(/attentionBackward: expected a memory budget of at least \d+ bytes \(.*gradient slots \d+.*\), got 5000000/)
+    expect(message).toMatch(
+      /attentionBackward: expected a memory budget of at least \d+ bytes \(.*gradient slots \d+.*\), got 5000000/,
+    )
     return smallestBudgetBytes!
   })
   await withRuntime({ workers: 2, memoryBudgetBytes: needed }, async (runtime) => {
@@ -111,7 +156,9 @@ test('a budget that is too small says what would do, before anything is allocate
 
 test('a plan explains itself', async () => {
   await withRuntime({ workers: 2 }, (runtime) => {
-    const text = runtime.planBackward({ query: [1, 8, 4096, 64], key: [1, 8, 4096, 64], value: [1, 8, 4096, 64] }, { causal: true }).explain()
+    const text = runtime
+      .planBackward({ query: [1, 8, 4096, 64], key: [1, 8, 4096, 64], value: [1, 8, 4096, 64] }, { causal: true })
+      .explain()
     expect(text).toContain('attentionBackward   query [1, 8, 4096, 64]  key [1, 8, 4096, 64]  width 64')
     expect(text).toContain('GFLOP in 32 tasks, 4 key segments per head')
     return Promise.resolve()

@@ -1,4 +1,10 @@
-import { createRuntime, type AttentionBackwardOptions, type AttentionProgress, type Runtime, type RuntimeOptions } from 'heddle'
+import {
+  createRuntime,
+  type AttentionBackwardOptions,
+  type AttentionProgress,
+  type Runtime,
+  type RuntimeOptions,
+} from 'heddle'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { forwardFor, gradientBits, mathematicsOf, type BackwardInputs } from '../support/expect-backward.ts'
 import { fullCase } from '../support/option-cases.ts'
@@ -20,10 +26,17 @@ interface Case {
 const cases: Case[] = []
 const bits = new Map<string, string>()
 
-/** Several key segments, whose slots are added; grouped heads; a bias of heads of their own, one that they share, and sums. */
+/**
+ * Several key segments, whose slots are added; grouped heads; a bias of heads of their own, one that they share, and
+ * sums.
+ */
 beforeAll(async () => {
   const dims = { B: 1, H: 4, M: 150, N: 2600 }
-  const inputs = { query: normalTensor(random, [1, 4, 150, 16]), key: normalTensor(random, [1, 2, 2600, 16]), value: normalTensor(random, [1, 2, 2600, 8]) }
+  const inputs = {
+    query: normalTensor(random, [1, 4, 150, 16]),
+    key: normalTensor(random, [1, 2, 2600, 16]),
+    value: normalTensor(random, [1, 2, 2600, 8]),
+  }
   const add = async (name: string, options: Case['options']): Promise<void> => {
     cases.push({ name, call: await forwardFor(here(), inputs, mathematicsOf(options)), options })
   }
@@ -33,7 +46,8 @@ beforeAll(async () => {
   await add('shared bias', { bias: normalTensor(random, [150, 2600]) })
   await add('bias of one row', { bias: normalTensor(random, [4, 1, 2600]) })
   await add('bias of one column', { bias: normalTensor(random, [150, 1]) })
-  for (const { name, call, options } of cases) bits.set(name, gradientBits(await here().attentionBackward(call, options)))
+  for (const { name, call, options } of cases)
+    bits.set(name, gradientBits(await here().attentionBackward(call, options)))
 })
 
 const pools: Record<string, RuntimeOptions> = {
@@ -53,7 +67,10 @@ describe.each(Object.entries(pools))('%s', (_, pool) => {
   test('the same bits as on the calling thread, for any chunk size', async () => {
     for (const { name, call, options } of cases) {
       for (const chunkSize of [undefined, 1, 64, 5000]) {
-        const result = await runtime.attentionBackward(call, chunkSize === undefined ? options : { ...options, chunkSize })
+        const result = await runtime.attentionBackward(
+          call,
+          chunkSize === undefined ? options : { ...options, chunkSize },
+        )
         expect(gradientBits(result), `${name}, ${chunkSize}`).toBe(bits.get(name))
         expect(result.report.reproducible).toBe(true)
         expect(result.report.plan.keySegments).toBe(3)
@@ -63,14 +80,23 @@ describe.each(Object.entries(pools))('%s', (_, pool) => {
 
   test('and from shared inputs, into shared gradients', async () => {
     for (const { name, call, options } of cases) {
-      const inShared = Object.fromEntries(Object.entries(call).map(([input, tensor]) => [input, shared(tensor as BackwardInputs['query'])])) as unknown as BackwardInputs
+      const inShared = Object.fromEntries(
+        Object.entries(call).map(([input, tensor]) => [input, shared(tensor as BackwardInputs['query'])]),
+      ) as unknown as BackwardInputs
       expect(gradientBits(await runtime.attentionBackward(inShared, options)), name).toBe(bits.get(name))
     }
   })
 
   test('Pᵀ·X too', async () => {
-    for (const { name, call: { query, key, logSumExp, dOutput }, options } of cases) {
-      const expected = await here().attentionTransposed({ query, key, logSumExp, rows: dOutput }, mathematicsOf(options))
+    for (const {
+      name,
+      call: { query, key, logSumExp, dOutput },
+      options,
+    } of cases) {
+      const expected = await here().attentionTransposed(
+        { query, key, logSumExp, rows: dOutput },
+        mathematicsOf(options),
+      )
       const actual = await runtime.attentionTransposed({ query, key, logSumExp, rows: dOutput }, mathematicsOf(options))
       expect(fingerprint(actual.output.data), name).toBe(fingerprint(expected.output.data))
     }
@@ -79,7 +105,8 @@ describe.each(Object.entries(pools))('%s', (_, pool) => {
 
 test('lanes of different speed: slots that come in another order are added in the same', async () => {
   await withRuntime({ workers: 4, workerFactory: delayedWorkers(new Random(302)) }, async (runtime) => {
-    for (const { name, call, options } of cases) expect(gradientBits(await runtime.attentionBackward(call, options)), name).toBe(bits.get(name))
+    for (const { name, call, options } of cases)
+      expect(gradientBits(await runtime.attentionBackward(call, options)), name).toBe(bits.get(name))
   })
 })
 
@@ -97,7 +124,10 @@ test('workers killed in the middle: the same bits, or WorkerLostError', async ()
         killed = true
         void random.pick(crew.alive).terminate()
       }
-      const pending = runtime.attentionBackward(call, { ...options, onProgress }).then((result) => ({ result }), (error: unknown) => ({ error }))
+      const pending = runtime.attentionBackward(call, { ...options, onProgress }).then(
+        (result) => ({ result }),
+        (error: unknown) => ({ error }),
+      )
       const outcome = await pending
       if ('error' in outcome) {
         expect(outcome.error).toMatchObject({ code: 'WorkerLostError' })
@@ -126,7 +156,11 @@ test('numerics: portable gives the same bits on workers and on the calling threa
 })
 
 test('neither the batches and heads beside it nor the layout change a bit of a head whose keys are cut alike', async () => {
-  const inputs = { query: normalTensor(random, [2, 3, 40, 8]), key: normalTensor(random, [2, 3, 300, 8]), value: normalTensor(random, [2, 3, 300, 8]) }
+  const inputs = {
+    query: normalTensor(random, [2, 3, 40, 8]),
+    key: normalTensor(random, [2, 3, 300, 8]),
+    value: normalTensor(random, [2, 3, 300, 8]),
+  }
   const call = await forwardFor(here(), inputs, { causal: true, queryOffset: 260 })
   const all = await here().attentionBackward(call, { causal: true, queryOffset: 260 })
   const headOf = ({ data, shape }: BackwardInputs['query'], head: number, width: number) => {
@@ -134,8 +168,14 @@ test('neither the batches and heads beside it nor the layout change a bit of a h
     return { data: data.slice(head * size, (head + 1) * size), shape: width === 1 ? [shape[2]!] : [shape[2]!, width] }
   }
   for (let head = 0; head < 6; head++) {
-    const alone = Object.fromEntries(Object.entries(call).map(([name, tensor]) => [name, headOf(tensor as BackwardInputs['query'], head, name === 'logSumExp' ? 1 : 8)])) as unknown as BackwardInputs
+    const alone = Object.fromEntries(
+      Object.entries(call).map(([name, tensor]) => [
+        name,
+        headOf(tensor as BackwardInputs['query'], head, name === 'logSumExp' ? 1 : 8),
+      ]),
+    ) as unknown as BackwardInputs
     const result = await here().attentionBackward(alone, { causal: true, queryOffset: 260 })
-    for (const name of ['dQuery', 'dKey', 'dValue'] as const) expect(fingerprint(result[name].data), `${name}, head ${head}`).toBe(fingerprint(headOf(all[name], head, 8).data))
+    for (const name of ['dQuery', 'dKey', 'dValue'] as const)
+      expect(fingerprint(result[name].data), `${name}, head ${head}`).toBe(fingerprint(headOf(all[name], head, 8).data))
   }
 })

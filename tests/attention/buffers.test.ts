@@ -10,10 +10,19 @@ const [B, H, M, N, D] = [2, 2, 40, 50, 8]
 function everyInput(): { inputs: AttentionInputs; options: AttentionOptions } {
   const random = new Random(111)
   return {
-    inputs: { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, H, N, D]), value: normalTensor(random, [B, H, N, D]) },
+    inputs: {
+      query: normalTensor(random, [B, H, M, D]),
+      key: normalTensor(random, [B, H, N, D]),
+      value: normalTensor(random, [B, H, N, D]),
+    },
     options: {
-      mask: maskTensor(random, [B, 1, M, N]), bias: normalTensor(random, [H, 1, N]), alibiSlopes: Float32Array.of(0.1, 0.2),
-      keyLengths: Int32Array.of(50, 44), queryOffset: Int32Array.of(3, 9), causal: true, chunkSize: 8,
+      mask: maskTensor(random, [B, 1, M, N]),
+      bias: normalTensor(random, [H, 1, N]),
+      alibiSlopes: Float32Array.of(0.1, 0.2),
+      keyLengths: Int32Array.of(50, 44),
+      queryOffset: Int32Array.of(3, 9),
+      causal: true,
+      chunkSize: 8,
       segments: { query: integerTensor(random, [B, M], 2), key: integerTensor(random, [B, N], 2) },
     },
   }
@@ -32,7 +41,9 @@ describe.each(Object.entries(runtimes))('%s', (_, runtime) => {
   test('no input is detached or changed', async () => {
     const { inputs, options } = everyInput()
     const { mask, bias, segments, alibiSlopes, keyLengths, queryOffset } = options
-    const tensors = [inputs.query, inputs.key, inputs.value, mask!, bias!, segments!.query, segments!.key].map(({ data }) => data)
+    const tensors = [inputs.query, inputs.key, inputs.value, mask!, bias!, segments!.query, segments!.key].map(
+      ({ data }) => data,
+    )
     const arrays = [...tensors, alibiSlopes!, keyLengths!, queryOffset as Int32Array]
     const before = arrays.map(bytesOf)
     for (const mode of ['chunked', 'standard'] as const) await runtime().attention(inputs, { ...options, mode })
@@ -45,11 +56,19 @@ describe.each(Object.entries(runtimes))('%s', (_, runtime) => {
     const query = { data: all.data.subarray(0, 64 * 16), shape: [64, 16] }
     const own = { data: query.data.slice(), shape: query.shape }
     // As a query and as keys first: whichever is copied for the lanes first, the other one needs a copy of its own.
-    const inputs = [{ query, key: all, value: all }, { query: all, key: query, value: query }]
-    const expected = [{ query: own, key: all, value: all }, { query: all, key: own, value: own }]
+    const inputs = [
+      { query, key: all, value: all },
+      { query: all, key: query, value: query },
+    ]
+    const expected = [
+      { query: own, key: all, value: all },
+      { query: all, key: own, value: own },
+    ]
     for (const [index, given] of inputs.entries()) {
       const { output } = await runtime().attention(given, { chunkSize: 30 })
-      expect(fingerprint(output.data)).toBe(fingerprint((await runtime().attention(expected[index]!, { chunkSize: 30 })).output.data))
+      expect(fingerprint(output.data)).toBe(
+        fingerprint((await runtime().attention(expected[index]!, { chunkSize: 30 })).output.data),
+      )
     }
   })
 

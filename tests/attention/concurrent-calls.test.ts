@@ -10,18 +10,31 @@ const runtime = useRuntime({ workers: 2 })
 function calls(count: number) {
   const random = new Random(141)
   return Array.from({ length: count }, () => {
-    const dims: Dims = { B: random.integer(1, 2), H: random.integer(1, 3), M: random.integer(1, 60), N: random.integer(1, 90) }
+    const dims: Dims = {
+      B: random.integer(1, 2),
+      H: random.integer(1, 3),
+      M: random.integer(1, 60),
+      N: random.integer(1, 90),
+    }
     const { B, H, M, N } = dims
     const D = random.integer(1, 20)
-    const inputs = { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, H, N, D]), value: normalTensor(random, [B, H, N, D]) }
-    return { inputs, options: { ...fullCase.options(random, dims), chunkSize: random.integer(1, 30), returnLogSumExp: true } }
+    const inputs = {
+      query: normalTensor(random, [B, H, M, D]),
+      key: normalTensor(random, [B, H, N, D]),
+      value: normalTensor(random, [B, H, N, D]),
+    }
+    return {
+      inputs,
+      options: { ...fullCase.options(random, dims), chunkSize: random.integer(1, 30), returnLogSumExp: true },
+    }
   })
 }
 
 test('twenty different calls at once give what each gives alone', async () => {
   const all = calls(20)
   const alone: string[] = []
-  for (const { inputs, options } of all) alone.push(fingerprint((await runtime().attention(inputs, options)).output.data))
+  for (const { inputs, options } of all)
+    alone.push(fingerprint((await runtime().attention(inputs, options)).output.data))
   const together = await Promise.all(all.map(({ inputs, options }) => runtime().attention(inputs, options)))
   expect(together.map(({ output }) => fingerprint(output.data))).toEqual(alone)
 })

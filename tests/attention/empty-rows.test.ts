@@ -8,18 +8,34 @@ import { filled, normalTensor } from '../support/tensors.ts'
 const runtime = useRuntime({ workers: 1 })
 const [B, H, M, N] = [2, 2, 70, 90]
 const random = new Random(51)
-const inputs = { query: normalTensor(random, [B, H, M, 8]), key: normalTensor(random, [B, H, N, 8]), value: normalTensor(random, [B, H, N, 8]) }
+const inputs = {
+  query: normalTensor(random, [B, H, M, 8]),
+  key: normalTensor(random, [B, H, N, 8]),
+  value: normalTensor(random, [B, H, N, 8]),
+}
 
 function rowsMasked(rows: readonly number[]): Uint8Array {
   return Uint8Array.from({ length: M }, (_, i) => (rows.includes(i) ? 0 : 1))
 }
 
 const cases: readonly { name: string; options: MathOptions; empty: (b: number, i: number) => boolean }[] = [
-  { name: 'a mask of some rows', options: { mask: { data: rowsMasked([0, 9, 63, 69]), shape: [M, 1] } }, empty: (_, i) => [0, 9, 63, 69].includes(i) },
+  {
+    name: 'a mask of some rows',
+    options: { mask: { data: rowsMasked([0, 9, 63, 69]), shape: [M, 1] } },
+    empty: (_, i) => [0, 9, 63, 69].includes(i),
+  },
   { name: 'a mask of all', options: { mask: { data: new Uint8Array(1), shape: [1] } }, empty: () => true },
-  { name: 'a bias of −∞', options: { bias: filled([M, 1], (i) => (i === 5 ? -Infinity : i)) }, empty: (_, i) => i === 5 },
+  {
+    name: 'a bias of −∞',
+    options: { bias: filled([M, 1], (i) => (i === 5 ? -Infinity : i)) },
+    empty: (_, i) => i === 5,
+  },
   { name: 'causal with a negative offset', options: { causal: true, queryOffset: -66 }, empty: (_, i) => i < 66 },
-  { name: 'a window before the first key', options: { window: { after: 2 }, queryOffset: Int32Array.of(-20, 0) }, empty: (b, i) => b === 0 && i < 18 },
+  {
+    name: 'a window before the first key',
+    options: { window: { after: 2 }, queryOffset: Int32Array.of(-20, 0) },
+    empty: (b, i) => b === 0 && i < 18,
+  },
   { name: 'a window past the last key', options: { window: { before: 3 }, queryOffset: 80 }, empty: (_, i) => i > 12 },
   { name: 'key length 0', options: { keyLengths: Int32Array.of(0, 7) }, empty: (b) => b === 0 },
   {
@@ -52,14 +68,22 @@ describe.each(cases)('$name', ({ options, empty }) => {
 
 test('a row is not empty because its logits are very low', async () => {
   const low = filled([M, 1], (i) => (i % 2 === 0 ? -1e30 : -3e38))
-  const flat = { query: normalTensor(random, [M, 4]), key: normalTensor(random, [N, 4]), value: normalTensor(random, [N, 4]) }
+  const flat = {
+    query: normalTensor(random, [M, 4]),
+    key: normalTensor(random, [N, 4]),
+    value: normalTensor(random, [N, 4]),
+  }
   const { logSumExp } = await expectOracle(runtime(), flat, { bias: low })
   expect(logSumExp.exact.every(Number.isFinite)).toBe(true)
 })
 
 test('the lowest float32 as a bias, which others use as a mask: no NaN, and weights of 0 beside ordinary keys', async () => {
   const lowest = -3.4028234663852886e38
-  const flat = { query: normalTensor(random, [M, 4]), key: normalTensor(random, [N, 4]), value: normalTensor(random, [N, 4]) }
+  const flat = {
+    query: normalTensor(random, [M, 4]),
+    key: normalTensor(random, [N, 4]),
+    value: normalTensor(random, [N, 4]),
+  }
   await expectOracle(runtime(), flat, { bias: filled([N], (j) => (j % 3 === 0 ? lowest : 0)) })
   await expectOracle(runtime(), flat, { bias: filled([1], () => lowest) })
 })

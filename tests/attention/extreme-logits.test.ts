@@ -9,7 +9,11 @@ const [M, N, D] = [40, 300, 16]
 
 function normals(seed: number, spread = 1) {
   const random = new Random(seed)
-  return { query: normalTensor(random, [M, D], spread), key: normalTensor(random, [N, D]), value: normalTensor(random, [N, D]) }
+  return {
+    query: normalTensor(random, [M, D], spread),
+    key: normalTensor(random, [N, D]),
+    value: normalTensor(random, [N, D]),
+  }
 }
 
 describe('logits of ±1e4', () => {
@@ -23,7 +27,8 @@ describe('logits of ±1e4', () => {
     await expectOracle(runtime(), normals(73), { bias: filled([1], () => shift) })
   })
   test('some keys at +1e4, the others at −1e4, in rising and in falling order', async () => {
-    for (const sign of [1, -1]) await expectOracle(runtime(), normals(74), { bias: filled([N], (j) => sign * (j - N / 2) * (2e4 / N)) })
+    for (const sign of [1, -1])
+      await expectOracle(runtime(), normals(74), { bias: filled([N], (j) => sign * (j - N / 2) * (2e4 / N)) })
   })
   test('softcapped', async () => {
     await expectOracle(runtime(), normals(75, 1e4), { softcap: 20 })

@@ -9,7 +9,8 @@ const [long, short] = [rows(8192), rows(600)]
 const block = new TransformerBlock({ modelDim: 64, heads: 1, feedForwardDim: 64, seed: 1 })
 
 const SHORT: Readonly<Record<string, (runtime: Runtime) => Promise<string>>> = {
-  attention: async (runtime) => fingerprint((await runtime.attention({ query: short, key: short, value: short })).output.data),
+  attention: async (runtime) =>
+    fingerprint((await runtime.attention({ query: short, key: short, value: short })).output.data),
   'a layer': async (runtime) => fingerprint((await block.forward(short, { runtime })).output.data),
 }
 
@@ -22,19 +23,25 @@ describe.each([
   const runtime = useRuntime(options)
 
   /** The long call is one task on each lane: what ends before it went in between. */
-  test.each(Object.entries(SHORT))('%s: each has its own bits, and three end before any task of the long one does', async (_name, call) => {
-    await allLanes(runtime())
-    const expected = await call(runtime())
-    let tasksDone = 0
-    const onChunk = (): void => void tasksDone++
-    const tasks = runtime().lanes.length
-    const running = runtime().attention({ query: long, key: long, value: long }, { chunkSize: long.shape[1]! / tasks, onChunk })
-    for (let ended = 0; ended < 3; ended++) expect(await call(runtime())).toBe(expected)
-    expect(tasksDone).toBe(0)
-    const { report } = await running
-    expect(tasksDone).toBe(tasks)
-    expect(report.memory.peakBytes).toBeLessThanOrEqual(report.memory.plannedBytes)
-  })
+  test.each(Object.entries(SHORT))(
+    '%s: each has its own bits, and three end before any task of the long one does',
+    async (_name, call) => {
+      await allLanes(runtime())
+      const expected = await call(runtime())
+      let tasksDone = 0
+      const onChunk = (): void => void tasksDone++
+      const tasks = runtime().lanes.length
+      const running = runtime().attention(
+        { query: long, key: long, value: long },
+        { chunkSize: long.shape[1]! / tasks, onChunk },
+      )
+      for (let ended = 0; ended < 3; ended++) expect(await call(runtime())).toBe(expected)
+      expect(tasksDone).toBe(0)
+      const { report } = await running
+      expect(tasksDone).toBe(tasks)
+      expect(report.memory.peakBytes).toBeLessThanOrEqual(report.memory.plannedBytes)
+    },
+  )
 
   test('a second bench is in the plan of the call that uses it, and stays in later plans', async () => {
     const running = runtime().attention({ query: long, key: long, value: long }, { chunkSize: 1024 })
@@ -43,7 +50,11 @@ describe.each([
     expect(report.memory.peakBytes).toBeLessThanOrEqual(report.memory.plannedBytes)
     await running
     expect(runtime().plan({ query: long, key: long, value: long }).mayRunBeside).toBe(false)
-    const wide = await runtime().attention({ query: filled([1, 300, 512], Math.sin), key: filled([1, 300, 512], Math.sin), value: filled([1, 300, 512], Math.sin) })
+    const wide = await runtime().attention({
+      query: filled([1, 300, 512], Math.sin),
+      key: filled([1, 300, 512], Math.sin),
+      value: filled([1, 300, 512], Math.sin),
+    })
     expect(wide.report.memory.peakBytes).toBeLessThanOrEqual(wide.report.memory.plannedBytes)
   })
 })
@@ -79,7 +90,9 @@ test('an unknown priority is refused, by attention and by layers', async () => {
   const { createRuntime } = await import('heddle')
   const runtime = await createRuntime({ workers: 0 })
   const priority = 'urgent' as 'high'
-  await expect(runtime.attention({ query: short, key: short, value: short }, { priority })).rejects.toMatchObject({ code: 'OptionError' })
+  await expect(runtime.attention({ query: short, key: short, value: short }, { priority })).rejects.toMatchObject({
+    code: 'OptionError',
+  })
   await expect(block.forward(short, { runtime, priority })).rejects.toMatchObject({ code: 'OptionError' })
   await expect(block.forward(short, { runtime, priority: 'low' })).resolves.toBeDefined()
   await runtime.close()

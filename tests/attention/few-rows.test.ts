@@ -19,7 +19,11 @@ afterAll(async () => {
 
 const [B, H, M, N, D] = [1, 2, 5, 9001, 12]
 const random = new Random(171)
-const inputs = { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, H, N, D]), value: normalTensor(random, [B, H, N, D]) }
+const inputs = {
+  query: normalTensor(random, [B, H, M, D]),
+  key: normalTensor(random, [B, H, N, D]),
+  value: normalTensor(random, [B, H, N, D]),
+}
 
 async function expectEverywhere(call: AttentionInputs, options: MathOptions): Promise<void> {
   const reference = attentionReference(call, options)
@@ -56,12 +60,19 @@ describe('equal to the oracle, with the same bits on every pool and for every ch
     for (const bad of [NaN, Infinity, -Infinity]) {
       await expectEverywhere({ ...inputs, key: withValue(inputs.key, 6000, bad) }, {})
       await expectEverywhere({ ...inputs, value: withValue(inputs.value, 100, bad) }, {})
-      await expectEverywhere({ ...inputs, value: withValue(inputs.value, 100, bad) }, { window: { before: 500 }, queryOffset: N })
+      await expectEverywhere(
+        { ...inputs, value: withValue(inputs.value, 100, bad) },
+        { window: { before: 500 }, queryOffset: N },
+      )
     }
   })
 
   test('one row and one head over 40,000 keys', async () => {
-    const one = { query: normalTensor(random, [1, 16]), key: normalTensor(random, [40_000, 16]), value: normalTensor(random, [40_000, 7]) }
+    const one = {
+      query: normalTensor(random, [1, 16]),
+      key: normalTensor(random, [40_000, 16]),
+      value: normalTensor(random, [40_000, 7]),
+    }
     await expectEverywhere(one, {})
   })
 })
@@ -70,13 +81,16 @@ test('onChunk gives every row once, merged', async () => {
   for (const pool of Object.values(pools)) {
     const rows: string[] = []
     const { output } = await pool.attention(inputs, {
-      chunkSize: 2, onChunk: (chunk) => rows.push(`${chunk.head}:${chunk.rowStart}:${chunk.rows}:${fingerprint(chunk.output)}`),
+      chunkSize: 2,
+      onChunk: (chunk) => rows.push(`${chunk.head}:${chunk.rowStart}:${chunk.rows}:${fingerprint(chunk.output)}`),
     })
-    const expected = [0, 1].flatMap((head) => [0, 2, 4].map((start) => {
-      const count = Math.min(2, M - start)
-      const part = output.data.slice((head * M + start) * D, (head * M + start + count) * D)
-      return `${head}:${start}:${count}:${fingerprint(part)}`
-    }))
+    const expected = [0, 1].flatMap((head) =>
+      [0, 2, 4].map((start) => {
+        const count = Math.min(2, M - start)
+        const part = output.data.slice((head * M + start) * D, (head * M + start + count) * D)
+        return `${head}:${start}:${count}:${fingerprint(part)}`
+      }),
+    )
     expect(rows.sort()).toEqual(expected)
   }
 })

@@ -8,7 +8,9 @@ import { fingerprint, normalTensor } from '../support/tensors.ts'
 const runtime = useRuntime({ workers: 0 })
 const real = { Float32Array, Int32Array }
 
-/** Elements of the longest array that is made by its length from now on: every buffer of the plan is made by the ledger. */
+/**
+ * Elements of the longest array that is made by its length from now on: every buffer of the plan is made by the ledger.
+ */
 function watchArrays(): () => number {
   let longest = 0
   const watched = <Class extends Float32ArrayConstructor | Int32ArrayConstructor>(target: Class): Class =>
@@ -29,8 +31,16 @@ afterEach(() => {
 const random = new Random(291)
 
 /** [M, D, Dv]; one pass of a lane takes 1024 rows at D ≤ 192 and fewer beyond. */
-describe.each([[2600, 64, 64], [2100, 16, 48], [900, 300, 300]])('a chunk of %i rows, D %i, Dv %i', (M, D, Dv) => {
-  const inputs = { query: normalTensor(random, [M, D]), key: normalTensor(random, [500, D]), value: normalTensor(random, [500, Dv]) }
+describe.each([
+  [2600, 64, 64],
+  [2100, 16, 48],
+  [900, 300, 300],
+])('a chunk of %i rows, D %i, Dv %i', (M, D, Dv) => {
+  const inputs = {
+    query: normalTensor(random, [M, D]),
+    key: normalTensor(random, [500, D]),
+    value: normalTensor(random, [500, Dv]),
+  }
 
   test.each<[string, AttentionOptions]>([
     ['output', {}],

@@ -19,32 +19,69 @@ interface LayoutCase {
 
 const layouts: readonly LayoutCase[] = [
   { layout: '[N, D]', query: [M, D], key: [N, D], value: [N, Dv], options: {}, output: [M, Dv], scores: [M, N] },
-  { layout: '[B, N, D]', query: [B, M, D], key: [B, N, D], value: [B, N, Dv], options: {}, output: [B, M, Dv], scores: [B, M, N] },
   {
-    layout: '[B, H, N, D]', query: [B, H, M, D], key: [B, H, N, D], value: [B, H, N, Dv], options: {},
-    output: [B, H, M, Dv], scores: [B, H, M, N],
+    layout: '[B, N, D]',
+    query: [B, M, D],
+    key: [B, N, D],
+    value: [B, N, Dv],
+    options: {},
+    output: [B, M, Dv],
+    scores: [B, M, N],
   },
   {
-    layout: '[B, H, N, D], grouped heads', query: [B, H, M, D], key: [B, 2, N, D], value: [B, 2, N, Dv], options: {},
-    output: [B, H, M, Dv], scores: [B, H, M, N],
+    layout: '[B, H, N, D]',
+    query: [B, H, M, D],
+    key: [B, H, N, D],
+    value: [B, H, N, Dv],
+    options: {},
+    output: [B, H, M, Dv],
+    scores: [B, H, M, N],
   },
   {
-    layout: '[B, N, E]', query: [B, M, H * D], key: [B, N, H * D], value: [B, N, H * Dv], options: { heads: H },
-    output: [B, M, H * Dv], scores: [B, H, M, N],
+    layout: '[B, H, N, D], grouped heads',
+    query: [B, H, M, D],
+    key: [B, 2, N, D],
+    value: [B, 2, N, Dv],
+    options: {},
+    output: [B, H, M, Dv],
+    scores: [B, H, M, N],
   },
   {
-    layout: '[B, N, E], grouped heads', query: [B, M, H * D], key: [B, N, 3 * D], value: [B, N, 3 * Dv],
-    options: { heads: H, keyValueHeads: 3 }, output: [B, M, H * Dv], scores: [B, H, M, N],
+    layout: '[B, N, E]',
+    query: [B, M, H * D],
+    key: [B, N, H * D],
+    value: [B, N, H * Dv],
+    options: { heads: H },
+    output: [B, M, H * Dv],
+    scores: [B, H, M, N],
   },
   {
-    layout: '[B, N, E], one head', query: [B, M, D], key: [B, N, D], value: [B, N, Dv], options: { heads: 1 },
-    output: [B, M, Dv], scores: [B, 1, M, N],
+    layout: '[B, N, E], grouped heads',
+    query: [B, M, H * D],
+    key: [B, N, 3 * D],
+    value: [B, N, 3 * Dv],
+    options: { heads: H, keyValueHeads: 3 },
+    output: [B, M, H * Dv],
+    scores: [B, H, M, N],
+  },
+  {
+    layout: '[B, N, E], one head',
+    query: [B, M, D],
+    key: [B, N, D],
+    value: [B, N, Dv],
+    options: { heads: 1 },
+    output: [B, M, Dv],
+    scores: [B, 1, M, N],
   },
 ]
 
 describe.each(layouts)('$layout', ({ query, key, value, options, output, scores }) => {
   const random = new Random(21)
-  const inputs = { query: normalTensor(random, query), key: normalTensor(random, key), value: normalTensor(random, value) }
+  const inputs = {
+    query: normalTensor(random, query),
+    key: normalTensor(random, key),
+    value: normalTensor(random, value),
+  }
   const rowShape = scores.slice(0, -1)
 
   test('equals the oracle in both modes, causal and not', async () => {
@@ -53,7 +90,12 @@ describe.each(layouts)('$layout', ({ query, key, value, options, output, scores 
   })
 
   test('every shape is the one that the design states', async () => {
-    const result = await runtime().attention(inputs, { ...options, returnWeights: true, returnLogSumExp: true, returnStatistics: true })
+    const result = await runtime().attention(inputs, {
+      ...options,
+      returnWeights: true,
+      returnLogSumExp: true,
+      returnStatistics: true,
+    })
     expect(result.output.shape).toEqual(output)
     expect(result.weights?.shape).toEqual(scores)
     expect(result.logSumExp?.shape).toEqual(rowShape)
@@ -79,7 +121,8 @@ function broadcastShapes(shape: readonly number[]): number[][] {
   const shapes: number[][] = [[]]
   for (let rank = 1; rank <= shape.length; rank++) {
     const suffix = shape.slice(-rank)
-    for (let ones = 0; ones < 2 ** rank; ones++) shapes.push(suffix.map((size, axis) => (ones & (1 << axis) ? 1 : size)))
+    for (let ones = 0; ones < 2 ** rank; ones++)
+      shapes.push(suffix.map((size, axis) => (ones & (1 << axis) ? 1 : size)))
   }
   return shapes
 }

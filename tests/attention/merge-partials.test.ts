@@ -8,34 +8,48 @@ import { filled, fingerprint, normalTensor } from '../support/tensors.ts'
 const runtime = useRuntime({ workers: 1 })
 const [B, H, M, N, D] = [2, 2, 30, 101, 8]
 const random = new Random(151)
-const inputs = { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, H, N, D]), value: normalTensor(random, [B, H, N, 5]) }
+const inputs = {
+  query: normalTensor(random, [B, H, M, D]),
+  key: normalTensor(random, [B, H, N, D]),
+  value: normalTensor(random, [B, H, N, 5]),
+}
 
 /** Keys [from, to) of a [B, H, N, size] tensor. */
 function keysOf({ data, shape }: AttentionInputs['key'], from: number, to: number) {
   const size = shape[3]!
-  const heads = Array.from({ length: B * H }, (_, head) => [...data.subarray((head * N + from) * size, (head * N + to) * size)])
+  const heads = Array.from({ length: B * H }, (_, head) => [
+    ...data.subarray((head * N + from) * size, (head * N + to) * size),
+  ])
   return { data: Float32Array.from(heads.flat()), shape: [B, H, to - from, size] }
 }
 
-async function partials(bounds: readonly number[], options: { causal?: boolean; queryOffset?: number }): Promise<AttentionPartial[]> {
-  return Promise.all(bounds.slice(1).map(async (to, at) => {
-    const from = bounds[at]!
-    const part = { query: inputs.query, key: keysOf(inputs.key, from, to), value: keysOf(inputs.value, from, to) }
-    const queryOffset = (options.queryOffset ?? 0) - from
-    const { output, logSumExp } = await runtime().attention(part, { ...options, queryOffset, returnLogSumExp: true })
-    return { output, logSumExp: logSumExp! }
-  }))
+async function partials(
+  bounds: readonly number[],
+  options: { causal?: boolean; queryOffset?: number },
+): Promise<AttentionPartial[]> {
+  return Promise.all(
+    bounds.slice(1).map(async (to, at) => {
+      const from = bounds[at]!
+      const part = { query: inputs.query, key: keysOf(inputs.key, from, to), value: keysOf(inputs.value, from, to) }
+      const queryOffset = (options.queryOffset ?? 0) - from
+      const { output, logSumExp } = await runtime().attention(part, { ...options, queryOffset, returnLogSumExp: true })
+      return { output, logSumExp: logSumExp! }
+    }),
+  )
 }
 
 describe('partials over disjoint ranges of keys', () => {
-  test.each([[[0, 50, 101]], [[0, 1, 2, 99, 101]], [[0, 101]], [[0, 0, 40, 101]]])('at %j merge into the whole', async (bounds) => {
-    for (const options of [{}, { causal: true, queryOffset: 71 }, { causal: true, queryOffset: -4 }]) {
-      const reference = attentionReference(inputs, options)
-      const merged = mergePartials(await partials(bounds, options))
-      expect(merged.output).toMatchOracle(reference.output)
-      expect(merged.logSumExp).toMatchOracle(reference.logSumExp)
-    }
-  })
+  test.each([[[0, 50, 101]], [[0, 1, 2, 99, 101]], [[0, 101]], [[0, 0, 40, 101]]])(
+    'at %j merge into the whole',
+    async (bounds) => {
+      for (const options of [{}, { causal: true, queryOffset: 71 }, { causal: true, queryOffset: -4 }]) {
+        const reference = attentionReference(inputs, options)
+        const merged = mergePartials(await partials(bounds, options))
+        expect(merged.output).toMatchOracle(reference.output)
+        expect(merged.logSumExp).toMatchOracle(reference.logSumExp)
+      }
+    },
+  )
 
   test('do not change what they are merged from', async () => {
     const parts = await partials([0, 30, 101], {})
@@ -48,12 +62,23 @@ describe('partials over disjoint ranges of keys', () => {
     const packed = normalTensor(random, [1, 9, 12])
     const whole = { query: packed, key: packed, value: packed }
     const reference = attentionReference(whole, { heads: 3 })
-    const half = (from: number, to: number) => ({ data: packed.data.slice(from * 12, to * 12), shape: [1, to - from, 12] })
-    const parts = await Promise.all([[0, 4], [4, 9]].map(async ([from, to]) => {
-      const part = half(from!, to!)
-      const { output, logSumExp } = await runtime().attention({ query: packed, key: part, value: part }, { heads: 3, returnLogSumExp: true })
-      return { output, logSumExp: logSumExp! }
-    }))
+    const half = (from: number, to: number) => ({
+      data: packed.data.slice(from * 12, to * 12),
+      shape: [1, to - from, 12],
+    })
+    const parts = await Promise.all(
+      [
+        [0, 4],
+        [4, 9],
+      ].map(async ([from, to]) => {
+        const part = half(from!, to!)
+        const { output, logSumExp } = await runtime().attention(
+          { query: packed, key: part, value: part },
+          { heads: 3, returnLogSumExp: true },
+        )
+        return { output, logSumExp: logSumExp! }
+      }),
+    )
     const merged = mergePartials(parts)
     expect(merged.output).toMatchOracle(reference.output)
     expect(merged.logSumExp).toMatchOracle(reference.logSumExp)
@@ -62,7 +87,8 @@ describe('partials over disjoint ranges of keys', () => {
 
 describe('rows', () => {
   const row = (output: readonly number[], logSumExp: number): AttentionPartial => ({
-    output: { data: Float32Array.from(output), shape: [1, output.length] }, logSumExp: { data: Float32Array.of(logSumExp), shape: [1] },
+    output: { data: Float32Array.from(output), shape: [1, output.length] },
+    logSumExp: { data: Float32Array.of(logSumExp), shape: [1] },
   })
 
   test('with equal log-sum-exp give the mean, and log 2 more', () => {
@@ -109,8 +135,18 @@ describe('bad partials', () => {
 })
 
 test('nothing of a partial that saw no key counts, not even NaN', () => {
-  const empty = { output: { data: Float32Array.of(NaN, Infinity), shape: [1, 2] }, logSumExp: { data: Float32Array.of(-Infinity), shape: [1] } }
-  const full = { output: { data: Float32Array.of(3, 4), shape: [1, 2] }, logSumExp: { data: Float32Array.of(0.5), shape: [1] } }
-  for (const partials of [[empty, full], [full, empty]]) expect([...mergePartials(partials).output.data]).toEqual([3, 4])
+  const empty = {
+    output: { data: Float32Array.of(NaN, Infinity), shape: [1, 2] },
+    logSumExp: { data: Float32Array.of(-Infinity), shape: [1] },
+  }
+  const full = {
+    output: { data: Float32Array.of(3, 4), shape: [1, 2] },
+    logSumExp: { data: Float32Array.of(0.5), shape: [1] },
+  }
+  for (const partials of [
+    [empty, full],
+    [full, empty],
+  ])
+    expect([...mergePartials(partials).output.data]).toEqual([3, 4])
   expect([...mergePartials([empty, empty]).output.data]).toEqual([0, 0])
 })

@@ -22,10 +22,24 @@ describe.each([
   { title: 'several blocks', B: 1, H: 2, M: 75, N: 283 },
   { title: 'few rows', B: 2, H: 2, M: 3, N: 290 },
 ])('$title', ({ B, H, M, N }) => {
-  const inputs = (random: Random) => ({ query: normalTensor(random, [B, H, M, 16]), key: normalTensor(random, [B, H, N, 16]), value: normalTensor(random, [B, H, N, 12]) })
-  const options = (window: object, causal: boolean) => ({ window, causal, queryOffset: Int32Array.from({ length: B }, (_, b) => 3 + 200 * b), chunkSize: 32 })
+  const inputs = (random: Random) => ({
+    query: normalTensor(random, [B, H, M, 16]),
+    key: normalTensor(random, [B, H, N, 16]),
+    value: normalTensor(random, [B, H, N, 12]),
+  })
+  const options = (window: object, causal: boolean) => ({
+    window,
+    causal,
+    queryOffset: Int32Array.from({ length: B }, (_, b) => 3 + 200 * b),
+    chunkSize: 32,
+  })
 
-  test.each(windows.flatMap((window) => [{ window, causal: false }, { window, causal: true }]))('$window, causal: $causal equals the oracle in both modes', async ({ window, causal }) => {
+  test.each(
+    windows.flatMap((window) => [
+      { window, causal: false },
+      { window, causal: true },
+    ]),
+  )('$window, causal: $causal equals the oracle in both modes', async ({ window, causal }) => {
     await expectOracle(runtime(), inputs(new Random(31)), options(window, causal))
   })
 

@@ -8,7 +8,11 @@ import { normalTensor } from '../support/tensors.ts'
 const runtime = useRuntime({ workers: 2 })
 
 function inputsFor(random: Random, { B, H, M, N }: Dims, D: number, Dv: number) {
-  return { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, H, N, D]), value: normalTensor(random, [B, H, N, Dv]) }
+  return {
+    query: normalTensor(random, [B, H, M, D]),
+    key: normalTensor(random, [B, H, N, D]),
+    value: normalTensor(random, [B, H, N, Dv]),
+  }
 }
 
 // More than one query block and key block of a kernel, each with a tail.

@@ -5,7 +5,7 @@ import { Random } from '../support/random.ts'
 const pools: Record<string, RuntimeOptions> = {
   'the calling thread': { workers: 0 },
   'shared memory': { workers: 2 },
-  'transfer': { workers: 2, sharedMemory: 'never' },
+  transfer: { workers: 2, sharedMemory: 'never' },
 }
 
 /** [B, H, Hkv, M, N, D, Dv] */
@@ -35,7 +35,11 @@ describe.each(Object.entries(pools))('the plan’s bytes over %s', (_name, pool)
 
   it.each(shapes)('hold for B %i, H %i, Hkv %i, M %i, N %i, D %i, Dv %i', async (B, H, Hkv, M, N, D, Dv) => {
     const random = new Random(7)
-    const make = (heads: number, rows: number, size: number) => tensor(Float32Array.from({ length: B * heads * rows * size }, () => random.normal()), [B, heads, rows, size])
+    const make = (heads: number, rows: number, size: number) =>
+      tensor(
+        Float32Array.from({ length: B * heads * rows * size }, () => random.normal()),
+        [B, heads, rows, size],
+      )
     const inputs = { query: make(H, M, D), key: make(Hkv, N, D), value: make(Hkv, N, Dv) }
     for (const each of options(M)) {
       const promised = runtime.plan(inputs, each).totalBytes

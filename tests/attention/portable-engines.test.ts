@@ -29,7 +29,9 @@ const script = `
   console.log(hash.digest('hex'))`
 
 test('numerics: portable gives the same bits in every process and engine', async () => {
-  const runs = nodes.map((node) => promisify(execFile)(node, ['--input-type=module', '--eval', script], { timeout: 60_000 }))
+  const runs = nodes.map((node) =>
+    promisify(execFile)(node, ['--input-type=module', '--eval', script], { timeout: 60_000 }),
+  )
   const [first, second] = (await Promise.all(runs)).map(({ stdout }) => stdout.trim())
   expect(first).toMatch(/^[0-9a-f]{64}$/)
   expect(second).toBe(first)

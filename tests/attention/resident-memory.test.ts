@@ -6,7 +6,10 @@ const HEAVY = process.env['HEDDLE_HEAVY'] === '1'
 const TOKENS = HEAVY ? 65_536 : 16_384
 const MEGA = 2 ** 20
 
-/** One causal head over plain arrays in a process of its own, seen from outside: what the operating system says it holds. */
+/**
+ * One causal head over plain arrays in a process of its own, seen from outside: what the operating system says it
+ * holds.
+ */
 const script = `
 import { createRuntime, tensor } from 'heddle'
 const n = ${TOKENS}
@@ -24,7 +27,10 @@ await runtime.close()
 console.log(JSON.stringify({ growth: peak - before, planned: report.plan.totalBytes, standard: report.plan.standardBytes, lanes: 2 }))
 `
 
-/** One call after the other over shared memory, in a process of its own, until their outputs would fill 2 GB; what it holds at most. */
+/**
+ * One call after the other over shared memory, in a process of its own, until their outputs would fill 2 GB; what it
+ * holds at most.
+ */
 const repeated = (workers: number, call: string): string => `
 import { createRuntime } from 'heddle'
 import { Linear } from 'heddle/nn'
@@ -46,21 +52,35 @@ const CALLS = {
 }
 
 describe('resident memory', () => {
-  it(`of one call over ${TOKENS} tokens grows by the plan, 16 MB a lane and 32 MB at most`, { timeout: 120_000 }, async () => {
-    const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', '--input-type=module', '--eval', script], { cwd: process.cwd() })
-    const { growth, planned, standard, lanes } = JSON.parse(stdout) as Record<string, number>
-    if (growth === undefined || planned === undefined || standard === undefined || lanes === undefined) throw new Error(`unexpected output ${stdout}`)
-    expect(growth).toBeLessThanOrEqual(planned + lanes * 16 * MEGA + 32 * MEGA)
-    expect(growth).toBeLessThan(standard / 2)
-  })
+  it(
+    `of one call over ${TOKENS} tokens grows by the plan, 16 MB a lane and 32 MB at most`,
+    { timeout: 120_000 },
+    async () => {
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        ['--expose-gc', '--input-type=module', '--eval', script],
+        { cwd: process.cwd() },
+      )
+      const { growth, planned, standard, lanes } = JSON.parse(stdout) as Record<string, number>
+      if (growth === undefined || planned === undefined || standard === undefined || lanes === undefined)
+        throw new Error(`unexpected output ${stdout}`)
+      expect(growth).toBeLessThanOrEqual(planned + lanes * 16 * MEGA + 32 * MEGA)
+      expect(growth).toBeLessThan(standard / 2)
+    },
+  )
 
   it.each([
     [2, 'attention'],
     [2, 'a layer'],
     [0, 'attention'],
   ] as const)('stays flat over 40 calls on %i workers: %s', { timeout: 120_000 }, async (workers, name) => {
-    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', repeated(workers, CALLS[name])], { cwd: process.cwd() })
-    // 2 GB of outputs, of which each thread may keep 128 MiB and what the last calls used; a Node with its workers takes 100 MB.
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['--input-type=module', '--eval', repeated(workers, CALLS[name])],
+      { cwd: process.cwd() },
+    )
+    // 2 GB of outputs, of which each thread may keep 128 MiB and what the last calls used; a Node with its workers
+    // takes 100 MB.
     expect(Number(stdout)).toBeGreaterThan(0)
     expect(Number(stdout)).toBeLessThan(800 * MEGA)
   })

@@ -11,7 +11,10 @@ const pools: Record<string, Runtime> = {}
 beforeAll(async () => {
   for (const workers of [0, 1, 2, 3]) pools[`${workers} workers`] = await createRuntime({ workers })
   pools['2 workers without shared memory'] = await createRuntime({ workers: 2, sharedMemory: 'never' })
-  pools['3 workers that answer late and in any order'] = await createRuntime({ workers: 3, workerFactory: delayedWorkers(new Random(101)) })
+  pools['3 workers that answer late and in any order'] = await createRuntime({
+    workers: 3,
+    workerFactory: delayedWorkers(new Random(101)),
+  })
 })
 
 afterAll(async () => {
@@ -22,13 +25,19 @@ const asked = { returnLogSumExp: true, returnStatistics: true } as const
 
 function inputsFor({ B, H, M, N }: Dims, D: number) {
   const random = new Random(102)
-  return { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, H, N, D]), value: normalTensor(random, [B, H, N, D]) }
+  return {
+    query: normalTensor(random, [B, H, M, D]),
+    key: normalTensor(random, [B, H, N, D]),
+    value: normalTensor(random, [B, H, N, D]),
+  }
 }
 
 /** One line for every bit of a result. */
 function bitsOf({ output, logSumExp, weights, statistics }: AttentionResult): string {
   const parts = { output, logSumExp, weights, ...statistics }
-  return Object.entries(parts).map(([name, part]) => `${name} ${part ? fingerprint(part.data) : '-'}`).join(', ')
+  return Object.entries(parts)
+    .map(([name, part]) => `${name} ${part ? fingerprint(part.data) : '-'}`)
+    .join(', ')
 }
 
 async function expectSameBits(dims: Dims, D: number, options: AttentionOptions): Promise<void> {
@@ -60,7 +69,8 @@ describe('the same bits for every chunk size, pool, memory and completion order'
   })
 
   test('few rows over many keys', async () => {
-    for (const M of [1, 2, 5]) await expectSameBits({ B: 1, H: 2, M, N: 9001 }, 16, { causal: true, queryOffset: 9000 - M })
+    for (const M of [1, 2, 5])
+      await expectSameBits({ B: 1, H: 2, M, N: 9001 }, 16, { causal: true, queryOffset: 9000 - M })
   })
 
   test('a longer causal sequence', async () => {

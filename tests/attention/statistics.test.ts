@@ -12,10 +12,20 @@ describe.each(['chunked', 'standard'] as const)('%s mode', (mode) => {
     const row = normalTensor(random, [1, 8]).data
     const query = { data: Float32Array.from({ length: 9 * 8 }, (_, at) => row[at % 8]!), shape: [9, 8] }
     const key = normalTensor(random, [N, 8], 0.1)
-    for (const places of [[0, 1], [3, 7], [130, 131, 599], [5, 300], [255, 256], [598, 599]]) {
+    for (const places of [
+      [0, 1],
+      [3, 7],
+      [130, 131, 599],
+      [5, 300],
+      [255, 256],
+      [598, 599],
+    ]) {
       const tied = { data: key.data.slice(), shape: key.shape }
       for (const place of places) tied.data.set(row, place * 8)
-      const { statistics } = await runtime().attention({ query, key: tied, value: key }, { mode, returnStatistics: true })
+      const { statistics } = await runtime().attention(
+        { query, key: tied, value: key },
+        { mode, returnStatistics: true },
+      )
       expect([...statistics!.maxIndex.data]).toEqual(Array(9).fill(places[0]))
     }
   })
@@ -36,7 +46,13 @@ describe.each(['chunked', 'standard'] as const)('%s mode', (mode) => {
   test('one allowed key: entropy 0, weight 1, its index and its distance', async () => {
     const random = new Random(42)
     const same = normalTensor(random, [50, 6])
-    const options = { mode, returnStatistics: true, returnLogSumExp: true, window: { before: 0, after: 0 }, queryOffset: 0 } as const
+    const options = {
+      mode,
+      returnStatistics: true,
+      returnLogSumExp: true,
+      window: { before: 0, after: 0 },
+      queryOffset: 0,
+    } as const
     const { statistics, output } = await runtime().attention({ query: same, key: same, value: same }, options)
     expect([...statistics!.maxIndex.data]).toEqual(Array.from({ length: 50 }, (_, i) => i))
     expect([...statistics!.maxWeight.data]).toEqual(Array(50).fill(1))

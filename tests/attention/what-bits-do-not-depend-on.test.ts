@@ -10,7 +10,11 @@ const dims = { B: 2, H: 4, M: 37, N: 300 }
 const { B, H, M, N } = dims
 const D = 16
 const random = new Random(161)
-const inputs = { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, H, N, D]), value: normalTensor(random, [B, H, N, D]) }
+const inputs = {
+  query: normalTensor(random, [B, H, M, D]),
+  key: normalTensor(random, [B, H, N, D]),
+  value: normalTensor(random, [B, H, N, D]),
+}
 const options = fullCase.options(random, dims)
 
 async function outputBits(call: typeof inputs, extra: AttentionOptions = {}): Promise<string> {
@@ -20,11 +24,16 @@ async function outputBits(call: typeof inputs, extra: AttentionOptions = {}): Pr
 test('what else is asked for does not change a bit of the output', async () => {
   const plain = await outputBits(inputs, options)
   const extras: AttentionOptions[] = [
-    { returnLogSumExp: true }, { returnStatistics: true }, { returnWeights: { heads: [1], rows: [0, 30] } },
-    { onChunk: () => undefined }, { onProgress: () => undefined }, { signal: new AbortController().signal },
+    { returnLogSumExp: true },
+    { returnStatistics: true },
+    { returnWeights: { heads: [1], rows: [0, 30] } },
+    { onChunk: () => undefined },
+    { onProgress: () => undefined },
+    { signal: new AbortController().signal },
     { out: { data: new Float32Array(B * H * M * D), shape: [B, H, M, D] } },
   ]
-  for (const extra of extras) expect(await outputBits(inputs, { ...options, ...extra }), Object.keys(extra).join()).toBe(plain)
+  for (const extra of extras)
+    expect(await outputBits(inputs, { ...options, ...extra }), Object.keys(extra).join()).toBe(plain)
 })
 
 /** Batch b, head h of a [B, H, rows, D] tensor. */
@@ -37,7 +46,11 @@ test('neither the batches and heads beside it nor the layout change a bit of a h
   const { output } = await runtime().attention(inputs, { causal: true, queryOffset: 250 })
   for (let b = 0; b < B; b++)
     for (let h = 0; h < H; h++) {
-      const alone = { query: headOf(inputs.query, b, h), key: headOf(inputs.key, b, h), value: headOf(inputs.value, b, h) }
+      const alone = {
+        query: headOf(inputs.query, b, h),
+        key: headOf(inputs.key, b, h),
+        value: headOf(inputs.value, b, h),
+      }
       expect(await outputBits(alone, { causal: true, queryOffset: 250 })).toBe(fingerprint(headOf(output, b, h).data))
     }
 })

@@ -1,4 +1,12 @@
-import { attention, closeDefaultRuntime, createRuntime, OptionError, RuntimeClosedError, type Runtime, type RuntimeOptions } from 'heddle'
+import {
+  attention,
+  closeDefaultRuntime,
+  createRuntime,
+  OptionError,
+  RuntimeClosedError,
+  type Runtime,
+  type RuntimeOptions,
+} from 'heddle'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { webgpuTolerance } from '../support/closeness.ts'
 import { expectOracle } from '../support/expect-attention.ts'
@@ -12,7 +20,11 @@ const D = 16
 
 function inputsOf(random: Random) {
   const { B, H, M, N } = dims
-  return { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, H, N, D]), value: normalTensor(random, [B, H, N, D]) }
+  return {
+    query: normalTensor(random, [B, H, M, D]),
+    key: normalTensor(random, [B, H, N, D]),
+    value: normalTensor(random, [B, H, N, D]),
+  }
 }
 
 function useRuntime(options: RuntimeOptions): () => Runtime {
@@ -76,7 +88,10 @@ describe('two workers and the calling thread', () => {
     const large = filled([2, 4096, 64], (at) => Math.sin(at))
     const controller = new AbortController()
     const reason = new Error('stop')
-    const call = workers().attention({ query: large, key: large, value: large }, { chunkSize: 64, signal: controller.signal, onChunk: () => controller.abort(reason) })
+    const call = workers().attention(
+      { query: large, key: large, value: large },
+      { chunkSize: 64, signal: controller.signal, onChunk: () => controller.abort(reason) },
+    )
     await expect(call).rejects.toBe(reason)
     const inputs = inputsOf(new Random(7))
     const [after, expected] = await Promise.all([workers().attention(inputs), caller().attention(inputs)])
@@ -93,7 +108,10 @@ describe('two workers and the calling thread', () => {
     }
     port2.postMessage(null)
     const seen: number[] = []
-    await workers().attention({ query: large, key: large, value: large }, { chunkSize: 512, onProgress: () => seen.push(turns) })
+    await workers().attention(
+      { query: large, key: large, value: large },
+      { chunkSize: 512, onProgress: () => seen.push(turns) },
+    )
     port1.close()
     expect(turns).toBeGreaterThan(100)
     expect(seen.at(-1)).toBeGreaterThan(0)
@@ -112,7 +130,11 @@ describe('a page', () => {
   test.runIf(inject('isolated'))('gives shared outputs for shared inputs', async () => {
     const runtime = await createRuntime({ workers: 2 })
     const inputs = inputsOf(new Random(8))
-    const result = await runtime.attention({ query: shared(inputs.query), key: shared(inputs.key), value: shared(inputs.value) })
+    const result = await runtime.attention({
+      query: shared(inputs.query),
+      key: shared(inputs.key),
+      value: shared(inputs.value),
+    })
     await runtime.close()
     expect(result.output.data.buffer).toBeInstanceOf(SharedArrayBuffer)
   })
@@ -169,7 +191,10 @@ describe('WebGPU lanes', () => {
   })
 
   test('two runtimes in one page, each with its own device', async () => {
-    const runtimes = await Promise.all([createRuntime({ backend: { webgpu: 1 } }), createRuntime({ backend: { webgpu: 1 } })])
+    const runtimes = await Promise.all([
+      createRuntime({ backend: { webgpu: 1 } }),
+      createRuntime({ backend: { webgpu: 1 } }),
+    ])
     const inputs = inputsOf(new Random(13))
     const results = await Promise.all(runtimes.map((runtime) => runtime.attention(inputs, { causal: true })))
     const [first, second] = results.map(({ output }) => bytesOf(output.data))

@@ -8,7 +8,15 @@ const input = filled([2, 45, 32], (at) => Math.sin(at * 1.7))
 async function blockOutput(options: RuntimeOptions, norm: 'pre' | 'post'): Promise<Float32Array> {
   const runtime = await createRuntime(options)
   try {
-    const block = new TransformerBlock({ modelDim: 32, heads: 4, feedForwardDim: 64, dropout: 0, norm, activation: 'gelu', seed: 3 })
+    const block = new TransformerBlock({
+      modelDim: 32,
+      heads: 4,
+      feedForwardDim: 64,
+      dropout: 0,
+      norm,
+      activation: 'gelu',
+      seed: 3,
+    })
     const { output, report } = await block.forward(input, { runtime })
     expect(report.fallbacks.filter(({ what }) => what.startsWith('wasm in place'))).toEqual([])
     return output.data
@@ -22,7 +30,9 @@ describe.each(['pre', 'post'] as const)('a transformer block, %s-norm', (norm) =
     const expected = await blockOutput({ workers: 0 }, norm)
     const actual = await blockOutput({ backend: { webgpu: 1 } }, norm)
     // Both are float32: each is within 1e-5 + 1e-5·|x| of the exact value.
-    actual.forEach((value, at) => expect(Math.abs(value - (expected[at] as number))).toBeLessThan(2e-5 * (1 + Math.abs(value))))
+    actual.forEach((value, at) =>
+      expect(Math.abs(value - (expected[at] as number))).toBeLessThan(2e-5 * (1 + Math.abs(value))),
+    )
   })
 
   test('has the same bits on workers and on the calling thread', async () => {

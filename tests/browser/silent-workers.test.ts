@@ -39,13 +39,15 @@ const ENDS: Readonly<Record<string, () => { readonly make: () => Worker; readonl
   'closes itself': () => {
     let made = 0
     const channel = new BroadcastChannel('close')
-    const make = (): Worker => (made++ === 0 ? workerWith(`new BroadcastChannel('close').onmessage = () => self.close()`) : healthyWorker())
+    const make = (): Worker =>
+      made++ === 0 ? workerWith(`new BroadcastChannel('close').onmessage = () => self.close()`) : healthyWorker()
     return { make, during: () => channel.postMessage('now') }
   },
   'blocks for ever': () => {
     let made = 0
     const channel = new BroadcastChannel('block')
-    const make = (): Worker => (made++ === 0 ? workerWith(`new BroadcastChannel('block').onmessage = () => { for (;;); }`) : healthyWorker())
+    const make = (): Worker =>
+      made++ === 0 ? workerWith(`new BroadcastChannel('block').onmessage = () => { for (;;); }`) : healthyWorker()
     return { make, during: () => channel.postMessage('now') }
   },
 }

@@ -41,7 +41,12 @@ describe('heddle/tfjs on the webgpu backend', () => {
     const kernels = [2, 3, 4, 5].map((seed) => tf.randomNormal([12, 12], 0, 0.3, 'float32', seed))
     const x = tf.randomNormal([2, 5, 12], 0, 1, 'float32', 1)
     const gradients = tf.grads((...given) => {
-      const [query, key, value, output] = given.map((kernel) => ({ kernel })) as [{ kernel: tf.Tensor }, { kernel: tf.Tensor }, { kernel: tf.Tensor }, { kernel: tf.Tensor }]
+      const [query, key, value, output] = given.map((kernel) => ({ kernel })) as [
+        { kernel: tf.Tensor },
+        { kernel: tf.Tensor },
+        { kernel: tf.Tensor },
+        { kernel: tf.Tensor },
+      ]
       return tf.sum(tf.square(multiHeadAttention(x, x, { heads: 3, projections: { query, key, value, output } })))
     })(kernels)
     for (const gradient of gradients) expect((await gradient.data()).some((value) => value !== 0)).toBe(true)

@@ -26,7 +26,10 @@ describe('WGSL attention in a page', () => {
   test.each(attentionCases)('$name equals the oracle', async ({ shape, options, chunkRows }) => {
     const inputs = inputsOf(shape)
     const reference = attentionReference(inputs, options)
-    const result = await runCall(backend, inputs, options, { standard: true, ...(chunkRows === undefined ? {} : { chunkRows }) })
+    const result = await runCall(backend, inputs, options, {
+      standard: true,
+      ...(chunkRows === undefined ? {} : { chunkRows }),
+    })
     expect(result.output).toMatchOracle(reference.output, webgpuTolerance)
     expect(result.logSumExp).toMatchOracle(reference.logSumExp, webgpuTolerance)
     expect(result.entropy).toMatchOracle(reference.entropy, webgpuTolerance)

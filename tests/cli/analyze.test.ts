@@ -31,7 +31,15 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 
 describe('heddle analyze', () => {
   test('prints a row for each head, and JSON', async () => {
-    const { status, out, err } = await heddle(['analyze', at('names.safetensors'), '--text', 'annabel', '--workers', '1', '--json'])
+    const { status, out, err } = await heddle([
+      'analyze',
+      at('names.safetensors'),
+      '--text',
+      'annabel',
+      '--workers',
+      '1',
+      '--json',
+    ])
     expect(status).toBe(0)
     expect(err).toMatch(/^1\.1 .*%/m)
     const { format, labels, analysis } = JSON.parse(out) as {
@@ -45,11 +53,20 @@ describe('heddle analyze', () => {
   })
 
   test('takes a sequence of the model’s own task, and writes the report', async () => {
-    const { status, out } = await heddle(['analyze', at('induction.safetensors'), '--workers', '1', '--out', at('report')])
+    const { status, out } = await heddle([
+      'analyze',
+      at('induction.safetensors'),
+      '--workers',
+      '1',
+      '--out',
+      at('report'),
+    ])
     expect(status).toBe(0)
     expect(out).toMatch(/^64 tokens, 2 layers of 2 heads/m)
     expect(await readFile(at('report/analyze.html'), 'utf8')).toContain('<th class="left">head</th>')
-    expect(JSON.parse(await readFile(at('report/analyze.json'), 'utf8'))).toMatchObject({ file: 'induction.safetensors' })
+    expect(JSON.parse(await readFile(at('report/analyze.json'), 'utf8'))).toMatchObject({
+      file: 'induction.safetensors',
+    })
   })
 
   test('heddle train --probe records heads on the way, and its model is one to analyze', async () => {
@@ -71,7 +88,17 @@ describe('heddle analyze', () => {
       '--workers',
       '1',
     ]
-    const { status, out, err } = await heddle(['train', '--task', 'copy', ...sizes, '--probe', '2', '--json', '--out', at('trained')])
+    const { status, out, err } = await heddle([
+      'train',
+      '--task',
+      'copy',
+      ...sizes,
+      '--probe',
+      '2',
+      '--json',
+      '--out',
+      at('trained'),
+    ])
     expect(status, err).toBe(1) // four steps teach it nothing
     const { heads } = JSON.parse(out) as {
       heads: { records: { step: number; heads: { heatmap: number[][] }[] }[]; stages: { sentences: string[] } }
@@ -82,7 +109,14 @@ describe('heddle analyze', () => {
     expect(await readFile(at('trained/train-copy.html'), 'utf8')).toContain('How its heads came about')
     const analyzed = await heddle(['analyze', at('trained/train-copy.safetensors'), '--workers', '1'])
     expect(analyzed.out).toMatch(/^8 tokens, 1 layers? of 2 heads/m)
-    const checkpoint = await heddle(['analyze', at('trained/train-copy-checkpoint.safetensors'), '--workers', '1', '--tokens', '1 2 3'])
+    const checkpoint = await heddle([
+      'analyze',
+      at('trained/train-copy-checkpoint.safetensors'),
+      '--workers',
+      '1',
+      '--tokens',
+      '1 2 3',
+    ])
     expect(checkpoint.status, checkpoint.err).toBe(0)
   })
 

@@ -40,9 +40,18 @@ describe('heddle', () => {
     { args: ['run', '--workers', '257'], says: "--workers: expected an integer from 0 to 256, got '257'" },
     { args: ['run', '--workers'], says: '--workers' },
     { args: ['run', 'book.txt'], says: "unexpected argument 'book.txt'" },
-    { args: ['run', '--text', 'no/such/file'], says: "--text: expected a file that can be read, got 'no/such/file' (ENOENT)" },
-    { args: ['run', '--out', 'package.json/report'], says: "--out: expected a folder that can be written, got 'package.json/report' (ENOTDIR)" },
-    { args: ['bench', '--out', 'package.json'], says: "--out: expected a folder that can be written, got 'package.json' (EEXIST)" },
+    {
+      args: ['run', '--text', 'no/such/file'],
+      says: "--text: expected a file that can be read, got 'no/such/file' (ENOENT)",
+    },
+    {
+      args: ['run', '--out', 'package.json/report'],
+      says: "--out: expected a folder that can be written, got 'package.json/report' (ENOTDIR)",
+    },
+    {
+      args: ['bench', '--out', 'package.json'],
+      says: "--out: expected a folder that can be written, got 'package.json' (EEXIST)",
+    },
     { args: ['bench', 'compare', 'a.json'], says: 'compare: expected two files' },
     { args: ['bench', 'compare', 'no.json', 'no.json'], says: "got 'no.json'" },
     { args: ['bench', '--tokens', '128,,256'], says: '--tokens: expected an integer' },

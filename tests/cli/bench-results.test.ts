@@ -14,11 +14,30 @@ import { heddle } from './heddle.ts'
 
 function result(tokens: number, mode: 'standard' | 'chunked', medianMs: number): BenchResult {
   const spread = { medianMs, lowMs: medianMs * 0.95, highMs: medianMs * 1.05, samples: 9 }
-  return { mode, tokens, heads: 8, headSize: 64, causal: false, workers: 2, ...spread, gigaflopsPerSecond: 40, peakBytes: 1e6, kernels: 'simd', worstError: 1e-7 }
+  return {
+    mode,
+    tokens,
+    heads: 8,
+    headSize: 64,
+    causal: false,
+    workers: 2,
+    ...spread,
+    gigaflopsPerSecond: 40,
+    peakBytes: 1e6,
+    kernels: 'simd',
+    worstError: 1e-7,
+  }
 }
 
 function report(...results: BenchResult[]): BenchReport {
-  return { format: 'heddle-bench/1', date: '2030-01-01T00:00:00.000Z', machine: describeMachine(), results, skipped: [], medianRatio: medianRatio(results) }
+  return {
+    format: 'heddle-bench/1',
+    date: '2030-01-01T00:00:00.000Z',
+    machine: describeMachine(),
+    results,
+    skipped: [],
+    medianRatio: medianRatio(results),
+  }
 }
 
 describe('spreadOf', () => {
@@ -33,7 +52,11 @@ describe('timeTasks', () => {
   it('calls each task as often as asked for, in turns whose order alternates', async () => {
     const calls: string[] = []
     const task = (name: string) => ({ name, run: () => Promise.resolve(calls.push(name)) })
-    const samples = await timeTasks([task('a'), task('b')], { iterations: 4, rounds: 2, signal: new AbortController().signal })
+    const samples = await timeTasks([task('a'), task('b')], {
+      iterations: 4,
+      rounds: 2,
+      signal: new AbortController().signal,
+    })
     expect(calls.join('')).toBe('aabbbbaa')
     expect(samples.get('a')).toHaveLength(4)
     expect(samples.get('b')).toHaveLength(4)
@@ -50,7 +73,13 @@ describe('timeTasks', () => {
 
 describe('referenceRow', () => {
   it('weighs values by the softmax of scaled scores', () => {
-    const data = { query: Float32Array.of(2, 0, 0, 0), key: Float32Array.of(Math.log(3), 0, 0, 0, 0, 0, 0, 0), value: Float32Array.of(1, 5), headSize: 4, valueSize: 1 }
+    const data = {
+      query: Float32Array.of(2, 0, 0, 0),
+      key: Float32Array.of(Math.log(3), 0, 0, 0, 0, 0, 0, 0),
+      value: Float32Array.of(1, 5),
+      headSize: 4,
+      valueSize: 1,
+    }
     // scores ln 3 and 0: weights 3/4 and 1/4
     expect(referenceRow(data, 0, 2)[0]).toBeCloseTo(2, 6)
     expect(referenceRow(data, 0, 1)[0]).toBe(1)
@@ -77,7 +106,14 @@ describe('normalValues', () => {
 
 describe('bench report', () => {
   it('takes the median ratio over n ≥ 512', () => {
-    const results = [result(128, 'standard', 9), result(128, 'chunked', 1), result(512, 'standard', 2), result(512, 'chunked', 1), result(1024, 'standard', 6), result(1024, 'chunked', 2)]
+    const results = [
+      result(128, 'standard', 9),
+      result(128, 'chunked', 1),
+      result(512, 'standard', 2),
+      result(512, 'chunked', 1),
+      result(1024, 'standard', 6),
+      result(1024, 'chunked', 2),
+    ]
     expect(medianRatio(results)).toBe(2.5)
     expect(medianRatio(results.slice(0, 2))).toBeUndefined()
   })
@@ -88,14 +124,25 @@ describe('bench report', () => {
 
   it('has a page with plots, units and every case', () => {
     const page = benchPage(report(result(512, 'standard', 2), result(512, 'chunked', 1)))
-    for (const text of ['speed (GFLOP/s)', 'sequence length n (tokens)', '2.00 ×', '1.00 ms', 'chunked']) expect(page).toContain(text)
+    for (const text of ['speed (GFLOP/s)', 'sequence length n (tokens)', '2.00 ×', '1.00 ms', 'chunked'])
+      expect(page).toContain(text)
   })
 })
 
 describe('compareRuns', () => {
   it('calls a case faster or slower only where the quartiles are apart', () => {
-    const before = report(result(128, 'chunked', 10), result(256, 'chunked', 10), result(512, 'chunked', 10), result(1024, 'chunked', 10))
-    const after = report(result(128, 'chunked', 5), result(256, 'chunked', 10.4), result(512, 'chunked', 20), result(2048, 'chunked', 1))
+    const before = report(
+      result(128, 'chunked', 10),
+      result(256, 'chunked', 10),
+      result(512, 'chunked', 10),
+      result(1024, 'chunked', 10),
+    )
+    const after = report(
+      result(128, 'chunked', 5),
+      result(256, 'chunked', 10.4),
+      result(512, 'chunked', 20),
+      result(2048, 'chunked', 1),
+    )
     const { cases, onlyBefore, onlyAfter, meanSpeedup } = compareRuns(before, after)
     expect(cases.map(({ verdict }) => verdict)).toEqual(['faster', 'same', 'slower'])
     expect(onlyBefore).toEqual(['chunked n=1024 H=8 D=64 full workers=2'])
@@ -122,8 +169,12 @@ describe('heddle bench compare', () => {
   })
 
   it('ends with status 1 where a case became slower than allowed', async () => {
-    expect((await heddle(['bench', 'compare', 'a.json', 'b.json', '--fail-above', '15'], { cwd: folder })).status).toBe(1)
-    expect((await heddle(['bench', 'compare', 'a.json', 'b.json', '--fail-above', '25'], { cwd: folder })).status).toBe(0)
+    expect((await heddle(['bench', 'compare', 'a.json', 'b.json', '--fail-above', '15'], { cwd: folder })).status).toBe(
+      1,
+    )
+    expect((await heddle(['bench', 'compare', 'a.json', 'b.json', '--fail-above', '25'], { cwd: folder })).status).toBe(
+      0,
+    )
   })
 
   it('refuses a file of another kind', async () => {

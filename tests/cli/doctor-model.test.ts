@@ -13,9 +13,20 @@ afterAll(() => rm(folder, { recursive: true }))
 
 describe('heddle doctor --model', () => {
   it("says what was read, and that another implementation's numbers are the same", async () => {
-    const { status, out, err } = await heddle(['doctor', '--model', folderOf('llama'), '--expect', `${folderOf('llama')}/expected.json`, '--json'])
+    const { status, out, err } = await heddle([
+      'doctor',
+      '--model',
+      folderOf('llama'),
+      '--expect',
+      `${folderOf('llama')}/expected.json`,
+      '--json',
+    ])
     expect(status).toBe(0)
-    const report = JSON.parse(out) as { family: string; types: string[]; cases: { hiddenError: number; logitError: number; passed: boolean }[] }
+    const report = JSON.parse(out) as {
+      family: string
+      types: string[]
+      cases: { hiddenError: number; logitError: number; passed: boolean }[]
+    }
     expect([report.family, report.types]).toEqual(['llama', ['BF16']])
     expect(report.cases).toHaveLength(3)
     for (const { hiddenError, logitError, passed } of report.cases) {
@@ -27,7 +38,9 @@ describe('heddle doctor --model', () => {
   })
 
   it('fails where they differ, or are of another shape', async () => {
-    const expected = JSON.parse(await readFile(`${folderOf('bert')}/expected.json`, 'utf8')) as { cases: { lastHiddenState: number[][] }[] }
+    const expected = JSON.parse(await readFile(`${folderOf('bert')}/expected.json`, 'utf8')) as {
+      cases: { lastHiddenState: number[][] }[]
+    }
     expected.cases[1]!.lastHiddenState[3]![2]! += 0.1
     expected.cases[2]!.lastHiddenState.pop()
     const file = path.join(folder, 'expected.json')
@@ -39,7 +52,9 @@ describe('heddle doctor --model', () => {
 
   it('refuses what it cannot use', async () => {
     expect(await heddle(['doctor', '--expect', 'x.json'])).toMatchObject({ status: 2 })
-    expect((await heddle(['doctor', '--model', folderOf('bert'), '--expect', path.join(folder, 'none.json')])).err).toContain('--expect: expected a JSON file')
+    expect(
+      (await heddle(['doctor', '--model', folderOf('bert'), '--expect', path.join(folder, 'none.json')])).err,
+    ).toContain('--expect: expected a JSON file')
     const { status, err } = await heddle(['doctor', '--model', folder])
     expect([status, err]).toEqual([1, expect.stringContaining('FormatError: loadModel: expected config.json')])
   })

@@ -8,8 +8,18 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** Inside the package, where `heddle` means the package itself. */
 const FOLDER = path.join(ROOT, 'build', 'documentation')
-const FILES = ['README.md', 'docs/api.md', 'docs/layers.md', 'docs/analysis.md', 'docs/models.md', 'docs/training.md', 'docs/step-by-step-learning.md']
-const LINKING = (await readdir(path.join(ROOT, 'docs'))).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)
+const FILES = [
+  'README.md',
+  'docs/api.md',
+  'docs/layers.md',
+  'docs/analysis.md',
+  'docs/models.md',
+  'docs/training.md',
+  'docs/step-by-step-learning.md',
+]
+const LINKING = (await readdir(path.join(ROOT, 'docs')))
+  .filter((name) => name.endsWith('.md'))
+  .map((name) => `docs/${name}`)
 /** Its blocks are quoted from the source files that it names. */
 const QUOTING = 'docs/adding-an-operation.md'
 
@@ -22,12 +32,21 @@ interface Example {
 /** The blocks of a Markdown file that are marked as `js`. */
 async function examples(file: string): Promise<Example[]> {
   const text = await readFile(path.join(ROOT, file), 'utf8')
-  return [...text.matchAll(/^```js\n([\s\S]*?)^```$/gm)].map((match) => ({ file, line: text.slice(0, match.index).split('\n').length, source: match[1] ?? '' }))
+  return [...text.matchAll(/^```js\n([\s\S]*?)^```$/gm)].map((match) => ({
+    file,
+    line: text.slice(0, match.index).split('\n').length,
+    source: match[1] ?? '',
+  }))
 }
 
 /** Anchors as GitHub makes them of headings. */
 function anchorsOf(text: string): string[] {
-  return [...text.matchAll(/^#+ (.+)$/gm)].map((match) => (match[1] ?? '').toLowerCase().replaceAll(/[^\p{Letter}\p{Number} _-]/gu, '').replaceAll(' ', '-'))
+  return [...text.matchAll(/^#+ (.+)$/gm)].map((match) =>
+    (match[1] ?? '')
+      .toLowerCase()
+      .replaceAll(/[^\p{Letter}\p{Number} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
 }
 
 const found = (await Promise.all(FILES.map(examples))).flat()
@@ -53,7 +72,10 @@ describe('examples of the documentation', () => {
     for (const file of ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...LINKING]) {
       const text = await readFile(path.join(ROOT, file), 'utf8')
       for (const [, target = '', anchor] of text.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)) {
-        const linked = await readFile(target === '' ? path.join(ROOT, file) : path.resolve(ROOT, path.dirname(file), target), 'utf8')
+        const linked = await readFile(
+          target === '' ? path.join(ROOT, file) : path.resolve(ROOT, path.dirname(file), target),
+          'utf8',
+        )
         if (anchor !== undefined) expect(anchorsOf(linked), `${file}: ${target}`).toContain(anchor)
       }
     }

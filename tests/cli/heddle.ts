@@ -18,7 +18,10 @@ export interface HeddleOptions {
 /** Runs `heddle` as a user does, in a process of its own. */
 export function heddle(args: readonly string[], { cwd, onStart }: HeddleOptions = {}): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [FILE, ...args], { ...(cwd === undefined ? {} : { cwd }), stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [FILE, ...args], {
+      ...(cwd === undefined ? {} : { cwd }),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     let out = ''
     let err = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))

@@ -16,7 +16,9 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }))
 
 async function run(name: string, ...args: string[]): Promise<RunReport> {
-  const { status, out, err } = await heddle(['run', '--text', 'text.txt', '--json', '--out', name, ...args], { cwd: folder })
+  const { status, out, err } = await heddle(['run', '--text', 'text.txt', '--json', '--out', name, ...args], {
+    cwd: folder,
+  })
   expect(err).toContain('Against a plain word count')
   expect(status).toBe(0)
   return JSON.parse(out) as RunReport
@@ -31,23 +33,41 @@ describe('heddle run', () => {
     expect(whale?.count).toBe(250)
     expect(whale?.entropy).toBeCloseTo(Math.log(250), 4)
     expect(report.check.words.find(({ word }) => word === 'the')?.count).toBe(500)
-    expect(await readdir(path.join(folder, 'all'))).toEqual(['run-entropy.svg', 'run-memory.svg', 'run-time.svg', 'run.html', 'run.json'])
+    expect(await readdir(path.join(folder, 'all'))).toEqual([
+      'run-entropy.svg',
+      'run-memory.svg',
+      'run-time.svg',
+      'run.html',
+      'run.json',
+    ])
     expect(JSON.parse(await readFile(path.join(folder, 'all', 'run.json'), 'utf8'))).toEqual(report)
   })
 
   it('measures both modes, with bytes as planned', async () => {
     const { growth, main } = await run('growth')
-    expect(growth.measurements.map(({ mode, tokens }) => `${mode} ${tokens}`)).toEqual(['chunked 1024', 'standard 1024', 'chunked 1500', 'standard 1500'])
+    expect(growth.measurements.map(({ mode, tokens }) => `${mode} ${tokens}`)).toEqual([
+      'chunked 1024',
+      'standard 1024',
+      'chunked 1500',
+      'standard 1500',
+    ])
     for (const { peakBytes, plannedBytes, elapsedMs, tokens, tokensPerSecond } of [...growth.measurements, main]) {
       expect(peakBytes).toBeLessThanOrEqual(plannedBytes)
       expect(tokensPerSecond).toBeCloseTo((tokens / elapsedMs) * 1000, 6)
     }
-    expect(growth.measurements.find(({ mode, tokens }) => mode === 'standard' && tokens === 1500)?.peakBytes).toBeGreaterThan(1500 * 1500 * 4)
+    expect(
+      growth.measurements.find(({ mode, tokens }) => mode === 'standard' && tokens === 1500)?.peakBytes,
+    ).toBeGreaterThan(1500 * 1500 * 4)
     expect(main.plannedBytes).toBeLessThan(1500 * 1500 * 4)
   })
 
   it('has one output hash for one worker, all workers, none, and a chunk size of 7', async () => {
-    const reports = [await run('w1', '--workers', '1'), await run('w2', '--workers', '2'), await run('w0', '--workers', '0'), await run('c7', '--chunk-size', '7')]
+    const reports = [
+      await run('w1', '--workers', '1'),
+      await run('w2', '--workers', '2'),
+      await run('w0', '--workers', '0'),
+      await run('c7', '--chunk-size', '7'),
+    ]
     expect(reports[3]?.chunkRows).toBe(7)
     expect(reports[0]?.outputHash).toMatch(/^sha256:[0-9a-f]{64}$/)
     for (const { outputHash } of reports) expect(outputHash).toBe(reports[0]?.outputHash)
@@ -60,7 +80,15 @@ describe('heddle run', () => {
     await run('page')
     const page = await readFile(path.join(folder, 'page', 'run.html'), 'utf8')
     expect(page.match(/<svg /g)).toHaveLength(3)
-    for (const text of ['sequence length n (tokens)', 'time (ms, s)', 'peak bytes (KiB, MiB, GiB)', 'row entropy (nats)', 'chunked mode', 'standard mode', 'prefers-color-scheme: dark']) {
+    for (const text of [
+      'sequence length n (tokens)',
+      'time (ms, s)',
+      'peak bytes (KiB, MiB, GiB)',
+      'row entropy (nats)',
+      'chunked mode',
+      'standard mode',
+      'prefers-color-scheme: dark',
+    ]) {
       expect(page).toContain(text)
     }
     expect(page).not.toMatch(/(src|href)=/)

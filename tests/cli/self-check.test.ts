@@ -12,7 +12,9 @@ function exactResult(): { tokens: ReturnType<typeof tensor<Float32Array>>; resul
   const counts = countWords(words)
   const countAt = (row: number): number => counts[words.ids[row] ?? -1] ?? NaN
   const tokens = tensor(Float32Array.from(words.ids), [n, 1])
-  const weights = samples.flatMap(({ id }) => [...words.ids].map((other) => (other === id ? 1 / (counts[id] ?? NaN) : 0)))
+  const weights = samples.flatMap(({ id }) =>
+    [...words.ids].map((other) => (other === id ? 1 / (counts[id] ?? NaN) : 0)),
+  )
   const row = <Data extends Float32Array | Int32Array>(data: Data) => tensor(data, [n])
   const result = {
     output: tensor(Float32Array.from(words.ids), [n, 1]),
@@ -48,10 +50,27 @@ describe('checkAgainstCount', () => {
   })
 
   it.each([
-    { what: 'one row entropy that is off by 2e-3', check: 0, spoil: ({ statistics }: AttentionResult) => statistics !== undefined && (statistics.entropy.data[7]! += 2e-3) },
-    { what: 'one row entropy that is NaN', check: 0, spoil: ({ statistics }: AttentionResult) => statistics !== undefined && (statistics.entropy.data[n - 1] = NaN) },
-    { what: 'a weight at another word', check: 1, spoil: ({ weights }: AttentionResult) => weights !== undefined && (weights.data[weights.data.indexOf(0)] = 0.01) },
-    { what: 'a weight missing at an occurrence', check: 1, spoil: ({ weights }: AttentionResult) => weights !== undefined && (weights.data[weights.data.findIndex((weight) => weight > 0)] = 0) },
+    {
+      what: 'one row entropy that is off by 2e-3',
+      check: 0,
+      spoil: ({ statistics }: AttentionResult) => statistics !== undefined && (statistics.entropy.data[7]! += 2e-3),
+    },
+    {
+      what: 'one row entropy that is NaN',
+      check: 0,
+      spoil: ({ statistics }: AttentionResult) => statistics !== undefined && (statistics.entropy.data[n - 1] = NaN),
+    },
+    {
+      what: 'a weight at another word',
+      check: 1,
+      spoil: ({ weights }: AttentionResult) => weights !== undefined && (weights.data[weights.data.indexOf(0)] = 0.01),
+    },
+    {
+      what: 'a weight missing at an occurrence',
+      check: 1,
+      spoil: ({ weights }: AttentionResult) =>
+        weights !== undefined && (weights.data[weights.data.findIndex((weight) => weight > 0)] = 0),
+    },
     { what: 'an output of another word', check: 2, spoil: ({ output }: AttentionResult) => (output.data[3]! += 1) },
   ])('fails $what', ({ check, spoil }) => {
     const { tokens, result } = exactResult()

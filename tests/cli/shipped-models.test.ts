@@ -10,11 +10,17 @@ import type { Tensor } from '../../src/core/tensor.ts'
 import { crossEntropy, lossAndGradients, type Batch } from '../../src/train/index.ts'
 
 const FOLDER = fileURLToPath(new URL('../../models', import.meta.url))
-const NAMES = readdirSync(FOLDER).filter((file) => file.endsWith('.safetensors')).map((file) => file.replace('.safetensors', ''))
+const NAMES = readdirSync(FOLDER)
+  .filter((file) => file.endsWith('.safetensors'))
+  .map((file) => file.replace('.safetensors', ''))
 /** Enough to tell a model from one that has learned nothing. */
 const MOST_BATCHES = 16
 
-type Figures = Pick<TrainReport, 'settings' | 'baselines' | 'best' | 'findings' | 'parameters'> & { readonly sha256: string; readonly bytes: number; readonly command: string }
+type Figures = Pick<TrainReport, 'settings' | 'baselines' | 'best' | 'findings' | 'parameters'> & {
+  readonly sha256: string
+  readonly bytes: number
+  readonly command: string
+}
 
 let runtime: Runtime
 beforeAll(async () => {
@@ -33,7 +39,10 @@ async function loaded(name: string): Promise<CausalLanguageModel> {
 }
 
 /** The mean over all targets of the batches. */
-async function lossOn(model: CausalLanguageModel, batches: readonly Batch[]): Promise<{ readonly loss: number; readonly isWhole: boolean }> {
+async function lossOn(
+  model: CausalLanguageModel,
+  batches: readonly Batch[],
+): Promise<{ readonly loss: number; readonly isWhole: boolean }> {
   let [sum, counted] = [0, 0]
   for (const batch of batches.slice(0, MOST_BATCHES)) {
     const result = await lossAndGradients(model, batch, { loss: crossEntropy(), only: [], runtime })
@@ -49,11 +58,16 @@ it('are the two that the project ships', () => {
 
 describe.each(NAMES)('the model %s', (name) => {
   it('is the file of its card', () => {
-    const [{ sha256, bytes, parameters, best, command }, file, card] = [figuresOf(name), read(`${name}.safetensors`), read(`${name}.md`).toString()]
+    const [{ sha256, bytes, parameters, best, command }, file, card] = [
+      figuresOf(name),
+      read(`${name}.safetensors`),
+      read(`${name}.md`).toString(),
+    ]
     expect(createHash('sha256').update(file).digest('hex')).toBe(sha256)
     expect(file).toHaveLength(bytes)
     expect(bytes).toBeLessThan(2 * 2 ** 20)
-    for (const text of [sha256, command, parameters.toLocaleString('en-US'), best.loss.toFixed(3)]) expect(card).toContain(text)
+    for (const text of [sha256, command, parameters.toLocaleString('en-US'), best.loss.toFixed(3)])
+      expect(card).toContain(text)
   })
 
   it('has the loss that its card says, on data that it was not trained on', { timeout: 60_000 }, async () => {
@@ -69,7 +83,13 @@ describe.each(NAMES)('the model %s', (name) => {
   it('does what its card says', { timeout: 60_000 }, async () => {
     const { settings, best, findings } = figuresOf(name)
     const [model, task] = await Promise.all([loaded(name), prepareTask(settings)])
-    const outcome = await task.finish({ model, runtime, signal: new AbortController().signal, seed: settings.seed, loss: best.loss })
+    const outcome = await task.finish({
+      model,
+      runtime,
+      signal: new AbortController().signal,
+      seed: settings.seed,
+      loss: best.loss,
+    })
     expect(outcome.findings).toEqual(findings)
     expect(findings.every(({ passed }) => passed)).toBe(true)
     expect(outcome.samples.length > 0).toBe(settings.task === 'names')

@@ -51,7 +51,10 @@ describe('ProgressBar', () => {
 })
 
 describe('Terminal', () => {
-  it.each([['a terminal', true], ['a file', false]])('shows what commands a terminal in place of obeying it, on %s', (_, isTTY) => {
+  it.each([
+    ['a terminal', true],
+    ['a file', false],
+  ])('shows what commands a terminal in place of obeying it, on %s', (_, isTTY) => {
     const [out, err] = [stream({ isTTY }), stream()]
     const terminal = new Terminal(out, err)
     const name = 'a\u001b]0;title\u0007\u001b[2J\u009b2K\rb\tc'
@@ -59,7 +62,10 @@ describe('Terminal', () => {
     terminal.line(terminal.style('green', name))
     terminal.note(name)
     terminal.json({ name: '\u009b' })
-    expect(out.written).toEqual([isTTY ? `\u001b[32m${shown}\u001b[39m\n` : `${shown}\n`, '{\n  "name": "\\u009b"\n}\n'])
+    expect(out.written).toEqual([
+      isTTY ? `\u001b[32m${shown}\u001b[39m\n` : `${shown}\n`,
+      '{\n  "name": "\\u009b"\n}\n',
+    ])
     expect(err.written).toEqual([`${shown}\n`])
   })
 
@@ -97,11 +103,23 @@ describe('formats', () => {
 
   it('of numbers', () => {
     expect(formatInteger(65_536.4)).toBe('65,536')
-    expect([0, 1234.5, 12.345, 0.004321, 0.00001234].map(formatNumber)).toEqual(['0', '1,235', '12.3', '0.00432', '1.2e-5'])
+    expect([0, 1234.5, 12.345, 0.004321, 0.00001234].map(formatNumber)).toEqual([
+      '0',
+      '1,235',
+      '12.3',
+      '0.00432',
+      '1.2e-5',
+    ])
   })
 
   it('of tables', () => {
-    const lines = formatTable([{ head: 'name', align: 'left' }, { head: 'ms' }], [['a', '1'], ['longer', '1000']])
+    const lines = formatTable(
+      [{ head: 'name', align: 'left' }, { head: 'ms' }],
+      [
+        ['a', '1'],
+        ['longer', '1000'],
+      ],
+    )
     expect(lines).toEqual(['name      ms', '────────────', 'a          1', 'longer  1000'])
   })
 })

@@ -13,14 +13,32 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-const entry = (step: number, more: Partial<LogEntry> = {}): LogEntry => ({ step, loss: 3 / step, learningRate: 1e-3, gradientNorm: 1, tokensPerSecond: 1000, elapsedMs: 10, ...more })
+const entry = (step: number, more: Partial<LogEntry> = {}): LogEntry => ({
+  step,
+  loss: 3 / step,
+  learningRate: 1e-3,
+  gradientNorm: 1,
+  tokensPerSecond: 1000,
+  elapsedMs: 10,
+  ...more,
+})
 
 describe('settings', () => {
   it('are the task’s, and each option changes one', () => {
     const names = readSettings({})
     expect(names.task).toBe('names')
-    expect(readSettings({ layers: '5', 'learning-rate': '0.5', dropout: '0' })).toEqual({ ...names, layers: 5, learningRate: 0.5, dropout: 0 })
-    expect(readSettings({ file: 'book.txt', tokens: 'words' })).toMatchObject({ task: 'text', file: 'book.txt', tokens: 'words', length: 2048 })
+    expect(readSettings({ layers: '5', 'learning-rate': '0.5', dropout: '0' })).toEqual({
+      ...names,
+      layers: 5,
+      learningRate: 0.5,
+      dropout: 0,
+    })
+    expect(readSettings({ file: 'book.txt', tokens: 'words' })).toMatchObject({
+      task: 'text',
+      file: 'book.txt',
+      tokens: 'words',
+      length: 2048,
+    })
     expect(readSettings({ task: 'text' }).length).toBeGreaterThanOrEqual(2048)
     expect(readSettings({ steps: '7' }).evaluateEvery).toBe(7)
   })
@@ -49,7 +67,12 @@ describe('the log', () => {
     log.add(entry(2, { heldOutLoss: 2.5 }))
     await log.flush()
     await log.flush()
-    expect((await readFile(file, 'utf8')).trim().split('\n').map((line) => JSON.parse(line) as LogEntry)).toEqual([entry(1), entry(2, { heldOutLoss: 2.5 })])
+    expect(
+      (await readFile(file, 'utf8'))
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as LogEntry),
+    ).toEqual([entry(1), entry(2, { heldOutLoss: 2.5 })])
     expect(log.entries).toHaveLength(2)
   })
 
@@ -59,7 +82,12 @@ describe('the log', () => {
     const log = await TrainLog.open(file, 3)
     log.add(entry(4, { loss: 9 }))
     await log.flush()
-    expect((await readFile(file, 'utf8')).trim().split('\n').map((line) => (JSON.parse(line) as LogEntry).step)).toEqual([1, 2, 3, 4])
+    expect(
+      (await readFile(file, 'utf8'))
+        .trim()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as LogEntry).step),
+    ).toEqual([1, 2, 3, 4])
     expect(log.entries.at(-1)?.loss).toBe(9)
     // a log that is gone only means shorter curves
     expect((await TrainLog.open(path.join(folder, 'gone.jsonl'), 3)).entries).toEqual([])
@@ -70,7 +98,13 @@ describe('the report', () => {
   const report: TrainReport = {
     format: 'heddle-train/1',
     date: '2026-11-27T00:00:00.000Z',
-    machine: { cpu: 'a processor', cores: 2, memoryBytes: 1, platform: 'p', versions: { heddle: '0', node: '20', v8: '1' } },
+    machine: {
+      cpu: 'a processor',
+      cores: 2,
+      memoryBytes: 1,
+      platform: 'p',
+      versions: { heddle: '0', node: '20', v8: '1' },
+    },
     settings: readSettings({}),
     facts: ['8,422 names'],
     parameters: 151_872,
@@ -80,19 +114,36 @@ describe('the report', () => {
     note: 'It wrote:',
     samples: ['<b>anna</b>', 'orlene'],
     elapsedMs: 10_000,
-    log: Array.from({ length: 1000 }, (_, index) => entry(index + 1, (index + 1) % 100 === 0 ? { heldOutLoss: 2.5 } : {})),
+    log: Array.from({ length: 1000 }, (_, index) =>
+      entry(index + 1, (index + 1) % 100 === 0 ? { heldOutLoss: 2.5 } : {}),
+    ),
   }
 
   it('shows curves beside the baselines, and escapes what the model writes', () => {
     const page = trainPage(report)
     expect(page.match(/<svg /g)).toHaveLength(2)
-    for (const text of ['cross-entropy (nats per token)', '>training<', '>held out<', '>bigram<', '>unigram<', '&lt;b&gt;anna&lt;/b&gt;', '151,872', '✓ passed']) expect(page).toContain(text)
+    for (const text of [
+      'cross-entropy (nats per token)',
+      '>training<',
+      '>held out<',
+      '>bigram<',
+      '>unigram<',
+      '&lt;b&gt;anna&lt;/b&gt;',
+      '151,872',
+      '✓ passed',
+    ])
+      expect(page).toContain(text)
     expect(page).not.toMatch(/NaN|undefined|<b>/)
     expect(trainPlots({ ...report, settings: readSettings({ task: 'copy' }) }).loss).toContain('>chance<')
   })
 
   it('compares in nats and perplexity', () => {
-    expect(comparison(report)).toEqual([['chance', '3.3320', '28'], ['unigram', '2.8460', '17.2'], ['bigram', '2.4310', '11.4'], ['this model, step 900', '2.0100', '7.46']])
+    expect(comparison(report)).toEqual([
+      ['chance', '3.3320', '28'],
+      ['unigram', '2.8460', '17.2'],
+      ['bigram', '2.4310', '11.4'],
+      ['this model, step 900', '2.0100', '7.46'],
+    ])
   })
 
   it('can be drawn after a single step', () => {

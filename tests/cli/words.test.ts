@@ -4,7 +4,7 @@ import { countWords, occurrences, wordSequence } from '../../src/cli/run/words.t
 
 describe('wordSequence', () => {
   it('takes words in lower case, with inner apostrophes and hyphens, and numbers', () => {
-    const { vocabulary, ids } = wordSequence('“The whale’s quarter-deck!” — the WHALE\'s, 1851... Ænon')
+    const { vocabulary, ids } = wordSequence("“The whale’s quarter-deck!” — the WHALE's, 1851... Ænon")
     expect(vocabulary).toEqual(['the', "whale's", 'quarter-deck', '1851', 'ænon'])
     expect([...ids]).toEqual([0, 1, 2, 0, 1, 3, 4])
   })

@@ -32,7 +32,12 @@ describe.each([0, 2])('%i workers', (workers) => {
     const controller = new OldController()
     const { signal } = controller
     await runtime().attention(call, { signal })
-    const pending = runtime().attention(call, { signal, chunkSize: 8 }).then(() => 'no error', (error: unknown) => error)
+    const pending = runtime()
+      .attention(call, { signal, chunkSize: 8 })
+      .then(
+        () => 'no error',
+        (error: unknown) => error,
+      )
     await Promise.resolve()
     controller.abort()
     expect(await pending).toMatchObject({ name: 'AbortError' })
@@ -42,7 +47,14 @@ describe.each([0, 2])('%i workers', (workers) => {
   test('the same in layers and while text is generated', async () => {
     const controller = new OldController()
     const layer = new Linear(16, 16, { seed: 1 })
-    const model = new CausalLanguageModel({ vocabulary: 11, modelDim: 8, heads: 2, feedForwardDim: 16, layers: 1, seed: 1 })
+    const model = new CausalLanguageModel({
+      vocabulary: 11,
+      modelDim: 8,
+      heads: 2,
+      feedForwardDim: 16,
+      layers: 1,
+      seed: 1,
+    })
     const prompt = tensor(Int32Array.of(1, 2), [1, 2])
     const options = { runtime: runtime(), signal: controller.signal }
     await layer.forward(rows, options)

@@ -30,37 +30,50 @@ test.each([
   { Class: 'ArrayBuffer', runtimeOptions: { workers: 2 } },
   { Class: 'ArrayBuffer', runtimeOptions: { workers: 2, sharedMemory: 'never' } },
   { Class: 'ArrayBuffer', runtimeOptions: { workers: 0 } },
-] as const)('the n-th $Class is refused with $runtimeOptions: MemoryBudgetError with its cause, and the runtime is usable after', async ({ Class, runtimeOptions }) => {
-  const runtime = await createRuntime(runtimeOptions)
-  try {
-    const expected = fingerprint((await runtime.attention(call, options)).output.data)
-    let failures = 0
-    for (let nth = 1; nth <= 20; nth++) {
-      const made = failAllocation(Class, nth)
-      const outcome = await runtime.attention(call, options).then(({ output }) => fingerprint(output.data), (error: unknown) => error)
-      const reached = made() >= nth
-      Object.assign(globalThis, real)
-      if (reached) {
-        failures++
-        expect(outcome).toBeInstanceOf(MemoryBudgetError)
-        expect((outcome as Error).cause).toBeInstanceOf(RangeError)
-      } else {
-        expect(outcome).toBe(expected)
+] as const)(
+  'the n-th $Class is refused with $runtimeOptions: MemoryBudgetError with its cause, and the runtime is usable after',
+  async ({ Class, runtimeOptions }) => {
+    const runtime = await createRuntime(runtimeOptions)
+    try {
+      const expected = fingerprint((await runtime.attention(call, options)).output.data)
+      let failures = 0
+      for (let nth = 1; nth <= 20; nth++) {
+        const made = failAllocation(Class, nth)
+        const outcome = await runtime.attention(call, options).then(
+          ({ output }) => fingerprint(output.data),
+          (error: unknown) => error,
+        )
+        const reached = made() >= nth
+        Object.assign(globalThis, real)
+        if (reached) {
+          failures++
+          expect(outcome).toBeInstanceOf(MemoryBudgetError)
+          expect((outcome as Error).cause).toBeInstanceOf(RangeError)
+        } else {
+          expect(outcome).toBe(expected)
+        }
+        expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
       }
-      expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
+      expect(failures).toBeGreaterThan(1)
+    } finally {
+      await runtime.close()
     }
-    expect(failures).toBeGreaterThan(1)
-  } finally {
-    await runtime.close()
-  }
-})
+  },
+)
 
 describe('a memory budget', () => {
-  const inputs = { query: normalTensor(new Random(243), [4, 300, 16]), key: normalTensor(new Random(244), [4, 300, 16]), value: normalTensor(new Random(245), [4, 300, 16]) }
+  const inputs = {
+    query: normalTensor(new Random(243), [4, 300, 16]),
+    key: normalTensor(new Random(244), [4, 300, 16]),
+    value: normalTensor(new Random(245), [4, 300, 16]),
+  }
 
   test('that is too small: the error says which would do, and with that it runs within it', async () => {
     const tight = await createRuntime({ workers: 2, memoryBudgetBytes: 1000 })
-    const error: unknown = await tight.attention(inputs).then(() => 'no error', (reason: unknown) => reason)
+    const error: unknown = await tight.attention(inputs).then(
+      () => 'no error',
+      (reason: unknown) => reason,
+    )
     await tight.close()
     expect(error).toBeInstanceOf(MemoryBudgetError)
     const { smallestBudgetBytes } = error as MemoryBudgetError

@@ -7,7 +7,11 @@ import { fingerprint, normalTensor } from '../support/tensors.ts'
 const runtime = useRuntime({ workers: 1 })
 const random = new Random(201)
 const [B, H, M, N, D] = [2, 4, 6, 7, 8]
-const good = { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, H, N, D]), value: normalTensor(random, [B, H, N, D]) }
+const good = {
+  query: normalTensor(random, [B, H, M, D]),
+  key: normalTensor(random, [B, H, N, D]),
+  value: normalTensor(random, [B, H, N, D]),
+}
 const packed = normalTensor(random, [2, 6, 24])
 const f32 = (...shape: number[]) => ({ data: new Float32Array(shape.reduce((a, b) => a * b, 1)), shape })
 
@@ -105,20 +109,48 @@ const badOptions: readonly Row[] = [
   ['segments without key', { segments: { query: { data: new Int32Array(B * M), shape: [B, M] } } }, 'OptionError'],
   [
     'segments of another shape',
-    { segments: { query: { data: new Int32Array(B * M), shape: [B, M] }, key: { data: new Int32Array(M), shape: [1, M] } } }, 'ShapeError',
+    {
+      segments: {
+        query: { data: new Int32Array(B * M), shape: [B, M] },
+        key: { data: new Int32Array(M), shape: [1, M] },
+      },
+    },
+    'ShapeError',
   ],
   ['heads for a tensor of rank 4', { heads: 4 }, 'OptionError'],
   ['keyValueHeads alone', { keyValueHeads: 2 }, 'OptionError'],
   ['out of another shape', { out: f32(B, H, D, M) }, 'ShapeError'],
   ['out of another type', { out: { data: new Float64Array(B * H * M * D), shape: [B, H, M, D] } }, 'OptionError'],
   ['out that is the query', { out: good.query }, 'OptionError'],
-  ['out that overlaps a value', { out: { data: new Float32Array(good.value.data.buffer, 4 * D, B * H * M * D), shape: [B, H, M, D] } }, 'OptionError'],
-  ['out that overlaps the slopes', overlapping((buffer) => ({ alibiSlopes: new Float32Array(buffer, 0, H) })), 'OptionError'],
-  ['out that overlaps the key lengths', overlapping((buffer) => ({ keyLengths: new Int32Array(buffer, 0, B) })), 'OptionError'],
-  ['out that overlaps the offsets', overlapping((buffer) => ({ queryOffset: new Int32Array(buffer, 0, B) })), 'OptionError'],
+  [
+    'out that overlaps a value',
+    { out: { data: new Float32Array(good.value.data.buffer, 4 * D, B * H * M * D), shape: [B, H, M, D] } },
+    'OptionError',
+  ],
+  [
+    'out that overlaps the slopes',
+    overlapping((buffer) => ({ alibiSlopes: new Float32Array(buffer, 0, H) })),
+    'OptionError',
+  ],
+  [
+    'out that overlaps the key lengths',
+    overlapping((buffer) => ({ keyLengths: new Int32Array(buffer, 0, B) })),
+    'OptionError',
+  ],
+  [
+    'out that overlaps the offsets',
+    overlapping((buffer) => ({ queryOffset: new Int32Array(buffer, 0, B) })),
+    'OptionError',
+  ],
   [
     'out that overlaps segments',
-    overlapping((buffer) => ({ segments: { query: { data: new Int32Array(buffer, 0, B * M), shape: [B, M] }, key: { data: new Int32Array(B * N), shape: [B, N] } } })), 'OptionError',
+    overlapping((buffer) => ({
+      segments: {
+        query: { data: new Int32Array(buffer, 0, B * M), shape: [B, M] },
+        key: { data: new Int32Array(B * N), shape: [B, N] },
+      },
+    })),
+    'OptionError',
   ],
   ['a signal that is none', { signal: { aborted: false } }, 'OptionError'],
   ['onProgress: true', { onProgress: true }, 'OptionError'],
@@ -131,7 +163,11 @@ const badHeads: readonly Row[] = [
   ['heads: 0', { heads: 0 }, 'OptionError'],
   ['heads: 1.5', { heads: 1.5 }, 'OptionError'],
   ['heads: −2', { heads: -2 }, 'OptionError'],
-  ['keyValueHeads that do not divide heads', { heads: 6, keyValueHeads: 4, query: f32(2, 6, 24), key: f32(2, 6, 16), value: f32(2, 6, 16) }, 'ShapeError'],
+  [
+    'keyValueHeads that do not divide heads',
+    { heads: 6, keyValueHeads: 4, query: f32(2, 6, 24), key: f32(2, 6, 16), value: f32(2, 6, 16) },
+    'ShapeError',
+  ],
   ['keyValueHeads: 0', { heads: 6, keyValueHeads: 0 }, 'OptionError'],
 ]
 
@@ -140,7 +176,10 @@ async function timedFailure(call: () => Promise<unknown>): Promise<[error: unkno
   let [failure, bestMs]: [unknown, number] = ['no error', Infinity]
   for (let round = 0; round < 3 && bestMs > 5; round++) {
     const started = performance.now()
-    failure = await call().then(() => 'no error', (reason: unknown) => reason)
+    failure = await call().then(
+      () => 'no error',
+      (reason: unknown) => reason,
+    )
     bestMs = Math.min(bestMs, performance.now() - started)
   }
   return [failure, bestMs]
@@ -176,13 +215,24 @@ test('the message of the design: what was expected, and what came', async () => 
 test('with heads, a mask or bias that could be one per batch as well as one per head is refused with both spellings', async () => {
   const [query, mask] = [f32(2, 5, 6), { data: new Uint8Array(50).fill(1), shape: [2, 5, 5] }]
   const inputs = { query, key: query, value: query }
-  const message = 'to broadcast to [2, 2, 5, 5]: [2, 1, 5, 5] for one per batch or [1, 2, 5, 5] for one per head, got [2, 5, 5]'
-  await expect(runtime().attention(inputs, { heads: 2, mask })).rejects.toThrow(new ShapeError(`attention: expected mask ${message}`))
-  await expect(runtime().attention(inputs, { heads: 2, bias: f32(2, 5, 5) })).rejects.toThrow(`attention: expected bias ${message}`)
+  const message =
+    'to broadcast to [2, 2, 5, 5]: [2, 1, 5, 5] for one per batch or [1, 2, 5, 5] for one per head, got [2, 5, 5]'
+  await expect(runtime().attention(inputs, { heads: 2, mask })).rejects.toThrow(
+    new ShapeError(`attention: expected mask ${message}`),
+  )
+  await expect(runtime().attention(inputs, { heads: 2, bias: f32(2, 5, 5) })).rejects.toThrow(
+    `attention: expected bias ${message}`,
+  )
   // Three heads leave no doubt: per head it is broadcast, per batch it does not fit, which says how to write it.
   await expect(runtime().attention(inputs, { heads: 3, bias: f32(3, 5, 5) })).resolves.toBeDefined()
-  await expect(runtime().attention(inputs, { heads: 3, mask })).rejects.toThrow('[2, 1, 5, 5] for one per batch or [1, 3, 5, 5] for one per head, got [2, 5, 5]')
-  for (const shape of [[2, 1, 5, 5], [1, 2, 5, 5], [1, 5, 5]]) {
+  await expect(runtime().attention(inputs, { heads: 3, mask })).rejects.toThrow(
+    '[2, 1, 5, 5] for one per batch or [1, 3, 5, 5] for one per head, got [2, 5, 5]',
+  )
+  for (const shape of [
+    [2, 1, 5, 5],
+    [1, 2, 5, 5],
+    [1, 5, 5],
+  ]) {
     await expect(runtime().attention(inputs, { heads: 2, bias: f32(...shape) })).resolves.toBeDefined()
   }
 })
@@ -197,15 +247,26 @@ test.each([undefined, null, 5, 'inputs'])('%s for the inputs, and for the option
 })
 
 test('an unknown name among the inputs is a typed error', async () => {
-  await expect(runtime().attention({ ...good, mask: f32(M, N) } as never)).rejects.toMatchObject({ code: 'OptionError' })
+  await expect(runtime().attention({ ...good, mask: f32(M, N) } as never)).rejects.toMatchObject({
+    code: 'OptionError',
+  })
 })
 
 describe('hostile sizes', () => {
   const sizes = [NaN, -1, 1.5, 2 ** 31, 2 ** 32, 2 ** 53, 2 ** 53 - 1, Infinity, -Infinity, 1e300]
   test.each(sizes)('%f', async (size) => {
     const data = new Float32Array(0)
-    for (const shape of [[B, H, size, D], [size, H, M, D], [B, size, M, D], [B, H, M, size]]) {
-      await expectTypedError(good, { query: { data, shape }, key: { data, shape }, value: { data, shape } }, 'ShapeError')
+    for (const shape of [
+      [B, H, size, D],
+      [size, H, M, D],
+      [B, size, M, D],
+      [B, H, M, size],
+    ]) {
+      await expectTypedError(
+        good,
+        { query: { data, shape }, key: { data, shape }, value: { data, shape } },
+        'ShapeError',
+      )
       expect(() => tensor(data, shape)).toThrow(ShapeError)
       expect(() => runtime().tensor(shape)).toThrow(HeddleError)
       expect(() => runtime().plan({ query: shape, key: shape, value: shape })).toThrow(HeddleError)
@@ -214,13 +275,26 @@ describe('hostile sizes', () => {
 
   test('products that wrap to 0 in 32 bits', async () => {
     const shape = [65536, 65536]
-    await expectTypedError({ query: { data: new Float32Array(0), shape }, key: { data: new Float32Array(0), shape }, value: { data: new Float32Array(0), shape } }, {}, 'ShapeError')
+    await expectTypedError(
+      {
+        query: { data: new Float32Array(0), shape },
+        key: { data: new Float32Array(0), shape },
+        value: { data: new Float32Array(0), shape },
+      },
+      {},
+      'ShapeError',
+    )
   })
 
   test('a product past 2^53 beside a size of 0 has no elements, and passes', async () => {
     const shape = [2 ** 40, 0, 2 ** 40, 4]
     const none = { data: new Float32Array(0), shape }
-    const outcome = await runtime().attention({ query: none, key: none, value: none }).then(({ output }) => output.data.length, (error: unknown) => error)
+    const outcome = await runtime()
+      .attention({ query: none, key: none, value: none })
+      .then(
+        ({ output }) => output.data.length,
+        (error: unknown) => error,
+      )
     if (outcome !== 0) expect(outcome).toBeInstanceOf(HeddleError)
   })
 })
@@ -234,7 +308,9 @@ test('a tensor is refused for what it holds', () => {
 
 test('data of another type is named', async () => {
   const wrong = { data: new Float64Array(4), shape: [1, 4] } as never
-  await expect(runtime().attention({ query: wrong, key: wrong, value: wrong })).rejects.toThrow('attention: query: expected data as a Float32Array, got Float64Array')
+  await expect(runtime().attention({ query: wrong, key: wrong, value: wrong })).rejects.toThrow(
+    'attention: query: expected data as a Float32Array, got Float64Array',
+  )
 })
 
 test('after all of that the runtime still computes', async () => {

@@ -33,9 +33,13 @@ const wrong: readonly (readonly [string, object, string])[] = [
 
 test.each(wrong)('%s', async (_, options, code) => {
   const crew = new WorkerCrew()
-  const watched = options !== null && !('workerFactory' in options) ? { ...options, workerFactory: crew.workerFactory } : options
+  const watched =
+    options !== null && !('workerFactory' in options) ? { ...options, workerFactory: crew.workerFactory } : options
   const started = performance.now()
-  const error: unknown = await createRuntime(watched as RuntimeOptions).then((runtime) => runtime.close(), (reason: unknown) => reason)
+  const error: unknown = await createRuntime(watched as RuntimeOptions).then(
+    (runtime) => runtime.close(),
+    (reason: unknown) => reason,
+  )
   expect(performance.now() - started).toBeLessThan(100)
   expect(error).toBeInstanceOf(HeddleError)
   expect(error).toMatchObject({ code })
@@ -47,9 +51,19 @@ test.each([
   ['a worker file that is missing', { workerUrl: new URL('./no-such-worker.js', import.meta.url) }],
   ['a worker file with a syntax error', { workerUrl: 'data:text/javascript,this is no program' }],
   ['a worker that ends at once', { workerUrl: 'data:text/javascript,process.exit(3)' }],
-  ['a factory that throws', { workerFactory: () => { throw new Error('no workers today') } }],
+  [
+    'a factory that throws',
+    {
+      workerFactory: () => {
+        throw new Error('no workers today')
+      },
+    },
+  ],
 ] as const)('%s is a BackendUnavailableError, and a second try may succeed', async (_, options) => {
-  const error: unknown = await createRuntime({ workers: 2, ...options }).then((runtime) => runtime.close(), (reason: unknown) => reason)
+  const error: unknown = await createRuntime({ workers: 2, ...options }).then(
+    (runtime) => runtime.close(),
+    (reason: unknown) => reason,
+  )
   expect(error).toMatchObject({ code: 'BackendUnavailableError' })
   const same = normalTensor(new Random(211), [5, 4])
   await withRuntime({ workers: 2 }, async (runtime) => {

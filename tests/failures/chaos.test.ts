@@ -15,11 +15,17 @@ const few = { query: filled([3, 16], Math.cos), keys: filled([9000, 16], (at) =>
 
 const encoder = new TransformerEncoder({ modelDim: 32, heads: 4, feedForwardDim: 64, layers: 3 })
 
-type Call = (runtime: Runtime, signal?: AbortSignal) => Promise<{ readonly data: Float32Array; readonly withinPlan: boolean }>
+type Call = (
+  runtime: Runtime,
+  signal?: AbortSignal,
+) => Promise<{ readonly data: Float32Array; readonly withinPlan: boolean }>
 
 function attends(inputs: AttentionInputs, options: AttentionOptions): Call {
   return async (runtime, signal) => {
-    const { output, report } = await runtime.attention(inputs, { ...options, ...(signal === undefined ? {} : { signal }) })
+    const { output, report } = await runtime.attention(inputs, {
+      ...options,
+      ...(signal === undefined ? {} : { signal }),
+    })
     return { data: output.data, withinPlan: report.memory.peakBytes <= report.memory.plannedBytes }
   }
 }
@@ -31,7 +37,12 @@ const calls: Readonly<Record<string, Call>> = {
   weights: attends({ query: small, key: small, value: small }, { returnWeights: true, returnStatistics: true }),
   'few rows': attends({ query: few.query, key: few.keys, value: few.keys }, {}),
   encoder: async (runtime, signal) => {
-    const { output } = await encoder.forward(large, { runtime, causal: true, chunkSize: 64, ...(signal === undefined ? {} : { signal }) })
+    const { output } = await encoder.forward(large, {
+      runtime,
+      causal: true,
+      chunkSize: 64,
+      ...(signal === undefined ? {} : { signal }),
+    })
     return { data: output.data, withinPlan: true }
   },
 }
@@ -51,7 +62,11 @@ const stop = Symbol('the reason of an abort')
 async function session(seed: number, expected: Map<string, string>): Promise<void> {
   const random = new Random(seed)
   const crew = new WorkerCrew()
-  const runtime = await createRuntime({ workers: random.integer(1, 3), sharedMemory: random.pick(['auto', 'never']), workerFactory: crew.workerFactory })
+  const runtime = await createRuntime({
+    workers: random.integer(1, 3),
+    sharedMemory: random.pick(['auto', 'never']),
+    workerFactory: crew.workerFactory,
+  })
   // An encoder makes the lanes' memory grow; calls beside it count that too, beyond their plans.
   const withEncoder = random.chance(0.5)
   const pending: Promise<string | undefined>[] = []
@@ -60,16 +75,21 @@ async function session(seed: number, expected: Map<string, string>): Promise<voi
     const controller = new AbortController()
     const call = (calls[name] as Call)(runtime, controller.signal)
     if (random.chance(0.3)) setTimeout(() => controller.abort(stop), random.uniform() * 30)
-    pending.push(call.then(
-      ({ data, withinPlan }) => {
-        if (fingerprint(data) !== expected.get(name)) return `${name}: other bits`
-        return withinPlan || withEncoder ? undefined : `${name}: more bytes than planned`
-      },
-      (reason: unknown) => {
-        const expectedFailure = reason === stop || (reason instanceof HeddleError && ['WorkerLostError', 'BackendUnavailableError', 'RuntimeClosedError'].includes(reason.code))
-        return expectedFailure ? undefined : `${name}: ${String(reason)}`
-      },
-    ))
+    pending.push(
+      call.then(
+        ({ data, withinPlan }) => {
+          if (fingerprint(data) !== expected.get(name)) return `${name}: other bits`
+          return withinPlan || withEncoder ? undefined : `${name}: more bytes than planned`
+        },
+        (reason: unknown) => {
+          const expectedFailure =
+            reason === stop ||
+            (reason instanceof HeddleError &&
+              ['WorkerLostError', 'BackendUnavailableError', 'RuntimeClosedError'].includes(reason.code))
+          return expectedFailure ? undefined : `${name}: ${String(reason)}`
+        },
+      ),
+    )
   }
   for (let step = 0; step < 25; step++) {
     const action = random.uniform()

@@ -30,7 +30,9 @@ describe.each([0, 2])('%i workers', (workers) => {
     const runtime = await createRuntime({ workers })
     const out = { data: new Float32Array(12000 * 64).fill(NaN), shape: [1, 12000, 64] }
     const calls = [
-      runtime.attention(largeCall, { chunkSize: 128, out }), runtime.attention(largeCall, { chunkSize: 12000 }), runtime.attention(smallCall),
+      runtime.attention(largeCall, { chunkSize: 128, out }),
+      runtime.attention(largeCall, { chunkSize: 12000 }),
+      runtime.attention(smallCall),
     ]
     const outcomes = Promise.allSettled(calls)
     await new Promise((resolve) => setTimeout(resolve, 30))
@@ -39,7 +41,8 @@ describe.each([0, 2])('%i workers', (workers) => {
     const settled = await outcomes
     expect(performance.now() - started).toBeLessThan(250)
     const after = fingerprint(out.data)
-    for (const outcome of settled.slice(0, 2)) expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'RuntimeClosedError' } })
+    for (const outcome of settled.slice(0, 2))
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'RuntimeClosedError' } })
     await new Promise((resolve) => setImmediate(resolve))
     expect(fingerprint(out.data)).toBe(after)
   })
@@ -79,7 +82,12 @@ test('trim ends idle workers; the next call starts them again', async () => {
 })
 
 test.each([
-  ['throws', () => { throw new Error('terminate failed') }],
+  [
+    'throws',
+    () => {
+      throw new Error('terminate failed')
+    },
+  ],
   ['rejects', () => Promise.reject(new Error('terminate failed'))],
 ])('close settles where a custom worker’s terminate() %s', async (_, terminate) => {
   const crew = new WorkerCrew()

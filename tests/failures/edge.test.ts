@@ -1,5 +1,13 @@
 import { runInNewContext } from 'node:vm'
-import { attention, closeDefaultRuntime, createRuntime, tensor, type AttentionInputs, type AttentionOptions, type Tensor } from 'heddle'
+import {
+  attention,
+  closeDefaultRuntime,
+  createRuntime,
+  tensor,
+  type AttentionInputs,
+  type AttentionOptions,
+  type Tensor,
+} from 'heddle'
 import { Linear, MultiHeadAttention, readSafetensors, TransformerBlock } from 'heddle/nn'
 import { crossEntropy, lossAndGradients } from 'heddle/train'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
@@ -16,7 +24,11 @@ interface Changing {
 const random = new Random(311)
 const changing = ({ data, shape }: Tensor): Changing => ({ data: data.slice(), shape: [...shape] })
 /** Few rows stay on the calling thread, many go to workers. */
-const inputsOf = (rows: number): AttentionInputs => ({ query: normalTensor(random, [rows, 16]), key: normalTensor(random, [rows, 16]), value: normalTensor(random, [rows, 16]) })
+const inputsOf = (rows: number): AttentionInputs => ({
+  query: normalTensor(random, [rows, 16]),
+  key: normalTensor(random, [rows, 16]),
+  value: normalTensor(random, [rows, 16]),
+})
 const SIZES = { 'a few rows': inputsOf(8), 'many rows': inputsOf(600) }
 
 const HOSTS = [
@@ -41,7 +53,8 @@ describe.each(HOSTS)('on %s', (_, options) => {
       const alibiSlopes = new Float32Array(1)
       const chosen = { causal: false, mask, alibiSlopes }
       const running = runtime().attention(given, chosen)
-      for (const tensor of Object.values(given)) Object.assign(tensor, { data: new Float32Array(rows * 16), shape: [0, 16] })
+      for (const tensor of Object.values(given))
+        Object.assign(tensor, { data: new Float32Array(rows * 16), shape: [0, 16] })
       Object.assign(given, { value: filled([rows, 16], () => 7) })
       mask.data = new Uint8Array(rows * rows)
       alibiSlopes.fill(3)
@@ -49,17 +62,26 @@ describe.each(HOSTS)('on %s', (_, options) => {
       expect(fingerprint((await running).output.data)).toBe(expected)
     })
 
-    test.each(['query', 'key', 'value', 'out'] as const)('a %s that is transferred away meanwhile: OptionError', async (which) => {
-      const out = changing(inputs.query)
-      const given = { query: changing(inputs.query), key: changing(inputs.key), value: changing(inputs.value) }
-      const running = runtime().attention(given, { out })
-      transferAway({ ...given, out }[which])
-      await expect(running).rejects.toMatchObject({ code: 'OptionError', message: expect.stringContaining('transferred or resized') as string })
-    })
+    test.each(['query', 'key', 'value', 'out'] as const)(
+      'a %s that is transferred away meanwhile: OptionError',
+      async (which) => {
+        const out = changing(inputs.query)
+        const given = { query: changing(inputs.query), key: changing(inputs.key), value: changing(inputs.value) }
+        const running = runtime().attention(given, { out })
+        transferAway({ ...given, out }[which])
+        await expect(running).rejects.toMatchObject({
+          code: 'OptionError',
+          message: expect.stringContaining('transferred or resized') as string,
+        })
+      },
+    )
 
     test('a buffer that shrinks meanwhile: OptionError', async () => {
       const { data, shape } = inputs.value
-      const buffer = Reflect.construct(ArrayBuffer, [data.byteLength, { maxByteLength: data.byteLength }]) as ArrayBuffer & { resize(bytes: number): void }
+      const buffer = Reflect.construct(ArrayBuffer, [
+        data.byteLength,
+        { maxByteLength: data.byteLength },
+      ]) as ArrayBuffer & { resize(bytes: number): void }
       const value = { data: new Float32Array(buffer), shape }
       value.data.set(data)
       const running = runtime().attention({ ...inputs, value })
@@ -152,16 +174,22 @@ describe('odd values are typed errors', () => {
     ['a symbol', [Symbol('rows') as unknown as number, 16]],
     ['holes', new Array<number>(2)],
   ])('a shape that holds %s', async (_, shape) => {
-    await expect(runtime().attention({ ...inputs, query: { data, shape } })).rejects.toMatchObject({ code: 'ShapeError' })
+    await expect(runtime().attention({ ...inputs, query: { data, shape } })).rejects.toMatchObject({
+      code: 'ShapeError',
+    })
     expect(() => tensor(data, shape)).toThrow(expect.objectContaining({ code: 'ShapeError' }) as Error)
     expect(() => runtime().tensor(shape)).toThrow(expect.objectContaining({ code: 'ShapeError' }) as Error)
-    expect(() => runtime().plan({ query: shape, key: [8, 16], value: [8, 16] })).toThrow(expect.objectContaining({ code: 'ShapeError' }) as Error)
+    expect(() => runtime().plan({ query: shape, key: [8, 16], value: [8, 16] })).toThrow(
+      expect.objectContaining({ code: 'ShapeError' }) as Error,
+    )
   })
 
   test('a tensor whose buffer was transferred away before says so', async () => {
     const query = changing(inputs.query)
     transferAway(query)
-    await expect(runtime().attention({ ...inputs, query })).rejects.toThrow('expected 128 elements for shape [8, 16], got 0 (a detached buffer has none)')
+    await expect(runtime().attention({ ...inputs, query })).rejects.toThrow(
+      'expected 128 elements for shape [8, 16], got 0 (a detached buffer has none)',
+    )
   })
 
   test.each([{ softcap: 4e38 }, { scale: 1e300 }, { scale: -1e300 }])('%o, beyond float32', async (options) => {
@@ -172,7 +200,10 @@ describe('odd values are typed errors', () => {
   test.each(['mask', 'bias'] as const)('an out that overlaps the %s', async (name) => {
     const buffer = new ArrayBuffer(512)
     const out = { data: new Float32Array(buffer), shape: [8, 16] }
-    const matrix = { data: name === 'mask' ? new Uint8Array(buffer, 0, 64) : new Float32Array(buffer, 0, 64), shape: [8, 8] }
+    const matrix = {
+      data: name === 'mask' ? new Uint8Array(buffer, 0, 64) : new Float32Array(buffer, 0, 64),
+      shape: [8, 8],
+    }
     await expect(runtime().attention(inputs, { out, [name]: matrix })).rejects.toThrow('overlaps an input')
   })
 
@@ -185,14 +216,23 @@ describe('odd values are typed errors', () => {
 
 describe('arrays of another realm', () => {
   const runtime = useRuntime({ workers: 1 })
-  const foreign = <T>(name: string, array: ArrayLike<number>): T => runInNewContext(`new ${name}(values)`, { values: [...Array.from(array)] }) as T
+  const foreign = <T>(name: string, array: ArrayLike<number>): T =>
+    runInNewContext(`new ${name}(values)`, { values: [...Array.from(array)] }) as T
 
   test('are data, shapes and masks like any other', async () => {
     const inputs = SIZES['many rows']
     const mask = Uint8Array.from({ length: 360_000 }, (_, at) => (at % 7 === 0 ? 0 : 1))
-    const expected = fingerprint((await runtime().attention(inputs, { mask: { data: mask, shape: [600, 600] } })).output.data)
-    const query = { data: foreign<Float32Array>('Float32Array', inputs.query.data), shape: runInNewContext('[600, 16]') as number[] }
-    const { output } = await runtime().attention({ ...inputs, query }, { mask: { data: foreign<Uint8Array>('Uint8Array', mask), shape: [600, 600] } })
+    const expected = fingerprint(
+      (await runtime().attention(inputs, { mask: { data: mask, shape: [600, 600] } })).output.data,
+    )
+    const query = {
+      data: foreign<Float32Array>('Float32Array', inputs.query.data),
+      shape: runInNewContext('[600, 16]') as number[],
+    }
+    const { output } = await runtime().attention(
+      { ...inputs, query },
+      { mask: { data: foreign<Uint8Array>('Uint8Array', mask), shape: [600, 600] } },
+    )
     expect(fingerprint(output.data)).toBe(expected)
   })
 
@@ -201,7 +241,10 @@ describe('arrays of another realm', () => {
     const input = normalTensor(random, [40, 16])
     const targets = { data: Int32Array.from({ length: 40 }, (_, at) => at % 16), shape: [40] }
     const own = await lossAndGradients(layer, { input, targets }, { loss: crossEntropy(), runtime: runtime() })
-    const batch = { input: { data: foreign<Float32Array>('Float32Array', input.data), shape: [40, 16] }, targets: { data: foreign<Int32Array>('Int32Array', targets.data), shape: [40] } }
+    const batch = {
+      input: { data: foreign<Float32Array>('Float32Array', input.data), shape: [40, 16] },
+      targets: { data: foreign<Int32Array>('Int32Array', targets.data), shape: [40] },
+    }
     const { loss } = await lossAndGradients(layer, batch, { loss: crossEntropy(), runtime: runtime() })
     expect(loss).toBe(own.loss)
   })

@@ -14,8 +14,8 @@ setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
 
 /**
- * Bytes outside the heap that are still reachable, buffers that came from a worker among them (`arrayBuffers` leaves those
- * out): the engine frees what is not on a thread of its own, a while after it was asked.
+ * Bytes outside the heap that are still reachable, buffers that came from a worker among them (`arrayBuffers` leaves
+ * those out): the engine frees what is not on a thread of its own, a while after it was asked.
  */
 async function liveBytes(): Promise<number> {
   let least = Infinity
@@ -27,21 +27,25 @@ async function liveBytes(): Promise<number> {
   return least
 }
 
-test.each([0, 2])('1,000 calls on %i workers leave no memory, no worker and no port behind', async (workers) => {
-  const crew = new WorkerCrew()
-  const runtime = await createRuntime(workers === 0 ? { workers } : { workers, workerFactory: crew.workerFactory })
-  const run = async (calls: number) => {
-    for (let done = 0; done < calls; done++) await runtime.attention(call, { chunkSize: 25, returnLogSumExp: true })
-    return { bytes: await liveBytes(), resident: runtime.lanes.reduce((sum, lane) => sum + lane.residentBytes, 0) }
-  }
-  const warm = await run(50)
-  const after = await run(1000)
-  expect(after.bytes - warm.bytes).toBeLessThan(2 * 1024 * 1024)
-  expect(after.resident).toBe(warm.resident)
-  await runtime.close()
-  await crew.allExited()
-  expect(crew.alive).toEqual([])
-}, 60_000)
+test.each([0, 2])(
+  '1,000 calls on %i workers leave no memory, no worker and no port behind',
+  async (workers) => {
+    const crew = new WorkerCrew()
+    const runtime = await createRuntime(workers === 0 ? { workers } : { workers, workerFactory: crew.workerFactory })
+    const run = async (calls: number) => {
+      for (let done = 0; done < calls; done++) await runtime.attention(call, { chunkSize: 25, returnLogSumExp: true })
+      return { bytes: await liveBytes(), resident: runtime.lanes.reduce((sum, lane) => sum + lane.residentBytes, 0) }
+    }
+    const warm = await run(50)
+    const after = await run(1000)
+    expect(after.bytes - warm.bytes).toBeLessThan(2 * 1024 * 1024)
+    expect(after.resident).toBe(warm.resident)
+    await runtime.close()
+    await crew.allExited()
+    expect(crew.alive).toEqual([])
+  },
+  60_000,
+)
 
 test('a signal that outlives its calls keeps none of their listeners', async () => {
   const { signal } = new AbortController()

@@ -13,7 +13,9 @@ const options = { causal: true, chunkSize: 200, returnLogSumExp: true }
 const random = new Random(231)
 
 async function expectedBits(): Promise<string> {
-  return withRuntime({ workers: 0 }, async (runtime) => fingerprint((await runtime.attention(call, options)).output.data))
+  return withRuntime({ workers: 0 }, async (runtime) =>
+    fingerprint((await runtime.attention(call, options)).output.data),
+  )
 }
 
 /** Resolves after a random part of `mostMs`. */
@@ -21,38 +23,49 @@ function soon(mostMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, random.uniform() * mostMs))
 }
 
-test(`a random worker is killed at a random time: the right bits or WorkerLostError (${heavy ? 300 : 12} runs)`, async () => {
-  const expected = await expectedBits()
-  const durationMs = await withRuntime({ workers: 2 }, async (runtime) => (await runtime.attention(call, options)).report.elapsedMs)
-  const outcomes = { right: 0, retried: 0, lost: 0 }
-  for (let run = 0; run < (heavy ? 300 : 12); run++) {
-    const crew = new WorkerCrew()
-    const runtime = await createRuntime({ workers: 2, sharedMemory: run % 2 === 0 ? 'auto' : 'never', workerFactory: crew.workerFactory })
-    const pending = runtime.attention(call, options).then(
-      ({ output, report }) => ({ bits: fingerprint(output.data), retries: report.retries, memory: report.memory }),
-      (error: unknown) => ({ error }),
+test(
+  `a random worker is killed at a random time: the right bits or WorkerLostError (${heavy ? 300 : 12} runs)`,
+  async () => {
+    const expected = await expectedBits()
+    const durationMs = await withRuntime(
+      { workers: 2 },
+      async (runtime) => (await runtime.attention(call, options)).report.elapsedMs,
     )
-    for (let kill = random.integer(1, 4); kill > 0; kill--) {
-      await soon(durationMs)
-      if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
+    const outcomes = { right: 0, retried: 0, lost: 0 }
+    for (let run = 0; run < (heavy ? 300 : 12); run++) {
+      const crew = new WorkerCrew()
+      const runtime = await createRuntime({
+        workers: 2,
+        sharedMemory: run % 2 === 0 ? 'auto' : 'never',
+        workerFactory: crew.workerFactory,
+      })
+      const pending = runtime.attention(call, options).then(
+        ({ output, report }) => ({ bits: fingerprint(output.data), retries: report.retries, memory: report.memory }),
+        (error: unknown) => ({ error }),
+      )
+      for (let kill = random.integer(1, 4); kill > 0; kill--) {
+        await soon(durationMs)
+        if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
+      }
+      const outcome = await pending
+      if ('error' in outcome) {
+        expect(outcome.error).toMatchObject({ code: 'WorkerLostError' })
+        outcomes.lost++
+      } else {
+        expect(outcome.bits, `run ${run}`).toBe(expected)
+        expect(outcome.memory.peakBytes).toBeLessThanOrEqual(outcome.memory.plannedBytes)
+        outcomes[outcome.retries > 0 ? 'retried' : 'right']++
+      }
+      expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
+      await runtime.close()
+      await crew.allExited()
+      expect(crew.alive).toEqual([])
     }
-    const outcome = await pending
-    if ('error' in outcome) {
-      expect(outcome.error).toMatchObject({ code: 'WorkerLostError' })
-      outcomes.lost++
-    } else {
-      expect(outcome.bits, `run ${run}`).toBe(expected)
-      expect(outcome.memory.peakBytes).toBeLessThanOrEqual(outcome.memory.plannedBytes)
-      outcomes[outcome.retries > 0 ? 'retried' : 'right']++
-    }
-    expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
-    await runtime.close()
-    await crew.allExited()
-    expect(crew.alive).toEqual([])
-  }
-  // A test in which no death ever hit a task would prove nothing.
-  expect(outcomes.retried + outcomes.lost, JSON.stringify(outcomes)).toBeGreaterThan(0)
-}, heavy ? 600_000 : 60_000)
+    // A test in which no death ever hit a task would prove nothing.
+    expect(outcomes.retried + outcomes.lost, JSON.stringify(outcomes)).toBeGreaterThan(0)
+  },
+  heavy ? 600_000 : 60_000,
+)
 
 test('workers that die under every task: WorkerLostError, within a stated number of tries, and the pool is usable after', async () => {
   const crew = new WorkerCrew()
@@ -71,7 +84,10 @@ test('workers that die under every task: WorkerLostError, within a stated number
   deadly = true
   const runtime = await createRuntime({ workers: 2, workerFactory })
   try {
-    const error: unknown = await runtime.attention(call, options).then(() => 'no error', (reason: unknown) => reason)
+    const error: unknown = await runtime.attention(call, options).then(
+      () => 'no error',
+      (reason: unknown) => reason,
+    )
     expect(error).toMatchObject({ code: 'WorkerLostError' })
     expect((error as Error).message).toMatch(/\d+ tries/)
     deadly = false
@@ -92,11 +108,17 @@ test('workers that die, and whose successors die while they start: WorkerLostErr
   }
   const runtime = await createRuntime({ workers: 2, workerFactory })
   try {
-    const pending = runtime.attention(call, options).then(() => 'no error', (reason: unknown) => reason)
+    const pending = runtime.attention(call, options).then(
+      () => 'no error',
+      (reason: unknown) => reason,
+    )
     deadly = true
     await Promise.all(crew.workers.map((worker) => worker.terminate()))
     const error = await pending
-    expect(error).toMatchObject({ code: 'WorkerLostError', cause: { message: expect.stringMatching(/exited/) as string } })
+    expect(error).toMatchObject({
+      code: 'WorkerLostError',
+      cause: { message: expect.stringMatching(/exited/) as string },
+    })
     expect((error as Error).message).toMatch(/3 tries/)
     deadly = false
     expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(await expectedBits())
@@ -114,42 +136,56 @@ test('a death settles the call within 100 ms when no worker can be had any more'
     return crew.workerFactory()
   }
   const runtime = await createRuntime({ workers: 2, workerFactory })
-  const pending = runtime.attention(call, { ...options, chunkSize: 3000 }).then(() => 'no error', (reason: unknown) => reason)
+  const pending = runtime.attention(call, { ...options, chunkSize: 3000 }).then(
+    () => 'no error',
+    (reason: unknown) => reason,
+  )
   await soon(1)
   broken = true
   await Promise.all(crew.workers.map((worker) => worker.terminate()))
   const diedAt = performance.now()
-  expect(await pending).toMatchObject({ code: expect.stringMatching(/WorkerLostError|BackendUnavailableError/) as string })
+  expect(await pending).toMatchObject({
+    code: expect.stringMatching(/WorkerLostError|BackendUnavailableError/) as string,
+  })
   expect(performance.now() - diedAt).toBeLessThan(100)
   broken = false
   expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(await expectedBits())
   await runtime.close()
 })
 
-test.each([1, 2, 3, 4, 5])('the %i-th spawn fails: a typed error or the right answer, and the runtime is usable after', async (nth) => {
-  const crew = new WorkerCrew()
-  let spawns = 0
-  const workerFactory = () => {
-    if (++spawns === nth) throw new Error(`spawn ${nth} failed`)
-    return crew.workerFactory()
-  }
-  const expected = await expectedBits()
-  const runtime = await createRuntime({ workers: 3, workerFactory })
-  try {
-    for (let round = 0; round < 3; round++) {
-      const outcome = await runtime.attention(call, options).then(({ output }) => fingerprint(output.data), (error: { code?: string }) => error.code)
-      expect([expected, 'WorkerLostError', 'BackendUnavailableError']).toContain(outcome)
-      if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
+test.each([1, 2, 3, 4, 5])(
+  'the %i-th spawn fails: a typed error or the right answer, and the runtime is usable after',
+  async (nth) => {
+    const crew = new WorkerCrew()
+    let spawns = 0
+    const workerFactory = () => {
+      if (++spawns === nth) throw new Error(`spawn ${nth} failed`)
+      return crew.workerFactory()
     }
-    expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
-  } finally {
-    await runtime.close()
-  }
-})
+    const expected = await expectedBits()
+    const runtime = await createRuntime({ workers: 3, workerFactory })
+    try {
+      for (let round = 0; round < 3; round++) {
+        const outcome = await runtime.attention(call, options).then(
+          ({ output }) => fingerprint(output.data),
+          (error: { code?: string }) => error.code,
+        )
+        expect([expected, 'WorkerLostError', 'BackendUnavailableError']).toContain(outcome)
+        if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
+      }
+      expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
+    } finally {
+      await runtime.close()
+    }
+  },
+)
 
 test('a worker of another release is refused with a ProtocolError', async () => {
   const workerFactory = () => new WrappedWorker((data, deliver) => deliver(withVersion(data, 9999)))
-  const error: unknown = await createRuntime({ workers: 1, workerFactory }).then((runtime) => runtime.close(), (reason: unknown) => reason)
+  const error: unknown = await createRuntime({ workers: 1, workerFactory }).then(
+    (runtime) => runtime.close(),
+    (reason: unknown) => reason,
+  )
   expect(error).toMatchObject({ code: 'ProtocolError' })
   expect((error as Error).message).toMatch(/expected .*got 9999/)
 })
@@ -160,29 +196,35 @@ function withVersion(data: unknown, version: number): unknown {
   return message.value?.version === undefined ? data : { ...message, value: { ...message.value, version } }
 }
 
-test.each([1, 2, 3, 5, 8])('the %i-th message cannot be posted: a typed error or the right answer, and the runtime is usable after', async (nth) => {
-  const expected = await expectedBits()
-  let messages = 0
-  const workerFactory = () => {
-    const worker = new Worker(workerFile)
-    const post = worker.postMessage.bind(worker)
-    worker.postMessage = (...message: Parameters<Worker['postMessage']>) => {
-      if (++messages === nth) throw new DOMException('could not be cloned', 'DataCloneError')
-      post(...message)
+test.each([1, 2, 3, 5, 8])(
+  'the %i-th message cannot be posted: a typed error or the right answer, and the runtime is usable after',
+  async (nth) => {
+    const expected = await expectedBits()
+    let messages = 0
+    const workerFactory = () => {
+      const worker = new Worker(workerFile)
+      const post = worker.postMessage.bind(worker)
+      worker.postMessage = (...message: Parameters<Worker['postMessage']>) => {
+        if (++messages === nth) throw new DOMException('could not be cloned', 'DataCloneError')
+        post(...message)
+      }
+      return worker
     }
-    return worker
-  }
-  const runtime = await createRuntime({ workers: 2, workerFactory }).catch((error: unknown) => error)
-  if (runtime instanceof Error) {
-    expect(runtime).toMatchObject({ code: expect.any(String) as string })
-    return
-  }
-  const opened = runtime as Awaited<ReturnType<typeof createRuntime>>
-  const outcome = await opened.attention(call, options).then(({ output }) => fingerprint(output.data), (error: unknown) => error)
-  if (outcome !== expected) expect(outcome).toBeInstanceOf(Error)
-  expect(fingerprint((await opened.attention(call, options)).output.data)).toBe(expected)
-  await opened.close()
-})
+    const runtime = await createRuntime({ workers: 2, workerFactory }).catch((error: unknown) => error)
+    if (runtime instanceof Error) {
+      expect(runtime).toMatchObject({ code: expect.any(String) as string })
+      return
+    }
+    const opened = runtime as Awaited<ReturnType<typeof createRuntime>>
+    const outcome = await opened.attention(call, options).then(
+      ({ output }) => fingerprint(output.data),
+      (error: unknown) => error,
+    )
+    if (outcome !== expected) expect(outcome).toBeInstanceOf(Error)
+    expect(fingerprint((await opened.attention(call, options)).output.data)).toBe(expected)
+    await opened.close()
+  },
+)
 
 test.each([
   ['throws', "setTimeout(() => { throw new Error('boom') }, 25)"],
@@ -197,7 +239,10 @@ test.each([
   }
   const runtime = await createRuntime({ workers: 2, workerFactory })
   for (let round = 0; round < 4; round++) {
-    const outcome = await runtime.attention(call, options).then(({ output }) => fingerprint(output.data), (error: { code?: string }) => error.code)
+    const outcome = await runtime.attention(call, options).then(
+      ({ output }) => fingerprint(output.data),
+      (error: { code?: string }) => error.code,
+    )
     expect([expected, 'WorkerLostError']).toContain(outcome)
   }
   expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
@@ -226,7 +271,12 @@ test('many short calls while workers die: each has the right bits or a typed err
   const expected = fingerprint((await runtime.attention(smallCall)).output.data)
   const calls: Promise<string | undefined>[] = []
   for (let round = 0; round < 40; round++) {
-    calls.push(runtime.attention(smallCall, { chunkSize: 8 }).then(({ output }) => fingerprint(output.data), (error: { code?: string }) => error.code))
+    calls.push(
+      runtime.attention(smallCall, { chunkSize: 8 }).then(
+        ({ output }) => fingerprint(output.data),
+        (error: { code?: string }) => error.code,
+      ),
+    )
     if (round % 10 === 5 && crew.alive.length > 0) void random.pick(crew.alive).terminate()
     if (round % 4 === 0) await soon(2)
   }

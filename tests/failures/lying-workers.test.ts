@@ -15,12 +15,15 @@ interface Answer {
 type Lie = (answer: Answer) => unknown
 
 const first = (answer: Answer): Record<string, unknown> => (answer.results as Record<string, unknown>[])[0]!
-const replaced = (change: (answer: Answer) => Partial<Answer>): Lie => (answer) => ({ ...answer, ...change(answer) })
-const result = (change: (result: Record<string, unknown>) => Record<string, unknown>): Lie => replaced((answer) => ({ results: [{ ...first(answer), ...change(first(answer)) }] }))
+const replaced =
+  (change: (answer: Answer) => Partial<Answer>): Lie =>
+  (answer) => ({ ...answer, ...change(answer) })
+const result = (change: (result: Record<string, unknown>) => Record<string, unknown>): Lie =>
+  replaced((answer) => ({ results: [{ ...first(answer), ...change(first(answer)) }] }))
 
 const LIES: Readonly<Record<string, Lie>> = {
-  'undefined': () => undefined,
-  'null': () => null,
+  undefined: () => undefined,
+  null: () => null,
   'a number': () => 7,
   'no results': replaced(() => ({ results: undefined })),
   'an empty list of results': replaced(() => ({ results: [] })),
@@ -64,7 +67,9 @@ const runtimes: Runtime[] = []
 afterEach(() => Promise.all(runtimes.splice(0).map((runtime) => runtime.close())))
 
 /** A runtime whose workers tell one lie when `lie` is set, and the number of workers that it started. */
-async function lyingRuntime(options: RuntimeOptions): Promise<{ readonly runtime: Runtime; readonly state: { lie: Lie | null; started: number } }> {
+async function lyingRuntime(
+  options: RuntimeOptions,
+): Promise<{ readonly runtime: Runtime; readonly state: { lie: Lie | null; started: number } }> {
   const state: { lie: Lie | null; started: number } = { lie: null, started: 0 }
   const workerFactory = () => {
     state.started++
@@ -83,13 +88,17 @@ async function lyingRuntime(options: RuntimeOptions): Promise<{ readonly runtime
 
 const same = filled([1, 2, 60, 8], (at) => Math.sin(at * 1.7))
 const attend = async (runtime: Runtime) => {
-  const { output } = await runtime.attention({ query: same, key: same, value: same }, { chunkSize: 10, returnStatistics: true })
+  const { output } = await runtime.attention(
+    { query: same, key: same, value: same },
+    { chunkSize: 10, returnStatistics: true },
+  )
   return fingerprint(output.data)
 }
 
 const layer = new Linear(8, 8, { seed: 1 })
 const rows = filled([1, 60, 8], (at) => Math.cos(at))
-const forward = async (runtime: Runtime) => fingerprint((await layer.forward(rows, { runtime, chunkSize: 10 })).output.data)
+const forward = async (runtime: Runtime) =>
+  fingerprint((await layer.forward(rows, { runtime, chunkSize: 10 })).output.data)
 
 describe.each([
   ['attention over shared memory', {}, attend, { ...LIES, ...ATTENTION_LIES }],
@@ -97,41 +106,61 @@ describe.each([
   ['a pass of layers', {}, forward, { ...LIES, ...PASS_LIES }],
   ['a layer by transfer', { sharedMemory: 'never' }, forward, { ...LIES, ...STAGE_LIES }],
 ] as const)('%s', (_, options, call, lies) => {
-  test.each(Object.entries(lies))('a worker that answers %s: ProtocolError, another worker, and plans as before', async (_name, lie) => {
-    const { runtime, state } = await lyingRuntime(options)
-    const expected = await call(runtime)
-    const plan = runtime.plan({ query: same, key: same, value: same }).totalBytes
-    state.lie = lie
-    const error: unknown = await call(runtime).then(() => 'no error', (reason: unknown) => reason)
-    expect(error).toBeInstanceOf(ProtocolError)
-    expect((error as Error).message).toMatch(/^worker: .*expected .*got /)
-    expect(await call(runtime)).toBe(expected)
-    expect(state.started).toBe(2)
-    expect(runtime.plan({ query: same, key: same, value: same }).totalBytes).toBe(plan)
-  })
+  test.each(Object.entries(lies))(
+    'a worker that answers %s: ProtocolError, another worker, and plans as before',
+    async (_name, lie) => {
+      const { runtime, state } = await lyingRuntime(options)
+      const expected = await call(runtime)
+      const plan = runtime.plan({ query: same, key: same, value: same }).totalBytes
+      state.lie = lie
+      const error: unknown = await call(runtime).then(
+        () => 'no error',
+        (reason: unknown) => reason,
+      )
+      expect(error).toBeInstanceOf(ProtocolError)
+      expect((error as Error).message).toMatch(/^worker: .*expected .*got /)
+      expect(await call(runtime)).toBe(expected)
+      expect(state.started).toBe(2)
+      expect(runtime.plan({ query: same, key: same, value: same }).totalBytes).toBe(plan)
+    },
+  )
 })
 
 describe('a worker whose answer Comlink cannot read', () => {
   test.each([
     ['a handler that nobody knows', { type: 'HANDLER', name: 'nobody', value: 1 }],
     ['a thrown nothing', { type: 'HANDLER', name: 'throw', value: undefined }],
-    ['an error of its own', { type: 'HANDLER', name: 'throw', value: { isError: true, value: { name: 'TypeError', message: 'odd' } } }],
-    ['word that the task was cancelled', { type: 'HANDLER', name: 'throw', value: { isError: true, value: { name: 'TaskCancelled', message: '' } } }],
+    [
+      'an error of its own',
+      { type: 'HANDLER', name: 'throw', value: { isError: true, value: { name: 'TypeError', message: 'odd' } } },
+    ],
+    [
+      'word that the task was cancelled',
+      { type: 'HANDLER', name: 'throw', value: { isError: true, value: { name: 'TaskCancelled', message: '' } } },
+    ],
   ])('%s: ProtocolError', async (_, wire) => {
     let lies = false
-    const workerFactory = () => new WrappedWorker((data, deliver) => deliver(lies ? { id: (data as { id: unknown }).id, ...wire } : data))
+    const workerFactory = () =>
+      new WrappedWorker((data, deliver) => deliver(lies ? { id: (data as { id: unknown }).id, ...wire } : data))
     const runtime = await createRuntime({ workers: 1, workerFactory })
     runtimes.push(runtime)
     const expected = await attend(runtime)
     lies = true
-    const error: unknown = await attend(runtime).then(() => 'no error', (reason: unknown) => reason)
+    const error: unknown = await attend(runtime).then(
+      () => 'no error',
+      (reason: unknown) => reason,
+    )
     lies = false
     expect(error).toBeInstanceOf(ProtocolError)
     expect(await attend(runtime)).toBe(expected)
   })
 })
 
-test.each([['undefined', undefined], ['an object without a version', {}], ['bytes that are NaN', NaN]])('a worker that answers its start with %s: ProtocolError', async (_, answer) => {
+test.each([
+  ['undefined', undefined],
+  ['an object without a version', {}],
+  ['bytes that are NaN', NaN],
+])('a worker that answers its start with %s: ProtocolError', async (_, answer) => {
   const workerFactory = () =>
     new WrappedWorker((data, deliver) => {
       const message = data as { value?: { version?: number } }
@@ -140,11 +169,19 @@ test.each([['undefined', undefined], ['an object without a version', {}], ['byte
   await expect(createRuntime({ workers: 1, workerFactory })).rejects.toBeInstanceOf(ProtocolError)
 })
 
-test.each(['onChunk', 'onProgress'])('what a caller’s %s throws rejects the call, and the runtime is usable after', async (name) => {
-  const { runtime } = await lyingRuntime({})
-  const expected = await attend(runtime)
-  const reason = new Error('the caller’s own')
-  const options = { chunkSize: 10, [name]: () => { throw reason } }
-  await expect(runtime.attention({ query: same, key: same, value: same }, options)).rejects.toBe(reason)
-  expect(await attend(runtime)).toBe(expected)
-})
+test.each(['onChunk', 'onProgress'])(
+  'what a caller’s %s throws rejects the call, and the runtime is usable after',
+  async (name) => {
+    const { runtime } = await lyingRuntime({})
+    const expected = await attend(runtime)
+    const reason = new Error('the caller’s own')
+    const options = {
+      chunkSize: 10,
+      [name]: () => {
+        throw reason
+      },
+    }
+    await expect(runtime.attention({ query: same, key: same, value: same }, options)).rejects.toBe(reason)
+    expect(await attend(runtime)).toBe(expected)
+  },
+)

@@ -24,12 +24,15 @@ test('a script that forgets close() still ends, and only after its answer', asyn
 })
 
 test('so does one that uses the default runtime', async () => {
-  expect(await runScript(`import { attention } from 'heddle'\n${call}
-    console.log((await attention(inputs)).output.shape.join())`)).toBe('8,8')
+  expect(
+    await runScript(`import { attention } from 'heddle'\n${call}
+    console.log((await attention(inputs)).output.shape.join())`),
+  ).toBe('8,8')
 })
 
 test('importing starts no worker and no timer', async () => {
-  const script = "await import('heddle')\nconsole.log(process.getActiveResourcesInfo().filter((name) => /Worker|Port|Time/.test(name)).length)"
+  const script =
+    "await import('heddle')\nconsole.log(process.getActiveResourcesInfo().filter((name) => /Worker|Port|Time/.test(name)).length)"
   expect(await runScript(script)).toBe('0')
 })
 

@@ -44,12 +44,22 @@ function expectAsPlanned({ memory }: Report): void {
   expect(memory.peakBytes).toBeGreaterThanOrEqual(0.95 * memory.plannedBytes)
 }
 
-const attend = (options: AttentionOptions): Call => (runtime, poisoned, signal) =>
-  runtime.attention(poisoned ? { query: poison, key: poison, value: poison } : inputs, { ...options, ...(signal === undefined ? {} : { signal }) })
+const attend =
+  (options: AttentionOptions): Call =>
+  (runtime, poisoned, signal) =>
+    runtime.attention(poisoned ? { query: poison, key: poison, value: poison } : inputs, {
+      ...options,
+      ...(signal === undefined ? {} : { signal }),
+    })
 const calls: Record<string, Call> = {
   'chunked attention': attend({ causal: true }),
   'standard attention': attend({ mode: 'standard', causal: true, window: { before: 50 } }),
-  'a transformer block': (runtime, poisoned, signal) => block.forward(poisoned ? poisonTokens : tokens, { runtime, causal: true, ...(signal === undefined ? {} : { signal }) }),
+  'a transformer block': (runtime, poisoned, signal) =>
+    block.forward(poisoned ? poisonTokens : tokens, {
+      runtime,
+      causal: true,
+      ...(signal === undefined ? {} : { signal }),
+    }),
 }
 
 describe.each(Object.entries(calls))('%s', (name, run) => {
@@ -96,7 +106,9 @@ test('calls at once share no scratch', async () => {
   await withRuntime(twoWorkers, async (runtime) => {
     const expected: string[] = []
     for (const run of Object.values(calls)) expected.push(fingerprint((await run(runtime, false)).output.data))
-    const all = Object.values(calls).flatMap((run, index) => [0, 1, 2].map(async () => [index, fingerprint((await run(runtime, false)).output.data)] as const))
+    const all = Object.values(calls).flatMap((run, index) =>
+      [0, 1, 2].map(async () => [index, fingerprint((await run(runtime, false)).output.data)] as const),
+    )
     for (const [index, bits] of await Promise.all(all)) expect(bits).toBe(expected[index])
   })
 })
@@ -108,14 +120,21 @@ test('results are the caller’s: nothing of a later call is written to them', a
     const layer = await block.forward(shared(tokens), { runtime })
     const bits = [first.output, first.logSumExp!, layer.output].map(({ data }) => fingerprint(data))
     for (const run of Object.values(calls)) await run(runtime, true)
-    await runtime.attention({ query: shared(poison), key: shared(poison), value: shared(poison) }, { returnLogSumExp: true })
+    await runtime.attention(
+      { query: shared(poison), key: shared(poison), value: shared(poison) },
+      { returnLogSumExp: true },
+    )
     await block.forward(shared(poisonTokens), { runtime })
     expect([first.output, first.logSumExp!, layer.output].map(({ data }) => fingerprint(data))).toEqual(bits)
   })
 })
 
 test('kept buffers are in the plan of another call, and go where a memory budget has no room for them', async () => {
-  const large = { query: normalTensor(random, [1, 8, 3000, 32]), key: normalTensor(random, [1, 8, 3000, 32]), value: normalTensor(random, [1, 8, 3000, 32]) }
+  const large = {
+    query: normalTensor(random, [1, 8, 3000, 32]),
+    key: normalTensor(random, [1, 8, 3000, 32]),
+    value: normalTensor(random, [1, 8, 3000, 32]),
+  }
   const kept = await withRuntime(twoWorkers, async (runtime) => {
     await runtime.attention(large)
     expect(runtime.plan(inputs).bytes['kept buffers']).toBeGreaterThan(8e6)

@@ -36,7 +36,8 @@ describe('a worker that falls silent', () => {
     const expected = fingerprint((await healthy.attention(call, options)).output)
     const pool = await poolOf(2, silentAfterStart(silent))
     // A lane that starts late would get no task to fall silent over.
-    while (pool.pool.lanes().some(({ kernels }) => kernels === null)) await new Promise((resolve) => setImmediate(resolve))
+    while (pool.pool.lanes().some(({ kernels }) => kernels === null))
+      await new Promise((resolve) => setImmediate(resolve))
     const { output, retries } = await pool.beatUntil(pool.attention(call, options))
     expect(fingerprint(output)).toBe(expected)
     expect(retries).toBeGreaterThan(0)
@@ -44,8 +45,14 @@ describe('a worker that falls silent', () => {
 
   test('all of them, again and again: WorkerLostError', async () => {
     const pool = await poolOf(1, silentAfterStart(Infinity))
-    const error: unknown = await pool.beatUntil(pool.attention(call, options)).then(() => 'no error', (reason: unknown) => reason)
-    expect(error).toMatchObject({ code: 'WorkerLostError', cause: { message: 'the worker gave no sign of life for 8 s' } })
+    const error: unknown = await pool.beatUntil(pool.attention(call, options)).then(
+      () => 'no error',
+      (reason: unknown) => reason,
+    )
+    expect(error).toMatchObject({
+      code: 'WorkerLostError',
+      cause: { message: 'the worker gave no sign of life for 8 s' },
+    })
   })
 })
 

@@ -55,11 +55,17 @@ describe.skipIf(!hasRedis)('which host gets what', () => {
     }
     await Promise.all([site.host({ store: counted }), site.host({ store: counted })])
     const stored = (file: string, name: string) => ({ file, name })
-    await (await site.fleet()).attention({ query: stored('q.safetensors', 'q'), key: stored('kv.safetensors', 'k'), value: stored('kv.safetensors', 'v') }, { queryRows: 32, keyRows: 100 })
+    await (
+      await site.fleet()
+    ).attention(
+      { query: stored('q.safetensors', 'q'), key: stored('kv.safetensors', 'k'), value: stored('kv.safetensors', 'v') },
+      { queryRows: 32, keyRows: 100 },
+    )
     await site.close()
     const all = 2 * 400 * 8 * 4
     expect(bytes).toBeGreaterThanOrEqual(all)
-    // Ten chunks see all of it. Two hosts that held nothing would read it ten times; at worst each reads each range once.
+    // Ten chunks see all of it. Two hosts that held nothing would read it ten times; at worst each reads each range
+    // once.
     expect(bytes).toBeLessThanOrEqual(2 * all)
   })
 
@@ -68,7 +74,11 @@ describe.skipIf(!hasRedis)('which host gets what', () => {
     const random = new Random(906)
     await site.write('x.safetensors', { x: normalTensor(random, [128, 8]) })
     let reads = 0
-    const counted: FleetStore = { ...site.store, read: (file, start, end, signal) => site.store.read(file, start, end, signal).finally(() => (reads += end - start === 128 * 8 * 4 ? 1 : 0)) }
+    const counted: FleetStore = {
+      ...site.store,
+      read: (file, start, end, signal) =>
+        site.store.read(file, start, end, signal).finally(() => (reads += end - start === 128 * 8 * 4 ? 1 : 0)),
+    }
     await site.host({ store: counted, heldBytes: 0 })
     const x = { file: 'x.safetensors', name: 'x' }
     await (await site.fleet()).attention({ query: x, key: x, value: x }, { queryRows: 64, keyRows: 128 })

@@ -10,9 +10,17 @@ import { fingerprint, normalTensor } from '../support/tensors.ts'
 import { FleetSite } from './support/fleet-site.ts'
 import { hasRedis, RedisServer } from './support/redis-server.ts'
 
-const inputs = { query: { file: 'qkv.safetensors', name: 'q' }, key: { file: 'qkv.safetensors', name: 'k' }, value: { file: 'qkv.safetensors', name: 'v' } }
+const inputs = {
+  query: { file: 'qkv.safetensors', name: 'q' },
+  key: { file: 'qkv.safetensors', name: 'k' },
+  value: { file: 'qkv.safetensors', name: 'v' },
+}
 const random = new Random(901)
-const tensors = { q: normalTensor(random, [2, 4, 150, 12]), k: normalTensor(random, [2, 2, 333, 12]), v: normalTensor(random, [2, 2, 333, 8]) }
+const tensors = {
+  q: normalTensor(random, [2, 4, 150, 12]),
+  k: normalTensor(random, [2, 2, 333, 12]),
+  v: normalTensor(random, [2, 2, 333, 8]),
+}
 const cut = { queryRows: 64, keyRows: 100 }
 
 const cases: readonly { readonly name: string; readonly options: FleetAttentionOptions }[] = [
@@ -20,7 +28,10 @@ const cases: readonly { readonly name: string; readonly options: FleetAttentionO
   { name: 'causal with an offset', options: { causal: true, queryOffset: 333 - 150 } },
   { name: 'rows that see no key', options: { causal: true, queryOffset: -70 } },
   { name: 'a window', options: { window: { before: 40, after: 9 }, queryOffset: 100 } },
-  { name: 'slopes, softcap and scale', options: { alibiSlopes: Float32Array.of(0.1, 0.2, 0.05, 0.3), softcap: 5, scale: 0.4 } },
+  {
+    name: 'slopes, softcap and scale',
+    options: { alibiSlopes: Float32Array.of(0.1, 0.2, 0.05, 0.3), softcap: 5, scale: 0.4 },
+  },
 ]
 
 describe.skipIf(!hasRedis)('fleet.attention', () => {
@@ -51,14 +62,26 @@ describe.skipIf(!hasRedis)('fleet.attention', () => {
     const runtime = await createRuntime({ workers: 0, numerics: 'portable' })
     const rows = (source: typeof tensors.q, start: number, end: number) => {
       const [batch = 0, heads = 0, count = 0, width = 0] = source.shape
-      const blocks = Array.from({ length: batch * heads }, (_, block) => source.data.subarray((block * count + start) * width, (block * count + end) * width))
+      const blocks = Array.from({ length: batch * heads }, (_, block) =>
+        source.data.subarray((block * count + start) * width, (block * count + end) * width),
+      )
       return tensor(Float32Array.from(blocks.flatMap((block) => [...block])), [batch, heads, end - start, width])
     }
-    const partials = await Promise.all([[0, 100], [100, 200], [200, 300], [300, 333]].map(async ([start = 0, end = 0]) => {
-      const query = rows(tensors.q, 64, 128)
-      const { output, logSumExp } = await runtime.attention({ query, key: rows(tensors.k, start, end), value: rows(tensors.v, start, end) }, { returnLogSumExp: true })
-      return { output, logSumExp: logSumExp! }
-    }))
+    const partials = await Promise.all(
+      [
+        [0, 100],
+        [100, 200],
+        [200, 300],
+        [300, 333],
+      ].map(async ([start = 0, end = 0]) => {
+        const query = rows(tensors.q, 64, 128)
+        const { output, logSumExp } = await runtime.attention(
+          { query, key: rows(tensors.k, start, end), value: rows(tensors.v, start, end) },
+          { returnLogSumExp: true },
+        )
+        return { output, logSumExp: logSumExp! }
+      }),
+    )
     await runtime.close()
     const expected = fingerprint(mergePartials(partials).output.data)
     for (const hosts of [1, 3]) {
@@ -102,7 +125,9 @@ describe.skipIf(!hasRedis)('fleet.attention', () => {
   test('only the merged chunks and the list of them stay in the store', async () => {
     await site.host()
     const result = await (await site.fleet()).attention(inputs, cut)
-    const files = (await readdir(path.join(site.folder, 'results'), { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map(({ name }) => name)
+    const files = (await readdir(path.join(site.folder, 'results'), { recursive: true, withFileTypes: true }))
+      .filter((entry) => entry.isFile())
+      .map(({ name }) => name)
     const chunks = result.chunks.map(({ file }) => path.basename(file))
     expect(files.filter((name) => name.endsWith('.safetensors')).sort()).toEqual(chunks.sort())
     expect(files.filter((name) => name.endsWith('.json'))).toHaveLength(1)
@@ -116,10 +141,14 @@ describe.skipIf(!hasRedis)('fleet.attention', () => {
 })
 
 /** Keys whose float32 values are exact in bfloat16, written as such by hand: Heddle itself writes float32. */
-async function withHalfKeys(site: FleetSite): Promise<{ result: FleetAttentionResult; reference: ReturnType<typeof attentionReference> }> {
+async function withHalfKeys(
+  site: FleetSite,
+): Promise<{ result: FleetAttentionResult; reference: ReturnType<typeof attentionReference> }> {
   const bits = Uint16Array.from(new Uint32Array(tensors.k.data.slice().buffer), (word) => word >>> 16)
   const key = { data: new Float32Array(Uint32Array.from(bits, (half) => half << 16).buffer), shape: tensors.k.shape }
-  const header = new TextEncoder().encode(JSON.stringify({ k: { dtype: 'BF16', shape: key.shape, data_offsets: [0, bits.byteLength] } }).padEnd(80))
+  const header = new TextEncoder().encode(
+    JSON.stringify({ k: { dtype: 'BF16', shape: key.shape, data_offsets: [0, bits.byteLength] } }).padEnd(80),
+  )
   const file = new Uint8Array(8 + header.length + bits.byteLength)
   file[0] = header.length
   file.set(header, 8)

@@ -58,16 +58,29 @@ describe.skipIf(!hasRedis)('what does not fit', () => {
     const job = await realJob()
     const attention = job['attention'] as Record<string, Record<string, unknown>>
     await site.host({ name: 'careful' })
-    const withKey = (key: Record<string, unknown>) => ({ ...job, attention: { ...attention, key: { ...attention['key'], ...key } } })
+    const withKey = (key: Record<string, unknown>) => ({
+      ...job,
+      attention: { ...attention, key: { ...attention['key'], ...key } },
+    })
     expect(await failureOf('no object')).toMatch(/^ProtocolError: .*got heddle undefined.*\(host careful\)$/)
-    expect(await failureOf({ ...job, heddle: '99.0.0' })).toMatch(/^ProtocolError: fleet: expected a job of heddle \S+, format 1, got heddle 99.0.0/)
+    expect(await failureOf({ ...job, heddle: '99.0.0' })).toMatch(
+      /^ProtocolError: fleet: expected a job of heddle \S+, format 1, got heddle 99.0.0/,
+    )
     expect(await failureOf({ ...job, kind: 'eval' })).toMatch(/^OptionError: fleet: kind of a job: expected "partial"/)
-    expect(await failureOf({ ...job, code: 'process.exit()' })).toMatch(/^OptionError: fleet: partial job: expected names among/)
+    expect(await failureOf({ ...job, code: 'process.exit()' })).toMatch(
+      /^OptionError: fleet: partial job: expected names among/,
+    )
     expect(await failureOf({ ...job, chunk: 2 })).toMatch(/^OptionError: fleet: chunk: expected an integer from 0 to 1/)
-    expect(await failureOf(withKey({ file: '../../etc/passwd' }))).toMatch(/^OptionError: fleet: key.file: expected a relative path/)
+    expect(await failureOf(withKey({ file: '../../etc/passwd' }))).toMatch(
+      /^OptionError: fleet: key.file: expected a relative path/,
+    )
     expect(await failureOf(withKey({ file: '/etc/passwd' }))).toMatch(/^OptionError: fleet: key.file/)
-    expect(await failureOf(withKey({ name: 'w' }))).toMatch(/^OptionError: store: expected a tensor "w" in keys.safetensors, which has k, v/)
-    expect(await failureOf(withKey({ tag: 'another' }))).toMatch(/^ProtocolError: store: expected keys.safetensors with tag another/)
+    expect(await failureOf(withKey({ name: 'w' }))).toMatch(
+      /^OptionError: store: expected a tensor "w" in keys.safetensors, which has k, v/,
+    )
+    expect(await failureOf(withKey({ tag: 'another' }))).toMatch(
+      /^ProtocolError: store: expected keys.safetensors with tag another/,
+    )
   })
 
   test('bad input to fleet.attention fails before a job is made', async () => {
@@ -81,7 +94,9 @@ describe.skipIf(!hasRedis)('what does not fit', () => {
     await expect(key({ file: 'numbers.safetensors', name: 'k' })).rejects.toMatchObject({ code: 'FormatError' })
     await expect(key({ file: 'text.safetensors', name: 'k' })).rejects.toMatchObject({ code: 'FormatError' })
     await expect(key({ file: 'query.safetensors', name: 'q' })).rejects.toMatchObject({ code: 'ShapeError' })
-    await expect(fleet.attention(smallInputs, { alibiSlopes: Float32Array.of(1, 2, 3) })).rejects.toMatchObject({ code: 'ShapeError' })
+    await expect(fleet.attention(smallInputs, { alibiSlopes: Float32Array.of(1, 2, 3) })).rejects.toMatchObject({
+      code: 'ShapeError',
+    })
     await expect(fleet.attention(smallInputs, { dropout: 0.5 } as never)).rejects.toMatchObject({ code: 'OptionError' })
     await expect(fleet.attention(smallInputs, { queryRows: 0 })).rejects.toMatchObject({ code: 'OptionError' })
     await expect(fleet.attention(smallInputs, { softcap: -1 })).rejects.toMatchObject({ code: 'OptionError' })
@@ -92,16 +107,24 @@ describe.skipIf(!hasRedis)('what does not fit', () => {
   test('more jobs than one flow holds are refused', async () => {
     await site.write('long.safetensors', { q: { data: new Float32Array(60_000), shape: [60_000, 1] } })
     const long = { file: 'long.safetensors', name: 'q' }
-    await expect((await site.fleet()).attention({ query: long, key: long, value: long }, { queryRows: 1, keyRows: 1024 })).rejects.toThrow(/at most 100000 jobs/)
+    await expect(
+      (await site.fleet()).attention({ query: long, key: long, value: long }, { queryRows: 1, keyRows: 1024 }),
+    ).rejects.toThrow(/at most 100000 jobs/)
   })
 
   test('a file that changes during a call ends the call', async () => {
     const store = gatedStore(site.store, 'query.safetensors')
     await site.host({ store })
     const pending = (await site.fleet({ store: site.store })).attention(smallInputs, smallCut)
-    const outcome = expect(pending).rejects.toMatchObject({ code: 'ProtocolError', message: expect.stringContaining('changed since the call') })
+    const outcome = expect(pending).rejects.toMatchObject({
+      code: 'ProtocolError',
+      message: expect.stringContaining('changed since the call'),
+    })
     await store.reached
-    await site.write('keys.safetensors', { k: { data: new Float32Array(32), shape: [2, 1, 16] }, v: { data: new Float32Array(32), shape: [2, 1, 16] } })
+    await site.write('keys.safetensors', {
+      k: { data: new Float32Array(32), shape: [2, 1, 16] },
+      v: { data: new Float32Array(32), shape: [2, 1, 16] },
+    })
     store.open()
     await outcome
   })
@@ -115,8 +138,13 @@ describe.skipIf(!hasRedis)('what does not fit', () => {
     await until('it waits', async () => (await fleet.status()).jobs.waiting === 2)
     await client.set(version, 'heddle 99.0.0, format 7')
     const options = { connection: server.url, queue: site.queue, store: site.store }
-    await expect(createFleet(options)).rejects.toMatchObject({ code: 'ProtocolError', message: expect.stringContaining('got heddle 99.0.0, format 7, with 5 unfinished jobs and 0 hosts') })
-    await expect(startFleetWorker({ ...options, runtime: { workers: 0 } })).rejects.toMatchObject({ code: 'ProtocolError' })
+    await expect(createFleet(options)).rejects.toMatchObject({
+      code: 'ProtocolError',
+      message: expect.stringContaining('got heddle 99.0.0, format 7, with 5 unfinished jobs and 0 hosts'),
+    })
+    await expect(startFleetWorker({ ...options, runtime: { workers: 0 } })).rejects.toMatchObject({
+      code: 'ProtocolError',
+    })
     abort.abort()
     await expect(pending).rejects.toThrow()
     await until('they are gone', async () => (await fleet.status()).jobs.waitingForOthers === 0)
@@ -134,9 +162,13 @@ describe.skipIf(!hasRedis)('what does not fit', () => {
     await expect(createFleet({ connection: url, store: {} as never })).rejects.toMatchObject({ code: 'OptionError' })
     await expect(createFleet({ connection: url, store, queue: 'a:b' })).rejects.toMatchObject({ code: 'OptionError' })
     await expect(createFleet({ connection: url, stor: store } as never)).rejects.toThrow(/did you mean store/)
-    await expect(startFleetWorker({ connection: url, store, runtime: { numerics: 'fast' } as never })).rejects.toThrow(/portable/)
+    await expect(startFleetWorker({ connection: url, store, runtime: { numerics: 'fast' } as never })).rejects.toThrow(
+      /portable/,
+    )
     await expect(startFleetWorker({ connection: url, store, lockMs: 1 })).rejects.toMatchObject({ code: 'OptionError' })
-    await expect(startFleetWorker({ connection: url, store, name: 'two words' })).rejects.toMatchObject({ code: 'OptionError' })
+    await expect(startFleetWorker({ connection: url, store, name: 'two words' })).rejects.toMatchObject({
+      code: 'OptionError',
+    })
   })
 
   test('a link that leads out of the data folder is refused', async () => {
@@ -150,7 +182,9 @@ describe.skipIf(!hasRedis)('what does not fit', () => {
 })
 
 function integers(): Uint8Array {
-  const header = new TextEncoder().encode(JSON.stringify({ k: { dtype: 'I32', shape: [2, 400, 16], data_offsets: [0, 2 * 400 * 16 * 4] } }).padEnd(80))
+  const header = new TextEncoder().encode(
+    JSON.stringify({ k: { dtype: 'I32', shape: [2, 400, 16], data_offsets: [0, 2 * 400 * 16 * 4] } }).padEnd(80),
+  )
   const file = new Uint8Array(8 + header.length + 2 * 400 * 16 * 4)
   file[0] = header.length
   file.set(header, 8)

@@ -17,7 +17,10 @@ describe.skipIf(!hasRedis)('docs/fleet.md', () => {
     const server = await RedisServer.start()
     await mkdir(path.join(FOLDER, 'data'), { recursive: true })
     await writeFile(path.join(FOLDER, 'call.mjs'), source!)
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, ['call.mjs'], { cwd: FOLDER, env: { ...process.env, HEDDLE_REDIS_URL: server.url } })
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, ['call.mjs'], {
+      cwd: FOLDER,
+      env: { ...process.env, HEDDLE_REDIS_URL: server.url },
+    })
     await rm(FOLDER, { recursive: true, force: true })
     await server.stop()
     expect(stderr).toBe('')

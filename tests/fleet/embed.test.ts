@@ -30,7 +30,10 @@ describe.skipIf(!hasRedis)('fleet.embed', () => {
   afterEach(() => site.close())
 
   const host = () => site.host({ loadEmbedder: loadByteEncoder, models: path.join(site.folder, 'models') })
-  const collect = async (documents: Iterable<FleetDocument> | AsyncIterable<FleetDocument>, inFlight = 5): Promise<FleetEmbedResult[]> => {
+  const collect = async (
+    documents: Iterable<FleetDocument> | AsyncIterable<FleetDocument>,
+    inFlight = 5,
+  ): Promise<FleetEmbedResult[]> => {
     const results: FleetEmbedResult[] = []
     for await (const result of fleet.embed(documents, { model: 'bytes', inFlight })) results.push(result)
     return results
@@ -68,9 +71,25 @@ describe.skipIf(!hasRedis)('fleet.embed', () => {
   test('errors of documents are results, and do not stop the rest', async () => {
     await host()
     await site.store.write('texts/broken.txt', Uint8Array.of(0xff, 0xfe))
-    const documents = ['fine', 'poison ☠', { file: 'texts/broken.txt' }, { file: 'texts/missing.txt' }, { file: '../outside.txt' }, 7 as never, 'fine too']
+    const documents = [
+      'fine',
+      'poison ☠',
+      { file: 'texts/broken.txt' },
+      { file: 'texts/missing.txt' },
+      { file: '../outside.txt' },
+      7 as never,
+      'fine too',
+    ]
     const results = await collect(documents)
-    expect(results.map(({ error }) => error?.code)).toEqual([undefined, 'FormatError', 'FormatError', 'StoreError', 'OptionError', 'OptionError', undefined])
+    expect(results.map(({ error }) => error?.code)).toEqual([
+      undefined,
+      'FormatError',
+      'FormatError',
+      'StoreError',
+      'OptionError',
+      'OptionError',
+      undefined,
+    ])
     expect(results[1]?.error?.message).toMatch(/could not embed .*no token for ☠ \(host/)
   })
 
@@ -79,7 +98,12 @@ describe.skipIf(!hasRedis)('fleet.embed', () => {
     const first = await collect(['a text', 'another'])
     const events = site.events.length
     expect(await collect(['a text', 'another'])).toEqual(first)
-    expect(site.events.slice(events).map(({ event }) => event).filter((event) => event !== 'started')).toEqual(['skipped', 'skipped'])
+    expect(
+      site.events
+        .slice(events)
+        .map(({ event }) => event)
+        .filter((event) => event !== 'started'),
+    ).toEqual(['skipped', 'skipped'])
   })
 
   test('another model, another result', async () => {
@@ -126,11 +150,16 @@ describe.skipIf(!hasRedis)('fleet.embed', () => {
   test('a model that a host does not have, a host that has none, and options that do not fit', async () => {
     await host()
     const [missing] = await collectWith('absent')
-    expect(missing?.error).toMatchObject({ code: 'StoreError', message: expect.stringMatching(/a folder of the model absent, but the host has none \(host/) })
+    expect(missing?.error).toMatchObject({
+      code: 'StoreError',
+      message: expect.stringMatching(/a folder of the model absent, but the host has none \(host/),
+    })
     expect(() => fleet.embed('text' as never, { model: 'bytes' })).toThrow(/iterable/)
     expect(() => fleet.embed([], { model: '../up' })).toThrow(/relative path/)
     expect(() => fleet.embed([], { model: 'bytes', inFlight: 0 })).toThrow(/inFlight/)
-    await expect(startFleetWorker({ connection: server.url, store: site.store, loadEmbedder: 'module.js' as never })).rejects.toThrow(/a function/)
+    await expect(
+      startFleetWorker({ connection: server.url, store: site.store, loadEmbedder: 'module.js' as never }),
+    ).rejects.toThrow(/a function/)
   })
 
   async function collectWith(model: string): Promise<FleetEmbedResult[]> {

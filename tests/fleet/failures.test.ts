@@ -45,14 +45,22 @@ describe.skipIf(!hasRedis)('what fails', () => {
     const documents = fleet.embed(['a text'], { model: 'some' }).next()
     await until('both wait', async () => (await fleet.status()).jobs.waiting === 3)
     await own.stop()
-    await expect(pending).rejects.toMatchObject({ code: 'BackendUnavailableError', message: expect.stringContaining('back within 200 ms') })
+    await expect(pending).rejects.toMatchObject({
+      code: 'BackendUnavailableError',
+      message: expect.stringContaining('back within 200 ms'),
+    })
     await expect(documents).rejects.toMatchObject({ code: 'BackendUnavailableError' })
     await fleet.close()
   })
 
   test('a host that is closed while Redis is away ends', async () => {
     const own = await RedisServer.start()
-    const host = await startFleetWorker({ connection: own.url, store: site.store, runtime: { workers: 0 }, onEvent: (event) => site.events.push(event) })
+    const host = await startFleetWorker({
+      connection: own.url,
+      store: site.store,
+      runtime: { workers: 0 },
+      onEvent: (event) => site.events.push(event),
+    })
     await own.stop()
     await until('the host has noticed', () => site.events.some(({ event }) => event === 'connection lost'))
     await host.close()
@@ -64,7 +72,9 @@ describe.skipIf(!hasRedis)('what fails', () => {
     const error = await createFleet({ connection, store: site.store }).catch((reason: HeddleError) => reason)
     expect(error).toMatchObject({ code: 'BackendUnavailableError', message: expect.stringContaining('ECONNREFUSED') })
     expect((error as HeddleError).message).not.toContain('secret')
-    await expect(startFleetWorker({ connection, store: site.store })).rejects.toMatchObject({ code: 'BackendUnavailableError' })
+    await expect(startFleetWorker({ connection, store: site.store })).rejects.toMatchObject({
+      code: 'BackendUnavailableError',
+    })
   })
 
   test('a disk that is full once: the job is tried again', async () => {
@@ -77,7 +87,10 @@ describe.skipIf(!hasRedis)('what fails', () => {
   test('a disk that stays full: the call fails, says why, and leaves no jobs', async () => {
     await site.host({ store: fullDisk(site.store, Infinity) })
     const fleet = await site.fleet()
-    await expect(fleet.attention(smallInputs, smallCut)).rejects.toMatchObject({ code: 'StoreError', message: expect.stringMatching(/disk is full.*host/) })
+    await expect(fleet.attention(smallInputs, smallCut)).rejects.toMatchObject({
+      code: 'StoreError',
+      message: expect.stringMatching(/disk is full.*host/),
+    })
     await until('the jobs are gone', async () => {
       const { jobs } = await fleet.status()
       return jobs.waiting + jobs.active + jobs.waitingForOthers === 0
@@ -93,14 +106,18 @@ describe.skipIf(!hasRedis)('what fails', () => {
     await store.reached
     abort.abort(new Error('enough'))
     await expect(pending).rejects.toThrow('enough')
-    await until('the host has stopped', () => site.events.some(({ event, detail }) => event === 'failed' && detail === 'cancelled'))
+    await until('the host has stopped', () =>
+      site.events.some(({ event, detail }) => event === 'failed' && detail === 'cancelled'),
+    )
     await until('the jobs are gone', async () => {
       const { jobs } = await fleet.status()
       return jobs.waiting + jobs.active + jobs.waitingForOthers === 0
     })
     store.open()
     expect(await bitsOf(fleet.attention(smallInputs, smallCut))).toBe(expected)
-    await expect(fleet.attention(smallInputs, { ...smallCut, queryRows: 70, signal: abort.signal })).rejects.toThrow('enough')
+    await expect(fleet.attention(smallInputs, { ...smallCut, queryRows: 70, signal: abort.signal })).rejects.toThrow(
+      'enough',
+    )
   })
 
   test('a host that is stopped gives its job back, and another one does it', async () => {
@@ -135,7 +152,10 @@ function fullDisk(store: FleetStore, failures: number): FleetStore {
   return {
     ...store,
     write: async (path, bytes) => {
-      if (left-- > 0) throw new (await import('heddle')).StoreError(`store: could not write ${path}: ENOSPC, the disk is full`, { cause: noSpace })
+      if (left-- > 0)
+        throw new (await import('heddle')).StoreError(`store: could not write ${path}: ENOSPC, the disk is full`, {
+          cause: noSpace,
+        })
       return store.write(path, bytes)
     },
   }

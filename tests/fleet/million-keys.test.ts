@@ -8,7 +8,11 @@ const KEYS = 1_048_576
 const QUERIES = 256
 const D = 64
 const SAMPLED = [0, 1, 127, 128, 200, 255]
-const inputs = { query: { file: 'q.safetensors', name: 'q' }, key: { file: 'k.safetensors', name: 'k' }, value: { file: 'v.safetensors', name: 'v' } }
+const inputs = {
+  query: { file: 'q.safetensors', name: 'q' },
+  key: { file: 'k.safetensors', name: 'k' },
+  value: { file: 'v.safetensors', name: 'v' },
+}
 
 /** Half a gigabyte of keys and values, and some 70 GFLOP. */
 describe.skipIf(!hasRedis || process.env['HEDDLE_HEAVY'] !== '1')('1,048,576 keys', () => {
@@ -39,12 +43,17 @@ describe.skipIf(!hasRedis || process.env['HEDDLE_HEAVY'] !== '1')('1,048,576 key
     let worst = 0
     for (const row of SAMPLED) {
       const exact = exactRow(q, k, v, row)
-      for (let column = 0; column < D; column++) worst = Math.max(worst, Math.abs(exact[column]! - output.data[row * D + column]!))
+      for (let column = 0; column < D; column++)
+        worst = Math.max(worst, Math.abs(exact[column]! - output.data[row * D + column]!))
     }
-    console.log(`${result.report.elapsedMs.toFixed(0)} ms; largest error over ${SAMPLED.length} rows ${worst.toExponential(1)}`)
+    console.log(
+      `${result.report.elapsedMs.toFixed(0)} ms; largest error over ${SAMPLED.length} rows ${worst.toExponential(1)}`,
+    )
     // The floor of the tolerance of wasm lanes: values are at most 1.
     expect(worst).toBeLessThan(1e-6)
-    await until('both did partials', () => hosts.every(({ lines }) => lines.some((line) => line.includes('finished partial'))))
+    await until('both did partials', () =>
+      hosts.every(({ lines }) => lines.some((line) => line.includes('finished partial'))),
+    )
   }, 400_000)
 })
 

@@ -10,8 +10,16 @@ import { HostProcess } from './support/host-process.ts'
 import { hasRedis, RedisServer } from './support/redis-server.ts'
 
 const random = new Random(903)
-const [query, key, value] = [normalTensor(random, [1200, 32]), normalTensor(random, [6000, 32]), normalTensor(random, [6000, 32])]
-const inputs = { query: { file: 'qkv.safetensors', name: 'q' }, key: { file: 'qkv.safetensors', name: 'k' }, value: { file: 'qkv.safetensors', name: 'v' } }
+const [query, key, value] = [
+  normalTensor(random, [1200, 32]),
+  normalTensor(random, [6000, 32]),
+  normalTensor(random, [6000, 32]),
+]
+const inputs = {
+  query: { file: 'qkv.safetensors', name: 'q' },
+  key: { file: 'qkv.safetensors', name: 'k' },
+  value: { file: 'qkv.safetensors', name: 'v' },
+}
 /** One key range: then a runtime alone gives the same bits. */
 const cut = { queryRows: 400, keyRows: 6000 }
 
@@ -68,13 +76,27 @@ describe.skipIf(!hasRedis)('hosts as processes', () => {
   })
 
   test('an embedder of the host: a module that it is given', async () => {
-    await writeFile(path.join(site.folder, 'embedder.mjs'), `
-      export const loadEmbedder = async (folder) => ({ embed: async (text) => ({ embedding: Float32Array.of(text.length, folder.length), tokens: 1 }) })`)
+    await writeFile(
+      path.join(site.folder, 'embedder.mjs'),
+      `
+      export const loadEmbedder = async (folder) => ({ embed: async (text) => ({ embedding: Float32Array.of(text.length, folder.length), tokens: 1 }) })`,
+    )
     await site.store.write('model/any.txt', new Uint8Array(1))
     start(site, 'embeds', undefined, ['--embedder', path.join(site.folder, 'embedder.mjs')])
     const { value: result } = await (await site.fleet()).embed(['four'], { model: 'model' }).next()
-    expect(result).toEqual({ index: 0, embedding: Float32Array.of(4, path.join(await realpath(site.folder), 'model').length) })
-    const { status, err } = await heddle(['fleet-worker', '--redis', server.url, '--data', site.folder, '--embedder', 'none.mjs'])
+    expect(result).toEqual({
+      index: 0,
+      embedding: Float32Array.of(4, path.join(await realpath(site.folder), 'model').length),
+    })
+    const { status, err } = await heddle([
+      'fleet-worker',
+      '--redis',
+      server.url,
+      '--data',
+      site.folder,
+      '--embedder',
+      'none.mjs',
+    ])
     expect([status, err]).toEqual([2, expect.stringContaining('--embedder: could not import none.mjs')])
   })
 
@@ -83,7 +105,11 @@ describe.skipIf(!hasRedis)('hosts as processes', () => {
     await host.ready()
     const { out, status } = await heddle(['fleet-status', '--redis', server.url, '--queue', site.queue])
     expect(status).toBe(0)
-    expect(out).toMatch(new RegExp(`^queue ${site.queue}: 0 waiting, .*\\nalone  1 lane, 0 done, 0 failed, 0.0 tokens/s, 0 MiB held, idle\\n$`))
+    expect(out).toMatch(
+      new RegExp(
+        `^queue ${site.queue}: 0 waiting, .*\\nalone  1 lane, 0 done, 0 failed, 0.0 tokens/s, 0 MiB held, idle\\n$`,
+      ),
+    )
     const text = (await heddle(['fleet-status', '--redis', server.url, '--queue', site.queue, '--prometheus'])).out
     expect(text).toContain(`heddle_fleet_hosts{queue="${site.queue}"} 1\n`)
   })

@@ -11,7 +11,10 @@ const status: FleetStatus = {
   jobs: { waiting: 5, waitingForOthers: 3, active: 1, done: 40, failed: 2 },
   tokens: 900,
   tokensPerSecond: 30.25,
-  hosts: [{ ...host, name: 'a', done: 30, tokens: 600, tokensPerSecond: 20 }, { ...host, name: 'longer', done: 10, tokens: 300, tokensPerSecond: 10.25, lanes: 1 }],
+  hosts: [
+    { ...host, name: 'a', done: 30, tokens: 600, tokensPerSecond: 20 },
+    { ...host, name: 'longer', done: 10, tokens: 300, tokensPerSecond: 10.25, lanes: 1 },
+  ],
 }
 
 describe('what a status looks like', () => {
@@ -34,11 +37,20 @@ describe('what a status looks like', () => {
       'heddle_fleet_jobs{queue="q",state="active"} 1',
     ])
     expect(lines).toContain('heddle_fleet_host_jobs_done_total{queue="q",host="longer"} 10')
-    for (const line of lines.filter((text) => text !== '')) expect(line).toMatch(/^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+\{([a-z]+="[^"]*",?)+\} [\d.]+)$/)
+    for (const line of lines.filter((text) => text !== ''))
+      expect(line).toMatch(/^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+\{([a-z]+="[^"]*",?)+\} [\d.]+)$/)
   })
 
   test('an event as a line', () => {
-    const event = { time: '2026-11-27T08:00:00.000Z', host: 'a', event: 'failed', job: '17', kind: 'merge', elapsedMs: 12.6, detail: 'no' } as const
+    const event = {
+      time: '2026-11-27T08:00:00.000Z',
+      host: 'a',
+      event: 'failed',
+      job: '17',
+      kind: 'merge',
+      elapsedMs: 12.6,
+      detail: 'no',
+    } as const
     expect(formatFleetEvent(event)).toBe('2026-11-27T08:00:00.000Z a failed merge 17 13 ms no')
     expect(formatFleetEvent({ time: 't', host: 'a', event: 'ready' })).toBe('t a ready')
   })

@@ -39,9 +39,13 @@ beforeAll(async () => {
       if (request.method === 'PUT') files.set(name, Buffer.concat(chunks))
       else if (request.method === 'DELETE') files.delete(name)
       else if (file === undefined) return response.writeHead(404).end()
-      else if (request.method === 'HEAD') return response.writeHead(200, { ...tag, 'content-length': file.length }).end()
+      else if (request.method === 'HEAD')
+        return response.writeHead(200, { ...tag, 'content-length': file.length }).end()
       else if (range === null || faults.ranges === false) return response.writeHead(200, tag).end(file)
-      else return response.writeHead(206, tag).end(file.subarray(Number(range[1]), faults.short === true ? Number(range[1]) + 1 : Number(range[2]) + 1))
+      else
+        return response
+          .writeHead(206, tag)
+          .end(file.subarray(Number(range[1]), faults.short === true ? Number(range[1]) + 1 : Number(range[2]) + 1))
       return response.writeHead(204).end()
     })
   })
@@ -83,14 +87,35 @@ describe.each(Object.keys(stores))('%s', (name) => {
     expect(await store().stat('none/at/all.bin')).toBeUndefined()
   })
 
-  test.each(['../up', '/absolute', 'a/../b', './a', 'a//b', 'C:\\x', 'a\\b', '.hidden', 'a/.git/b', '~root', 'a\0b', '', 'a/', 'http://x/y', 'a?b', 'a%2e', 'too long'])(
-    'no path: %j', async (name) => {
-      const file = name === 'too long' ? 'x'.repeat(1025) : name
-      for (const call of [store().stat(file), store().read(file, 0, 1), store().write(file, bytes), store().remove(file)]) {
-        await expect(call).rejects.toMatchObject({ code: 'OptionError' })
-      }
-    },
-  )
+  test.each([
+    '../up',
+    '/absolute',
+    'a/../b',
+    './a',
+    'a//b',
+    'C:\\x',
+    'a\\b',
+    '.hidden',
+    'a/.git/b',
+    '~root',
+    'a\0b',
+    '',
+    'a/',
+    'http://x/y',
+    'a?b',
+    'a%2e',
+    'too long',
+  ])('no path: %j', async (name) => {
+    const file = name === 'too long' ? 'x'.repeat(1025) : name
+    for (const call of [
+      store().stat(file),
+      store().read(file, 0, 1),
+      store().write(file, bytes),
+      store().remove(file),
+    ]) {
+      await expect(call).rejects.toMatchObject({ code: 'OptionError' })
+    }
+  })
 
   test('an abort ends a read', async () => {
     await store().write('long.bin', bytes)
@@ -105,7 +130,10 @@ describe('a folder', () => {
     await folderStore(own).write('file.bin', bytes)
     // A folder in the file's place: the rename fails, after the bytes were written beside it.
     await mkdir(path.join(own, 'taken', 'inner'), { recursive: true })
-    await expect(folderStore(own).write('taken', bytes)).rejects.toMatchObject({ code: 'StoreError', cause: expect.any(Error) })
+    await expect(folderStore(own).write('taken', bytes)).rejects.toMatchObject({
+      code: 'StoreError',
+      cause: expect.any(Error),
+    })
     expect((await readdir(own)).sort()).toEqual(['file.bin', 'taken'])
   })
 
@@ -133,13 +161,24 @@ describe('HTTP', () => {
   test('servers that cannot do it', async () => {
     const store = stores['HTTP']!()
     await store.write('file.bin', bytes)
-    await withFaults({ ranges: false }, () => expect(store.read('file.bin', 0, 5)).rejects.toThrow(/does not support range requests/))
+    await withFaults({ ranges: false }, () =>
+      expect(store.read('file.bin', 0, 5)).rejects.toThrow(/does not support range requests/),
+    )
     await withFaults({ short: true }, () => expect(store.read('file.bin', 0, 5)).rejects.toThrow(/expected 5 bytes/))
     await withFaults({ tags: false }, () => expect(store.stat('file.bin')).rejects.toThrow(/ETag/))
-    await withFaults({ status: 507 }, () => expect(store.write('file.bin', bytes)).rejects.toThrow(/507 \(no storage left\)/))
-    await withFaults({ status: 401 }, () => expect(store.remove('file.bin')).rejects.toMatchObject({ code: 'StoreError', details: { status: 401 } }))
-    await withFaults({ status: 302 }, () => expect(store.stat('file.bin')).rejects.toMatchObject({ code: 'StoreError' }))
-    await expect(httpStore(`http://127.0.0.1:${await freePort()}/`).stat('file.bin')).rejects.toMatchObject({ code: 'StoreError', message: expect.stringContaining('ECONNREFUSED') })
+    await withFaults({ status: 507 }, () =>
+      expect(store.write('file.bin', bytes)).rejects.toThrow(/507 \(no storage left\)/),
+    )
+    await withFaults({ status: 401 }, () =>
+      expect(store.remove('file.bin')).rejects.toMatchObject({ code: 'StoreError', details: { status: 401 } }),
+    )
+    await withFaults({ status: 302 }, () =>
+      expect(store.stat('file.bin')).rejects.toMatchObject({ code: 'StoreError' }),
+    )
+    await expect(httpStore(`http://127.0.0.1:${await freePort()}/`).stat('file.bin')).rejects.toMatchObject({
+      code: 'StoreError',
+      message: expect.stringContaining('ECONNREFUSED'),
+    })
     expect(() => httpStore('ftp://somewhere/')).toThrow(/http or https/)
   })
 })

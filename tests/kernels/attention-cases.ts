@@ -11,11 +11,18 @@ export interface Sizes {
 
 export function inputsOf({ M, N, D, Dv }: Sizes, seed: number): AttentionInputs {
   const random = new Random(seed)
-  return { query: normalTensor(random, [M, D], 2), key: normalTensor(random, [N, D]), value: normalTensor(random, [N, Dv]) }
+  return {
+    query: normalTensor(random, [M, D], 2),
+    key: normalTensor(random, [N, D]),
+    value: normalTensor(random, [N, Dv]),
+  }
 }
 
 /** Every option, alone and together, for some sizes. */
-export function optionCases({ M, N }: Sizes, seed: number): readonly { readonly name: string; readonly options: MathOptions }[] {
+export function optionCases(
+  { M, N }: Sizes,
+  seed: number,
+): readonly { readonly name: string; readonly options: MathOptions }[] {
   const random = new Random(seed)
   const mask = maskTensor(random, [M, N], 0.6)
   const bias = normalTensor(random, [M, N])
@@ -41,7 +48,21 @@ export function optionCases({ M, N }: Sizes, seed: number): readonly { readonly 
     { name: 'segments', options: { segments } },
     { name: 'dropout', options: { dropout } },
     { name: 'dropout of all', options: { dropout: { probability: 1, seed: 5 } } },
-    { name: 'all options', options: { causal: true, queryOffset: Math.max(0, N - M), window: { before: 200 }, mask, bias: holes, softcap: 3, alibiSlopes: Float32Array.of(0.05), segments, dropout, keyLengths: Int32Array.of(Math.ceil(N * 0.9)) } },
+    {
+      name: 'all options',
+      options: {
+        causal: true,
+        queryOffset: Math.max(0, N - M),
+        window: { before: 200 },
+        mask,
+        bias: holes,
+        softcap: 3,
+        alibiSlopes: Float32Array.of(0.05),
+        segments,
+        dropout,
+        keyLengths: Int32Array.of(Math.ceil(N * 0.9)),
+      },
+    },
   ]
 }
 
@@ -49,5 +70,8 @@ export function optionCases({ M, N }: Sizes, seed: number): readonly { readonly 
 export function peakedInputs(sizes: Sizes, seed: number): AttentionInputs {
   const inputs = inputsOf(sizes, seed)
   const { D } = sizes
-  return { ...inputs, query: filled(inputs.query.shape, (at) => (inputs.query.data[at] as number) * (1 + 10 * (Math.floor(at / D) % 3))) }
+  return {
+    ...inputs,
+    query: filled(inputs.query.shape, (at) => (inputs.query.data[at] as number) * (1 + 10 * (Math.floor(at / D) % 3))),
+  }
 }

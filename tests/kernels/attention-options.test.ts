@@ -21,13 +21,21 @@ describe.each(binaries)('%s', (binary) => {
         const whole = await runLane(inputs, options, { binary, weightRows: rows })
         for (const first of [1, 5, 8, 12]) {
           const rest = sizes.M - first
-          const split = await runLane(inputs, options, { binary, weightRows: rows, split: [first, Math.floor(rest / 2), Math.ceil(rest / 2)] })
-          for (const field of ['output', 'weights', ...RESULT_FIELDS] as const) expect(bytesOf(split[field]), `${field}, ${first}`).toEqual(bytesOf(whole[field]))
+          const split = await runLane(inputs, options, {
+            binary,
+            weightRows: rows,
+            split: [first, Math.floor(rest / 2), Math.ceil(rest / 2)],
+          })
+          for (const field of ['output', 'weights', ...RESULT_FIELDS] as const)
+            expect(bytesOf(split[field]), `${field}, ${first}`).toEqual(bytesOf(whole[field]))
         }
       })
 
       test('the same bits whether or not statistics are asked for', async () => {
-        const [plain, full] = [await runLane(inputs, options, { binary, statistics: false }), await runLane(inputs, options, { binary })]
+        const [plain, full] = [
+          await runLane(inputs, options, { binary, statistics: false }),
+          await runLane(inputs, options, { binary }),
+        ]
         expect(bytesOf(plain.output)).toEqual(bytesOf(full.output))
       })
     })

@@ -31,14 +31,22 @@ describe.each(binaries)('%s', (binary) => {
     const dOutput = normalTensor(new Random(36), [sizes.M, sizes.Dv])
     const rows = normalTensor(new Random(37), [sizes.M, 10])
 
-    test.each(optionCases(sizes, 38))('$name: the same bits of dK, dV and Pᵀ·X in three as in one', async ({ options }) => {
-      const [whole, cut] = [await runBackwardLane(inputs, dOutput, options, { binary }), await runBackwardLane(inputs, dOutput, options, { binary, cuts: [256, 512] })]
-      expect(bytesOf(cut.dKey)).toEqual(bytesOf(whole.dKey))
-      expect(bytesOf(cut.dValue)).toEqual(bytesOf(whole.dValue))
-      await expectBackwardLane(inputs, dOutput, options, { binary, cuts: [256, 512] })
-      const columns = await runTransposedLane(inputs, rows, options, { binary })
-      expect(bytesOf(await runTransposedLane(inputs, rows, options, { binary, cuts: [256, 512] }))).toEqual(bytesOf(columns))
-    })
+    test.each(optionCases(sizes, 38))(
+      '$name: the same bits of dK, dV and Pᵀ·X in three as in one',
+      async ({ options }) => {
+        const [whole, cut] = [
+          await runBackwardLane(inputs, dOutput, options, { binary }),
+          await runBackwardLane(inputs, dOutput, options, { binary, cuts: [256, 512] }),
+        ]
+        expect(bytesOf(cut.dKey)).toEqual(bytesOf(whole.dKey))
+        expect(bytesOf(cut.dValue)).toEqual(bytesOf(whole.dValue))
+        await expectBackwardLane(inputs, dOutput, options, { binary, cuts: [256, 512] })
+        const columns = await runTransposedLane(inputs, rows, options, { binary })
+        expect(bytesOf(await runTransposedLane(inputs, rows, options, { binary, cuts: [256, 512] }))).toEqual(
+          bytesOf(columns),
+        )
+      },
+    )
   })
 
   test('a scale that no log-sum-exp can be divided by', async () => {
@@ -63,7 +71,12 @@ describe.each(binaries)('%s', (binary) => {
     const sizes = { M: 130, N: 600, D: 4, Dv: 4 }
     const inputs = inputsOf(sizes, 41)
     const dOutput = normalTensor(new Random(42), [sizes.M, sizes.Dv])
-    const { dKey, dValue } = await runBackwardLane(inputs, dOutput, { causal: true, bias: normalTensor(new Random(43), [sizes.M, sizes.N]) }, { binary })
+    const { dKey, dValue } = await runBackwardLane(
+      inputs,
+      dOutput,
+      { causal: true, bias: normalTensor(new Random(43), [sizes.M, sizes.N]) },
+      { binary },
+    )
     expect(dKey.subarray(130 * 4).every((x) => Object.is(x, 0))).toBe(true)
     expect(dValue.subarray(130 * 4).every((x) => Object.is(x, 0))).toBe(true)
     expect(dKey.subarray(0, 129 * 4).every((x) => x !== 0)).toBe(true)

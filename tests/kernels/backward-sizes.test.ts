@@ -11,8 +11,13 @@ describe.each(binaries)('%s', (binary) => {
     ...Array.from({ length: 18 }, (_, at) => ({ M: at + 1, N: 11, D: 8, Dv: 8 })),
     ...Array.from({ length: 18 }, (_, at) => ({ M: 9, N: at + 1, D: 8, Dv: 8 })),
     ...Array.from({ length: 18 }, (_, at) => ({ M: 9, N: 11, D: at + 1, Dv: 18 - at })),
-    { M: 64, N: 256, D: 64, Dv: 64 }, { M: 65, N: 257, D: 64, Dv: 64 }, { M: 63, N: 255, D: 64, Dv: 32 },
-    { M: 70, N: 131, D: 128, Dv: 128 }, { M: 67, N: 66, D: 40, Dv: 160 }, { M: 66, N: 70, D: 257, Dv: 3 }, { M: 20, N: 45, D: 3, Dv: 300 },
+    { M: 64, N: 256, D: 64, Dv: 64 },
+    { M: 65, N: 257, D: 64, Dv: 64 },
+    { M: 63, N: 255, D: 64, Dv: 32 },
+    { M: 70, N: 131, D: 128, Dv: 128 },
+    { M: 67, N: 66, D: 40, Dv: 160 },
+    { M: 66, N: 70, D: 257, Dv: 3 },
+    { M: 20, N: 45, D: 3, Dv: 300 },
     { M: 1, N: 1, D: 1, Dv: 1 },
   ]
 
@@ -25,6 +30,11 @@ describe.each(binaries)('%s', (binary) => {
 
   test.each(sizes)('Pᵀ·X, M $M, N $N, D $D, C $Dv', async ({ M, N, D, Dv }) => {
     const inputs = inputsOf({ M, N, D, Dv: 1 }, 53)
-    await expectTransposedLane(inputs, normalTensor(new Random(54), [M, Dv]), { causal: true, queryOffset: Math.max(0, N - M) }, { binary })
+    await expectTransposedLane(
+      inputs,
+      normalTensor(new Random(54), [M, Dv]),
+      { causal: true, queryOffset: Math.max(0, N - M) },
+      { binary },
+    )
   })
 })

@@ -11,12 +11,20 @@ export async function expectLane(inputs: AttentionInputs, options: MathOptions, 
   const [N = 0] = inputs.key.shape
   expect(result.output, 'output').toMatchOracle(reference.output)
   if (run.statistics !== false) {
-    for (const field of ['logSumExp', 'entropy', 'maxWeight', 'meanDistance'] as const) expect(result[field], field).toMatchOracle(reference[field])
-    result.maxIndex.forEach((index, row) => expectLargest(index, reference.weights.exact.subarray(row * N, (row + 1) * N), row))
+    for (const field of ['logSumExp', 'entropy', 'maxWeight', 'meanDistance'] as const)
+      expect(result[field], field).toMatchOracle(reference[field])
+    result.maxIndex.forEach((index, row) =>
+      expectLargest(index, reference.weights.exact.subarray(row * N, (row + 1) * N), row),
+    )
   }
   const rows = run.mode === 'standard' ? Array.from({ length: M }, (_, row) => row) : (run.weightRows ?? [])
-  const pick = (weights: Float64Array) => Float64Array.from(rows.flatMap((row) => [...weights.subarray(row * N, (row + 1) * N)]))
-  expect(result.weights, 'weights').toMatchOracle({ exact: pick(reference.weights.exact), plain: pick(reference.weights.plain), shape: [rows.length, N] })
+  const pick = (weights: Float64Array) =>
+    Float64Array.from(rows.flatMap((row) => [...weights.subarray(row * N, (row + 1) * N)]))
+  expect(result.weights, 'weights').toMatchOracle({
+    exact: pick(reference.weights.exact),
+    plain: pick(reference.weights.plain),
+    shape: [rows.length, N],
+  })
   return result
 }
 

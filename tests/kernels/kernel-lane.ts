@@ -81,48 +81,82 @@ export interface LaneResult {
 }
 
 /** One head, [M, D], [N, D] and [N, Dv], through a backend, task by task into guarded arrays. */
-export async function runLane({ query, key, value }: AttentionInputs, options: MathOptions, run: LaneRun): Promise<LaneResult> {
+export async function runLane(
+  { query, key, value }: AttentionInputs,
+  options: MathOptions,
+  run: LaneRun,
+): Promise<LaneResult> {
   const [M = 0, headSize = 0] = query.shape
   const [N = 0, valueSize = 0] = value.shape
   const standard = run.mode === 'standard'
   const chosen = standard ? Array.from({ length: M }, (_, row) => row) : (run.weightRows ?? [])
   const out = {
-    output: new Guarded(M * valueSize), weights: new Guarded(chosen.length * N), logSumExp: new Guarded(M), entropy: new Guarded(M),
-    maxWeight: new Guarded(M), maxIndex: new Guarded(M), meanDistance: new Guarded(M),
+    output: new Guarded(M * valueSize),
+    weights: new Guarded(chosen.length * N),
+    logSumExp: new Guarded(M),
+    entropy: new Guarded(M),
+    maxWeight: new Guarded(M),
+    maxIndex: new Guarded(M),
+    meanDistance: new Guarded(M),
   }
   const names = ['output', 'weights', ...RESULT_FIELDS] as const
   const arrays: (TaskArray | undefined)[] = [
-    query.data, key.data, value.data, options.mask?.data, options.bias?.data, options.segments?.query.data, options.segments?.key.data,
+    query.data,
+    key.data,
+    value.data,
+    options.mask?.data,
+    options.bias?.data,
+    options.segments?.query.data,
+    options.segments?.key.data,
     ...names.map((name) => (name === 'maxIndex' ? out[name].whole : out[name].floats)),
   ]
-  const into = (name: (typeof names)[number], row: number, width: number) => ({ array: 7 + names.indexOf(name), offset: GUARD + row * width, rowStride: width })
+  const into = (name: (typeof names)[number], row: number, width: number) => ({
+    array: 7 + names.indexOf(name),
+    offset: GUARD + row * width,
+    rowStride: width,
+  })
   const context = { array: (id: number) => arrays[id] as TaskArray, pace: () => undefined }
   const tiles: AttentionTaskResult[] = []
   let rowStart = 0
   for (const rows of run.split ?? [M]) {
-    const inTask = chosen.map((row, index) => ({ row: row - rowStart, index })).filter(({ row }) => row >= 0 && row < rows)
+    const inTask = chosen
+      .map((row, index) => ({ row: row - rowStart, index }))
+      .filter(({ row }) => row >= 0 && row < rows)
     const fields = run.statistics === false ? [] : RESULT_FIELDS
     const task: AttentionTask = {
       ...mathOf(options, rowStart, { M, N, headSize, valueSize }, standard),
-      kind: 'attention', rowStart, rows, keyStart: 0, keyEnd: N,
+      kind: 'attention',
+      rowStart,
+      rows,
+      keyStart: 0,
+      keyEnd: N,
       query: { array: 0, offset: rowStart * headSize, rowStride: headSize },
       key: { array: 1, offset: 0, rowStride: headSize },
       value: { array: 2, offset: 0, rowStride: valueSize },
       output: into('output', rowStart, valueSize),
       ...Object.fromEntries(fields.map((field) => [field, into(field, rowStart, 1)])),
-      ...(inTask.length > 0 || standard ? { weights: into('weights', inTask[0]?.index ?? 0, N), weightRows: Int32Array.from(inTask, ({ row }) => row) } : {}),
+      ...(inTask.length > 0 || standard
+        ? { weights: into('weights', inTask[0]?.index ?? 0, N), weightRows: Int32Array.from(inTask, ({ row }) => row) }
+        : {}),
     }
     tiles.push(await (run.backend ?? backendOf(run.binary)).attention(task, context))
     rowStart += rows
   }
-  const result = Object.fromEntries(names.map((name) => {
-    const written = run.statistics !== false || name === 'output'
-    return [name, name === 'maxIndex' ? out[name].integers(written) : out[name].checked(written)]
-  }))
+  const result = Object.fromEntries(
+    names.map((name) => {
+      const written = run.statistics !== false || name === 'output'
+      return [name, name === 'maxIndex' ? out[name].integers(written) : out[name].checked(written)]
+    }),
+  )
   return { ...(result as unknown as Omit<LaneResult, 'tiles'>), tiles }
 }
 
-export function mathOf(options: MathOptions, rowStart: number, sizes: { M: number; N: number; headSize: number; valueSize: number }, standard: boolean) {
+export function mathOf(
+  options: MathOptions,
+  rowStart: number,
+  sizes: { M: number; N: number; headSize: number; valueSize: number },
+  standard: boolean,
+) {
   const { N, headSize, valueSize } = sizes
   const { dropout, window, mask, bias, segments } = options
   const spread = (shape: readonly number[], array: number) => {
@@ -132,12 +166,24 @@ export function mathOf(options: MathOptions, rowStart: number, sizes: { M: numbe
   }
   return {
     settings: {
-      keys: N, headSize, valueSize, scale: options.scale ?? 1 / Math.sqrt(headSize), softcap: options.softcap ?? 0, causal: options.causal ?? false,
-      windowBefore: window?.before ?? Infinity, windowAfter: window?.after ?? Infinity, standard,
-      dropout: dropout === undefined ? null : {
-        threshold: Math.floor(dropout.probability * 4294967296), keepScale: 1 / (1 - dropout.probability),
-        seedLow: dropout.seed % 4294967296, seedHigh: Math.floor(dropout.seed / 4294967296),
-      },
+      keys: N,
+      headSize,
+      valueSize,
+      scale: options.scale ?? 1 / Math.sqrt(headSize),
+      softcap: options.softcap ?? 0,
+      causal: options.causal ?? false,
+      windowBefore: window?.before ?? Infinity,
+      windowAfter: window?.after ?? Infinity,
+      standard,
+      dropout:
+        dropout === undefined
+          ? null
+          : {
+              threshold: Math.floor(dropout.probability * 4294967296),
+              keepScale: 1 / (1 - dropout.probability),
+              seedLow: dropout.seed % 4294967296,
+              seedHigh: Math.floor(dropout.seed / 4294967296),
+            },
     },
     batchHead: 0,
     keyLength: options.keyLengths?.[0] ?? N,
@@ -145,9 +191,11 @@ export function mathOf(options: MathOptions, rowStart: number, sizes: { M: numbe
     alibiSlope: options.alibiSlopes?.[0] ?? 0,
     ...(mask === undefined ? {} : { mask: spread(mask.shape, 3) }),
     ...(bias === undefined ? {} : { bias: spread(bias.shape, 4) }),
-    ...(segments === undefined ? {} : {
-      querySegments: { array: 5, offset: rowStart, rowStride: 1 },
-      keySegments: { array: 6, offset: 0, rowStride: 1 },
-    }),
+    ...(segments === undefined
+      ? {}
+      : {
+          querySegments: { array: 5, offset: rowStart, rowStride: 1 },
+          keySegments: { array: 6, offset: 0, rowStride: 1 },
+        }),
   }
 }

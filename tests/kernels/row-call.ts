@@ -17,7 +17,9 @@ const poisoned = Buffer.from(new Int32Array(words.length).fill(POISON).buffer)
 const instances = new Map<Binary, RowKernels>()
 
 export function rowKernels(binary: Binary): RowKernels {
-  const kernels = instances.get(binary) ?? (new WebAssembly.Instance(modules[binary], { env: { memory } }).exports as unknown as RowKernels)
+  const kernels =
+    instances.get(binary) ??
+    (new WebAssembly.Instance(modules[binary], { env: { memory } }).exports as unknown as RowKernels)
   instances.set(binary, kernels)
   return kernels
 }
@@ -41,14 +43,16 @@ export const output = (length: number, aligned = false): Operand => ({ role: 'ou
 export const scratch = (length: number): Operand => ({ role: 'scratch', length, aligned: true })
 
 /**
- * Runs a kernel between guards, once for each placement: operands at other alignments, and each in turn up against the end of
- * the memory, where a read past it traps. Throws where a guard or an input was written, an output was not, or two placements
- * gave different bits.
+ * Runs a kernel between guards, once for each placement: operands at other alignments, and each in turn up against the
+ * end of the memory, where a read past it traps. Throws where a guard or an input was written, an output was not, or
+ * two placements gave different bits.
  *
  * @returns what stands in each operand afterwards
  */
 export function callRows<Name extends string>(
-  binary: Binary, operands: Readonly<Record<Name, Operand>>, call: (kernels: RowKernels, at: Readonly<Record<Name, number>>) => void,
+  binary: Binary,
+  operands: Readonly<Record<Name, Operand>>,
+  call: (kernels: RowKernels, at: Readonly<Record<Name, number>>) => void,
 ): Record<Name, Float32Array> {
   const names = Object.keys(operands) as Name[]
   let first: Record<Name, Float32Array> | undefined
@@ -58,16 +62,23 @@ export function callRows<Name extends string>(
     for (const name of names) fill(operands[name], at[name])
     call(rowKernels(binary), at)
     checkGuards(operands, at)
-    const results = Object.fromEntries(names.map((name) => [name, resultOf(operands[name], name, at[name])])) as Record<Name, Float32Array>
+    const results = Object.fromEntries(names.map((name) => [name, resultOf(operands[name], name, at[name])])) as Record<
+      Name,
+      Float32Array
+    >
     first ??= results
     for (const name of names) {
-      if (!Buffer.from(bytesOf(results[name])).equals(bytesOf(first[name]))) throw new Error(`${name}: other bits when ${last} stands at the memory's end`)
+      if (!Buffer.from(bytesOf(results[name])).equals(bytesOf(first[name])))
+        throw new Error(`${name}: other bits when ${last} stands at the memory's end`)
     }
   }
   return first as Record<Name, Float32Array>
 }
 
-function place<Name extends string>(operands: Readonly<Record<Name, Operand>>, last: Name | undefined): Record<Name, number> {
+function place<Name extends string>(
+  operands: Readonly<Record<Name, Operand>>,
+  last: Name | undefined,
+): Record<Name, number> {
   const names = Object.keys(operands) as Name[]
   const places = {} as Record<Name, number>
   let end = START
@@ -81,7 +92,7 @@ function place<Name extends string>(operands: Readonly<Record<Name, Operand>>, l
     places[name] = start << 2
     end = start + length
   })
-  const room = last === undefined ? words.length : (places[last] >> 2)
+  const room = last === undefined ? words.length : places[last] >> 2
   if (end + GUARD > room) throw new Error('the operands do not fit the memory of the test')
   return places
 }
@@ -90,13 +101,20 @@ function fill({ data }: Operand, at: number): void {
   if (data !== undefined) words.set(new Int32Array(data.buffer, data.byteOffset, data.length), at >> 2)
 }
 
-function checkGuards<Name extends string>(operands: Readonly<Record<Name, Operand>>, at: Readonly<Record<Name, number>>): void {
-  const ranges = (Object.keys(operands) as Name[]).map((name) => [at[name] >> 2, (at[name] >> 2) + operands[name].length] as const)
+function checkGuards<Name extends string>(
+  operands: Readonly<Record<Name, Operand>>,
+  at: Readonly<Record<Name, number>>,
+): void {
+  const ranges = (Object.keys(operands) as Name[]).map(
+    (name) => [at[name] >> 2, (at[name] >> 2) + operands[name].length] as const,
+  )
   ranges.sort(([a], [b]) => a - b)
   let word = START
   for (const [start, end] of [...ranges, [words.length, words.length] as const]) {
     if (start > word && bytes.compare(poisoned, word * 4, start * 4, word * 4, start * 4) !== 0) {
-      throw new Error(`word ${words.findIndex((value, at) => at >= word && value !== POISON)}, outside the operands, was written`)
+      throw new Error(
+        `word ${words.findIndex((value, at) => at >= word && value !== POISON)}, outside the operands, was written`,
+      )
     }
     word = Math.max(word, end)
   }
@@ -104,21 +122,33 @@ function checkGuards<Name extends string>(operands: Readonly<Record<Name, Operan
 
 function resultOf({ role, length, data }: Operand, name: string, at: number): Float32Array {
   const result = words.slice(at >> 2, (at >> 2) + length)
-  if (role === 'output' && result.includes(POISON)) throw new Error(`${name}: element ${result.indexOf(POISON)} was not written`)
-  if (role === 'input' && data !== undefined && !Buffer.from(bytesOf(result)).equals(bytesOf(data))) throw new Error(`${name} was written`)
+  if (role === 'output' && result.includes(POISON))
+    throw new Error(`${name}: element ${result.indexOf(POISON)} was not written`)
+  if (role === 'input' && data !== undefined && !Buffer.from(bytesOf(result)).equals(bytesOf(data)))
+    throw new Error(`${name} was written`)
   return role === 'scratch' ? new Float32Array(0) : new Float32Array(result.buffer)
 }
 
-/** `element` in float64, and once more with every operation rounded to float32, which says how far plain code is off. */
-export function reference(shape: readonly number[], element: (index: number, round: (x: number) => number) => number): Reference {
+/**
+ * `element` in float64, and once more with every operation rounded to float32, which says how far plain code is off.
+ */
+export function reference(
+  shape: readonly number[],
+  element: (index: number, round: (x: number) => number) => number,
+): Reference {
   const length = shape.reduce((product, size) => product * size, 1)
   const with_ = (round: (x: number) => number) => Float64Array.from({ length }, (_, index) => element(index, round))
   return { exact: with_((x) => x), plain: with_(Math.fround), shape }
 }
 
 /** Row by row: `row(r, round)` gives the elements of one row. */
-export function rowReference(rows: number, width: number, row: (r: number, round: (x: number) => number) => readonly number[]): Reference {
-  const with_ = (round: (x: number) => number) => Float64Array.from(Array.from({ length: rows }, (_, r) => row(r, round)).flat())
+export function rowReference(
+  rows: number,
+  width: number,
+  row: (r: number, round: (x: number) => number) => readonly number[],
+): Reference {
+  const with_ = (round: (x: number) => number) =>
+    Float64Array.from(Array.from({ length: rows }, (_, r) => row(r, round)).flat())
   return { exact: with_((x) => x), plain: with_(Math.fround), shape: [rows, width] }
 }
 
@@ -131,7 +161,11 @@ export function expectBits(is: Float32Array, should: Float32Array): void {
 }
 
 /** The largest |is − should|, or the same over |should| where that is not 0, and its place; NaN counts as infinite. */
-export function worstError(is: Float32Array, should: (index: number) => number, relative = false): { error: number; index: number } {
+export function worstError(
+  is: Float32Array,
+  should: (index: number) => number,
+  relative = false,
+): { error: number; index: number } {
   let worst = { error: 0, index: -1 }
   is.forEach((value, index) => {
     const wanted = should(index)

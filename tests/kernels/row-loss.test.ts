@@ -2,7 +2,19 @@ import { describe, expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
 import { normalTensor } from '../support/tensors.ts'
 import { binaries } from './kernel-lane.ts'
-import { callRows, expectBits, input, output, reference, PAYLOAD_NAN, ROWS, rowOf, updated, WIDTHS, worstError } from './row-call.ts'
+import {
+  callRows,
+  expectBits,
+  input,
+  output,
+  reference,
+  PAYLOAD_NAN,
+  ROWS,
+  rowOf,
+  updated,
+  WIDTHS,
+  worstError,
+} from './row-call.ts'
 
 const IGNORED = -100
 
@@ -13,7 +25,11 @@ function lossOf(z: ArrayLike<number>, target: number, smoothing: number): number
   const first = list.indexOf(top)
   const rest = list.reduce((sum, value, c) => sum + (c === first ? 0 : Math.exp(value - top)), 0)
   const distance = (1 - smoothing) * (top - (list[target] as number))
-  return Math.log1p(rest) + distance + (smoothing === 0 ? 0 : (smoothing / list.length) * list.reduce((sum, value) => sum + top - value, 0))
+  return (
+    Math.log1p(rest) +
+    distance +
+    (smoothing === 0 ? 0 : (smoothing / list.length) * list.reduce((sum, value) => sum + top - value, 0))
+  )
 }
 
 function logSumExpOf(z: ArrayLike<number>): number {
@@ -27,20 +43,50 @@ describe.each(binaries)('%s', (binary) => {
   const targetsOf = (rows: number, size: number) => Int32Array.from({ length: rows }, () => random.integer(0, size - 1))
   const forward = (z: Float32Array, targets: Int32Array, smoothing: number) => {
     const rows = targets.length
-    return callRows(binary, { z: input(z), targets: input(targets), loss: output(rows), logSumExp: output(rows) }, (kernels, at) =>
-      kernels.crossEntropyRows(at.z, rows, z.length / rows, at.targets, IGNORED, smoothing, at.loss, at.logSumExp))
+    return callRows(
+      binary,
+      { z: input(z), targets: input(targets), loss: output(rows), logSumExp: output(rows) },
+      (kernels, at) =>
+        kernels.crossEntropyRows(at.z, rows, z.length / rows, at.targets, IGNORED, smoothing, at.loss, at.logSumExp),
+    )
   }
-  const backward = (z: Float32Array, targets: Int32Array, smoothing: number, logSumExp: Float32Array, dLoss: Float32Array) =>
-    callRows(binary, { z: updated(z), targets: input(targets), logSumExp: input(logSumExp), dLoss: input(dLoss) }, (kernels, at) =>
-      kernels.crossEntropyBackwardRows(at.z, targets.length, z.length / targets.length, at.targets, IGNORED, smoothing, at.logSumExp, at.dLoss)).z
+  const backward = (
+    z: Float32Array,
+    targets: Int32Array,
+    smoothing: number,
+    logSumExp: Float32Array,
+    dLoss: Float32Array,
+  ) =>
+    callRows(
+      binary,
+      { z: updated(z), targets: input(targets), logSumExp: input(logSumExp), dLoss: input(dLoss) },
+      (kernels, at) =>
+        kernels.crossEntropyBackwardRows(
+          at.z,
+          targets.length,
+          z.length / targets.length,
+          at.targets,
+          IGNORED,
+          smoothing,
+          at.logSumExp,
+          at.dLoss,
+        ),
+    ).z
 
   describe.each([0, Math.fround(0.1), 1])('cross-entropy, smoothing %f', (smoothing) => {
     test.each([...WIDTHS, 1000])('%i classes', (size) => {
-      for (const [rows, spread] of [[1, 1], [5, 0.01], [65, 8]] as const) {
+      for (const [rows, spread] of [
+        [1, 1],
+        [5, 0.01],
+        [65, 8],
+      ] as const) {
         const [z, targets, dLoss] = [normals(spread, rows, size), targetsOf(rows, size), normals(1, rows)]
         const { loss, logSumExp } = forward(z, targets, smoothing)
-        // Terms are not negative and have a relative error of a few units of 6e-8 each; z − m, up to 40, adds 40·6e-8 to its power.
-        expect(worstError(loss, (r) => lossOf(rowOf(z, r, size), targets[r] as number, smoothing), true).error).toBeLessThan(spread === 8 ? 2e-6 : 6e-7)
+        // Terms are not negative and have a relative error of a few units of 6e-8 each; z − m, up to 40, adds 40·6e-8
+        // to its power.
+        expect(
+          worstError(loss, (r) => lossOf(rowOf(z, r, size), targets[r] as number, smoothing), true).error,
+        ).toBeLessThan(spread === 8 ? 2e-6 : 6e-7)
         const exact = Float64Array.from({ length: rows }, (_, r) => logSumExpOf(rowOf(z, r, size)))
         expect(worstError(logSumExp, (r) => exact[r] as number).error).toBeLessThan(1e-6 * (1 + 8 * spread))
         const is = backward(z, targets, smoothing, logSumExp, dLoss)
@@ -57,11 +103,22 @@ describe.each(binaries)('%s', (binary) => {
     test.each([2, 7, 19])('the gradient over %i classes is the slope of the loss', (size) => {
       const rows = 3
       const [z, targets] = [normals(2, rows, size), targetsOf(rows, size)]
-      const is = backward(z, targets, smoothing, forward(z, targets, smoothing).logSumExp, new Float32Array(rows).fill(1))
+      const is = backward(
+        z,
+        targets,
+        smoothing,
+        forward(z, targets, smoothing).logSumExp,
+        new Float32Array(rows).fill(1),
+      )
       const h = 1e-5
       const should = (index: number) => {
         const [r, c] = [Math.floor(index / size), index % size]
-        const moved = (step: number) => lossOf(Array.from(rowOf(z, r, size), (value, at) => value + (at === c ? step : 0)), targets[r] as number, smoothing)
+        const moved = (step: number) =>
+          lossOf(
+            Array.from(rowOf(z, r, size), (value, at) => value + (at === c ? step : 0)),
+            targets[r] as number,
+            smoothing,
+          )
         return (moved(h) - moved(-h)) / (2 * h)
       }
       expect(worstError(is, should).error).toBeLessThan(1e-6)
@@ -79,7 +136,10 @@ describe.each(binaries)('%s', (binary) => {
         const alone = forward(rowOf(z, r, size), targets.slice(r, r + 1), smoothing)
         expectBits(alone.loss, whole.loss.slice(r, r + 1))
         expectBits(alone.logSumExp, whole.logSumExp.slice(r, r + 1))
-        expectBits(backward(rowOf(z, r, size), targets.slice(r, r + 1), smoothing, alone.logSumExp, dLoss.slice(r, r + 1)), rowOf(gradient, r, size))
+        expectBits(
+          backward(rowOf(z, r, size), targets.slice(r, r + 1), smoothing, alone.logSumExp, dLoss.slice(r, r + 1)),
+          rowOf(gradient, r, size),
+        )
       }
     })
   })
@@ -93,7 +153,9 @@ describe.each(binaries)('%s', (binary) => {
       const p = Math.exp(-gap) / (1 + (size - 1) * Math.exp(-gap))
       expect(Math.abs((loss[0] as number) / Math.log1p((size - 1) * Math.exp(-gap)) - 1)).toBeLessThan(6e-7)
       const is = backward(z, Int32Array.of(6), 0, logSumExp, Float32Array.of(1))
-      is.forEach((value, c) => { if (c !== 6) expect(Math.abs(value / p - 1)).toBeLessThan(1e-6) })
+      is.forEach((value, c) => {
+        if (c !== 6) expect(Math.abs(value / p - 1)).toBeLessThan(1e-6)
+      })
     }
   })
 
@@ -113,7 +175,9 @@ describe.each(binaries)('%s', (binary) => {
     const targets = Int32Array.of(0, 3, 1, 8, 2, 2, IGNORED, 0, 4)
     const { loss, logSumExp } = forward(Float32Array.from(rows.flat()), targets, 0)
     const close = [Math.log(5), Math.log(9), Math.log1p(Math.exp(-1)), Infinity, NaN, NaN, 0, NaN, Math.log(9)]
-    expect(Array.from(loss, (value) => Number(value.toFixed(5)))).toEqual(close.map((value) => Number(value.toFixed(5))))
+    expect(Array.from(loss, (value) => Number(value.toFixed(5)))).toEqual(
+      close.map((value) => Number(value.toFixed(5))),
+    )
     expect([4, 5, 7].map((r) => Number.isNaN(logSumExp[r]))).toEqual([true, true, true])
     const dz = backward(Float32Array.from(rows.flat()), targets, 0, logSumExp, new Float32Array(rows.length).fill(1))
     const finite = (r: number) => rowOf(dz, r, size).every(Number.isFinite)
@@ -122,8 +186,22 @@ describe.each(binaries)('%s', (binary) => {
     expect(rowOf(dz, 6, size)).toEqual(new Float32Array(size))
     expect(rowOf(dz, 5, size)).toEqual(new Float32Array(size).fill(NaN))
     expect(dz[3 * size + 8]).toBe(-1)
-    expect(rowOf(backward(new Float32Array(2 * size), Int32Array.of(0, 0), 0, Float32Array.of(1, 1), Float32Array.of(NaN, 0)), 0, size)).toEqual(new Float32Array(size).fill(NaN))
-    expect(backward(Float32Array.of(0, 1, PAYLOAD_NAN, 2, PAYLOAD_NAN), Int32Array.of(0), 0, Float32Array.of(2), Float32Array.of(1)).map((value) => (Number.isNaN(value) ? 1 : 0))).toEqual(Float32Array.of(0, 0, 1, 0, 1))
+    expect(
+      rowOf(
+        backward(new Float32Array(2 * size), Int32Array.of(0, 0), 0, Float32Array.of(1, 1), Float32Array.of(NaN, 0)),
+        0,
+        size,
+      ),
+    ).toEqual(new Float32Array(size).fill(NaN))
+    expect(
+      backward(
+        Float32Array.of(0, 1, PAYLOAD_NAN, 2, PAYLOAD_NAN),
+        Int32Array.of(0),
+        0,
+        Float32Array.of(2),
+        Float32Array.of(1),
+      ).map((value) => (Number.isNaN(value) ? 1 : 0)),
+    ).toEqual(Float32Array.of(0, 0, 1, 0, 1))
     // −∞ under smoothing costs ∞, as in PyTorch
     expect(forward(Float32Array.of(0, -Infinity, 1), Int32Array.of(0), 0.1).loss[0]).toBe(Infinity)
   })
@@ -132,13 +210,18 @@ describe.each(binaries)('%s', (binary) => {
     for (const rows of [1, 64, 65]) {
       const [x, y] = [normals(1, rows, width), normals(1, rows, width)]
       const run = (a: Float32Array, b: Float32Array) =>
-        callRows(binary, { a: input(a), b: input(b), loss: output(a.length / width) }, (kernels, at) => kernels.squaredErrorRows(at.a, at.b, a.length / width, width, at.loss)).loss
+        callRows(binary, { a: input(a), b: input(b), loss: output(a.length / width) }, (kernels, at) =>
+          kernels.squaredErrorRows(at.a, at.b, a.length / width, width, at.loss),
+        ).loss
       const is = run(x, y)
-      expect(is).toMatchOracle(reference([rows], (r, round) => {
-        let sum = 0
-        for (let c = r * width; c < (r + 1) * width; c++) sum = round(sum + round(round((x[c] as number) - (y[c] as number)) ** 2))
-        return sum
-      }))
+      expect(is).toMatchOracle(
+        reference([rows], (r, round) => {
+          let sum = 0
+          for (let c = r * width; c < (r + 1) * width; c++)
+            sum = round(sum + round(round((x[c] as number) - (y[c] as number)) ** 2))
+          return sum
+        }),
+      )
       expectBits(run(rowOf(x, rows - 1, width), rowOf(y, rows - 1, width)), is.slice(rows - 1))
       x[width - 1] = NaN
       expect(Array.from(run(x, y), Number.isNaN)).toEqual(Array.from({ length: rows }, (_, r) => r === 0))

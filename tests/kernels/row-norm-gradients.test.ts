@@ -17,13 +17,23 @@ interface Normalised {
 function layerNormalised(x: ArrayLike<number>, round: Round): Normalised {
   const size = x.length
   const mean = round(sum(Array.from(x), round) / size)
-  const variance = round(sum(Array.from(x, (value) => round(round(value - mean) ** 2)), round) / size)
+  const variance = round(
+    sum(
+      Array.from(x, (value) => round(round(value - mean) ** 2)),
+      round,
+    ) / size,
+  )
   const inverse = round(1 / round(Math.sqrt(round(variance + EPSILON))))
   return { inverse, hat: Array.from(x, (value) => round(round(value - mean) * inverse)) }
 }
 
 function rmsNormalised(x: ArrayLike<number>, round: Round): Normalised {
-  const meanSquare = round(sum(Array.from(x, (value) => round(value ** 2)), round) / x.length)
+  const meanSquare = round(
+    sum(
+      Array.from(x, (value) => round(value ** 2)),
+      round,
+    ) / x.length,
+  )
   const inverse = round(1 / round(Math.sqrt(round(meanSquare + EPSILON))))
   return { inverse, hat: Array.from(x, (value) => round(value * inverse)) }
 }
@@ -37,20 +47,48 @@ interface Norm {
 }
 
 const norms: readonly Norm[] = [
-  { name: 'layer norm', normalised: layerNormalised, centred: true, normalise: 'normaliseRows', backward: 'normBackwardRows' },
-  { name: 'RMS norm', normalised: rmsNormalised, centred: false, normalise: 'rmsNormaliseRows', backward: 'rmsNormBackwardRows' },
+  {
+    name: 'layer norm',
+    normalised: layerNormalised,
+    centred: true,
+    normalise: 'normaliseRows',
+    backward: 'normBackwardRows',
+  },
+  {
+    name: 'RMS norm',
+    normalised: rmsNormalised,
+    centred: false,
+    normalise: 'rmsNormaliseRows',
+    backward: 'rmsNormBackwardRows',
+  },
 ]
 
 /** dx in closed form. */
-function gradientThrough({ normalised, centred }: Norm, x: ArrayLike<number>, g: readonly number[], round: Round): number[] {
+function gradientThrough(
+  { normalised, centred }: Norm,
+  x: ArrayLike<number>,
+  g: readonly number[],
+  round: Round,
+): number[] {
   const { hat, inverse } = normalised(x, round)
   const meanGradient = centred ? round(sum(g, round) / g.length) : 0
-  const meanProduct = round(sum(g.map((value, c) => round(value * (hat[c] as number))), round) / g.length)
-  return g.map((value, c) => round(round(round(value - meanGradient) - round((hat[c] as number) * meanProduct)) * inverse))
+  const meanProduct = round(
+    sum(
+      g.map((value, c) => round(value * (hat[c] as number))),
+      round,
+    ) / g.length,
+  )
+  return g.map((value, c) =>
+    round(round(round(value - meanGradient) - round((hat[c] as number) * meanProduct)) * inverse),
+  )
 }
 
 /** Σ g·x̂(x) moved by ±h in each element, in float64. */
-function finiteDifferences(x: ArrayLike<number>, g: readonly number[], normalised: (x: ArrayLike<number>, round: Round) => Normalised): number[] {
+function finiteDifferences(
+  x: ArrayLike<number>,
+  g: readonly number[],
+  normalised: (x: ArrayLike<number>, round: Round) => Normalised,
+): number[] {
   const h = 1e-5
   const loss = (c: number, step: number) => {
     const moved = Array.from(x, (value, at) => value + (at === c ? step : 0))
@@ -62,23 +100,37 @@ function finiteDifferences(x: ArrayLike<number>, g: readonly number[], normalise
 describe.each(binaries)('%s', (binary) => {
   const random = new Random(21)
   const normals = (...shape: number[]) => normalTensor(random, shape).data
-  const gradientOf = (dy: Float32Array, w: Float32Array | undefined, round: Round) => Array.from(dy, (value, c) => round(value * (w?.[c] ?? 1)))
+  const gradientOf = (dy: Float32Array, w: Float32Array | undefined, round: Round) =>
+    Array.from(dy, (value, c) => round(value * (w?.[c] ?? 1)))
 
   describe.each(norms)('$name', (norm) => {
     const backward = (x: Float32Array, dy: Float32Array, size: number, w?: Float32Array) =>
-      callRows(binary, { x: input(x), dy: input(dy), dx: output(x.length), w: input(w ?? new Float32Array(0)) }, (kernels, at) =>
-        kernels[norm.backward](at.x, at.dy, x.length / size, size, w ? at.w : 0, EPSILON, at.dx)).dx
+      callRows(
+        binary,
+        { x: input(x), dy: input(dy), dx: output(x.length), w: input(w ?? new Float32Array(0)) },
+        (kernels, at) => kernels[norm.backward](at.x, at.dy, x.length / size, size, w ? at.w : 0, EPSILON, at.dx),
+      ).dx
 
     test.each(WIDTHS)('x̂ of %i elements', (size) => {
       const rows = 3
       const x = normals(rows, size).map((value) => 3 * value + 5)
-      const { y } = callRows(binary, { x: input(x), y: output(x.length) }, (kernels, at) => kernels[norm.normalise](at.x, rows, size, EPSILON, at.y))
+      const { y } = callRows(binary, { x: input(x), y: output(x.length) }, (kernels, at) =>
+        kernels[norm.normalise](at.x, rows, size, EPSILON, at.y),
+      )
       expect(y).toMatchOracle(rowReference(rows, size, (r, round) => norm.normalised(rowOf(x, r, size), round).hat))
       const [ones, zeros] = [new Float32Array(size).fill(1), new Float32Array(size)]
-      const forward = callRows(binary, { x: input(x), w: input(ones), b: input(zeros), y: output(x.length) }, (kernels, at) =>
-        norm.centred ? kernels.normRows(at.x, rows, size, at.w, at.b, EPSILON, at.y) : kernels.rmsNormRows(at.x, rows, size, at.w, EPSILON, at.y))
+      const forward = callRows(
+        binary,
+        { x: input(x), w: input(ones), b: input(zeros), y: output(x.length) },
+        (kernels, at) =>
+          norm.centred
+            ? kernels.normRows(at.x, rows, size, at.w, at.b, EPSILON, at.y)
+            : kernels.rmsNormRows(at.x, rows, size, at.w, EPSILON, at.y),
+      )
       expect(y).toEqual(forward.y)
-      const { inPlace } = callRows(binary, { inPlace: updated(x) }, (kernels, at) => kernels[norm.normalise](at.inPlace, rows, size, EPSILON, at.inPlace))
+      const { inPlace } = callRows(binary, { inPlace: updated(x) }, (kernels, at) =>
+        kernels[norm.normalise](at.inPlace, rows, size, EPSILON, at.inPlace),
+      )
       expectBits(inPlace, y)
     })
 
@@ -86,11 +138,17 @@ describe.each(binaries)('%s', (binary) => {
       const rows = 3
       const [x, dy, w] = [normals(rows, size).map((value) => 2 * value - 1), normals(rows, size), normals(size)]
       for (const weight of [w, undefined]) {
-        const should = rowReference(rows, size, (r, round) => gradientThrough(norm, rowOf(x, r, size), gradientOf(rowOf(dy, r, size), weight, round), round))
+        const should = rowReference(rows, size, (r, round) =>
+          gradientThrough(norm, rowOf(x, r, size), gradientOf(rowOf(dy, r, size), weight, round), round),
+        )
         expect(backward(x, dy, size, weight)).toMatchOracle(should)
-        const differences = rowReference(rows, size, (r) => finiteDifferences(rowOf(x, r, size), gradientOf(rowOf(dy, r, size), weight, exactly), norm.normalised))
+        const differences = rowReference(rows, size, (r) =>
+          finiteDifferences(rowOf(x, r, size), gradientOf(rowOf(dy, r, size), weight, exactly), norm.normalised),
+        )
         // The steps' own error is about 1e-9, times 1/√epsilon where the variance is small.
-        should.exact.forEach((value, index) => expect(Math.abs(value - (differences.exact[index] as number))).toBeLessThan(1e-6))
+        should.exact.forEach((value, index) =>
+          expect(Math.abs(value - (differences.exact[index] as number))).toBeLessThan(1e-6),
+        )
       }
     })
 
@@ -98,9 +156,14 @@ describe.each(binaries)('%s', (binary) => {
       const size = 13
       const [x, dy, w] = [normals(rows, size), normals(rows, size), normals(size)]
       const whole = backward(x, dy, size, w)
-      for (let row = 0; row < rows; row++) expectBits(backward(rowOf(x, row, size), rowOf(dy, row, size), size, w), rowOf(whole, row, size))
-      const overDy = callRows(binary, { x: input(x), dy: updated(dy), w: input(w) }, (kernels, at) => kernels[norm.backward](at.x, at.dy, rows, size, at.w, EPSILON, at.dy))
-      const overX = callRows(binary, { x: updated(x), dy: input(dy), w: input(w) }, (kernels, at) => kernels[norm.backward](at.x, at.dy, rows, size, at.w, EPSILON, at.x))
+      for (let row = 0; row < rows; row++)
+        expectBits(backward(rowOf(x, row, size), rowOf(dy, row, size), size, w), rowOf(whole, row, size))
+      const overDy = callRows(binary, { x: input(x), dy: updated(dy), w: input(w) }, (kernels, at) =>
+        kernels[norm.backward](at.x, at.dy, rows, size, at.w, EPSILON, at.dy),
+      )
+      const overX = callRows(binary, { x: updated(x), dy: input(dy), w: input(w) }, (kernels, at) =>
+        kernels[norm.backward](at.x, at.dy, rows, size, at.w, EPSILON, at.x),
+      )
       expectBits(overDy.dy, whole)
       expectBits(overX.x, whole)
     })
@@ -120,7 +183,9 @@ describe.each(binaries)('%s', (binary) => {
       for (const row of [1, 2, 3]) expect(rowOf(dx, row, size)).toEqual(new Float32Array(size).fill(NaN))
       for (const row of [0, 7]) expectBits(rowOf(dx, row, size), rowOf(plain, row, size))
       for (const row of [4, 5, 6]) {
-        const should = rowReference(1, size, (_, round) => gradientThrough(norm, rowOf(x, row, size), Array.from(rowOf(dy, row, size)), round))
+        const should = rowReference(1, size, (_, round) =>
+          gradientThrough(norm, rowOf(x, row, size), Array.from(rowOf(dy, row, size)), round),
+        )
         expect(rowOf(dx, row, size)).toMatchOracle(should)
       }
     })
@@ -130,13 +195,21 @@ describe.each(binaries)('%s', (binary) => {
     const rows = 3
     const [x, w] = [normals(rows, size).map((value) => 3 * value + 1), normals(size)]
     for (const weight of [w, undefined]) {
-      const run = (from: Float32Array) => callRows(binary, { from: input(from), w: input(w), y: output(from.length) }, (kernels, at) =>
-        kernels.rmsNormRows(at.from, from.length / size, size, weight ? at.w : 0, EPSILON, at.y)).y
+      const run = (from: Float32Array) =>
+        callRows(binary, { from: input(from), w: input(w), y: output(from.length) }, (kernels, at) =>
+          kernels.rmsNormRows(at.from, from.length / size, size, weight ? at.w : 0, EPSILON, at.y),
+        ).y
       const y = run(x)
-      expect(y).toMatchOracle(rowReference(rows, size, (r, round) => rmsNormalised(rowOf(x, r, size), round).hat.map((hat, c) => round(hat * (weight?.[c] ?? 1)))))
+      expect(y).toMatchOracle(
+        rowReference(rows, size, (r, round) =>
+          rmsNormalised(rowOf(x, r, size), round).hat.map((hat, c) => round(hat * (weight?.[c] ?? 1))),
+        ),
+      )
       expectBits(run(rowOf(x, 2, size)), rowOf(y, 2, size))
       x[size] = NaN
-      expect(Array.from(run(x), Number.isNaN)).toEqual(Array.from({ length: rows * size }, (_, index) => Math.floor(index / size) === 1))
+      expect(Array.from(run(x), Number.isNaN)).toEqual(
+        Array.from({ length: rows * size }, (_, index) => Math.floor(index / size) === 1),
+      )
       x[size] = 1
     }
   })

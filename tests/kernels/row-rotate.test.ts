@@ -5,7 +5,7 @@ import { binaries } from './kernel-lane.ts'
 import { callRows, expectBits, input, rowOf, updated } from './row-call.ts'
 
 function anglesOf(random: Random, rows: number, headSize: number): Float32Array {
-  const turns = Array.from({ length: rows * headSize / 2 }, () => random.normal() * 100)
+  const turns = Array.from({ length: (rows * headSize) / 2 }, () => random.normal() * 100)
   return Float32Array.from({ length: rows * headSize }, (_, index) => {
     const [row, c, half] = [Math.floor(index / headSize), index % headSize, headSize / 2]
     return (c < half ? Math.cos : Math.sin)(turns[row * half + (c % half)] as number)
@@ -13,11 +13,20 @@ function anglesOf(random: Random, rows: number, headSize: number): Float32Array 
 }
 
 /** The loop that stages had in JavaScript: products rounded to float32, sums in float64 rounded as they are stored. */
-function rotated(x: Float32Array, width: number, headSize: number, angles: Float32Array, direction: number): Float32Array {
+function rotated(
+  x: Float32Array,
+  width: number,
+  headSize: number,
+  angles: Float32Array,
+  direction: number,
+): Float32Array {
   const half = headSize / 2
   return x.map((value, index) => {
     const [row, c] = [Math.floor(index / width), index % headSize]
-    const [cosine, sine] = [angles[row * headSize + (c % half)] as number, (angles[row * headSize + half + (c % half)] as number) * direction]
+    const [cosine, sine] = [
+      angles[row * headSize + (c % half)] as number,
+      (angles[row * headSize + half + (c % half)] as number) * direction,
+    ]
     return c < half
       ? Math.fround(value * cosine) - Math.fround((x[index + half] as number) * sine)
       : Math.fround(value * cosine) + Math.fround((x[index - half] as number) * sine)
@@ -27,37 +36,79 @@ function rotated(x: Float32Array, width: number, headSize: number, angles: Float
 describe.each(binaries)('%s', (binary) => {
   const random = new Random(37)
   const normals = (...shape: number[]) => normalTensor(random, shape).data
-  const rotate = (x: Float32Array, width: number, headSize: number, angles: Float32Array, direction: 1 | -1, turned = headSize) =>
-    callRows(binary, { x: updated(x), angles: input(angles) }, (kernels, at) => kernels.rotateRows(at.x, x.length / width, width, headSize, turned, at.angles, direction)).x
+  const rotate = (
+    x: Float32Array,
+    width: number,
+    headSize: number,
+    angles: Float32Array,
+    direction: 1 | -1,
+    turned = headSize,
+  ) =>
+    callRows(binary, { x: updated(x), angles: input(angles) }, (kernels, at) =>
+      kernels.rotateRows(at.x, x.length / width, width, headSize, turned, at.angles, direction),
+    ).x
 
-  test.each([2, 4, 6, 8, 10, 12, 14, 16, 18, 30, 64, 128, 130])('head size %i: the bits of the plain loop, both ways', (headSize) => {
-    for (const [rows, heads] of [[1, 1], [3, 2], [64, 1], [65, 3]] as const) {
-      const [width, angles] = [heads * headSize, anglesOf(random, rows, headSize)]
-      const x = normals(rows, width)
-      const turned = rotate(x, width, headSize, angles, 1)
-      expectBits(turned, rotated(x, width, headSize, angles, 1))
-      const back = rotate(turned, width, headSize, angles, -1)
-      expectBits(back, rotated(turned, width, headSize, angles, -1))
-      back.forEach((value, index) => { if (Math.abs(value - (x[index] as number)) > 2e-6) throw new Error(`element ${index} did not turn back`) })
-      expectBits(rotate(rowOf(x, rows - 1, width), width, headSize, rowOf(angles, rows - 1, headSize), 1), rowOf(turned, rows - 1, width))
-    }
-  })
+  test.each([2, 4, 6, 8, 10, 12, 14, 16, 18, 30, 64, 128, 130])(
+    'head size %i: the bits of the plain loop, both ways',
+    (headSize) => {
+      for (const [rows, heads] of [
+        [1, 1],
+        [3, 2],
+        [64, 1],
+        [65, 3],
+      ] as const) {
+        const [width, angles] = [heads * headSize, anglesOf(random, rows, headSize)]
+        const x = normals(rows, width)
+        const turned = rotate(x, width, headSize, angles, 1)
+        expectBits(turned, rotated(x, width, headSize, angles, 1))
+        const back = rotate(turned, width, headSize, angles, -1)
+        expectBits(back, rotated(turned, width, headSize, angles, -1))
+        back.forEach((value, index) => {
+          if (Math.abs(value - (x[index] as number)) > 2e-6) throw new Error(`element ${index} did not turn back`)
+        })
+        expectBits(
+          rotate(rowOf(x, rows - 1, width), width, headSize, rowOf(angles, rows - 1, headSize), 1),
+          rowOf(turned, rows - 1, width),
+        )
+      }
+    },
+  )
 
-  test.each([[8, 2], [12, 10], [64, 16], [80, 32], [30, 14]])('of heads of %i elements the first %i turn, the others stay', (headSize, turned) => {
-    for (const [rows, heads] of [[1, 1], [3, 2], [65, 3]] as const) {
+  test.each([
+    [8, 2],
+    [12, 10],
+    [64, 16],
+    [80, 32],
+    [30, 14],
+  ])('of heads of %i elements the first %i turn, the others stay', (headSize, turned) => {
+    for (const [rows, heads] of [
+      [1, 1],
+      [3, 2],
+      [65, 3],
+    ] as const) {
       const [width, angles] = [heads * headSize, anglesOf(random, rows, turned)]
       const x = normals(rows, width)
       const part = (at: number) => at % headSize < turned
-      const whole = rotated(x.filter((_, at) => part(at)), heads * turned, turned, angles, 1)
+      const whole = rotated(
+        x.filter((_, at) => part(at)),
+        heads * turned,
+        turned,
+        angles,
+        1,
+      )
       let next = 0
-      expectBits(rotate(x, width, headSize, angles, 1, turned), x.map((value, at) => (part(at) ? (whole[next++] as number) : value)))
+      expectBits(
+        rotate(x, width, headSize, angles, 1, turned),
+        x.map((value, at) => (part(at) ? (whole[next++] as number) : value)),
+      )
     }
   })
 
   test('⟨y, R·x⟩ = ⟨R′·y, x⟩', () => {
     const [rows, headSize, width] = [9, 22, 66]
     const [x, y, angles] = [normals(rows, width), normals(rows, width), anglesOf(random, rows, headSize)]
-    const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, value, index) => sum + value * (b[index] as number), 0)
+    const dot = (a: Float32Array, b: Float32Array) =>
+      a.reduce((sum, value, index) => sum + value * (b[index] as number), 0)
     expect(dot(y, rotate(x, width, headSize, angles, 1))).toBeCloseTo(dot(rotate(y, width, headSize, angles, -1), x), 4)
   })
 

@@ -8,13 +8,15 @@ describe.each(binaries)('%s', (binary) => {
   const random = new Random(33)
   const normals = (...shape: number[]) => normalTensor(random, shape).data
   const columnSums = (x: Float32Array, rows: number, width: number) =>
-    callRows(binary, { x: input(x), to: output(width) }, (kernels, at) => kernels.sumColumns(at.x, rows, width, at.to)).to
+    callRows(binary, { x: input(x), to: output(width) }, (kernels, at) => kernels.sumColumns(at.x, rows, width, at.to))
+      .to
 
   describe.each([0, ...ROWS])('sums over %i rows', (rows) => {
     test.each(WIDTHS)('%i columns, in row order', (width) => {
       const x = normals(rows, width)
       const should = new Float32Array(width)
-      for (let r = 0; r < rows; r++) rowOf(x, r, width).forEach((value, c) => (should[c] = (should[c] as number) + value))
+      for (let r = 0; r < rows; r++)
+        rowOf(x, r, width).forEach((value, c) => (should[c] = (should[c] as number) + value))
       expectBits(columnSums(x, rows, width), should)
     })
   })

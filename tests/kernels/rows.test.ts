@@ -16,7 +16,9 @@ const kernelsOf = Object.fromEntries(
   binaries.map((binary) => [binary, new WebAssembly.Instance(modules[binary], { env: { memory } }).exports]),
 ) as unknown as Record<Binary, RowKernels>
 
-/** Lays arrays out between poisoned words; `checked` then gives what a kernel wrote, or throws where it wrote elsewhere. */
+/**
+ * Lays arrays out between poisoned words; `checked` then gives what a kernel wrote, or throws where it wrote elsewhere.
+ */
 class Layout {
   #end = 65536 >> 2
   readonly #taken: [number, number][] = []
@@ -33,7 +35,7 @@ class Layout {
   }
 
   room(length: number, misaligned = 0): number {
-    const start = (Math.ceil((this.#end + 8) / 4)) * 4 + misaligned
+    const start = Math.ceil((this.#end + 8) / 4) * 4 + misaligned
     this.#end = start + length
     this.#taken.push([start, start + length])
     return start << 2
@@ -41,7 +43,8 @@ class Layout {
 
   checked(at: number, length: number): Float32Array {
     for (let word = 65536 >> 2; word < this.#end + 64; word++) {
-      if (words[word] !== POISON && !this.#taken.some(([from, to]) => word >= from && word < to)) throw new Error(`word ${word} was written`)
+      if (words[word] !== POISON && !this.#taken.some(([from, to]) => word >= from && word < to))
+        throw new Error(`word ${word} was written`)
     }
     const result = floats.slice(at >> 2, (at >> 2) + length)
     if (new Int32Array(result.buffer).includes(POISON)) throw new Error('an element was not written')
@@ -49,7 +52,10 @@ class Layout {
   }
 }
 
-function reference(shape: readonly number[], element: (index: number, round: (x: number) => number) => number): Reference {
+function reference(
+  shape: readonly number[],
+  element: (index: number, round: (x: number) => number) => number,
+): Reference {
   const length = shape.reduce((product, size) => product * size, 1)
   const with_ = (round: (x: number) => number) => Float64Array.from({ length }, (_, index) => element(index, round))
   return { exact: with_((x) => x), plain: with_(Math.fround), shape }
@@ -58,7 +64,16 @@ function reference(shape: readonly number[], element: (index: number, round: (x:
 function packed(kernels: RowKernels, layout: Layout, weight: Float32Array, outSize: number, inSize: number): number {
   const panels = layout.room(Math.ceil(outSize / 8) * 8 * inSize)
   const raw = layout.put(weight)
-  for (let row = 0; row < outSize; row += 8) kernels.packLanes(raw + row * inSize * 4, inSize, panels + row * inSize * 4, Math.min(8, outSize - row), inSize, inSize, 1)
+  for (let row = 0; row < outSize; row += 8)
+    kernels.packLanes(
+      raw + row * inSize * 4,
+      inSize,
+      panels + row * inSize * 4,
+      Math.min(8, outSize - row),
+      inSize,
+      inSize,
+      1,
+    )
   return panels
 }
 
@@ -68,7 +83,10 @@ describe.each(binaries)('%s', (binary) => {
   const normals = (...shape: number[]) => normalTensor(random, shape).data
 
   describe('X·Wᵀ + b', () => {
-    const upTo = (most: number, ...more: number[]) => [...Array.from({ length: most }, (_, index) => index + 1), ...more]
+    const upTo = (most: number, ...more: number[]) => [
+      ...Array.from({ length: most }, (_, index) => index + 1),
+      ...more,
+    ]
     const cases = [
       ...upTo(11, 64, 67).map((rows) => [rows, 9, 10]),
       ...upTo(11, 33, 64, 257).map((inSize) => [5, inSize, 10]),
@@ -82,11 +100,21 @@ describe.each(binaries)('%s', (binary) => {
         bias.set(b)
         const y = layout.room(rows * outSize)
         const scratch = layout.room(linearScratchBytes(inSize, rows) / 4)
-        kernels.linearRows(layout.put(x), rows, inSize, packed(kernels, layout, w, outSize, inSize), biased ? layout.put(bias) : 0, y, outSize, scratch)
+        kernels.linearRows(
+          layout.put(x),
+          rows,
+          inSize,
+          packed(kernels, layout, w, outSize, inSize),
+          biased ? layout.put(bias) : 0,
+          y,
+          outSize,
+          scratch,
+        )
         const should = reference([rows, outSize], (index, round) => {
           const [row, column] = [Math.floor(index / outSize), index % outSize]
           let sum = 0
-          for (let k = 0; k < inSize; k++) sum = round(sum + round((x[row * inSize + k] as number) * (w[column * inSize + k] as number)))
+          for (let k = 0; k < inSize; k++)
+            sum = round(sum + round((x[row * inSize + k] as number) * (w[column * inSize + k] as number)))
           return biased ? round(sum + (b[column] as number)) : sum
         })
         expect(layout.checked(y, rows * outSize)).toMatchOracle(should)
@@ -103,8 +131,19 @@ describe.each(binaries)('%s', (binary) => {
       kernels.linearRows(layout.put(x), rows, inSize, panels, 0, whole, outSize, scratch)
       const together = layout.checked(whole, rows * outSize - 0)
       for (let row = 0; row < rows; row++) {
-        kernels.linearRows(layout.put(x.subarray(row * inSize, (row + 1) * inSize)), 1, inSize, panels, 0, alone, outSize, scratch)
-        expect(bytesOf(floats.slice(alone >> 2, (alone >> 2) + outSize))).toEqual(bytesOf(together.subarray(row * outSize, (row + 1) * outSize)))
+        kernels.linearRows(
+          layout.put(x.subarray(row * inSize, (row + 1) * inSize)),
+          1,
+          inSize,
+          panels,
+          0,
+          alone,
+          outSize,
+          scratch,
+        )
+        expect(bytesOf(floats.slice(alone >> 2, (alone >> 2) + outSize))).toEqual(
+          bytesOf(together.subarray(row * outSize, (row + 1) * outSize)),
+        )
       }
     })
   })
@@ -157,7 +196,9 @@ describe.each(binaries)('%s', (binary) => {
     })
 
     test('GELU has the values of the tables', () => {
-      expect([...run(Float32Array.of(-5.5, -8, -100, -10_000, 1), 'gelu')].map((value) => value.toPrecision(4))).toEqual(['-1.044e-7', '-4.977e-15', '0.000', '0.000', '0.8413'])
+      expect(
+        [...run(Float32Array.of(-5.5, -8, -100, -10_000, 1), 'gelu')].map((value) => value.toPrecision(4)),
+      ).toEqual(['-1.044e-7', '-4.977e-15', '0.000', '0.000', '0.8413'])
     })
 
     test.each(names)('%s: zeros, the largest numbers, infinities and NaN', (activation) => {
@@ -174,7 +215,10 @@ describe.each(binaries)('%s', (binary) => {
     test.each(names)('%s: an element has the same bits wherever it stands', (activation) => {
       const inputs = finiteRange(1, 37)
       const whole = run(inputs, activation)
-      for (const count of [1, 2, 3, 5, 6, 7]) expect(bytesOf(run(inputs.subarray(300, 300 + count), activation))).toEqual(bytesOf(whole.subarray(300, 300 + count)))
+      for (const count of [1, 2, 3, 5, 6, 7])
+        expect(bytesOf(run(inputs.subarray(300, 300 + count), activation))).toEqual(
+          bytesOf(whole.subarray(300, 300 + count)),
+        )
     })
   })
 })
@@ -182,10 +226,15 @@ describe.each(binaries)('%s', (binary) => {
 type Activation = keyof typeof exactActivations
 
 /** What each promises of its normal results: rounding, and in the tanh form the error of y in e^(−2|y|). */
-const ACTIVATIONS: Readonly<Record<Activation, { readonly code: number; readonly relativeBound: (x: number) => number }>> = {
+const ACTIVATIONS: Readonly<
+  Record<Activation, { readonly code: number; readonly relativeBound: (x: number) => number }>
+> = {
   relu: { code: ACTIVATION_RELU, relativeBound: () => 0 },
   gelu: { code: ACTIVATION_GELU, relativeBound: () => 5e-7 },
   // Below −87 the power is 0.
   silu: { code: ACTIVATION_SILU, relativeBound: (x) => (x < -87 ? 1 : 5e-7) },
-  'gelu-tanh': { code: ACTIVATION_GELU_TANH, relativeBound: (x) => 5e-7 * (1 + (x < 0 ? 2 * Math.abs(tanhArgument(x)) : 0)) },
+  'gelu-tanh': {
+    code: ACTIVATION_GELU_TANH,
+    relativeBound: (x) => 5e-7 * (1 + (x < 0 ? 2 * Math.abs(tanhArgument(x)) : 0)),
+  },
 }

@@ -23,11 +23,21 @@ async function hiddenOf(tokens: Int32Array): Promise<Float32Array> {
 }
 
 describe('one text', () => {
-  test.each(['mean', 'first', 'last', 'max'] as const)('%s: what PyTorch\'s rows pool to', async (pooling) => {
+  test.each(['mean', 'first', 'last', 'max'] as const)("%s: what PyTorch's rows pool to", async (pooling) => {
     for (const { ids: tokens, tokenTypes, lastHiddenState } of [nine!, twentyThree!]) {
-      const { embedding, tokens: count, pieces, report } = await embed({ ids: Int32Array.from(tokens), tokenTypes: Int32Array.from(tokenTypes!) }, { pooling })
+      const {
+        embedding,
+        tokens: count,
+        pieces,
+        report,
+      } = await embed({ ids: Int32Array.from(tokens), tokenTypes: Int32Array.from(tokenTypes!) }, { pooling })
       const columns = lastHiddenState[0]!.map((_, c) => lastHiddenState.map((row) => row[c]!))
-      const expected = { mean: columns.map((column) => column.reduce((a, b) => a + b) / column.length), first: lastHiddenState[0]!, last: lastHiddenState.at(-1)!, max: columns.map((column) => Math.max(...column)) }[pooling]
+      const expected = {
+        mean: columns.map((column) => column.reduce((a, b) => a + b) / column.length),
+        first: lastHiddenState[0]!,
+        last: lastHiddenState.at(-1)!,
+        max: columns.map((column) => Math.max(...column)),
+      }[pooling]
       expect(embedding.shape).toEqual([16])
       expect(worst(embedding.data, expected)).toBeLessThan(1e-5)
       expect([count, pieces, report.tokens, report.packs]).toEqual([tokens.length, 1, tokens.length, 1])
@@ -39,27 +49,41 @@ describe('one text', () => {
     const plain = (await embed(document(9))).embedding.data
     const unit = (await embed(document(9), { normalize: true })).embedding.data
     expect(Math.hypot(...unit)).toBeCloseTo(1, 6)
-    expect(worst(unit, plain.map((value) => value / Math.hypot(...plain)))).toBeLessThan(1e-6)
+    expect(
+      worst(
+        unit,
+        plain.map((value) => value / Math.hypot(...plain)),
+      ),
+    ).toBeLessThan(1e-6)
   })
 
   test('decoders take the last token, unless asked otherwise', async () => {
     const decoder = await loadModel(folderOf('gpt2'))
     const { ids: tokens, lastHiddenState } = expectedCases('gpt2')[1]!
     expect(decoder.defaults).toEqual({ pooling: 'last', normalize: false })
-    expect(worst((await decoder.embed(Int32Array.from(tokens), { runtime: runtime() })).embedding.data, lastHiddenState.at(-1)!)).toBeLessThan(1e-5)
+    expect(
+      worst(
+        (await decoder.embed(Int32Array.from(tokens), { runtime: runtime() })).embedding.data,
+        lastHiddenState.at(-1)!,
+      ),
+    ).toBeLessThan(1e-5)
   })
 })
 
 describe('several texts', () => {
-  test.each([1, 16, 40, 8192])('in packs of up to %i tokens: the vectors of each alone, in their order', async (packTokens) => {
-    const documents = [5, 40, 1, 17, 5, 23, 9].map(document)
-    const { embeddings, report } = await model.embed(documents, { packTokens, runtime: runtime() })
-    expect(embeddings.map(({ tokens }) => tokens)).toEqual([5, 40, 1, 17, 5, 23, 9])
-    expect(report.tokens).toBe(100)
-    if (packTokens === 8192) expect(report.packs).toBe(1)
-    if (packTokens === 1) expect(report.packs).toBe(7)
-    for (const [index, tokens] of documents.entries()) expect(worst(embeddings[index]!.embedding.data, (await embed(tokens)).embedding.data)).toBeLessThan(1e-5)
-  })
+  test.each([1, 16, 40, 8192])(
+    'in packs of up to %i tokens: the vectors of each alone, in their order',
+    async (packTokens) => {
+      const documents = [5, 40, 1, 17, 5, 23, 9].map(document)
+      const { embeddings, report } = await model.embed(documents, { packTokens, runtime: runtime() })
+      expect(embeddings.map(({ tokens }) => tokens)).toEqual([5, 40, 1, 17, 5, 23, 9])
+      expect(report.tokens).toBe(100)
+      if (packTokens === 8192) expect(report.packs).toBe(1)
+      if (packTokens === 1) expect(report.packs).toBe(7)
+      for (const [index, tokens] of documents.entries())
+        expect(worst(embeddings[index]!.embedding.data, (await embed(tokens)).embedding.data)).toBeLessThan(1e-5)
+    },
+  )
 
   test('none', async () => {
     expect((await model.embed([], { runtime: runtime() })).embeddings).toEqual([])
@@ -68,17 +92,24 @@ describe('several texts', () => {
   test('texts beyond the trained length of dynamic positions share no pass', async () => {
     const nomic = await loadModel(folderOf('nomic_bert'))
     const cases = expectedCases('nomic_bert')
-    const documents = cases.map(({ ids: tokens, tokenTypes }) => ({ ids: Int32Array.from(tokens), tokenTypes: Int32Array.from(tokenTypes!) }))
+    const documents = cases.map(({ ids: tokens, tokenTypes }) => ({
+      ids: Int32Array.from(tokens),
+      tokenTypes: Int32Array.from(tokenTypes!),
+    }))
     const { embeddings, report } = await nomic.embed(documents, { pooling: 'last', runtime: runtime() })
     expect(report.packs).toBe(2)
-    cases.forEach(({ lastHiddenState }, index) => expect(worst(embeddings[index]!.embedding.data, lastHiddenState.at(-1)!)).toBeLessThan(1e-5))
+    cases.forEach(({ lastHiddenState }, index) =>
+      expect(worst(embeddings[index]!.embedding.data, lastHiddenState.at(-1)!)).toBeLessThan(1e-5),
+    )
   })
 
   test('progress counts tokens, and an abort between packs ends the call', async () => {
     const controller = new AbortController()
     const heard: number[] = []
     const call = model.embed([30, 20, 10].map(document), {
-      packTokens: 1, runtime: runtime(), signal: controller.signal,
+      packTokens: 1,
+      runtime: runtime(),
+      signal: controller.signal,
       onProgress: ({ doneTokens, totalTokens }) => {
         expect(totalTokens).toBe(60)
         heard.push(doneTokens)
@@ -95,11 +126,20 @@ describe('spans of one pass', () => {
     const tokens = document(30)
     const rows = await hiddenOf(tokens)
     for (const pooling of ['mean', 'max', 'first', 'last'] as const) {
-      const spans = [{ start: 0, end: 30 }, { start: 3, end: 9 }, { start: 8, end: 10 }, { start: 29, end: 30 }]
+      const spans = [
+        { start: 0, end: 30 },
+        { start: 3, end: 9 },
+        { start: 8, end: 10 },
+        { start: 29, end: 30 },
+      ]
       const result = await embed({ ids: tokens, spans }, { pooling })
       expect(result.spans!.shape).toEqual([4, 16])
       expect(result.tokenSpans).toEqual(spans)
-      spans.forEach(({ start, end }, index) => expect(result.spans!.data.slice(index * 16, index * 16 + 16)).toEqual(poolRows(rows, 16, { from: start, to: end }, pooling)))
+      spans.forEach(({ start, end }, index) =>
+        expect(result.spans!.data.slice(index * 16, index * 16 + 16)).toEqual(
+          poolRows(rows, 16, { from: start, to: end }, pooling),
+        ),
+      )
     }
   })
 
@@ -107,7 +147,9 @@ describe('spans of one pass', () => {
     const tokens = document(30)
     const { spans } = await embed({ ids: tokens, spans: [{ start: 10, end: 20 }] }, { normalize: true })
     expect(Math.hypot(...spans!.data)).toBeCloseTo(1, 6)
-    expect(worst(spans!.data, (await embed(tokens.slice(10, 20), { normalize: true })).embedding.data)).toBeGreaterThan(0.01)
+    expect(worst(spans!.data, (await embed(tokens.slice(10, 20), { normalize: true })).embedding.data)).toBeGreaterThan(
+      0.01,
+    )
   })
 })
 
@@ -116,7 +158,9 @@ describe('texts that are too long', () => {
 
   test('are an error that says so', async () => {
     await expect(embed(long)).rejects.toThrow(/embed: document: expected at most 40 tokens, got 95; option onTooLong/)
-    await expect(model.embed([document(3), long], { runtime: runtime() })).rejects.toThrow(/embed: document 1: expected at most 40 tokens/)
+    await expect(model.embed([document(3), long], { runtime: runtime() })).rejects.toThrow(
+      /embed: document 1: expected at most 40 tokens/,
+    )
     await expect(embed(long)).rejects.toMatchObject({ code: 'OptionError', details: { tokens: 95, maxLength: 40 } })
   })
 
@@ -141,7 +185,9 @@ describe('texts that are too long', () => {
   })
 
   test('cannot be cut where spans are wanted', async () => {
-    await expect(embed({ ids: long, spans: [{ start: 0, end: 2 }] }, { onTooLong: 'split' })).rejects.toThrow(/for vectors of passages or spans, got 95/)
+    await expect(embed({ ids: long, spans: [{ start: 0, end: 2 }] }, { onTooLong: 'split' })).rejects.toThrow(
+      /for vectors of passages or spans, got 95/,
+    )
   })
 })
 
@@ -155,13 +201,21 @@ describe('a stream', () => {
       }
     }
     const results = []
-    for await (const result of model.embedStream(readAhead === 3 ? Readable.from(lengths()) : lengths(), { readAhead, runtime: runtime() })) {
+    for await (const result of model.embedStream(readAhead === 3 ? Readable.from(lengths()) : lengths(), {
+      readAhead,
+      runtime: runtime(),
+    })) {
       // A Node stream reads ahead by itself.
       if (results.length === 0 && readAhead !== 3) expect(read).toBeLessThanOrEqual(readAhead)
       results.push(result)
     }
-    expect(results.map(({ index, tokens }) => [index, tokens])).toEqual([9, 2, 30, 4, 11].map((length, index) => [index, length]))
-    for (const { index, embedding } of results) expect(worst(embedding.data, (await embed(document([9, 2, 30, 4, 11][index]!))).embedding.data)).toBeLessThan(1e-5)
+    expect(results.map(({ index, tokens }) => [index, tokens])).toEqual(
+      [9, 2, 30, 4, 11].map((length, index) => [index, length]),
+    )
+    for (const { index, embedding } of results)
+      expect(worst(embedding.data, (await embed(document([9, 2, 30, 4, 11][index]!))).embedding.data)).toBeLessThan(
+        1e-5,
+      )
   })
 
   test('names the document that is wrong, and lets go of the source', async () => {
@@ -176,29 +230,50 @@ describe('a stream', () => {
       }
     }
     const seen: number[] = []
-    await expect((async () => {
-      for await (const { index } of model.embedStream(documents(), { readAhead: 1, runtime: runtime() })) seen.push(index)
-    })()).rejects.toThrow(/embedStream: document 1: expected at most 40 tokens/)
+    await expect(
+      (async () => {
+        for await (const { index } of model.embedStream(documents(), { readAhead: 1, runtime: runtime() }))
+          seen.push(index)
+      })(),
+    ).rejects.toThrow(/embedStream: document 1: expected at most 40 tokens/)
     expect([seen, closed]).toEqual([[0], true])
   })
 })
 
 describe('what sentence-transformers folders say', () => {
-  const modules = (...types: string[]) => types.map((type, idx) => ({ idx, name: String(idx), path: idx === 0 ? '' : `${idx}_${type}`, type: `sentence_transformers.models.${type}` }))
+  const modules = (...types: string[]) =>
+    types.map((type, idx) => ({
+      idx,
+      name: String(idx),
+      path: idx === 0 ? '' : `${idx}_${type}`,
+      type: `sentence_transformers.models.${type}`,
+    }))
 
   test('pooling and normalisation', async () => {
-    const source = changedFolder('bert', { 'modules.json': modules('Transformer', 'Pooling', 'Normalize'), '1_Pooling/config.json': { word_embedding_dimension: 16, pooling_mode_cls_token: true, pooling_mode_mean_tokens: false } })
+    const source = changedFolder('bert', {
+      'modules.json': modules('Transformer', 'Pooling', 'Normalize'),
+      '1_Pooling/config.json': {
+        word_embedding_dimension: 16,
+        pooling_mode_cls_token: true,
+        pooling_mode_mean_tokens: false,
+      },
+    })
     const loaded = await loadModel(source)
     expect(loaded.defaults).toEqual({ pooling: 'first', normalize: true })
     const rows = await hiddenOf(document(9))
-    expect(worst((await loaded.embed(document(9), { runtime: runtime() })).embedding.data, normalise(rows.slice(0, 16)))).toBeLessThan(1e-6)
+    expect(
+      worst((await loaded.embed(document(9), { runtime: runtime() })).embedding.data, normalise(rows.slice(0, 16))),
+    ).toBeLessThan(1e-6)
   })
 
   test('modules and poolings that are not supported are named', async () => {
     const dense = changedFolder('bert', { 'modules.json': modules('Transformer', 'Pooling', 'Dense') })
     await expect(loadModel(dense)).rejects.toThrow(/modules\.json: .* got sentence_transformers\.models\.Dense/)
     expect((await loadModel(dense, { ignoreSentenceConfig: true })).defaults.pooling).toBe('mean')
-    const weighted = changedFolder('bert', { 'modules.json': modules('Transformer', 'Pooling'), '1_Pooling/config.json': { pooling_mode_weightedmean_tokens: true } })
+    const weighted = changedFolder('bert', {
+      'modules.json': modules('Transformer', 'Pooling'),
+      '1_Pooling/config.json': { pooling_mode_weightedmean_tokens: true },
+    })
     await expect(loadModel(weighted)).rejects.toThrow(/got pooling_mode_weightedmean_tokens/)
   })
 })
@@ -212,16 +287,33 @@ describe('wrong documents and options', () => {
     ['ids of another type', new Float32Array(3), /got Float32Array/],
     ['nothing in an object', {}, /expected one of text, ids and passages, got 0/],
     ['both a text and ids', { text: 'a', ids: ids(1) }, /got 2 of them/],
-    ['an unknown name', { ids: ids(1), span: [] }, /expected names among text, ids, passages, spans, tokenTypes, got "span"/],
-    ['a span past the end', { ids: ids(1, 2), spans: [{ start: 1, end: 3 }] }, /expected 0 ≤ start < end ≤ 2.*got 1 to 3/],
+    [
+      'an unknown name',
+      { ids: ids(1), span: [] },
+      /expected names among text, ids, passages, spans, tokenTypes, got "span"/,
+    ],
+    [
+      'a span past the end',
+      { ids: ids(1, 2), spans: [{ start: 1, end: 3 }] },
+      /expected 0 ≤ start < end ≤ 2.*got 1 to 3/,
+    ],
     ['an empty span', { ids: ids(1, 2), spans: [{ start: 1, end: 1 }] }, /got 1 to 1/],
     ['a span before the start', { ids: ids(1, 2), spans: [{ start: -1, end: 1 }] }, /got -1 to 1/],
     ['spans that are none', { ids: ids(1, 2), spans: 3 }, /expected a list of \{ start, end \}/],
     ['too few token types', { ids: ids(1, 2), tokenTypes: ids(0) }, /expected an Int32Array of 2 types/],
-    ['token types that the model has not', { ids: ids(1, 2), tokenTypes: ids(0, 2) }, /expected types from 0 to 1, got number 2/],
+    [
+      'token types that the model has not',
+      { ids: ids(1, 2), tokenTypes: ids(0, 2) },
+      /expected types from 0 to 1, got number 2/,
+    ],
     ['an unknown option', ids(1), /expected names among .*, got "pool"/, { pool: 'mean' }],
     ['an unknown pooling', ids(1), /option pooling: expected "mean" or/, { pooling: 'cls' }],
-    ['an unknown onTooLong', ids(1), /option onTooLong: expected "error" or "truncate" or "split"/, { onTooLong: 'cut' }],
+    [
+      'an unknown onTooLong',
+      ids(1),
+      /option onTooLong: expected "error" or "truncate" or "split"/,
+      { onTooLong: 'cut' },
+    ],
     ['no room in packs', ids(1), /option packTokens: expected an integer ≥ 1/, { packTokens: 0 }],
   ]
 
@@ -231,12 +323,24 @@ describe('wrong documents and options', () => {
   })
 
   test('a stream of nothing that can be iterated, and an encoder that should generate', async () => {
-    await expect(model.embedStream(3 as never).next()).rejects.toThrow(/expected an iterable of documents, got number 3/)
-    await expect(model.generate(tokensOf([1]), { maxNewTokens: 1 })).rejects.toThrow(/expected a decoder, got the encoder bert/)
-    await expect(model.transformer.forward(tokensOf([1]), { caches: [] })).rejects.toThrow(/expected a decoder for option caches/)
-    await expect(model.transformer.forward(tokensOf(Array.from(document(41))))).rejects.toThrow(/expected positions from 0 to 39, got 40/)
-    await expect(model.transformer.forward(tokensOf([1]), { positions: tokensOf([-1]) })).rejects.toThrow(/expected positions from 0 to 39, got -1/)
+    await expect(model.embedStream(3 as never).next()).rejects.toThrow(
+      /expected an iterable of documents, got number 3/,
+    )
+    await expect(model.generate(tokensOf([1]), { maxNewTokens: 1 })).rejects.toThrow(
+      /expected a decoder, got the encoder bert/,
+    )
+    await expect(model.transformer.forward(tokensOf([1]), { caches: [] })).rejects.toThrow(
+      /expected a decoder for option caches/,
+    )
+    await expect(model.transformer.forward(tokensOf(Array.from(document(41))))).rejects.toThrow(
+      /expected positions from 0 to 39, got 40/,
+    )
+    await expect(model.transformer.forward(tokensOf([1]), { positions: tokensOf([-1]) })).rejects.toThrow(
+      /expected positions from 0 to 39, got -1/,
+    )
     const plain = await loadModel(withConfig('distilbert', {}))
-    await expect(plain.transformer.forward(tokensOf([1]), { tokenTypes: tokensOf([0]) })).rejects.toThrow(/expected none, as the model has no token types/)
+    await expect(plain.transformer.forward(tokensOf([1]), { tokenTypes: tokensOf([0]) })).rejects.toThrow(
+      /expected none, as the model has no token types/,
+    )
   })
 })

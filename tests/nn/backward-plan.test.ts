@@ -1,5 +1,23 @@
-import { createRuntime, MemoryBudgetError, type Runtime, type RuntimeOptions, type Tensor, type TensorData } from 'heddle'
-import { CausalLanguageModel, FeedForward, LayerNorm, Linear, MultiHeadAttention, TransformerBlock, TransformerEncoder, type AnyModule, type BackwardResult, type LayerReport } from 'heddle/nn'
+import {
+  createRuntime,
+  MemoryBudgetError,
+  type Runtime,
+  type RuntimeOptions,
+  type Tensor,
+  type TensorData,
+} from 'heddle'
+import {
+  CausalLanguageModel,
+  FeedForward,
+  LayerNorm,
+  Linear,
+  MultiHeadAttention,
+  TransformerBlock,
+  TransformerEncoder,
+  type AnyModule,
+  type BackwardResult,
+  type LayerReport,
+} from 'heddle/nn'
 import { describe, expect, it, test } from 'vitest'
 import { Random } from '../support/random.ts'
 import { allLanes, withRuntime } from '../support/runtimes.ts'
@@ -8,7 +26,7 @@ import { integerTensor, maskTensor, normalTensor, shared } from '../support/tens
 const pools: Readonly<Record<string, RuntimeOptions>> = {
   'the calling thread': { workers: 0 },
   'shared memory': { workers: 2 },
-  'transfer': { workers: 2, sharedMemory: 'never' },
+  transfer: { workers: 2, sharedMemory: 'never' },
 }
 
 const [B, M, E] = [2, 700, 64]
@@ -28,18 +46,36 @@ const calls: Readonly<Record<string, Call>> = {
   'a linear layer': { layer: new Linear(E, 300), input: x, width: 300 },
   'a norm': { layer: new LayerNorm(E), input: x },
   'a feed-forward': { layer: new FeedForward({ modelDim: E }), input: x },
-  'attention': { layer: new MultiHeadAttention({ modelDim: E, heads: 4 }), input: x },
-  'attention with rotary positions and keys of its own': { layer: new MultiHeadAttention({ modelDim: E, heads: 4, rotary: true }), input: x, options: { key: normalTensor(random, [B, 1500, E]) } },
-  'attention with a mask and a bias': { layer: new MultiHeadAttention({ modelDim: E, heads: 4 }), input: x, options: { mask: maskTensor(random, [M, M]), bias: normalTensor(random, [B, M, M]) } },
-  'an encoder': { layer: new TransformerEncoder({ ...block, layers: 2, norm: 'pre', dropout: 0.1 }).train(), input: x, options: { causal: true, seed: 3 } },
-  'a language model': { layer: new CausalLanguageModel({ ...block, vocabulary: 50, layers: 2, positions: 'learned', maxLength: M }), input: tokens, width: 50 },
+  attention: { layer: new MultiHeadAttention({ modelDim: E, heads: 4 }), input: x },
+  'attention with rotary positions and keys of its own': {
+    layer: new MultiHeadAttention({ modelDim: E, heads: 4, rotary: true }),
+    input: x,
+    options: { key: normalTensor(random, [B, 1500, E]) },
+  },
+  'attention with a mask and a bias': {
+    layer: new MultiHeadAttention({ modelDim: E, heads: 4 }),
+    input: x,
+    options: { mask: maskTensor(random, [M, M]), bias: normalTensor(random, [B, M, M]) },
+  },
+  'an encoder': {
+    layer: new TransformerEncoder({ ...block, layers: 2, norm: 'pre', dropout: 0.1 }).train(),
+    input: x,
+    options: { causal: true, seed: 3 },
+  },
+  'a language model': {
+    layer: new CausalLanguageModel({ ...block, vocabulary: 50, layers: 2, positions: 'learned', maxLength: M }),
+    input: tokens,
+    width: 50,
+  },
 }
 
 const backward = (runtime: Runtime, { layer, input, width = E, options = {} }: Call): Promise<BackwardResult> =>
   layer.backward(input, normalTensor(new Random(1), [B, M, width]), { runtime, ...options })
 
 function expectWithin({ memory: { peakBytes, plannedBytes, peakByPurpose }, plan }: LayerReport, what: string): void {
-  expect(peakBytes, `${what}: ${JSON.stringify(peakByPurpose)} of ${JSON.stringify(plan.bytes)}`).toBeLessThanOrEqual(plannedBytes)
+  expect(peakBytes, `${what}: ${JSON.stringify(peakByPurpose)} of ${JSON.stringify(plan.bytes)}`).toBeLessThanOrEqual(
+    plannedBytes,
+  )
 }
 
 describe.each(Object.entries(pools))('the bytes of a backward plan over %s', (_name, pool) => {
@@ -49,10 +85,14 @@ describe.each(Object.entries(pools))('the bytes of a backward plan over %s', (_n
       for (let run = 0; run < 3; run++) {
         const { report } = await backward(runtime, call)
         expectWithin(report, what)
-        // Without shared memory one lane does it all: that another grows next time is a bound, which need not come about.
-        // A lane that the others leave nothing to do holds less than it may.
-        const all = pool.sharedMemory === 'never' ? run === 0 : new Set(report.lanes.map(({ lane }) => lane)).size === report.plan.lanes
-        if (all) expect(report.memory.peakBytes, JSON.stringify(report)).toBeGreaterThanOrEqual(0.95 * report.plan.totalBytes)
+        // Without shared memory one lane does it all: that another grows next time is a bound, which need not come
+        // about. A lane that the others leave nothing to do holds less than it may.
+        const all =
+          pool.sharedMemory === 'never'
+            ? run === 0
+            : new Set(report.lanes.map(({ lane }) => lane)).size === report.plan.lanes
+        if (all)
+          expect(report.memory.peakBytes, JSON.stringify(report)).toBeGreaterThanOrEqual(0.95 * report.plan.totalBytes)
       }
     })
   })
@@ -60,7 +100,8 @@ describe.each(Object.entries(pools))('the bytes of a backward plan over %s', (_n
   it('hold for shared inputs', async () => {
     await withRuntime(pool, async (runtime) => {
       await allLanes(runtime)
-      for (const [what, call] of Object.entries(calls)) expectWithin((await backward(runtime, { ...call, input: shared(call.input) })).report, what)
+      for (const [what, call] of Object.entries(calls))
+        expectWithin((await backward(runtime, { ...call, input: shared(call.input) })).report, what)
     })
   })
 
@@ -83,7 +124,13 @@ describe.each(Object.entries(pools))('the bytes of a backward plan over %s', (_n
       for (let run = 0; run < 80; run++) {
         const [rows, modelDim] = [draw.integer(1, 300), 8 * draw.integer(1, 16)]
         const layer = draw.pick([
-          () => new TransformerBlock({ modelDim, heads: 4, feedForwardDim: draw.integer(1, 300), norm: draw.pick(['pre', 'post']) }),
+          () =>
+            new TransformerBlock({
+              modelDim,
+              heads: 4,
+              feedForwardDim: draw.integer(1, 300),
+              norm: draw.pick(['pre', 'post']),
+            }),
           () => new FeedForward({ modelDim, feedForwardDim: draw.integer(1, 600) }),
           () => new Linear(modelDim, draw.integer(1, 700)),
         ])()
@@ -97,14 +144,28 @@ describe.each(Object.entries(pools))('the bytes of a backward plan over %s', (_n
   })
 })
 
-const encoder: Call = { layer: new TransformerEncoder({ ...block, layers: 3, keyValueHeads: 2, rotary: true, dropout: 0.2, activation: 'gelu' }).train(), input: x, options: { causal: true, seed: 8 } }
+const encoder: Call = {
+  layer: new TransformerEncoder({
+    ...block,
+    layers: 3,
+    keyValueHeads: 2,
+    rotary: true,
+    dropout: 0.2,
+    activation: 'gelu',
+  }).train(),
+  input: x,
+  options: { causal: true, seed: 8 },
+}
 
 test('a smaller budget keeps less of the forward pass, which is computed again with the same bits', async () => {
   const seen: string[] = []
   let expected: BackwardResult | undefined
   let budgetBytes: number | undefined
   for (;;) {
-    const runtime = await createRuntime({ workers: 2, ...(budgetBytes === undefined ? {} : { memoryBudgetBytes: budgetBytes }) })
+    const runtime = await createRuntime({
+      workers: 2,
+      ...(budgetBytes === undefined ? {} : { memoryBudgetBytes: budgetBytes }),
+    })
     await allLanes(runtime)
     const outcome = await backward(runtime, encoder).catch((error: unknown) => error)
     await runtime.close()
@@ -116,7 +177,8 @@ test('a smaller budget keeps less of the forward pass, which is computed again w
     expectWithin(result.report, `${budgetBytes}`)
     expect(plan.budgetedBytes).toBeLessThanOrEqual(budgetBytes ?? Infinity)
     expect(result.dInput?.data, plan.keeps).toEqual(expected.dInput?.data)
-    for (const [name, { data }] of result.gradients) expect(data, `${plan.keeps}: ${name}`).toEqual(expected.gradients.get(name)?.data)
+    for (const [name, { data }] of result.gradients)
+      expect(data, `${plan.keeps}: ${name}`).toEqual(expected.gradients.get(name)?.data)
     if (plan.keeps !== 'products') expect(plan.flops).toBeGreaterThan(expected.report.plan.flops)
     budgetBytes = Math.floor(0.95 * plan.budgetedBytes)
   }
@@ -129,7 +191,9 @@ test('a budget that is too small says what would do, before anything is allocate
     await allLanes(runtime)
     const error: unknown = await backward(runtime, encoder).catch((reason: unknown) => reason)
     expect(error).toBeInstanceOf(MemoryBudgetError)
-    expect((error as Error).message).toMatch(/expected a memory budget of at least \d+ bytes \(activations \d+, .+\), got 4500000/)
+    expect((error as Error).message).toMatch(
+      /expected a memory budget of at least \d+ bytes \(activations \d+, .+\), got 4500000/,
+    )
     return (error as MemoryBudgetError).smallestBudgetBytes!
   })
   await withRuntime({ ...pool, memoryBudgetBytes: needed }, async (runtime) => {

@@ -1,6 +1,14 @@
 import type { Worker } from 'node:worker_threads'
 import { createRuntime, type Runtime, type RuntimeOptions, type Tensor, type TensorData } from 'heddle'
-import { CausalLanguageModel, Embedding, FeedForward, MultiHeadAttention, TransformerEncoder, type AnyModule, type BackwardResult } from 'heddle/nn'
+import {
+  CausalLanguageModel,
+  Embedding,
+  FeedForward,
+  MultiHeadAttention,
+  TransformerEncoder,
+  type AnyModule,
+  type BackwardResult,
+} from 'heddle/nn'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
 import { WorkerCrew, withRuntime } from '../support/runtimes.ts'
@@ -17,25 +25,61 @@ interface Case {
 
 /** Of the layer's output shape. */
 const cases: Readonly<Record<string, Case>> = {
-  'several slabs': { layer: new FeedForward({ modelDim: 64, feedForwardDim: 512, activation: 'gelu' }), input: normalTensor(random, [9000, 64]), dOutput: normalTensor(random, [9000, 64]), options: {} },
+  'several slabs': {
+    layer: new FeedForward({ modelDim: 64, feedForwardDim: 512, activation: 'gelu' }),
+    input: normalTensor(random, [9000, 64]),
+    dOutput: normalTensor(random, [9000, 64]),
+    options: {},
+  },
   'chunks that run on into the next sequences': {
-    layer: new TransformerEncoder({ modelDim: 16, heads: 4, keyValueHeads: 2, layers: 2, rotary: true, dropout: 0.2, norm: 'pre' }).train(),
-    input: normalTensor(random, [7, 13, 16]), dOutput: normalTensor(random, [7, 13, 16]), options: { causal: true, seed: 5 },
+    layer: new TransformerEncoder({
+      modelDim: 16,
+      heads: 4,
+      keyValueHeads: 2,
+      layers: 2,
+      rotary: true,
+      dropout: 0.2,
+      norm: 'pre',
+    }).train(),
+    input: normalTensor(random, [7, 13, 16]),
+    dOutput: normalTensor(random, [7, 13, 16]),
+    options: { causal: true, seed: 5 },
   },
   'tokens that come again and again': {
-    layer: new CausalLanguageModel({ vocabulary: 9, modelDim: 24, heads: 2, layers: 1, positions: 'learned', maxLength: 40, dropout: 0.1 }).train(),
-    input: integerTensor(random, [5, 37], 9), dOutput: normalTensor(random, [5, 37, 9]), options: { seed: 2n ** 40n },
+    layer: new CausalLanguageModel({
+      vocabulary: 9,
+      modelDim: 24,
+      heads: 2,
+      layers: 1,
+      positions: 'learned',
+      maxLength: 40,
+      dropout: 0.1,
+    }).train(),
+    input: integerTensor(random, [5, 37], 9),
+    dOutput: normalTensor(random, [5, 37, 9]),
+    options: { seed: 2n ** 40n },
   },
-  'a table of several columns': { layer: new Embedding(5, 150), input: integerTensor(random, [1, 700], 5), dOutput: normalTensor(random, [1, 700, 150]), options: {} },
+  'a table of several columns': {
+    layer: new Embedding(5, 150),
+    input: integerTensor(random, [1, 700], 5),
+    dOutput: normalTensor(random, [1, 700, 150]),
+    options: {},
+  },
   'several key segments': {
-    layer: new MultiHeadAttention({ modelDim: 16, heads: 2, keyValueHeads: 1, rotary: true }), input: normalTensor(random, [1, 90, 16]), dOutput: normalTensor(random, [1, 90, 16]),
+    layer: new MultiHeadAttention({ modelDim: 16, heads: 2, keyValueHeads: 1, rotary: true }),
+    input: normalTensor(random, [1, 90, 16]),
+    dOutput: normalTensor(random, [1, 90, 16]),
     options: { key: normalTensor(random, [1, 2600, 16]), value: normalTensor(random, [1, 2600, 16]) },
   },
 }
 
 const CHUNK_SIZES = [undefined, 1, 64, 100]
 
-function backward({ layer, input, dOutput, options }: Case, runtime: Runtime, chunkSize?: number): Promise<BackwardResult> {
+function backward(
+  { layer, input, dOutput, options }: Case,
+  runtime: Runtime,
+  chunkSize?: number,
+): Promise<BackwardResult> {
   return layer.backward(input, dOutput, { ...options, runtime, ...(chunkSize === undefined ? {} : { chunkSize }) })
 }
 
@@ -49,7 +93,8 @@ const bits = new Map<string, string>()
 beforeAll(() =>
   withRuntime({ workers: 0 }, async (runtime) => {
     for (const [name, each] of Object.entries(cases)) bits.set(name, bitsOf(await backward(each, runtime)))
-  }))
+  }),
+)
 
 const pools: Readonly<Record<string, RuntimeOptions>> = {
   'the calling thread': { workers: 0 },
@@ -68,13 +113,20 @@ describe.each(Object.entries(pools))('%s: the same bits', (_, pool) => {
   afterAll(() => runtime.close())
 
   test.each(Object.entries(cases))('with %s, for any chunk size', async (name, each) => {
-    for (const chunkSize of CHUNK_SIZES) expect(bitsOf(await backward(each, runtime, chunkSize)), `${chunkSize}`).toBe(bits.get(name))
+    for (const chunkSize of CHUNK_SIZES)
+      expect(bitsOf(await backward(each, runtime, chunkSize)), `${chunkSize}`).toBe(bits.get(name))
   })
 
-  test.each(Object.entries(cases))('with %s, from shared memory', async (name, { input, dOutput, options, ...each }) => {
-    const { dInput, gradients, ...result } = await backward({ ...each, options, input: shared(input), dOutput: shared(dOutput) }, runtime)
-    expect(bitsOf({ ...(dInput === undefined ? {} : { dInput }), gradients, ...result })).toBe(bits.get(name))
-  })
+  test.each(Object.entries(cases))(
+    'with %s, from shared memory',
+    async (name, { input, dOutput, options, ...each }) => {
+      const { dInput, gradients, ...result } = await backward(
+        { ...each, options, input: shared(input), dOutput: shared(dOutput) },
+        runtime,
+      )
+      expect(bitsOf({ ...(dInput === undefined ? {} : { dInput }), gradients, ...result })).toBe(bits.get(name))
+    },
+  )
 })
 
 describe.each(['auto', 'never'] as const)('workers lost, shared memory: %s', (sharedMemory) => {
@@ -87,7 +139,10 @@ describe.each(['auto', 'never'] as const)('workers lost, shared memory: %s', (sh
     await withRuntime({ workers: 2, sharedMemory, workerFactory: crew.workerFactory }, async (runtime) => {
       const { report } = await backward(each, runtime)
       for (let run = 0; run < 8; run++) {
-        const pending = backward(each, runtime).then((result) => ({ result }), (error: unknown) => ({ error }))
+        const pending = backward(each, runtime).then(
+          (result) => ({ result }),
+          (error: unknown) => ({ error }),
+        )
         await new Promise((resolve) => setTimeout(resolve, random.uniform() * report.elapsedMs))
         if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
         const outcome = await pending

@@ -13,13 +13,41 @@ afterAll(() => runtime.close())
 describe('bad input', () => {
   const x = { data: new Float32Array(12), shape: [3, 4] }
   it.each([
-    ['a model size that is not the layer\'s', () => new Linear(5, 2).forward(x, { runtime }), ShapeError],
+    ["a model size that is not the layer's", () => new Linear(5, 2).forward(x, { runtime }), ShapeError],
     ['a rank of 1', () => new Linear(12, 2).forward({ data: x.data, shape: [12] }, { runtime }), ShapeError],
-    ['data that are no floats', () => new Linear(4, 2).forward({ data: new Int32Array(12), shape: [3, 4] } as never, { runtime }), OptionError],
-    ['a length that is not the shape\'s', () => new Linear(4, 2).forward({ data: x.data, shape: [4, 4] }, { runtime }), ShapeError],
-    ['an unknown option', () => new MultiHeadAttention({ modelDim: 4, heads: 2 }).forward(x, { runtime, casual: true } as never), OptionError],
-    ['keys of another batch', () => new MultiHeadAttention({ modelDim: 4, heads: 2 }).forward(x, { runtime, key: { data: new Float32Array(24), shape: [2, 3, 4] } }), ShapeError],
-    ['a key mask of another length', () => new MultiHeadAttention({ modelDim: 4, heads: 2 }).forward(x, { runtime, keyMask: { data: new Uint8Array(2), shape: [2] } }), ShapeError],
+    [
+      'data that are no floats',
+      () => new Linear(4, 2).forward({ data: new Int32Array(12), shape: [3, 4] } as never, { runtime }),
+      OptionError,
+    ],
+    [
+      "a length that is not the shape's",
+      () => new Linear(4, 2).forward({ data: x.data, shape: [4, 4] }, { runtime }),
+      ShapeError,
+    ],
+    [
+      'an unknown option',
+      () => new MultiHeadAttention({ modelDim: 4, heads: 2 }).forward(x, { runtime, casual: true } as never),
+      OptionError,
+    ],
+    [
+      'keys of another batch',
+      () =>
+        new MultiHeadAttention({ modelDim: 4, heads: 2 }).forward(x, {
+          runtime,
+          key: { data: new Float32Array(24), shape: [2, 3, 4] },
+        }),
+      ShapeError,
+    ],
+    [
+      'a key mask of another length',
+      () =>
+        new MultiHeadAttention({ modelDim: 4, heads: 2 }).forward(x, {
+          runtime,
+          keyMask: { data: new Uint8Array(2), shape: [2] },
+        }),
+      ShapeError,
+    ],
     ['a signal that is none', () => new Linear(4, 2).forward(x, { runtime, signal: 5 as never }), OptionError],
     ['a runtime that is none', () => new Linear(4, 2).forward(x, { runtime: {} as never }), OptionError],
   ] as const)('%s is a typed error', async (_name, call, Class) => {
@@ -49,7 +77,9 @@ describe('bad input', () => {
 
   it('NaN weights are named', () => {
     const layer = new TransformerBlock({ modelDim: 8, heads: 2, feedForwardDim: 8 })
-    const state = Object.fromEntries(Object.entries(layer.stateDict()).map(([name, { data, shape }]) => [name, { data: data.slice(), shape }]))
+    const state = Object.fromEntries(
+      Object.entries(layer.stateDict()).map(([name, { data, shape }]) => [name, { data: data.slice(), shape }]),
+    )
     state['linear1.bias']!.data[3] = NaN
     expect(() => layer.loadStateDict(state)).toThrow(NumericError)
     expect(() => layer.loadStateDict(state)).toThrow(/linear1\.bias/)

@@ -19,7 +19,14 @@ it('heddle tour walks through "I love you" with the known counts', async () => {
   expect(status).toBe(0)
   const tour = JSON.parse(out) as Tour
   expect(tour.words).toEqual(['I', 'love', 'you'])
-  expect(tour.attention.shapes).toEqual({ query: [1, 3, 64], key: [1, 3, 64], value: [1, 3, 64], scores: [1, 3, 3], weights: [1, 3, 3], output: [1, 3, 64] })
+  expect(tour.attention.shapes).toEqual({
+    query: [1, 3, 64],
+    key: [1, 3, 64],
+    value: [1, 3, 64],
+    scores: [1, 3, 3],
+    weights: [1, 3, 3],
+    output: [1, 3, 64],
+  })
   for (const sum of tour.attention.rowSums) expect(Math.abs(sum - 1)).toBeLessThan(1e-6)
   // Q = K: a word is most like itself.
   tour.attention.weights.forEach((row, index) => expect(row.indexOf(Math.max(...row))).toBe(index))
@@ -27,7 +34,9 @@ it('heddle tour walks through "I love you" with the known counts', async () => {
   expect(tour.multiHead.weights).toEqual([2, 8, 4, 4])
   expect(tour.block.count).toBe(3_152_384)
   expect(tour.positions.values[0]!.slice(0, 4)).toEqual([0, 1, 0, 1])
-  tour.positions.tokens.forEach(({ before, after }, position) => expect(after[0]! - before[0]!).toBeCloseTo(Math.sin(position), 5))
+  tour.positions.tokens.forEach(({ before, after }, position) =>
+    expect(after[0]! - before[0]!).toBeCloseTo(Math.sin(position), 5),
+  )
   expect(err).toContain('3,152,384')
   const svg = await readFile(path.join(folder, 'heddle-report', 'tour-positions.svg'), 'utf8')
   expect(svg.match(/<title>/g)).toHaveLength(10 * 16)
@@ -44,8 +53,15 @@ it('heddle tour shows shapes on request, over other words', async () => {
 })
 
 const CHECKS = [
-  'rows of weights sum to one', 'shapes', 'output = weights · V', 'scaling divides the scores by √D', 'permutation equivariance', 'chunked = standard',
-  'softmax does not change when all logits shift', 'no leak from the future', 'a row without any key is 0',
+  'rows of weights sum to one',
+  'shapes',
+  'output = weights · V',
+  'scaling divides the scores by √D',
+  'permutation equivariance',
+  'chunked = standard',
+  'softmax does not change when all logits shift',
+  'no leak from the future',
+  'a row without any key is 0',
 ]
 
 it('heddle validate lists nine checks, each with what it measured from inputs of its seed', async () => {
@@ -82,14 +98,25 @@ it('heddle bench guide measures both modes of each size in its own process', asy
   const { status, out, err } = await heddle(args, { cwd: folder })
   expect(err).toContain('Multi-head attention, d_model 512')
   expect(status).toBe(0)
-  const { results, leftOut } = JSON.parse(out) as { results: GuideResult[]; leftOut: { tokens: number; mode: string }[] }
-  expect(results.map(({ tokens, mode }) => `${tokens} ${mode}`)).toEqual(['16 standard', '16 chunked', '48 standard', '48 chunked'])
+  const { results, leftOut } = JSON.parse(out) as {
+    results: GuideResult[]
+    leftOut: { tokens: number; mode: string }[]
+  }
+  expect(results.map(({ tokens, mode }) => `${tokens} ${mode}`)).toEqual([
+    '16 standard',
+    '16 chunked',
+    '48 standard',
+    '48 chunked',
+  ])
   for (const { medianMs, tokens, tokensPerSecond, peakBytes } of results) {
     expect(tokensPerSecond).toBeCloseTo((8 * tokens) / (medianMs / 1000), 6)
     // At least the output, and queries, keys and values.
     expect(peakBytes).toBeGreaterThan(4 * 8 * tokens * 512 * 4)
   }
-  expect(leftOut).toMatchObject([{ tokens: 16, mode: 'PyTorch' }, { tokens: 48, mode: 'PyTorch' }])
+  expect(leftOut).toMatchObject([
+    { tokens: 16, mode: 'PyTorch' },
+    { tokens: 48, mode: 'PyTorch' },
+  ])
   const svg = await readFile(path.join(folder, 'heddle-report', 'guide-time.svg'), 'utf8')
   expect(svg).toContain('chunked mode')
 })

@@ -42,7 +42,9 @@ describe.each(Object.entries(pools))('calls at once on one cache, on %s', (_wher
     const second = layer.forward(rows(20, 6), { ...options(), cache })
     const third = layer.forward(rows(5, 7), { ...options(), cache })
     await expect(second).rejects.toThrow(OptionError)
-    await expect(second).rejects.toThrow(/room for 20 rows in the cache, got 20 of 25 taken, 20 of them by calls under way/)
+    await expect(second).rejects.toThrow(
+      /room for 20 rows in the cache, got 20 of 25 taken, 20 of them by calls under way/,
+    )
     expect(bits([await first, await third])).toEqual(await oneByOne([rows(20, 5), rows(5, 7)]))
     expect(cache.length).toBe(25)
   })
@@ -73,7 +75,11 @@ describe.each(Object.entries(pools))('calls at once on one cache, on %s', (_wher
     const first = layer.forward(parts[0]!, { ...options(), cache })
     const mask = { data: new Uint8Array(5 * 8), shape: [5, 8] }
     await expect(layer.forward(parts[3]!, { ...options(), cache, mask })).rejects.toMatchObject({ code: 'ShapeError' })
-    const third = layer.forward(parts[3]!, { ...options(), cache, mask: { data: new Uint8Array(5 * 12).fill(1), shape: [5, 12] } })
+    const third = layer.forward(parts[3]!, {
+      ...options(),
+      cache,
+      mask: { data: new Uint8Array(5 * 12).fill(1), shape: [5, 12] },
+    })
     expect(bits([await first, await third])).toEqual(await oneByOne([parts[0]!, parts[3]!]))
     expect(cache.length).toBe(12)
   })
@@ -106,7 +112,10 @@ test('a lane that was given up writes to a memory that the cache has left', asyn
     expect(cache.memory.key).not.toBe(before)
     // Head by head, what it held is there.
     const perHead = 2000 * (E / H)
-    for (let head = 0; head < B * H; head++) expect(cache.memory.key.slice(head * perHead, head * perHead + 100 * (E / H))).toEqual(held.slice(head * perHead, head * perHead + 100 * (E / H)))
+    for (let head = 0; head < B * H; head++)
+      expect(cache.memory.key.slice(head * perHead, head * perHead + 100 * (E / H))).toEqual(
+        held.slice(head * perHead, head * perHead + 100 * (E / H)),
+      )
     const fresh = newCache(2000)
     await layer.forward(rows(100, 11), { ...options, cache: fresh })
     const memory = fresh.memory.key

@@ -10,7 +10,12 @@ function codeOf(text: string): string[] {
 
 /** Anchors as a heading makes them: lower case, spaces as dashes, punctuation gone. */
 function anchorsOf(text: string): string[] {
-  return [...text.matchAll(/^## (.+)$/gm)].map((match) => (match[1] ?? '').toLowerCase().replaceAll(/[^\p{Letter}\p{Number} -]/gu, '').replaceAll(' ', '-'))
+  return [...text.matchAll(/^## (.+)$/gm)].map((match) =>
+    (match[1] ?? '')
+      .toLowerCase()
+      .replaceAll(/[^\p{Letter}\p{Number} -]/gu, '')
+      .replaceAll(' ', '-'),
+  )
 }
 
 it('the Korean course has the same code as the English one', () => {
@@ -19,13 +24,16 @@ it('the Korean course has the same code as the English one', () => {
   expect(korean).toEqual(english)
 })
 
-it.each(['step-by-step-learning.md', 'step-by-step-learning.ko.md'])('%s links to parts and files that exist', (name) => {
-  const text = read(name)
-  const anchors = anchorsOf(text)
-  const links = [...text.matchAll(/\]\(([^)]+)\)/g)].map((match) => match[1] ?? '')
-  expect(links.length).toBeGreaterThan(13)
-  for (const link of links) {
-    if (link.startsWith('#')) expect(anchors, link).toContain(link.slice(1))
-    else expect(existsSync(new URL(`../../docs/${link}`, import.meta.url)), link).toBe(true)
-  }
-})
+it.each(['step-by-step-learning.md', 'step-by-step-learning.ko.md'])(
+  '%s links to parts and files that exist',
+  (name) => {
+    const text = read(name)
+    const anchors = anchorsOf(text)
+    const links = [...text.matchAll(/\]\(([^)]+)\)/g)].map((match) => match[1] ?? '')
+    expect(links.length).toBeGreaterThan(13)
+    for (const link of links) {
+      if (link.startsWith('#')) expect(anchors, link).toContain(link.slice(1))
+      else expect(existsSync(new URL(`../../docs/${link}`, import.meta.url)), link).toBe(true)
+    }
+  },
+)

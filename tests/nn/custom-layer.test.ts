@@ -16,17 +16,23 @@ function makeLayer(): Module {
   return layer
 }
 
-describe.each([['the calling thread', { workers: 0 }], ['two workers', { workers: 2 }]] as const)('a layer of one\'s own on %s', (_name, options) => {
+describe.each([
+  ['the calling thread', { workers: 0 }],
+  ['two workers', { workers: 2 }],
+] as const)("a layer of one's own on %s", (_name, options) => {
   const runtime = useRuntime(options)
 
-  it('has PyTorch\'s output and gradients', async () => {
+  it("has PyTorch's output and gradients", async () => {
     const layer = makeLayer()
     const { output } = await layer.forward(floats(fixture.input), { runtime: runtime() })
     expect(relativeError(output.data, fixture.output.data)).toBeLessThan(1e-5)
-    const { dInput, gradients } = await layer.backward(floats(fixture.input), floats(fixture.dOutput), { runtime: runtime() })
+    const { dInput, gradients } = await layer.backward(floats(fixture.input), floats(fixture.dOutput), {
+      runtime: runtime(),
+    })
     expect(relativeError(dInput!.data, fixture.dInput.data)).toBeLessThan(1e-5)
     expect([...gradients.keys()].sort()).toEqual(['down', 'gate', 'up'])
-    for (const [name, { data }] of gradients) expect(relativeError(data, fixture.gradients[name]!.data), name).toBeLessThan(1e-5)
+    for (const [name, { data }] of gradients)
+      expect(relativeError(data, fixture.gradients[name]!.data), name).toBeLessThan(1e-5)
   })
 
   it('follows PyTorch through 20 steps of plain descent', async () => {
@@ -38,7 +44,10 @@ describe.each([['the calling thread', { workers: 0 }], ['two workers', { workers
       const { output } = await layer.forward(input, { runtime: runtime() })
       const differences = output.data.map((value, at) => value - target.data[at]!)
       losses.push(differences.reduce((sum, value) => sum + value * value, 0) / differences.length)
-      const dOutput: Tensor = { data: differences.map((value) => (2 * value) / differences.length), shape: output.shape }
+      const dOutput: Tensor = {
+        data: differences.map((value) => (2 * value) / differences.length),
+        shape: output.shape,
+      }
       const { gradients } = await layer.backward(input, dOutput, { runtime: runtime() })
       await optimizer.step(gradients)
     }

@@ -12,7 +12,15 @@ type Part = (typeof PARTS)[number]
 
 /** Two layers with dropout ½, whose parameters are all 0: each row comes out as it went in. */
 function silent(): TransformerEncoder {
-  const model = new TransformerEncoder({ modelDim: E, heads: 1, feedForwardDim: E, layers: 2, norm: 'pre', finalNorm: false, dropout: 0.5 }).train()
+  const model = new TransformerEncoder({
+    modelDim: E,
+    heads: 1,
+    feedForwardDim: E,
+    layers: 2,
+    norm: 'pre',
+    finalNorm: false,
+    dropout: 0.5,
+  }).train()
   for (const parameter of model.parameters()) parameter.data.fill(0)
   return model
 }
@@ -44,7 +52,11 @@ function show(block: TransformerBlock, part: Part): void {
 const units = filled([E, E], (at) => Number(at % (E + 1) === 0))
 
 /** The dropouts on the way of what `show` shows, by the part that holds them. */
-function dropoutsOf({ selfAttention, attentionDropout, feedForward }: TransformerBlock): Record<Part, readonly Module[]> {
+function dropoutsOf({
+  selfAttention,
+  attentionDropout,
+  feedForward,
+}: TransformerBlock): Record<Part, readonly Module[]> {
   const { hiddenDropout, outputDropout } = feedForward
   return {
     'attention weights': [selfAttention, attentionDropout],
@@ -55,7 +67,11 @@ function dropoutsOf({ selfAttention, attentionDropout, feedForward }: Transforme
 }
 
 /** What a dropout of layer `index` keeps, [E rows, E]: keys for attention weights, columns otherwise. */
-async function keptBy(index: number, part: Part, prepare: (model: TransformerEncoder) => void = () => undefined): Promise<boolean[]> {
+async function keptBy(
+  index: number,
+  part: Part,
+  prepare: (model: TransformerEncoder) => void = () => undefined,
+): Promise<boolean[]> {
   const model = silent()
   const block = model.blocks[index]!
   show(block, part)
@@ -63,7 +79,8 @@ async function keptBy(index: number, part: Part, prepare: (model: TransformerEnc
   const { output } = await model.forward(units, { runtime: runtime(), seed: 99 })
   const added = output.data.map((value, at) => value - units.data[at]!)
   if (part === 'attention output' || part === 'feed-forward output') return Array.from(added, (value) => value !== 0)
-  // Every column that the output's own dropout keeps holds the same sum of powers of two. Each dropout doubles what it keeps.
+  // Every column that the output's own dropout keeps holds the same sum of powers of two. Each dropout doubles what it
+  // keeps.
   const doubled = 2 ** dropoutsOf(block)[part].filter(({ training }) => training).length
   const unit = part === 'attention weights' ? doubled / E : doubled
   return Array.from({ length: E }, (_, row) => {
@@ -83,13 +100,15 @@ describe('the dropouts of a model', () => {
       // Six standard deviations of a fair coin that is tossed 256 times: 6·8.
       expect(Math.abs(mask.filter(Boolean).length - 128)).toBeLessThan(48)
     }
-    masks.forEach((mask, at) => masks.slice(at + 1).forEach((other) => {
-      const same = mask.filter((kept, index) => kept === other[index]).length
-      expect(Math.abs(same - 128)).toBeLessThan(48)
-    }))
+    masks.forEach((mask, at) =>
+      masks.slice(at + 1).forEach((other) => {
+        const same = mask.filter((kept, index) => kept === other[index]).length
+        expect(Math.abs(same - 128)).toBeLessThan(48)
+      }),
+    )
   })
 
-  it.each(sites)('keep their masks where that of layer $layer\'s $part is switched off', async (off) => {
+  it.each(sites)("keep their masks where that of layer $layer's $part is switched off", async (off) => {
     const switchOff = (model: TransformerEncoder) => dropoutsOf(model.blocks[off.layer]!)[off.part][0]!.eval()
     for (const { layer, part } of sites) {
       const expected = layer === off.layer && part === off.part ? all : await keptBy(layer, part)
@@ -108,7 +127,7 @@ describe('a dropout of probability 1', () => {
     }
   })
 
-  it('leaves a pre-norm block\'s input, and attention\'s output bias', async () => {
+  it("leaves a pre-norm block's input, and attention's output bias", async () => {
     const block = new TransformerBlock({ modelDim: E, heads: 2, norm: 'pre', dropout: 1 }).train()
     expect((await block.forward(x, options())).output.data).toEqual(x.data)
     const attention = new MultiHeadAttention({ modelDim: E, heads: 2, dropout: 1 }).train()

@@ -24,10 +24,15 @@ const random = new Random(31)
 const promptOf = (length: number): number[] => Array.from({ length }, () => random.integer(0, VOCABULARY - 1))
 const prompts = [promptOf(9), promptOf(1), promptOf(4), promptOf(9)]
 
-const likeliest = (logits: Float32Array): number => logits.indexOf(logits.reduce((best, logit) => Math.max(best, logit), -Infinity))
+const likeliest = (logits: Float32Array): number =>
+  logits.indexOf(logits.reduce((best, logit) => Math.max(best, logit), -Infinity))
 
 /** Greedy tokens, and the bits of the logits of each, by sequence. */
-async function traced(of: CausalLanguageModel, given: readonly number[][], options: Omit<GenerateOptions, 'maxNewTokens'>): Promise<{ tokens: number[][]; bits: string[][] }> {
+async function traced(
+  of: CausalLanguageModel,
+  given: readonly number[][],
+  options: Omit<GenerateOptions, 'maxNewTokens'>,
+): Promise<{ tokens: number[][]; bits: string[][] }> {
   const bits: string[][] = given.map(() => [])
   const sample = (logits: Float32Array, { batch }: SampledRow): number => {
     bits[batch]!.push(fingerprint(logits))
@@ -45,21 +50,27 @@ async function collected(tokens: AsyncIterable<GeneratedToken>): Promise<Generat
 
 describe('prompts of several lengths in one batch', () => {
   describe.each(Object.entries(pools))('on %s', (_where, pool) => {
-    it.each(Object.entries(models))('give each the tokens and the bits of a run alone: %s positions', async (_name, each) => {
-      const together = await traced(each, prompts, { runtime: pool() })
-      for (const [b, prompt] of prompts.entries()) {
-        const alone = await traced(each, [prompt], { runtime: pool() })
-        expect(together.tokens[b]).toEqual(alone.tokens[0])
-        expect(together.tokens[b]!.slice(0, prompt.length)).toEqual(prompt)
-        expect(together.bits[b]).toEqual(alone.bits[0])
-        expect(new Set(alone.bits[0]).size).toBe(6)
-      }
-    })
+    it.each(Object.entries(models))(
+      'give each the tokens and the bits of a run alone: %s positions',
+      async (_name, each) => {
+        const together = await traced(each, prompts, { runtime: pool() })
+        for (const [b, prompt] of prompts.entries()) {
+          const alone = await traced(each, [prompt], { runtime: pool() })
+          expect(together.tokens[b]).toEqual(alone.tokens[0])
+          expect(together.tokens[b]!.slice(0, prompt.length)).toEqual(prompt)
+          expect(together.bits[b]).toEqual(alone.bits[0])
+          expect(new Set(alone.bits[0]).size).toBe(6)
+        }
+      },
+    )
 
     it('with a window, and with sinks', async () => {
       for (const reach of [{ window: 3 }, { window: 3, sinks: 2 }]) {
         const together = await traced(model, prompts, { runtime: pool(), ...reach })
-        for (const [b, prompt] of prompts.entries()) expect({ tokens: [together.tokens[b]], bits: [together.bits[b]] }).toEqual(await traced(model, [prompt], { runtime: pool(), ...reach }))
+        for (const [b, prompt] of prompts.entries())
+          expect({ tokens: [together.tokens[b]], bits: [together.bits[b]] }).toEqual(
+            await traced(model, [prompt], { runtime: pool(), ...reach }),
+          )
       }
     })
   })
@@ -67,7 +78,13 @@ describe('prompts of several lengths in one batch', () => {
   it('equal what a tensor of one of them gives, and end where one of its stop tokens comes', async () => {
     const free = await model.generate(prompts, { runtime: runtime(), maxNewTokens: 8, temperature: 4, seed: 2 })
     const stopTokens = free.map((row, b) => (b === 2 ? [] : [row[prompts[b]!.length + 1 + b]!]))
-    const stopped = await model.generate(prompts, { runtime: runtime(), maxNewTokens: 8, temperature: 4, seed: 2, stopTokens })
+    const stopped = await model.generate(prompts, {
+      runtime: runtime(),
+      maxNewTokens: 8,
+      temperature: 4,
+      seed: 2,
+      stopTokens,
+    })
     for (const [b, row] of free.entries()) {
       const first = prompts[b]!.length
       const end = row.findIndex((token, at) => at >= first && stopTokens[b]!.includes(token))
@@ -75,7 +92,10 @@ describe('prompts of several lengths in one batch', () => {
     }
     expect(new Set(stopped.map(({ length }, b) => length - prompts[b]!.length)).size).toBeGreaterThan(1)
     const [alone] = await model.generate([prompts[0]!], { runtime: runtime(), maxNewTokens: 5 })
-    const { data } = await model.generate(tensor(Int32Array.from(prompts[0]!), [9]), { runtime: runtime(), maxNewTokens: 5 })
+    const { data } = await model.generate(tensor(Int32Array.from(prompts[0]!), [9]), {
+      runtime: runtime(),
+      maxNewTokens: 5,
+    })
     expect([...alone!]).toEqual([...data])
   })
 
@@ -96,7 +116,13 @@ describe('prompts of several lengths in one batch', () => {
 describe('a stream', () => {
   it('yields the tokens of generate, step by step', async () => {
     const heard: GeneratedToken[] = []
-    const options = { runtime: runtime(), maxNewTokens: 5, temperature: 3, seed: 1, onToken: (token: GeneratedToken) => heard.push(token) }
+    const options = {
+      runtime: runtime(),
+      maxNewTokens: 5,
+      temperature: 3,
+      seed: 1,
+      onToken: (token: GeneratedToken) => heard.push(token),
+    }
     const streamed = await collected(model.stream(prompts, options))
     expect(heard).toEqual(streamed)
     expect(streamed.map(({ batch }) => batch)).toEqual(Array.from({ length: 20 }, (_, index) => index % 4))
@@ -108,12 +134,13 @@ describe('a stream', () => {
   it('does no more work once its loop is left', async () => {
     let sampled = 0
     const sample = (): number => sampled++
-    for await (const { position } of model.stream([prompts[2]!], { runtime: runtime(), maxNewTokens: 20, sample })) if (position === 5) break
+    for await (const { position } of model.stream([prompts[2]!], { runtime: runtime(), maxNewTokens: 20, sample }))
+      if (position === 5) break
     expect(sampled).toBe(2)
   })
 })
 
-describe('a sampler of the caller\'s', () => {
+describe("a sampler of the caller's", () => {
   it('sees the tokens so far, and decides', async () => {
     const seen: number[][] = []
     const sample = (_: Float32Array, { batch, position, tokens }: SampledRow): number => {
@@ -122,8 +149,16 @@ describe('a sampler of the caller\'s', () => {
       return (position + batch) % VOCABULARY
     }
     const rows = await model.generate([[7], [1, 2]], { runtime: runtime(), maxNewTokens: 2, sample })
-    expect(rows.map((row) => [...row])).toEqual([[7, 1, 2], [1, 2, 3, 4]])
-    expect(seen).toEqual([[0, 7], [1, 1, 2], [0, 7, 1], [1, 1, 2, 3]])
+    expect(rows.map((row) => [...row])).toEqual([
+      [7, 1, 2],
+      [1, 2, 3, 4],
+    ])
+    expect(seen).toEqual([
+      [0, 7],
+      [1, 1, 2],
+      [0, 7, 1],
+      [1, 1, 2, 3],
+    ])
   })
 })
 
@@ -131,8 +166,13 @@ describe('a window with sinks', () => {
   /** Logits of the last token by the encoder and a mask of its own, all tokens at once. */
   async function reference(tokens: readonly number[], window: number, sinks: number): Promise<Float32Array> {
     const n = tokens.length
-    const mask = tensor(Uint8Array.from({ length: n * n }, (_, at) => (at % n < sinks || Math.floor(at / n) - (at % n) < window ? 1 : 0)), [n, n])
-    const { output: embedded } = await model.embedding.forward(tensor(Int32Array.from(tokens), [n]), { runtime: runtime() })
+    const mask = tensor(
+      Uint8Array.from({ length: n * n }, (_, at) => (at % n < sinks || Math.floor(at / n) - (at % n) < window ? 1 : 0)),
+      [n, n],
+    )
+    const { output: embedded } = await model.embedding.forward(tensor(Int32Array.from(tokens), [n]), {
+      runtime: runtime(),
+    })
     const { output } = await model.encoder.forward(embedded, { runtime: runtime(), causal: true, mask })
     return Float32Array.from({ length: VOCABULARY }, (_, token) => {
       let sum = 0
@@ -141,7 +181,13 @@ describe('a window with sinks', () => {
     })
   }
 
-  it.each([[5, 0, 12], [4, 2, 12], [1, 1, 12], [40, 3, 12], [30, 4, 700]])('a window of %i and %i sinks after %i tokens', async (window, sinks, length) => {
+  it.each([
+    [5, 0, 12],
+    [4, 2, 12],
+    [1, 1, 12],
+    [40, 3, 12],
+    [30, 4, 700],
+  ])('a window of %i and %i sinks after %i tokens', async (window, sinks, length) => {
     const found: Float32Array[] = []
     const prompt = promptOf(length)
     const sample = (logits: Float32Array): number => {
@@ -149,31 +195,73 @@ describe('a window with sinks', () => {
       return likeliest(logits)
     }
     const [row] = await model.generate([prompt], { runtime: runtime(), maxNewTokens: 3, window, sinks, sample })
-    for (const [step, logits] of found.entries()) expect(worst(logits, await reference([...row!.slice(0, length + step)], window, sinks))).toBeLessThan(2e-6)
-    const { output } = await model.forward(tensor(Int32Array.from(prompt), [length]), { runtime: runtime(), window, sinks })
+    for (const [step, logits] of found.entries())
+      expect(worst(logits, await reference([...row!.slice(0, length + step)], window, sinks))).toBeLessThan(2e-6)
+    const { output } = await model.forward(tensor(Int32Array.from(prompt), [length]), {
+      runtime: runtime(),
+      window,
+      sinks,
+    })
     expect(worst(output.data.subarray(-VOCABULARY), found[0]!)).toBeLessThan(2e-6)
   })
 })
 
 describe('bad input', () => {
-  const call = (given: unknown, options: object): Promise<unknown> => model.generate(given as number[][], { runtime: runtime(), maxNewTokens: 2, ...options })
+  const call = (given: unknown, options: object): Promise<unknown> =>
+    model.generate(given as number[][], { runtime: runtime(), maxNewTokens: 2, ...options })
   it.each<[string, unknown, object, new (...given: never[]) => Error, RegExp]>([
     ['no prompts', [], {}, ShapeError, /a list of at least one prompt, got an empty one/],
     ['an empty prompt', [[1], []], {}, ShapeError, /prompt 1: expected a prompt of at least one token/],
-    ['a token beyond the vocabulary', [[1], [2, VOCABULARY]], {}, OptionError, /prompt 1: expected tokens from 0 to 22, got 23/],
+    [
+      'a token beyond the vocabulary',
+      [[1], [2, VOCABULARY]],
+      {},
+      OptionError,
+      /prompt 1: expected tokens from 0 to 22, got 23/,
+    ],
     ['a token that is no integer', [[1.5]], {}, OptionError, /expected tokens from 0 to 22, got 1.5/],
     ['a text', ['abc'], {}, OptionError, /prompt 0: expected an array of tokens or an Int32Array/],
     ['topP of 0', [[1]], { topP: 0 }, OptionError, /topP: expected a number above 0 and up to 1, got number 0/],
     ['topP above 1', [[1]], { topP: 1.1 }, OptionError, /topP/],
-    ['both kinds of stop tokens', [[1]], { stopToken: 1, stopTokens: [2] }, OptionError, /stopToken or stopTokens, got both/],
-    ['stop tokens for fewer sequences', [[1], [2]], { stopTokens: [[1]] }, OptionError, /2 lists, one per sequence, got 1/],
-    ['a stop token and a list', [[1], [2]], { stopTokens: [[1], 2] }, OptionError, /stopTokens 1: expected a list of tokens/],
+    [
+      'both kinds of stop tokens',
+      [[1]],
+      { stopToken: 1, stopTokens: [2] },
+      OptionError,
+      /stopToken or stopTokens, got both/,
+    ],
+    [
+      'stop tokens for fewer sequences',
+      [[1], [2]],
+      { stopTokens: [[1]] },
+      OptionError,
+      /2 lists, one per sequence, got 1/,
+    ],
+    [
+      'a stop token and a list',
+      [[1], [2]],
+      { stopTokens: [[1], 2] },
+      OptionError,
+      /stopTokens 1: expected a list of tokens/,
+    ],
     ['a stop token beyond the vocabulary', [[1]], { stopTokens: [VOCABULARY] }, OptionError, /from 0 to 22/],
     ['sinks without a window', [[1]], { sinks: 2 }, OptionError, /option window with sinks/],
     ['a window of 0', [[1]], { window: 0 }, OptionError, /window: expected an integer ≥ 1/],
-    ['a sampler and a temperature', [[1]], { sample: () => 1, temperature: 1 }, OptionError, /sample or temperature, got both/],
+    [
+      'a sampler and a temperature',
+      [[1]],
+      { sample: () => 1, temperature: 1 },
+      OptionError,
+      /sample or temperature, got both/,
+    ],
     ['a sampler that is none', [[1]], { sample: 3 }, OptionError, /sample: expected a function/],
-    ['a sampler that gives no token', [[1], [2]], { sample: () => VOCABULARY }, OptionError, /its result for batch 0, position 1: expected an integer from 0 to 22/],
+    [
+      'a sampler that gives no token',
+      [[1], [2]],
+      { sample: () => VOCABULARY },
+      OptionError,
+      /its result for batch 0, position 1: expected an integer from 0 to 22/,
+    ],
     ['an unknown name', [[1]], { stopTokenz: 1 }, OptionError, /did you mean stopToken/],
   ])('%s', async (_name, given, options, Class, message) => {
     await expect(call(given, options)).rejects.toThrow(message)

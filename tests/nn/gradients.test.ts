@@ -9,17 +9,24 @@ const sizes = { modelDim: 8, heads: 2, feedForwardDim: 12, seed: 4 } as const
 const [input, dOutput] = [normalTensor(new Random(1), [2, 35, 8]), normalTensor(new Random(2), [2, 35, 8])]
 
 describe('gradients of layers', () => {
-  it.each([{ workers: 0 }, { workers: 2 }, { workers: 2, sharedMemory: 'never' as const }])('have the same bits whatever ran before, in memory that is used again: %j', async (pool) => {
-    const block = new TransformerBlock(sizes)
-    const others: readonly AnyModule[] = [new Linear(8, 8), new LayerNorm(8), new TransformerEncoder({ ...sizes, layers: 2 })]
-    await withRuntime(pool, async (runtime) => {
-      const first = await block.backward(input, dOutput, { runtime })
-      for (const other of others) await other.backward(input, dOutput, { runtime })
-      const again = await block.backward(input, dOutput, { runtime, chunkSize: 5 })
-      for (const [name, { data }] of first.gradients) expect(again.gradients.get(name)?.data, name).toEqual(data)
-      expect(again.dInput?.data).toEqual(first.dInput?.data)
-    })
-  })
+  it.each([{ workers: 0 }, { workers: 2 }, { workers: 2, sharedMemory: 'never' as const }])(
+    'have the same bits whatever ran before, in memory that is used again: %j',
+    async (pool) => {
+      const block = new TransformerBlock(sizes)
+      const others: readonly AnyModule[] = [
+        new Linear(8, 8),
+        new LayerNorm(8),
+        new TransformerEncoder({ ...sizes, layers: 2 }),
+      ]
+      await withRuntime(pool, async (runtime) => {
+        const first = await block.backward(input, dOutput, { runtime })
+        for (const other of others) await other.backward(input, dOutput, { runtime })
+        const again = await block.backward(input, dOutput, { runtime, chunkSize: 5 })
+        for (const [name, { data }] of first.gradients) expect(again.gradients.get(name)?.data, name).toEqual(data)
+        expect(again.dInput?.data).toEqual(first.dInput?.data)
+      })
+    },
+  )
 
   it('can be asked for by name, and the others are left out', async () => {
     const block = new TransformerBlock(sizes)
@@ -41,12 +48,18 @@ describe('gradients of layers', () => {
     const { dInput } = await block.backward(input, dOutput, { runtime, seed: 11 })
     const step = 1e-3
     const weighted = async (sign: number): Promise<number> => {
-      const moved = { data: input.data.map((value, index) => value + sign * step * (direction[index] ?? 0)), shape: [6, 8] }
+      const moved = {
+        data: input.data.map((value, index) => value + sign * step * (direction[index] ?? 0)),
+        shape: [6, 8],
+      }
       const { output } = await block.forward(moved, { runtime, seed: 11 })
       return output.data.reduce((sum, value, index) => sum + value * (dOutput.data[index] ?? 0), 0)
     }
     const measured = ((await weighted(1)) - (await weighted(-1))) / (2 * step)
-    const expected = (dInput?.data ?? new Float32Array()).reduce((sum, value, index) => sum + value * (direction[index] ?? 0), 0)
+    const expected = (dInput?.data ?? new Float32Array()).reduce(
+      (sum, value, index) => sum + value * (direction[index] ?? 0),
+      0,
+    )
     expect(Math.abs(measured - expected)).toBeLessThan(5e-3 * Math.max(1, Math.abs(expected)))
     await runtime.close()
   })

@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import { OptionError, ShapeError } from '../../src/core/errors.ts'
 import { philoxWords } from '../../src/core/philox.ts'
-import { constant, heNormal, heUniform, initialise, normal, xavierNormal, xavierUniform } from '../../src/nn/initialisers.ts'
+import {
+  constant,
+  heNormal,
+  heUniform,
+  initialise,
+  normal,
+  xavierNormal,
+  xavierUniform,
+} from '../../src/nn/initialisers.ts'
 import { Parameter } from '../../src/program/parameter.ts'
 import { deriveSeed, seedWords } from '../../src/core/seed.ts'
 import { exactCos, exactSin } from '../../src/core/sine.ts'
@@ -27,7 +35,14 @@ describe('philoxWords', () => {
     const random = new Random(7)
     const words = new Uint32Array(4)
     for (let round = 0; round < 200; round++) {
-      const [c0, c1, c2, c3, seedLow, seedHigh] = Array.from({ length: 6 }, () => random.word()) as [number, number, number, number, number, number]
+      const [c0, c1, c2, c3, seedLow, seedHigh] = Array.from({ length: 6 }, () => random.word()) as [
+        number,
+        number,
+        number,
+        number,
+        number,
+        number,
+      ]
       philoxWords(words, { seedLow, seedHigh }, c0, c1, c2, c3)
       expect([...words]).toEqual([...philox([c0, c1, c2, c3], [seedLow, seedHigh])])
     }
@@ -81,7 +96,7 @@ describe('initialisers', () => {
     expect(deriveSeed(seedWords('seed', 5), 0)).not.toEqual(deriveSeed(seedWords('seed', 5), 1))
   })
 
-  it('draws a range of rows alone, by the range\'s own fan-out', () => {
+  it("draws a range of rows alone, by the range's own fan-out", () => {
     const parameter = new Parameter([6, 3])
     initialise(parameter, 'xavier-uniform', 9, { rowStart: 2, rows: 2 })
     expect(parameter.data.subarray(0, 6).every((value) => value === 0)).toBe(true)
@@ -101,6 +116,7 @@ describe('initialisers', () => {
 
   it('refuses what has no fans, and seeds out of range', () => {
     expect(() => xavierUniform(new Parameter([3]), 1)).toThrow(ShapeError)
-    for (const seed of [-1, 1.5, NaN, 2 ** 53, -1n, 2n ** 64n]) expect(() => normal(new Parameter([3]), seed)).toThrow(OptionError)
+    for (const seed of [-1, 1.5, NaN, 2 ** 53, -1n, 2n ** 64n])
+      expect(() => normal(new Parameter([3]), seed)).toThrow(OptionError)
   })
 })

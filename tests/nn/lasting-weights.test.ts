@@ -6,9 +6,16 @@ import { Random } from '../support/random.ts'
 import { WorkerCrew } from '../support/runtimes.ts'
 import { fingerprint, normalTensor } from '../support/tensors.ts'
 
-type Posted = { readonly argumentList?: readonly { readonly value?: { readonly attach?: readonly { readonly array: { readonly length: number } }[] } }[] }
+type Posted = {
+  readonly argumentList?: readonly {
+    readonly value?: { readonly attach?: readonly { readonly array: { readonly length: number } }[] }
+  }[]
+}
 
-/** A runtime, without shared memory unless the options say otherwise, and the lengths of all arrays that were sent to its lanes since the last look. */
+/**
+ * A runtime, without shared memory unless the options say otherwise, and the lengths of all arrays that were sent to
+ * its lanes since the last look.
+ */
 async function watchedRuntime(workers: number, options = {}): Promise<{ runtime: Runtime; sent: () => number[] }> {
   const crew = new WorkerCrew()
   let lengths: number[] = []
@@ -36,7 +43,11 @@ const [M, E, FF] = [90, 40, 104]
 const x = normalTensor(random, [M, E])
 const make = (layers = 2) => new TransformerEncoder({ modelDim: E, heads: 4, feedForwardDim: FF, layers })
 /** the matrices alone: vectors are as long as rows of a chunk might be */
-const matricesOf = (model: TransformerEncoder) => model.parameters().filter(({ shape }) => shape.length === 2).map(({ data }) => data.length)
+const matricesOf = (model: TransformerEncoder) =>
+  model
+    .parameters()
+    .filter(({ shape }) => shape.length === 2)
+    .map(({ data }) => data.length)
 
 function expectAsPlanned({ memory }: { memory: { peakBytes: number; plannedBytes: number } }): void {
   expect(memory.peakBytes).toBeLessThanOrEqual(memory.plannedBytes)
@@ -47,7 +58,8 @@ test('without shared memory a second forward sends no weights; one that changed 
   const { runtime, sent } = await watchedRuntime(1)
   try {
     const model = make()
-    const weights = (lengths: readonly number[]) => lengths.filter((length) => matricesOf(model).includes(length)).sort((a, b) => a - b)
+    const weights = (lengths: readonly number[]) =>
+      lengths.filter((length) => matricesOf(model).includes(length)).sort((a, b) => a - b)
     const forward = () => model.forward(x, { runtime, chunkSize: 16 })
     const first = await forward()
     expect(weights(sent())).toEqual(matricesOf(model).sort((a, b) => a - b))
@@ -106,11 +118,19 @@ test('models that take turns, at once and one after the other: the same bits wit
       const { output, report } = await model.forward(x, { runtime, chunkSize: 8 })
       expect(fingerprint(output.data)).toBe(expected[models.indexOf(model)])
       expect(report.memory.peakBytes).toBeLessThanOrEqual(report.memory.plannedBytes)
-      expect((await runtime.attention({ query: x, key: x, value: x }, { chunkSize: 30 })).report.memory.peakBytes).toBeLessThanOrEqual(runtime.plan({ query: x, key: x, value: x }, { chunkSize: 30 }).totalBytes)
+      expect(
+        (await runtime.attention({ query: x, key: x, value: x }, { chunkSize: 30 })).report.memory.peakBytes,
+      ).toBeLessThanOrEqual(runtime.plan({ query: x, key: x, value: x }, { chunkSize: 30 }).totalBytes)
     }
     const signal = AbortSignal.timeout(5)
-    const calls = [...models, ...models, ...models].map((model, index) => model.forward(x, { runtime, chunkSize: 8, ...(index % 4 === 3 ? { signal } : {}) }).then(({ output }) => fingerprint(output.data), () => 'aborted'))
-    for (const [index, bits] of (await Promise.all(calls)).entries()) expect([expected[index % 3], index % 4 === 3 ? 'aborted' : '']).toContain(bits)
+    const calls = [...models, ...models, ...models].map((model, index) =>
+      model.forward(x, { runtime, chunkSize: 8, ...(index % 4 === 3 ? { signal } : {}) }).then(
+        ({ output }) => fingerprint(output.data),
+        () => 'aborted',
+      ),
+    )
+    for (const [index, bits] of (await Promise.all(calls)).entries())
+      expect([expected[index % 3], index % 4 === 3 ? 'aborted' : '']).toContain(bits)
   } finally {
     await runtime.close()
     await alone.close()

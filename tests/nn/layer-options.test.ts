@@ -17,7 +17,8 @@ const [B, M, N, H, Hkv, D] = [2, 11, 13, 6, 3, 4]
 const E = H * D
 const random = new Random(311)
 const layer = new MultiHeadAttention({ modelDim: E, heads: H, keyValueHeads: Hkv, seed: 4 })
-for (const parameter of layer.parameters()) if (parameter.shape.length === 1) parameter.data.set(normalTensor(random, parameter.shape).data)
+for (const parameter of layer.parameters())
+  if (parameter.shape.length === 1) parameter.data.set(normalTensor(random, parameter.shape).data)
 const query = normalTensor(random, [B, M, E])
 const key = normalTensor(random, [B, N, E])
 
@@ -37,7 +38,16 @@ const cases: Readonly<Record<string, MathOptions>> = {
   softcap: build('softcap'),
   segments: build('segments'),
   keyLengths: build('keyLengths'),
-  'all of them': { ...build('causal'), ...build('window'), ...build('mask'), bias, ...build('alibiSlopes'), ...build('softcap'), ...build('segments'), ...build('keyLengths') },
+  'all of them': {
+    ...build('causal'),
+    ...build('window'),
+    ...build('mask'),
+    bias,
+    ...build('alibiSlopes'),
+    ...build('softcap'),
+    ...build('segments'),
+    ...build('keyLengths'),
+  },
 }
 
 /** A layer takes a mask of rank 3 as [B, M, N]; here it is one of every head. */
@@ -55,9 +65,15 @@ describe.each(Object.entries(runtimes))('grouped heads in chunks of four rows, %
     const { output } = await layer.forward(query, { runtime: runtime(), key, chunkSize: 4, ...forLayer(options) })
     expect(worst(output.data, layerReference(layer, query, key, options))).toBeLessThan(1e-5)
   })
-  test.each(['segments', 'keyLengths', 'causal'])('a key mask with holes beside the caller\'s %s', async (name) => {
+  test.each(['segments', 'keyLengths', 'causal'])("a key mask with holes beside the caller's %s", async (name) => {
     const options = build(name)
-    const { output } = await layer.forward(query, { runtime: runtime(), key, chunkSize: 4, keyMask, ...forLayer(options) })
+    const { output } = await layer.forward(query, {
+      runtime: runtime(),
+      key,
+      chunkSize: 4,
+      keyMask,
+      ...forLayer(options),
+    })
     expect(worst(output.data, layerReference(layer, query, key, { ...options, mask: asMask }))).toBeLessThan(1e-5)
     expect(worst(output.data, layerReference(layer, query, key, { mask: asMask }))).toBeGreaterThan(1e-2)
     expect(worst(output.data, layerReference(layer, query, key, options))).toBeGreaterThan(1e-2)

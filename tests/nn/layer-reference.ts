@@ -6,8 +6,16 @@ import type { MathOptions } from '../support/problem.ts'
 /** What happens to projected queries and keys, [B, rows, heads·D], before attention. */
 type Turn = (projected: Tensor) => Tensor
 
-/** What a multi-head attention layer computes: projections in float64, then the oracle. `turn` is for rotary positions. */
-export function layerReference(layer: MultiHeadAttention, query: Tensor, key: Tensor, options: MathOptions, turn: Turn = (projected) => projected): Float32Array {
+/**
+ * What a multi-head attention layer computes: projections in float64, then the oracle. `turn` is for rotary positions.
+ */
+export function layerReference(
+  layer: MultiHeadAttention,
+  query: Tensor,
+  key: Tensor,
+  options: MathOptions,
+  turn: Turn = (projected) => projected,
+): Float32Array {
   const { modelDim: E, heads, keyValueHeads, headSize } = layer
   const state = layer.stateDict()
   const [weight, bias] = [state['in_proj_weight']!, state['in_proj_bias']!]
@@ -18,11 +26,21 @@ export function layerReference(layer: MultiHeadAttention, query: Tensor, key: Te
     value: project(key, weight, bias, { first: E + others, rows: others }),
   }
   const attended = attentionReference(inputs, { heads, keyValueHeads, ...options }).output.exact
-  return project({ data: Float32Array.from(attended), shape: query.shape }, state['out_proj.weight']!, state['out_proj.bias']!, { first: 0, rows: E }).data
+  return project(
+    { data: Float32Array.from(attended), shape: query.shape },
+    state['out_proj.weight']!,
+    state['out_proj.bias']!,
+    { first: 0, rows: E },
+  ).data
 }
 
 /** x·Wᵀ + b in float64, of the rows of a weight from `first` on. */
-function project({ data, shape }: Tensor, weight: Tensor, bias: Tensor, { first, rows }: { first: number; rows: number }): Tensor {
+function project(
+  { data, shape }: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  { first, rows }: { first: number; rows: number },
+): Tensor {
   const width = weight.shape[1]!
   const output = new Float32Array((data.length / width) * rows)
   for (let at = 0; at < output.length; at++) {
@@ -35,8 +53,8 @@ function project({ data, shape }: Tensor, weight: Tensor, bias: Tensor, { first,
 }
 
 /**
- * Rotary positions in float64 (Su et al. 2021, eq. 34, with pairs D/2 apart): at position p the pair (x_c, x_{c + D/2}) of
- * each head turns by p·base^(−2c/D).
+ * Rotary positions in float64 (Su et al. 2021, eq. 34, with pairs D/2 apart): at position p the pair (x_c, x_{c + D/2})
+ * of each head turns by p·base^(−2c/D).
  */
 export function turnedHeads({ data, shape }: Tensor, headSize: number, base: number): Tensor {
   const [width = 0, rows = 0] = shape.toReversed()

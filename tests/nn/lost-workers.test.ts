@@ -20,7 +20,11 @@ test(`a worker killed in the middle of an encoder: the right bits or WorkerLostE
   let retried = 0
   for (let run = 0; run < runs; run++) {
     const crew = new WorkerCrew()
-    const runtime = await createRuntime({ workers: 2, sharedMemory: run % 2 === 0 ? 'auto' : 'never', workerFactory: crew.workerFactory })
+    const runtime = await createRuntime({
+      workers: 2,
+      sharedMemory: run % 2 === 0 ? 'auto' : 'never',
+      workerFactory: crew.workerFactory,
+    })
     const pending = layer.forward(x, { runtime, ...options }).catch((error: unknown) => error)
     await new Promise((resolve) => setTimeout(resolve, random.uniform() * elapsedMs))
     if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
@@ -58,29 +62,32 @@ test('a worker killed in the middle that cannot be replaced: the other lane does
   })
 })
 
-test.each([false, true])('what a lost lane may still write is no scratch of later calls (a worker lost: %s)', async (deadly) => {
-  const crew = new WorkerCrew()
-  const workerFactory = (): Worker => {
-    const worker = crew.workerFactory()
-    if (!deadly || crew.workers.length > 1) return worker
-    // The first one answers its start, and dies as soon as it has got its share.
-    let messages = 0
-    const post = worker.postMessage.bind(worker)
-    worker.postMessage = (...message: Parameters<Worker['postMessage']>) => {
-      post(...message)
-      if (++messages === 2) void worker.terminate()
+test.each([false, true])(
+  'what a lost lane may still write is no scratch of later calls (a worker lost: %s)',
+  async (deadly) => {
+    const crew = new WorkerCrew()
+    const workerFactory = (): Worker => {
+      const worker = crew.workerFactory()
+      if (!deadly || crew.workers.length > 1) return worker
+      // The first one answers its start, and dies as soon as it has got its share.
+      let messages = 0
+      const post = worker.postMessage.bind(worker)
+      worker.postMessage = (...message: Parameters<Worker['postMessage']>) => {
+        post(...message)
+        if (++messages === 2) void worker.terminate()
+      }
+      return worker
     }
-    return worker
-  }
-  // Inputs in shared memory are no scratch: nothing is left but the tensors between the stages.
-  const input = shared(x)
-  await withRuntime({ workers: 2, workerFactory }, async (runtime) => {
-    const { report } = await layer.forward(input, { runtime, ...options })
-    expect(report.retries > 0).toBe(deadly)
-    const kept = () => layer.plan(runtime, [1, 10, 64]).bytes['kept buffers'] ?? 0
-    if (deadly) expect(kept()).toBe(0)
-    else expect(kept()).toBeGreaterThanOrEqual(input.data.byteLength)
-    await layer.forward(input, { runtime, ...options })
-    expect(kept()).toBeGreaterThanOrEqual(input.data.byteLength)
-  })
-})
+    // Inputs in shared memory are no scratch: nothing is left but the tensors between the stages.
+    const input = shared(x)
+    await withRuntime({ workers: 2, workerFactory }, async (runtime) => {
+      const { report } = await layer.forward(input, { runtime, ...options })
+      expect(report.retries > 0).toBe(deadly)
+      const kept = () => layer.plan(runtime, [1, 10, 64]).bytes['kept buffers'] ?? 0
+      if (deadly) expect(kept()).toBe(0)
+      else expect(kept()).toBeGreaterThanOrEqual(input.data.byteLength)
+      await layer.forward(input, { runtime, ...options })
+      expect(kept()).toBeGreaterThanOrEqual(input.data.byteLength)
+    })
+  },
+)

@@ -59,14 +59,25 @@ describe('Module', () => {
     const pair = new Pair()
     const rest: Record<string, Tensor> = state()
     delete rest['first.bias']
-    const wrong = { ...rest, weight: { data: new Float32Array(6), shape: [3, 2] }, extra: rest['bias'], another: rest['bias'] } as Record<string, Tensor>
+    const wrong = {
+      ...rest,
+      weight: { data: new Float32Array(6), shape: [3, 2] },
+      extra: rest['bias'],
+      another: rest['bias'],
+    } as Record<string, Tensor>
     expect(() => pair.loadStateDict(wrong)).toThrow(FormatError)
-    expect(() => pair.loadStateDict(wrong)).toThrow(/missing first\.bias; unexpected extra, another; misshapen weight \(expected \[2, 3\], got \[3, 2\]\)/)
+    expect(() => pair.loadStateDict(wrong)).toThrow(
+      /missing first\.bias; unexpected extra, another; misshapen weight \(expected \[2, 3\], got \[3, 2\]\)/,
+    )
     expect(pair.first.weight.data.every((value) => value === 0)).toBe(true)
   })
 
   it('is a ShapeError when only shapes are wrong, all of them listed', () => {
-    const wrong = { ...state(), weight: { data: new Float32Array(6), shape: [6] }, bias: { data: new Float32Array(3), shape: [2] } }
+    const wrong = {
+      ...state(),
+      weight: { data: new Float32Array(6), shape: [6] },
+      bias: { data: new Float32Array(3), shape: [2] },
+    }
     expect(() => new Pair().loadStateDict(wrong)).toThrow(ShapeError)
     expect(() => new Pair().loadStateDict(wrong)).toThrow(/weight .*, bias \(expected 2 elements, got 3\)/)
   })
@@ -77,7 +88,9 @@ describe('Module', () => {
     wrong.weight.data[4] = -Infinity
     const pair = new Pair()
     expect(() => pair.loadStateDict(wrong)).toThrow(NumericError)
-    expect(() => pair.loadStateDict(wrong)).toThrow(/first\.bias \(NaN at element 1\), weight \(-Infinity at element 4\)/)
+    expect(() => pair.loadStateDict(wrong)).toThrow(
+      /first\.bias \(NaN at element 1\), weight \(-Infinity at element 4\)/,
+    )
     expect(pair.beside.bias.data[0]).toBe(0)
     pair.loadStateDict(wrong, { allowNonFinite: true })
     expect(pair.first.bias.data[1]).toBeNaN()
@@ -87,7 +100,10 @@ describe('Module', () => {
     const rest: Record<string, Tensor> = state()
     delete rest['bias']
     const pair = new Pair()
-    expect(pair.loadStateDict({ ...rest, extra: rest['weight']! }, { strict: false })).toEqual({ missing: ['bias'], unexpected: ['extra'] })
+    expect(pair.loadStateDict({ ...rest, extra: rest['weight']! }, { strict: false })).toEqual({
+      missing: ['bias'],
+      unexpected: ['extra'],
+    })
     expect(pair.beside.weight.data[0]).toBe(9)
     expect(pair.beside.bias.data[0]).toBe(0)
   })

@@ -9,7 +9,8 @@ const runtime = useRuntime({ workers: 2 })
 /** y = factor·x + shift, element by element. */
 function affine(size: number, factor: number, shift: number): Linear {
   const layer = new Linear(size, size)
-  for (let index = 0; index < layer.weight.data.length; index++) layer.weight.data[index] = index % (size + 1) === 0 ? factor : 0
+  for (let index = 0; index < layer.weight.data.length; index++)
+    layer.weight.data[index] = index % (size + 1) === 0 ? factor : 0
   layer.bias?.data.fill(shift)
   for (const parameter of layer.parameters()) parameter.touch()
   return layer
@@ -17,7 +18,10 @@ function affine(size: number, factor: number, shift: number): Linear {
 
 async function watch(layer: Linear, input: Float32Array): Promise<{ event: NormEvent; output: number[] }> {
   const events: NormEvent[] = []
-  const { output } = await layer.forward({ data: input, shape: [input.length / 5, 5] }, { runtime: runtime(), monitorNorms: (event) => events.push(event) })
+  const { output } = await layer.forward(
+    { data: input, shape: [input.length / 5, 5] },
+    { runtime: runtime(), monitorNorms: (event) => events.push(event) },
+  )
   expect(events).toHaveLength(1)
   return { event: events[0]!, output: [...output.data] }
 }
@@ -27,7 +31,8 @@ describe('the norm monitor', () => {
 
   it('tells norms, mean, deviation and the largest magnitude of an output far from 0', async () => {
     const { event, output } = await watch(affine(5, 3, -40), input)
-    const norm = (values: ArrayLike<number>) => Math.sqrt(Array.from(values).reduce((sum, value) => sum + value * value, 0))
+    const norm = (values: ArrayLike<number>) =>
+      Math.sqrt(Array.from(values).reduce((sum, value) => sum + value * value, 0))
     const mean = output.reduce((sum, value) => sum + value, 0) / output.length
     const deviation = Math.sqrt(output.reduce((sum, value) => sum + (value - mean) ** 2, 0) / output.length)
     expect(deviation).toBeGreaterThan(2)
@@ -48,12 +53,25 @@ describe('the norm monitor', () => {
   })
 
   it('has a ratio for an input of zeros', async () => {
-    expect((await watch(affine(5, 1, 0), new Float32Array(5))).event).toMatchObject({ inputNorm: 0, ratio: 1, warning: false, standardDeviation: 0 })
-    expect((await watch(affine(5, 1, 2), new Float32Array(5))).event).toMatchObject({ inputNorm: 0, ratio: Infinity, warning: true, mean: 2 })
+    expect((await watch(affine(5, 1, 0), new Float32Array(5))).event).toMatchObject({
+      inputNorm: 0,
+      ratio: 1,
+      warning: false,
+      standardDeviation: 0,
+    })
+    expect((await watch(affine(5, 1, 2), new Float32Array(5))).event).toMatchObject({
+      inputNorm: 0,
+      ratio: Infinity,
+      warning: true,
+      mean: 2,
+    })
   })
 
   it('counts what is not finite, leaves it out of the numbers, and warns', async () => {
-    const { event } = await watch(affine(5, 1, 0), Float32Array.of(3, 4, 0, 0, 0, 1, NaN, 1, 1, 1, 0, 0, -Infinity, 0, 0))
+    const { event } = await watch(
+      affine(5, 1, 0),
+      Float32Array.of(3, 4, 0, 0, 0, 1, NaN, 1, 1, 1, 0, 0, -Infinity, 0, 0),
+    )
     // A row with NaN or an infinity has no other finite element: each is multiplied by a 0 of every other column.
     expect(event).toMatchObject({ nonFinite: 10, warning: true, outputNorm: 5, largest: 4, mean: 7 / 5 })
     expect(event.standardDeviation).toBeCloseTo(Math.sqrt(25 / 5 - (7 / 5) ** 2), 12)
@@ -64,8 +82,15 @@ describe('the norm monitor', () => {
     const model = new TransformerEncoder({ modelDim: 8, heads: 2, feedForwardDim: 16, layers: 3 })
     model.blocks[1]!.norm2.weight.data.fill(100)
     model.blocks[1]!.norm2.weight.touch()
-    await model.forward(normalTensor(new Random(13), [3, 8]), { runtime: runtime(), monitorNorms: (event) => events.push(event) })
-    expect(events.map(({ layer, warning }) => [layer, warning])).toEqual([['layers.0', false], ['layers.1', true], ['layers.2', false]])
+    await model.forward(normalTensor(new Random(13), [3, 8]), {
+      runtime: runtime(),
+      monitorNorms: (event) => events.push(event),
+    })
+    expect(events.map(({ layer, warning }) => [layer, warning])).toEqual([
+      ['layers.0', false],
+      ['layers.1', true],
+      ['layers.2', false],
+    ])
     expect(events[1]!.inputNorm).toBe(events[0]!.outputNorm)
     expect(events[2]!.inputNorm).toBe(events[1]!.outputNorm)
     // A norm with weights of 1 makes rows of length √8.

@@ -11,8 +11,9 @@ import { traceCases } from './bits/trace-cases.ts'
 
 /**
  * The bits of every layer with every option, as a table that is part of the contract: users compare hashes of results
- * across versions, and checkpoints, seeds and cached embeddings rely on them. A redesign must not change the table. A line
- * may change only together with the mend of a fault that made its result wrong, and the commit says which one it was.
+ * across versions, and checkpoints, seeds and cached embeddings rely on them. A redesign must not change the table. A
+ * line may change only together with the mend of a fault that made its result wrong, and the commit says which one it
+ * was.
  *
  *     HEDDLE_UPDATE_BITS=1 npx vitest run tests/nn/output-bits    writes it anew
  *
@@ -51,14 +52,25 @@ const settings: Readonly<Record<string, () => Setting>> = {
 }
 
 function hashesOf(results: Results): Hashes {
-  return Object.fromEntries(Object.entries(results).map(([name, { buffer, byteOffset, byteLength }]) => {
-    return [name, createHash('sha256').update(new Uint8Array(buffer, byteOffset, byteLength)).digest('hex').slice(0, 16)]
-  }))
+  return Object.fromEntries(
+    Object.entries(results).map(([name, { buffer, byteOffset, byteLength }]) => {
+      return [
+        name,
+        createHash('sha256')
+          .update(new Uint8Array(buffer, byteOffset, byteLength))
+          .digest('hex')
+          .slice(0, 16),
+      ]
+    }),
+  )
 }
 
 afterAll(() => {
   if (!updating) return
-  const lines = (entries: object): string => Object.entries(entries).map(([name, value]) => `    ${JSON.stringify(name)}: ${JSON.stringify(value)}`).join(',\n')
+  const lines = (entries: object): string =>
+    Object.entries(entries)
+      .map(([name, value]) => `    ${JSON.stringify(name)}: ${JSON.stringify(value)}`)
+      .join(',\n')
   writeFileSync(FILE, `{\n  "bits": {\n${lines(table.bits)}\n  },\n  "traces": {\n${lines(table.traces)}\n  }\n}\n`)
 })
 

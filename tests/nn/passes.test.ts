@@ -28,7 +28,11 @@ test('no more lanes take part than there are chunks', async () => {
 test('a pass that is looked at between its stages has the same bits', async () => {
   await withRuntime({ workers: 2 }, async (runtime) => {
     const steps: string[] = []
-    const watched = await layer.forward(x, { runtime, ...options, trace: ({ layer: path, step }) => steps.push(`${path} ${step}`) })
+    const watched = await layer.forward(x, {
+      runtime,
+      ...options,
+      trace: ({ layer: path, step }) => steps.push(`${path} ${step}`),
+    })
     const alone = await layer.forward(x, { runtime, ...options })
     expect(fingerprint(watched.output.data)).toBe(fingerprint(alone.output.data))
     expect(steps.length).toBeGreaterThan(10)
@@ -36,20 +40,30 @@ test('a pass that is looked at between its stages has the same bits', async () =
   })
 })
 
-test.each([0, 2])('passes at once on %i workers, one of them aborted: each has the bits that it has alone, and attention comes in between', async (workers) => {
-  await withRuntime({ workers }, async (runtime) => {
-    const expected = fingerprint((await layer.forward(x, { runtime, ...options })).output.data)
-    const controller = new AbortController()
-    const reason = new Error('enough')
-    const passes = [1, 2].map(async () => fingerprint((await layer.forward(x, { runtime, ...options })).output.data))
-    const aborted = layer.forward(x, { runtime, ...options, signal: controller.signal }).catch((error: unknown) => error)
-    const order: string[] = []
-    const attended = runtime.attention({ query: x, key: x, value: x }, { window: { before: 8, after: 8 } }).then(() => order.push('attention'))
-    setTimeout(() => controller.abort(reason), 20)
-    expect(await aborted).toBe(reason)
-    expect(await Promise.all(passes.map((pass) => pass.finally(() => order.push('pass'))))).toEqual([expected, expected])
-    await attended
-    // Where the lanes are other threads, who ends first depends on when this one is awake to send the chunks.
-    expect(order.indexOf('attention')).toBeLessThan(workers === 0 ? 1 : 2)
-  })
-})
+test.each([0, 2])(
+  'passes at once on %i workers, one of them aborted: each has the bits that it has alone, and attention comes in between',
+  async (workers) => {
+    await withRuntime({ workers }, async (runtime) => {
+      const expected = fingerprint((await layer.forward(x, { runtime, ...options })).output.data)
+      const controller = new AbortController()
+      const reason = new Error('enough')
+      const passes = [1, 2].map(async () => fingerprint((await layer.forward(x, { runtime, ...options })).output.data))
+      const aborted = layer
+        .forward(x, { runtime, ...options, signal: controller.signal })
+        .catch((error: unknown) => error)
+      const order: string[] = []
+      const attended = runtime
+        .attention({ query: x, key: x, value: x }, { window: { before: 8, after: 8 } })
+        .then(() => order.push('attention'))
+      setTimeout(() => controller.abort(reason), 20)
+      expect(await aborted).toBe(reason)
+      expect(await Promise.all(passes.map((pass) => pass.finally(() => order.push('pass'))))).toEqual([
+        expected,
+        expected,
+      ])
+      await attended
+      // Where the lanes are other threads, who ends first depends on when this one is awake to send the chunks.
+      expect(order.indexOf('attention')).toBeLessThan(workers === 0 ? 1 : 2)
+    })
+  },
+)

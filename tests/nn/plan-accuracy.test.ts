@@ -8,7 +8,7 @@ import { integerTensor, maskTensor, normalTensor } from '../support/tensors.ts'
 const pools: Record<string, RuntimeOptions> = {
   'the calling thread': { workers: 0 },
   'shared memory': { workers: 2 },
-  'transfer': { workers: 2, sharedMemory: 'never' },
+  transfer: { workers: 2, sharedMemory: 'never' },
 }
 
 const [B, M, E] = [2, 700, 64]
@@ -18,7 +18,7 @@ const options: Record<string, LayerAttentionOptions> = {
   'no option': {},
   'a mask': { mask: maskTensor(random, [M, M]) },
   'a bias for each batch': { bias: normalTensor(random, [B, M, M]) },
-  'segments': { segments: { query: integerTensor(random, [B, M], 3), key: integerTensor(random, [B, M], 3) } },
+  segments: { segments: { query: integerTensor(random, [B, M], 3), key: integerTensor(random, [B, M], 3) } },
   'a key mask with holes': { keyMask: maskTensor(random, [B, M]) },
 }
 

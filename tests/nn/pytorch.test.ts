@@ -6,7 +6,11 @@ import { layerFixtures, type LayerFixture } from '../support/fixtures.ts'
 /** float32 on both sides, sums in another order: what the layers promise against PyTorch's own float32 answer. */
 const TOLERANCE = 1e-5
 
-function expectClose(actual: Tensor, expected: { data: ArrayLike<number>; shape: readonly number[] }, masked?: (index: number) => boolean): void {
+function expectClose(
+  actual: Tensor,
+  expected: { data: ArrayLike<number>; shape: readonly number[] },
+  masked?: (index: number) => boolean,
+): void {
   expect(actual.shape).toEqual([...expected.shape])
   let worst = 0
   for (let index = 0; index < actual.data.length; index++) {
@@ -17,7 +21,10 @@ function expectClose(actual: Tensor, expected: { data: ArrayLike<number>; shape:
   expect(worst).toBeLessThan(TOLERANCE)
 }
 
-const options = ({ settings: { causal, keyMask } }: LayerFixture) => ({ causal, ...(keyMask === undefined ? {} : { keyMask }) })
+const options = ({ settings: { causal, keyMask } }: LayerFixture) => ({
+  causal,
+  ...(keyMask === undefined ? {} : { keyMask }),
+})
 
 /** A chunk size sends even tiny work to the workers; without it the calling thread does it. */
 const setups = [
@@ -37,7 +44,7 @@ describe.each(setups)('%s', (_name, runtimeOptions, chunks) => {
   describe.each(layerFixtures().map((fixture) => [fixture.name, fixture] as const))('%s', (_fixtureName, fixture) => {
     const { kind, settings, stateDict, inputs } = fixture
     if (kind === 'MultiheadAttention') {
-      it('gives PyTorch\'s output and weights', async () => {
+      it("gives PyTorch's output and weights", async () => {
         const layer = new MultiHeadAttention({ modelDim: settings.modelDim, heads: settings.heads })
         layer.loadStateDict(stateDict)
         const { query, key, value } = inputs as { query: Tensor; key?: Tensor; value?: Tensor }
@@ -45,16 +52,25 @@ describe.each(setups)('%s', (_name, runtimeOptions, chunks) => {
         const { output } = await layer.forward(query, { runtime, ...chunks, ...options(fixture), ...sources })
         expectClose(output, fixture.output)
         expectClose(output, fixture.exactOutput)
-        const detailed = await layer.forward(query, { runtime, ...chunks, ...options(fixture), ...sources, returnWeights: true })
+        const detailed = await layer.forward(query, {
+          runtime,
+          ...chunks,
+          ...options(fixture),
+          ...sources,
+          returnWeights: true,
+        })
         expectClose(detailed.output, fixture.output)
         expectClose(detailed.weights!, fixture.weights!)
       })
       return
     }
-    it('gives PyTorch\'s output', async () => {
+    it("gives PyTorch's output", async () => {
       const { modelDim, heads, feedForwardDim, norm, activation, layers } = settings
       const block = { modelDim, heads, feedForwardDim: feedForwardDim!, norm: norm!, activation: activation! }
-      const layer = kind === 'TransformerEncoder' ? new TransformerEncoder({ ...block, layers: layers! }) : new TransformerBlock(block)
+      const layer =
+        kind === 'TransformerEncoder'
+          ? new TransformerEncoder({ ...block, layers: layers! })
+          : new TransformerBlock(block)
       layer.loadStateDict(stateDict)
       const { output } = await layer.forward(inputs['input']!, { runtime, ...chunks, ...options(fixture) })
       expectClose(output, fixture.output)
@@ -64,10 +80,14 @@ describe.each(setups)('%s', (_name, runtimeOptions, chunks) => {
     it('does not depend on the chunk size, bit for bit', async () => {
       const { modelDim, heads, feedForwardDim, norm, activation, layers } = settings
       const block = { modelDim, heads, feedForwardDim: feedForwardDim!, norm: norm!, activation: activation! }
-      const layer = kind === 'TransformerEncoder' ? new TransformerEncoder({ ...block, layers: layers! }) : new TransformerBlock(block)
+      const layer =
+        kind === 'TransformerEncoder'
+          ? new TransformerEncoder({ ...block, layers: layers! })
+          : new TransformerBlock(block)
       layer.loadStateDict(stateDict)
       const outputs = []
-      for (const chunkSize of [1, 3, 1000]) outputs.push((await layer.forward(inputs['input']!, { runtime, chunkSize, ...options(fixture) })).output)
+      for (const chunkSize of [1, 3, 1000])
+        outputs.push((await layer.forward(inputs['input']!, { runtime, chunkSize, ...options(fixture) })).output)
       expect(outputs[1]).toEqual(outputs[0])
       expect(outputs[2]).toEqual(outputs[0])
     })

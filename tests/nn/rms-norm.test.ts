@@ -24,26 +24,32 @@ function moduleOf({ kind, settings: { size, epsilon, hidden }, stateDict }: Unit
 describe.each(Object.entries(setups))('%s', (_name, { pool, chunks }) => {
   const runtime = useRuntime(pool)
 
-  it.each(unitFixtures().map((fixture) => [fixture.name, fixture] as const))('%s: PyTorch\'s output and gradients, within the plan', async (_case, fixture) => {
-    const module = moduleOf(fixture)
-    const { input } = fixture.inputs
-    const forward = await module.forward(input, { runtime: runtime(), ...chunks })
-    expect(forward.output.shape).toEqual(fixture.output.shape)
-    expect(worst(forward.output.data, fixture.exactOutput.data)).toBeLessThan(5e-6)
-    expect(forward.report.memory.peakBytes).toBeLessThanOrEqual(forward.report.plan.totalBytes)
+  it.each(unitFixtures().map((fixture) => [fixture.name, fixture] as const))(
+    "%s: PyTorch's output and gradients, within the plan",
+    async (_case, fixture) => {
+      const module = moduleOf(fixture)
+      const { input } = fixture.inputs
+      const forward = await module.forward(input, { runtime: runtime(), ...chunks })
+      expect(forward.output.shape).toEqual(fixture.output.shape)
+      expect(worst(forward.output.data, fixture.exactOutput.data)).toBeLessThan(5e-6)
+      expect(forward.report.memory.peakBytes).toBeLessThanOrEqual(forward.report.plan.totalBytes)
 
-    const { dInput, gradients, report } = await module.backward(input, fixture.dOutput, { runtime: runtime(), ...chunks })
-    expect(dInput!.shape).toEqual(input.shape)
-    expect(worst(dInput!.data, fixture.inputGradients.input.data)).toBeLessThan(2e-5)
-    expect([...gradients.keys()]).toEqual(Object.keys(fixture.parameterGradients))
-    for (const [name, gradient] of gradients) {
-      const expected = fixture.parameterGradients[name]!
-      expect(gradient.shape, name).toEqual(expected.shape)
-      // Sums over up to 74 rows of products up to 30, in another order than PyTorch's.
-      expect(worst(gradient.data, expected.data), name).toBeLessThan(1e-4)
-    }
-    expect(report.memory.peakBytes).toBeLessThanOrEqual(report.plan.totalBytes)
-  })
+      const { dInput, gradients, report } = await module.backward(input, fixture.dOutput, {
+        runtime: runtime(),
+        ...chunks,
+      })
+      expect(dInput!.shape).toEqual(input.shape)
+      expect(worst(dInput!.data, fixture.inputGradients.input.data)).toBeLessThan(2e-5)
+      expect([...gradients.keys()]).toEqual(Object.keys(fixture.parameterGradients))
+      for (const [name, gradient] of gradients) {
+        const expected = fixture.parameterGradients[name]!
+        expect(gradient.shape, name).toEqual(expected.shape)
+        // Sums over up to 74 rows of products up to 30, in another order than PyTorch's.
+        expect(worst(gradient.data, expected.data), name).toBeLessThan(1e-4)
+      }
+      expect(report.memory.peakBytes).toBeLessThanOrEqual(report.plan.totalBytes)
+    },
+  )
 })
 
 describe('RMSNorm', () => {
@@ -79,8 +85,18 @@ describe('RMSNorm', () => {
     const weight = layer.weight.data
     const { dInput, gradients } = await layer.backward(x, dOutput, { runtime: runtime() })
     // The differences' own error is about 1e-9; float32 rounds gradients of size 10 by 1e-6.
-    expect(worst(dInput!.data, differences(x.data, (moved) => objective(moved, weight, dOutput.data, epsilon)))).toBeLessThan(5e-6)
-    expect(worst(gradients.get('weight')!.data, differences(weight, (moved) => objective(x.data, moved, dOutput.data, epsilon)))).toBeLessThan(5e-6)
+    expect(
+      worst(
+        dInput!.data,
+        differences(x.data, (moved) => objective(moved, weight, dOutput.data, epsilon)),
+      ),
+    ).toBeLessThan(5e-6)
+    expect(
+      worst(
+        gradients.get('weight')!.data,
+        differences(weight, (moved) => objective(x.data, moved, dOutput.data, epsilon)),
+      ),
+    ).toBeLessThan(5e-6)
   })
 
   it('a frozen weight costs nothing, and the others keep their bits', async () => {
@@ -94,10 +110,13 @@ describe('RMSNorm', () => {
     expect(some.report.plan.totalBytes).toBeLessThan(all.report.plan.totalBytes)
   })
 
-  it('is told by its trace, and its state dict has PyTorch\'s name', async () => {
+  it("is told by its trace, and its state dict has PyTorch's name", async () => {
     const layer = new RMSNorm(4)
     const steps: string[] = []
-    await layer.forward(normalTensor(random, [2, 3, 4]), { runtime: runtime(), trace: ({ layer: path, step, shape }) => steps.push(`${path}: ${step} ${shape.join('×')}`) })
+    await layer.forward(normalTensor(random, [2, 3, 4]), {
+      runtime: runtime(),
+      trace: ({ layer: path, step, shape }) => steps.push(`${path}: ${step} ${shape.join('×')}`),
+    })
     expect(steps).toEqual(['RMSNorm: norm 2×3×4'])
     expect(Object.keys(layer.stateDict())).toEqual(['weight'])
     expect([...layer.weight.data]).toEqual([1, 1, 1, 1])
@@ -110,7 +129,9 @@ describe('RMSNorm', () => {
     const before = (await layer.forward(x, { runtime: runtime() })).output.data
     x.data[7] = NaN
     const { output } = await layer.forward(x, { runtime: runtime() })
-    expect(Array.from(output.data, Number.isNaN)).toEqual(Array.from({ length: 15 }, (_, index) => index >= 5 && index < 10))
+    expect(Array.from(output.data, Number.isNaN)).toEqual(
+      Array.from({ length: 15 }, (_, index) => index >= 5 && index < 10),
+    )
     expect(output.data.slice(10)).toEqual(before.slice(10))
   })
 
@@ -120,6 +141,8 @@ describe('RMSNorm', () => {
     expect(() => new RMSNorm(4, NaN)).toThrow(OptionError)
     const wrong: Tensor = normalTensor(random, [2, 5])
     await expect(new RMSNorm(4).forward(wrong, { runtime: runtime() })).rejects.toThrow(ShapeError)
-    expect(() => new RMSNorm(2).loadStateDict({ weight: { data: Float32Array.of(1, NaN), shape: [2] } })).toThrow(NumericError)
+    expect(() => new RMSNorm(2).loadStateDict({ weight: { data: Float32Array.of(1, NaN), shape: [2] } })).toThrow(
+      NumericError,
+    )
   })
 })

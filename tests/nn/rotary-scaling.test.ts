@@ -18,7 +18,12 @@ describe('frequencies', () => {
   })
 
   it('linear divides all of them', () => {
-    expect(worst(of({ kind: 'linear', factor: 4 }).frequencies, plain.map((each) => each / 4))).toBeLessThan(1e-14)
+    expect(
+      worst(
+        of({ kind: 'linear', factor: 4 }).frequencies,
+        plain.map((each) => each / 4),
+      ),
+    ).toBeLessThan(1e-14)
   })
 
   it('NTK leaves the fastest and divides the slowest by the factor', () => {
@@ -47,7 +52,13 @@ describe('frequencies', () => {
   })
 
   it('Llama 3 keeps wavelengths below trained/high, divides those above trained/low', () => {
-    const { frequencies } = of({ kind: 'llama3', factor: 8, trainedLength: 1024, lowFrequencyFactor: 1, highFrequencyFactor: 4 })
+    const { frequencies } = of({
+      kind: 'llama3',
+      factor: 8,
+      trainedLength: 1024,
+      lowFrequencyFactor: 1,
+      highFrequencyFactor: 4,
+    })
     frequencies.forEach((each, c) => {
       const wavelength = (2 * Math.PI) / plain[c]!
       if (wavelength < 256) expect(each / plain[c]!).toBeCloseTo(1, 12)
@@ -61,9 +72,11 @@ describe('frequencies', () => {
 })
 
 describe('MultiHeadAttention with rotary options', () => {
-  const make = (rotary: ConstructorParameters<typeof MultiHeadAttention>[0]['rotary']) => new MultiHeadAttention({ modelDim: 24, heads: 2, seed: 3, ...(rotary === undefined ? {} : { rotary }) })
+  const make = (rotary: ConstructorParameters<typeof MultiHeadAttention>[0]['rotary']) =>
+    new MultiHeadAttention({ modelDim: 24, heads: 2, seed: 3, ...(rotary === undefined ? {} : { rotary }) })
   const x = normalTensor(new Random(8), [2, 30, 24])
-  const outputOf = async (rotary: Parameters<typeof make>[0]) => (await make(rotary).forward(x, { runtime: runtime(), causal: true })).output.data
+  const outputOf = async (rotary: Parameters<typeof make>[0]) =>
+    (await make(rotary).forward(x, { runtime: runtime(), causal: true })).output.data
 
   it('an object of its base is the same as the base', async () => {
     expect(await outputOf({ base: 500 })).toEqual(await outputOf(500))
@@ -73,10 +86,14 @@ describe('MultiHeadAttention with rotary options', () => {
   it('a part of each head, and each scaling, give something else', async () => {
     const seen = new Set<string>()
     const scalings: readonly RotaryScaling[] = [
-      { kind: 'linear', factor: 2 }, { kind: 'ntk', factor: 2 }, { kind: 'dynamic', factor: 2, trainedLength: 8 }, { kind: 'yarn', factor: 2, trainedLength: 8 },
+      { kind: 'linear', factor: 2 },
+      { kind: 'ntk', factor: 2 },
+      { kind: 'dynamic', factor: 2, trainedLength: 8 },
+      { kind: 'yarn', factor: 2, trainedLength: 8 },
       { kind: 'llama3', factor: 2, trainedLength: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4 },
     ]
-    for (const options of [{}, { size: 4 }, ...scalings.map((scaling) => ({ scaling }))]) seen.add(String(await outputOf(options)))
+    for (const options of [{}, { size: 4 }, ...scalings.map((scaling) => ({ scaling }))])
+      seen.add(String(await outputOf(options)))
     expect(seen.size).toBe(7)
   })
 

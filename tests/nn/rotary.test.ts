@@ -10,7 +10,11 @@ const runtime = useRuntime({ workers: 2 })
 const [B, M, E, H, Hkv, D] = [2, 40, 24, 4, 2, 6]
 const x = normalTensor(new Random(4), [B, M, E])
 
-describe.each([['true', true, 10_000], ['500', 500, 500], ['1.5', 1.5, 1.5]] as const)('rotary: %s', (_name, rotary, base) => {
+describe.each([
+  ['true', true, 10_000],
+  ['500', 500, 500],
+  ['1.5', 1.5, 1.5],
+] as const)('rotary: %s', (_name, rotary, base) => {
   const layer = new MultiHeadAttention({ modelDim: E, heads: H, keyValueHeads: Hkv, rotary, seed: 5 })
   const expected = layerReference(layer, x, x, { causal: true }, (projected) => turnedHeads(projected, D, base))
 
@@ -25,7 +29,10 @@ describe.each([['true', true, 10_000], ['500', 500, 500], ['1.5', 1.5, 1.5]] as 
     let from = 0
     for (const rows of [7, 1, 32]) {
       const part = rowsOf(x.data, from, rows)
-      const { output } = await layer.forward({ data: part, shape: [B, rows, E] }, { runtime: runtime(), causal: true, cache })
+      const { output } = await layer.forward(
+        { data: part, shape: [B, rows, E] },
+        { runtime: runtime(), causal: true, cache },
+      )
       expect(worst(output.data, rowsOf(expected, from, rows))).toBeLessThan(1e-5)
       from += rows
     }
@@ -34,5 +41,7 @@ describe.each([['true', true, 10_000], ['500', 500, 500], ['1.5', 1.5, 1.5]] as 
 
 /** Rows [from, from + rows) of each batch. */
 function rowsOf(data: Float32Array, from: number, rows: number): Float32Array {
-  return Float32Array.from(Array.from({ length: B }, (_, b) => [...data.subarray((b * M + from) * E, (b * M + from + rows) * E)]).flat())
+  return Float32Array.from(
+    Array.from({ length: B }, (_, b) => [...data.subarray((b * M + from) * E, (b * M + from + rows) * E)]).flat(),
+  )
 }

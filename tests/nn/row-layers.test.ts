@@ -1,5 +1,14 @@
 import { createRuntime, OptionError, tensor, type Runtime } from 'heddle'
-import { Dropout, Embedding, FeedForward, LayerNorm, Linear, PositionalEncoding, sinusoidalTable, TransformerBlock } from 'heddle/nn'
+import {
+  Dropout,
+  Embedding,
+  FeedForward,
+  LayerNorm,
+  Linear,
+  PositionalEncoding,
+  sinusoidalTable,
+  TransformerBlock,
+} from 'heddle/nn'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { philox } from '../support/philox.ts'
 import { Random } from '../support/random.ts'
@@ -83,8 +92,16 @@ describe('row-wise layers', () => {
       const x = normalTensor(random, [5, 4])
       const { output } = await layer.forward(x, { runtime })
       const hidden = (await layer.linear1.forward(x, { runtime })).output
-      const activate = { relu: (v: number) => Math.max(0, v), gelu: exactGelu, 'gelu-tanh': (v: number) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))), silu: (v: number) => v / (1 + Math.exp(-v)) }[activation]
-      const expected = await layer.linear2.forward({ data: hidden.data.map(activate), shape: hidden.shape }, { runtime })
+      const activate = {
+        relu: (v: number) => Math.max(0, v),
+        gelu: exactGelu,
+        'gelu-tanh': (v: number) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))),
+        silu: (v: number) => v / (1 + Math.exp(-v)),
+      }[activation]
+      const expected = await layer.linear2.forward(
+        { data: hidden.data.map(activate), shape: hidden.shape },
+        { runtime },
+      )
       expect(worst(output.data, expected.output.data)).toBeLessThan(2e-6)
     }
   })
@@ -122,7 +139,7 @@ describe('row-wise layers', () => {
 })
 
 describe('positions', () => {
-  it('are the paper\'s sines and cosines, for odd sizes too', () => {
+  it("are the paper's sines and cosines, for odd sizes too", () => {
     for (const modelDim of [1, 7, 16]) {
       const { data } = sinusoidalTable(40, modelDim)
       data.forEach((value, index) => {
@@ -149,7 +166,9 @@ describe('positions', () => {
   it('learned ones are a parameter and end at their length', async () => {
     const layer = new PositionalEncoding({ modelDim: 4, kind: 'learned', maxLength: 3 })
     expect(Object.keys(layer.stateDict())).toEqual(['weight'])
-    await expect(layer.forward(normalTensor(new Random(3), [4, 4]), { runtime })).rejects.toThrow(/at most 3 learned positions/)
+    await expect(layer.forward(normalTensor(new Random(3), [4, 4]), { runtime })).rejects.toThrow(
+      /at most 3 learned positions/,
+    )
     expect(() => new PositionalEncoding({ modelDim: 4, kind: 'learned' })).toThrow(OptionError)
   })
 })
@@ -166,8 +185,18 @@ function exactGelu(x: number): number {
 }
 
 /** The keep mask of a row-wise dropout: counter (⌊c/4⌋, row, batch, site). */
-function keepMaskAt(seed: number, probability: number, batch: number, row: number, columns: number, site: number): boolean[] {
-  return Array.from({ length: columns }, (_, column) => philoxWord(seed, column, row, batch, site) >= Math.floor(probability * 2 ** 32))
+function keepMaskAt(
+  seed: number,
+  probability: number,
+  batch: number,
+  row: number,
+  columns: number,
+  site: number,
+): boolean[] {
+  return Array.from(
+    { length: columns },
+    (_, column) => philoxWord(seed, column, row, batch, site) >= Math.floor(probability * 2 ** 32),
+  )
 }
 
 function philoxWord(seed: number, column: number, row: number, batch: number, site: number): number {

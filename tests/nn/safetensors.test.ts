@@ -99,7 +99,11 @@ describe('safetensors', () => {
 })
 
 describe('hostile safetensors files', () => {
-  const f32 = (start: number, end: number, shape: unknown = [(end - start) / 4]) => ({ dtype: 'F32', shape, data_offsets: [start, end] })
+  const f32 = (start: number, end: number, shape: unknown = [(end - start) / 4]) => ({
+    dtype: 'F32',
+    shape,
+    data_offsets: [start, end],
+  })
   const huge = new Uint8Array(16)
   new DataView(huge.buffer).setBigUint64(0, 2n ** 63n, true)
   const overLimit = new Uint8Array(16)
@@ -118,7 +122,10 @@ describe('hostile safetensors files', () => {
     ['metadata that are no strings', fileOf({ __metadata__: { a: 1 } })],
     ['an entry that is null', fileOf({ a: null })],
     ['an unknown type', fileOf({ a: { dtype: 'Q4', shape: [1], data_offsets: [0, 4] } }, new Uint8Array(4))],
-    ['a type from the prototype', fileOf({ a: { dtype: 'toString', shape: [1], data_offsets: [0, 4] } }, new Uint8Array(4))],
+    [
+      'a type from the prototype',
+      fileOf({ a: { dtype: 'toString', shape: [1], data_offsets: [0, 4] } }, new Uint8Array(4)),
+    ],
     ['a negative size', fileOf({ a: f32(0, 4, [-1]) }, new Uint8Array(4))],
     ['a broken size', fileOf({ a: f32(0, 4, [0.5, 2]) }, new Uint8Array(4))],
     ['a product past 2^53', fileOf({ a: f32(0, 4, [2 ** 30, 2 ** 30]) }, new Uint8Array(4))],
@@ -128,17 +135,26 @@ describe('hostile safetensors files', () => {
     ['a range past the end', fileOf({ a: f32(0, 8) }, new Uint8Array(4))],
     ['a claim of four terabytes', fileOf({ a: f32(0, 2 ** 42) }, new Uint8Array(4))],
     ['bytes after the last tensor', fileOf({ a: f32(0, 4) }, new Uint8Array(5))],
-    ['an I64 past int32', fileOf({ a: { dtype: 'I64', shape: [1], data_offsets: [0, 8] } }, new Uint8Array(8).fill(0x7f))],
+    [
+      'an I64 past int32',
+      fileOf({ a: { dtype: 'I64', shape: [1], data_offsets: [0, 8] } }, new Uint8Array(8).fill(0x7f)),
+    ],
   ]
   it.each(cases)('%s is a FormatError', async (_name, file) => {
     await expect(readSafetensors(file)).rejects.toThrow(FormatError)
   })
 
-  // As many bytes as the tensors have together, so that only the offsets are wrong: reading one after the other would work.
+  // As many bytes as the tensors have together, so that only the offsets are wrong: reading one after the other would
+  // work.
   it.each([
     ['a gap before the first tensor', { a: f32(4, 8) }, 4, 'a should start at byte 0, got 4'],
     ['a gap between tensors', { a: f32(0, 4), b: f32(8, 12) }, 8, 'b should start at byte 4, got 8'],
-    ['a gap between tensors that are not in order', { b: f32(12, 16), a: f32(0, 8) }, 12, 'b should start at byte 8, got 12'],
+    [
+      'a gap between tensors that are not in order',
+      { b: f32(12, 16), a: f32(0, 8) },
+      12,
+      'b should start at byte 8, got 12',
+    ],
     ['a gap before an empty tensor', { a: f32(0, 4), b: f32(8, 8) }, 4, 'b should start at byte 4, got 8'],
     ['ranges that overlap', { a: f32(0, 8), b: f32(4, 12) }, 16, 'b should start at byte 8, got 4'],
     ['the same range twice', { a: f32(0, 4), b: f32(0, 4) }, 8, 'b should start at byte 4, got 0'],
@@ -155,7 +171,9 @@ describe('hostile safetensors files', () => {
     ['metadata', `{"__metadata__":{"by":"\\"by\\":","by":"2"},"a":${entry}}`, 'by'],
     ['a part of an entry', `{"a":{"dtype":"I32",${entry.slice(1)}}`, 'dtype'],
   ])('%s that is there twice is refused: JSON takes the last one', async (_name, header, twice) => {
-    await expect(readSafetensors(fileOf(header, new Uint8Array(4)))).rejects.toThrow(`expected each name once, got "${twice}" twice`)
+    await expect(readSafetensors(fileOf(header, new Uint8Array(4)))).rejects.toThrow(
+      `expected each name once, got "${twice}" twice`,
+    )
   })
 
   it('the same name in different objects is nothing twice', async () => {
@@ -163,10 +181,13 @@ describe('hostile safetensors files', () => {
     expect((await readSafetensors(fileOf(header, new Uint8Array(4)))).metadata).toEqual({ a: '{"a":1}' })
   })
 
-  it('tensors in another order than the header\'s are read where they stand', async () => {
+  it("tensors in another order than the header's are read where they stand", async () => {
     const bytes = new Uint8Array(Float32Array.of(1, 2, 3).buffer)
     const { tensors } = await readSafetensors(fileOf({ b: f32(8, 12), a: f32(0, 8) }, bytes))
-    expect(tensors).toEqual({ a: { data: Float32Array.of(1, 2), shape: [2] }, b: { data: Float32Array.of(3), shape: [1] } })
+    expect(tensors).toEqual({
+      a: { data: Float32Array.of(1, 2), shape: [2] },
+      b: { data: Float32Array.of(3), shape: [1] },
+    })
   })
 
   it(`survives ${MUTATIONS} mutations with a FormatError or a well-formed answer`, async () => {
@@ -177,7 +198,8 @@ describe('hostile safetensors files', () => {
       const mutant = mutate(file, random)
       try {
         const { tensors } = await readSafetensors(mutant)
-        for (const { data, shape } of Object.values(tensors)) expect(data.length).toBe(shape.reduce((product, size) => product * size, 1))
+        for (const { data, shape } of Object.values(tensors))
+          expect(data.length).toBe(shape.reduce((product, size) => product * size, 1))
       } catch (error) {
         expect(error, `round ${round}`).toBeInstanceOf(FormatError)
         refused++
@@ -196,7 +218,8 @@ function mutate(file: Uint8Array, random: Random): Uint8Array {
     if (kind === 0) bytes[place] = random.integer(0, 255)
     else if (kind === 1) bytes.splice(place, random.integer(1, 3))
     else if (kind === 2) bytes.splice(place, 0, random.integer(0x20, 0x7e))
-    else if (kind === 3) bytes[place] = random.pick([...'0123456789-,[]{}":e.'].map((character) => character.charCodeAt(0)))
+    else if (kind === 3)
+      bytes[place] = random.pick([...'0123456789-,[]{}":e.'].map((character) => character.charCodeAt(0)))
     else if (random.chance(0.1)) bytes = bytes.slice(0, place + 1)
   }
   return Uint8Array.from(bytes)

@@ -18,7 +18,11 @@ it('passes on a sound runtime, for any seed', async () => {
 })
 
 it.each([
-  ['an output that is off', (data: Float32Array) => data.fill(0.5), ['output = weights · V', 'no leak from the future', 'a row without any key is 0']],
+  [
+    'an output that is off',
+    (data: Float32Array) => data.fill(0.5),
+    ['output = weights · V', 'no leak from the future', 'a row without any key is 0'],
+  ],
   ['one element that is off', (data: Float32Array) => data.fill(data[0]! + 0.01, 0, 1), ['output = weights · V']],
 ] as const)('finds %s', async (_name, spoil, names) => {
   const broken = Object.create(runtime) as Runtime
@@ -39,7 +43,9 @@ it('finds weights that do not sum to one, and a leak', async () => {
     result.weights?.data.forEach((weight, index, data) => (data[index] = weight * 1.001))
     return result
   }
-  const failed = (await validateAttention({ runtime: broken })).checks.filter((check) => !check.passed).map(({ name }) => name)
+  const failed = (await validateAttention({ runtime: broken })).checks
+    .filter((check) => !check.passed)
+    .map(({ name }) => name)
   expect(failed).toContain('rows of weights sum to one')
   expect(failed).toContain('no leak from the future')
 })

@@ -6,8 +6,17 @@ import { expectSound, shoot, usePage, type Visit } from './support/use-page.ts'
 const visit = usePage()
 
 const RESULT: BenchResult = {
-  ...{ format: 'heddle-page-bench/1', date: '2026-01-02T03:04:05.000Z', cores: 4, lanes: ['simd', 'simd'], isolated: true },
-  points: [{ mode: 'chunked', tokens: 512, elapsedMs: 3.5, peakBytes: 2_000_000 }, { mode: 'standard', tokens: 512, elapsedMs: 4.5, peakBytes: 5_000_000 }],
+  ...{
+    format: 'heddle-page-bench/1',
+    date: '2026-01-02T03:04:05.000Z',
+    cores: 4,
+    lanes: ['simd', 'simd'],
+    isolated: true,
+  },
+  points: [
+    { mode: 'chunked', tokens: 512, elapsedMs: 3.5, peakBytes: 2_000_000 },
+    { mode: 'standard', tokens: 512, elapsedMs: 4.5, peakBytes: 5_000_000 },
+  ],
 }
 
 async function measure({ page }: Visit): Promise<void> {
@@ -26,26 +35,41 @@ test('measures three modes, and shares what it found as a link and a file', asyn
   await expectSound(opened)
   await shoot(opened, 'bench-light-1280')
   const link = await page.getByLabel('Link to this result').inputValue()
-  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Save as JSON' }).click()])
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('button', { name: 'Save as JSON' }).click(),
+  ])
   const saved = JSON.parse(await readFile(await download.path(), 'utf8')) as BenchResult
   expect(saved.points).toHaveLength(9)
   expect(decodeResult(link.split('#/bench/')[1] ?? '')?.points).toEqual(saved.points)
   // The matrix of 2,048 tokens alone has 16 MiB; chunked mode stays far below.
-  const bytes = (mode: string): number => saved.points.find((point) => point.mode === mode && point.tokens === 2048)?.peakBytes ?? NaN
+  const bytes = (mode: string): number =>
+    saved.points.find((point) => point.mode === mode && point.tokens === 2048)?.peakBytes ?? NaN
   expect(bytes('standard')).toBeGreaterThan(2 ** 24)
   expect(bytes('tfjs')).toBeGreaterThan(2 ** 24)
   expect(bytes('chunked')).toBeLessThan(2 ** 24)
 })
 
-test.each([['dark', 375]] as const)('a link shows what another machine measured (%s, %i pixels)', async (theme, width) => {
-  const opened = await visit({ view: `bench/${encodeResult(RESULT)}`, theme, width })
-  await opened.page.getByText('Measured on another machine on 2026-01-02').waitFor()
-  expect(await opened.page.locator('tbody td').allInnerTexts()).toEqual(['512', '3.50 ms · 1.91 MiB', '4.50 ms · 4.77 MiB', '–'])
-  await expectSound(opened)
-  await shoot(opened, `bench-${theme}-${width}`)
-})
+test.each([['dark', 375]] as const)(
+  'a link shows what another machine measured (%s, %i pixels)',
+  async (theme, width) => {
+    const opened = await visit({ view: `bench/${encodeResult(RESULT)}`, theme, width })
+    await opened.page.getByText('Measured on another machine on 2026-01-02').waitFor()
+    expect(await opened.page.locator('tbody td').allInnerTexts()).toEqual([
+      '512',
+      '3.50 ms · 1.91 MiB',
+      '4.50 ms · 4.77 MiB',
+      '–',
+    ])
+    await expectSound(opened)
+    await shoot(opened, `bench-${theme}-${width}`)
+  },
+)
 
-test.each([['a link that was cut off', encodeResult(RESULT).slice(0, 60)], ['something else', btoa('{"format":"heddle-page-bench/1","points":[{}]}')]])('%s is said to be none', async (_, rest) => {
+test.each([
+  ['a link that was cut off', encodeResult(RESULT).slice(0, 60)],
+  ['something else', btoa('{"format":"heddle-page-bench/1","points":[{}]}')],
+])('%s is said to be none', async (_, rest) => {
   const opened = await visit({ view: `bench/${rest}` })
   await opened.page.getByText('The link holds no result.').waitFor()
   await expectSound(opened)

@@ -7,7 +7,14 @@ import { expectNoLongTask, expectSound, shoot, traceMainThread, usePage, type Vi
 const visit = usePage()
 
 /** Each theme and each width once; all four with HEDDLE_HEAVY=1. */
-const LOOKS = ([['light', 1280], ['dark', 375], ['dark', 1280], ['light', 375]] as const).slice(0, process.env['HEDDLE_HEAVY'] === '1' ? 4 : 2)
+const LOOKS = (
+  [
+    ['light', 1280],
+    ['dark', 375],
+    ['dark', 1280],
+    ['light', 375],
+  ] as const
+).slice(0, process.env['HEDDLE_HEAVY'] === '1' ? 4 : 2)
 
 /** The smallest text, so that a run takes a moment on any machine. */
 async function chooseSmall({ page }: Visit): Promise<void> {
@@ -102,7 +109,9 @@ describe('a text of one’s own', () => {
     await paste(opened, 'one <script>window.hacked = 1</script> <img src=x onerror="window.hacked = 2"> one two one')
     await page.locator('.page').getByText('one').first().click()
     await page.locator('.places li').first().waitFor()
-    expect(await page.locator('.page').innerText()).toContain('<script>window.hacked = 1</script> <img src=x onerror="window.hacked = 2">')
+    expect(await page.locator('.page').innerText()).toContain(
+      '<script>window.hacked = 1</script> <img src=x onerror="window.hacked = 2">',
+    )
     expect(await page.evaluate('window.hacked')).toBeUndefined()
     await page.getByRole('button', { name: 'Attend' }).click()
     await page.getByText(/^Done in/).waitFor()

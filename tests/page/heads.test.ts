@@ -11,7 +11,10 @@ const PIECES = ['\n', ...'abcdefghijklmnopqrstuvwxyz']
 /** A small model as `heddle train` writes it. */
 async function modelFile(): Promise<string> {
   const options = { vocabulary: PIECES.length, layers: 2, heads: 2, modelDim: 16, seed: 5 }
-  const bytes = writeSafetensors(new CausalLanguageModel(options).stateDict(), { model: JSON.stringify(options), pieces: JSON.stringify(PIECES) })
+  const bytes = writeSafetensors(new CausalLanguageModel(options).stateDict(), {
+    model: JSON.stringify(options),
+    pieces: JSON.stringify(PIECES),
+  })
   const path = join(await mkdtemp(join(tmpdir(), 'heddle-page-')), 'small.safetensors')
   await writeFile(path, bytes)
   return path
@@ -22,7 +25,10 @@ async function openModel({ page }: Visit): Promise<void> {
   await page.getByText('The model from small.safetensors').waitFor()
 }
 
-test.each([['light', 1280], ['dark', 375]] as const)('heads in the %s theme, %i pixels wide: a model from a file on one’s own input', async (theme, width) => {
+test.each([
+  ['light', 1280],
+  ['dark', 375],
+] as const)('heads in the %s theme, %i pixels wide: a model from a file on one’s own input', async (theme, width) => {
   const opened = await visit({ view: 'heads', theme, width })
   const { page } = opened
   await page.getByText('The names model that comes with Heddle').waitFor()
@@ -52,7 +58,11 @@ test('names the characters that the model does not know, and a file that is no m
   await openModel(opened)
   await page.getByLabel('Input', { exact: true }).fill('añá<')
   await page.getByText('The model has no token for “ñ”, “á”, “<”').waitFor()
-  await page.locator('input[type="file"]').setInputFiles({ name: 'photo.safetensors', mimeType: 'application/octet-stream', buffer: Buffer.from('not a model at all, whatever its name says') })
+  await page.locator('input[type="file"]').setInputFiles({
+    name: 'photo.safetensors',
+    mimeType: 'application/octet-stream',
+    buffer: Buffer.from('not a model at all, whatever its name says'),
+  })
   await page.getByRole('alert').waitFor()
   expect(await page.getByRole('alert').innerText()).toMatch(/expected/)
   await expectSound(opened)

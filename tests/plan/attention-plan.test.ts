@@ -91,7 +91,11 @@ describe('planAttention', () => {
     const plan = planAttention(request(65536, { budgetBytes: smallest }))
     expect(plan.budgetedBytes).toBe(smallest)
     // 16 rows in flight: two messages at the one lane that is left.
-    expect(plan).toMatchObject({ chunkRows: 8, lanes: 1, bytes: { 'in flight': 16 * 256, 'lane arenas': 4 * MEBI, 'input copies': 48 * MEBI } })
+    expect(plan).toMatchObject({
+      chunkRows: 8,
+      lanes: 1,
+      bytes: { 'in flight': 16 * 256, 'lane arenas': 4 * MEBI, 'input copies': 48 * MEBI },
+    })
     expect(() => planAttention(request(65536, { budgetBytes: smallest - 1 }))).toThrow(MemoryBudgetError)
   })
 
@@ -104,7 +108,11 @@ describe('planAttention', () => {
 
   it('counts no copy of what is shared already', () => {
     const plain = request(4096)
-    const plan = planAttention({ ...plain, inputs: plain.inputs.map((input) => ({ ...input, shared: true })), results: [{ purpose: 'output', rowBytes: 256, rows: 4096, direct: true, owned: true }] })
+    const plan = planAttention({
+      ...plain,
+      inputs: plain.inputs.map((input) => ({ ...input, shared: true })),
+      results: [{ purpose: 'output', rowBytes: 256, rows: 4096, direct: true, owned: true }],
+    })
     expect(plan.bytes['input copies']).toBeUndefined()
     expect(plan.bytes['in flight']).toBeUndefined()
   })
@@ -119,13 +127,15 @@ describe('planAttention', () => {
   it('counts what a GPU lane holds on its device: keys and values, and two tasks’ scratch', () => {
     const plan = planAttention(request(4096, { lanes: [{ kind: 'webgpu', residentBytes: 0, facts }] }))
     expect([plan.chunkRows, plan.depth]).toEqual([1024, 3])
-    // 1024 rows are 32 workgroups: 16 splits of 256 keys or more and a slot to merge into, 256 bytes of partial and 32 of state a row.
+    // 1024 rows are 32 workgroups: 16 splits of 256 keys or more and a slot to merge into, 256 bytes of partial and 32
+    // of state a row.
     const scratch = 17 * 1024 * (256 + 32) + 1024 * (256 + 20 + 276)
     expect(plan.bytes['lane arenas']).toBe(2 * 4096 * 256 + 2 * (scratch + 1024 * 256) + 144)
   })
 
   it('gives GPU lanes larger chunks, and software ones as many as wasm', () => {
-    const gpu = (n: number, software = false) => planAttention(request(n, { lanes: [{ kind: 'webgpu', residentBytes: 0, facts: { ...facts, software } }] }))
+    const gpu = (n: number, software = false) =>
+      planAttention(request(n, { lanes: [{ kind: 'webgpu', residentBytes: 0, facts: { ...facts, software } }] }))
     expect(gpu(65536).chunkRows).toBe(4096)
     expect(gpu(1024).tasks).toBe(1)
     expect(gpu(1024, true).tasks).toBe(4)

@@ -4,12 +4,19 @@ import { keySegments } from '../../src/plan/key-segments.ts'
 import { keysSeenFrom, rowsThatSee } from '../../src/plan/visibility.ts'
 import { Random } from '../support/random.ts'
 
-const everything: Visibility = { causal: false, windowBefore: Infinity, windowAfter: Infinity, queryOffset: [0], keyLength: [Infinity] }
+const everything: Visibility = {
+  causal: false,
+  windowBefore: Infinity,
+  windowAfter: Infinity,
+  queryOffset: [0],
+  keyLength: [Infinity],
+}
 const sizes = { queries: 8192, keys: 8192, headSize: 64, valueSize: 64, taskHeads: 1 }
 
 /** (query, key) pairs of a segment. */
 function work(see: Visibility, { queries }: { readonly queries: number }, from: number, to: number): number {
-  const upTo = (end: number): number => visiblePairs(0, queries, 0, { ...see, keyLength: [Math.min(end, see.keyLength[0]!)] })
+  const upTo = (end: number): number =>
+    visiblePairs(0, queries, 0, { ...see, keyLength: [Math.min(end, see.keyLength[0]!)] })
   return upTo(to) - upTo(from)
 }
 
@@ -39,7 +46,8 @@ describe.each([
   test('each has an eighth of the work, but for half a block', () => {
     const total = work(see, cut, 0, 8192)
     // No block has more work than all queries over its 256 keys.
-    for (const { keyStart, keyEnd } of segments) expect(Math.abs(work(see, cut, keyStart, keyEnd) - total / 8)).toBeLessThanOrEqual(256 * queries + 1)
+    for (const { keyStart, keyEnd } of segments)
+      expect(Math.abs(work(see, cut, keyStart, keyEnd) - total / 8)).toBeLessThanOrEqual(256 * queries + 1)
   })
 })
 
@@ -66,7 +74,9 @@ test('the rows that see a key are those whose keys hold it', () => {
       const { start, end } = rowsThatSee(key, rule, offset, rows)
       for (let row = 0; row < rows; row++) {
         const seen = keysSeenFrom(row + offset, rule, keys)
-        expect(row >= start && row < end, JSON.stringify({ rule, offset, row, key })).toBe(key >= seen.start && key < seen.end)
+        expect(row >= start && row < end, JSON.stringify({ rule, offset, row, key })).toBe(
+          key >= seen.start && key < seen.end,
+        )
       }
     }
   }

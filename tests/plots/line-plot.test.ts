@@ -8,7 +8,13 @@ const plot: LinePlot = {
   x: { label: 'sequence length n', unit: 'tokens', scale: 'log2', format: shortCount },
   y: { label: 'time', unit: 's', scale: 'linear' },
   series: [
-    { name: 'chunked', points: [{ x: 1024, y: 1 }, { x: 2048, y: 4 }] },
+    {
+      name: 'chunked',
+      points: [
+        { x: 1024, y: 1 },
+        { x: 2048, y: 4 },
+      ],
+    },
     { name: 'standard', points: [{ x: 1024, y: 2 }], endNote: 'no memory' },
   ],
 }
@@ -69,9 +75,18 @@ describe('axisScale', () => {
 
 describe('growthPlots', () => {
   it('draws time and memory of both modes against n', () => {
-    const points = [1024, 2048].flatMap((tokens) => (['chunked', 'standard'] as const).map((mode) => ({ tokens, mode, elapsedMs: tokens / 10, peakBytes: tokens * 4096 })))
+    const points = [1024, 2048].flatMap((tokens) =>
+      (['chunked', 'standard'] as const).map((mode) => ({
+        tokens,
+        mode,
+        elapsedMs: tokens / 10,
+        peakBytes: tokens * 4096,
+      })),
+    )
     const { time, memory } = growthPlots(points, true)
-    for (const svg of [time, memory]) for (const name of ['chunked mode', 'standard mode', 'sequence length n (tokens)', 'standard mode ends here']) expect(svg).toContain(name)
+    for (const svg of [time, memory])
+      for (const name of ['chunked mode', 'standard mode', 'sequence length n (tokens)', 'standard mode ends here'])
+        expect(svg).toContain(name)
     expect(memory).toContain('MiB')
     expect(time).toContain('100 ms')
   })

@@ -25,7 +25,14 @@ export interface Sizes {
 }
 
 /** Something to compute, in float64: inputs and parameters as plain arrays, to the output's elements. */
-export type Reference = (given: { readonly inputs: readonly Float64Array[]; readonly parameters: readonly Float64Array[]; readonly tokens: Int32Array }, sizes: Sizes) => Float64Array
+export type Reference = (
+  given: {
+    readonly inputs: readonly Float64Array[]
+    readonly parameters: readonly Float64Array[]
+    readonly tokens: Int32Array
+  },
+  sizes: Sizes,
+) => Float64Array
 
 export interface OperationCase {
   /** widths of the float inputs [B, M, width], whose gradients are wanted */
@@ -34,7 +41,13 @@ export interface OperationCase {
   readonly parameters?: (sizes: Sizes) => readonly (readonly number[])[]
   /** Int32 [B, M] from 0 to below it */
   readonly tokenKinds?: (sizes: Sizes) => number
-  readonly build: (graph: Graph, inputs: readonly Value[], parameters: readonly Parameter[], tokens: Value, sizes: Sizes) => Value
+  readonly build: (
+    graph: Graph,
+    inputs: readonly Value[],
+    parameters: readonly Parameter[],
+    tokens: Value,
+    sizes: Sizes,
+  ) => Value
   readonly reference: Reference
   /** what the graph's first row counts as. @default 0 */
   readonly position?: number
@@ -47,24 +60,46 @@ export interface OperationCase {
 }
 
 /** Of each row: the elements of all inputs side by side, to those of the output. */
-function rowWise(row: (inputs: readonly Float64Array[], place: { readonly b: number; readonly i: number; readonly token: number }, parameters: readonly Float64Array[]) => ArrayLike<number>): Reference {
+function rowWise(
+  row: (
+    inputs: readonly Float64Array[],
+    place: { readonly b: number; readonly i: number; readonly token: number },
+    parameters: readonly Float64Array[],
+  ) => ArrayLike<number>,
+): Reference {
   return ({ inputs, parameters, tokens }, { B, M }) => {
-    const rows = Array.from({ length: B * M }, (_, r) => row(inputs.map((input) => rowOf(input, r, B * M)), { b: Math.floor(r / M), i: r % M, token: tokens[r]! }, parameters))
+    const rows = Array.from({ length: B * M }, (_, r) =>
+      row(
+        inputs.map((input) => rowOf(input, r, B * M)),
+        { b: Math.floor(r / M), i: r % M, token: tokens[r]! },
+        parameters,
+      ),
+    )
     const output = new Float64Array(B * M * (rows[0]?.length ?? 0))
     rows.forEach((each, r) => output.set(each, r * each.length))
     return output
   }
 }
 
-const rowOf = (data: Float64Array, r: number, rows: number): Float64Array => data.subarray((r * data.length) / rows, ((r + 1) * data.length) / rows)
-const sumOf = (values: ArrayLike<number>, of: (value: number, at: number) => number): number => Array.from(values).reduce((sum, value, at) => sum + of(value, at), 0)
+const rowOf = (data: Float64Array, r: number, rows: number): Float64Array =>
+  data.subarray((r * data.length) / rows, ((r + 1) * data.length) / rows)
+const sumOf = (values: ArrayLike<number>, of: (value: number, at: number) => number): number =>
+  Array.from(values).reduce((sum, value, at) => sum + of(value, at), 0)
 
 const one = ({ W }: Sizes): number[] => [W]
 const two = ({ W }: Sizes): number[] => [W, W]
 const outOf = (W: number): number => ((W * 5) % 13) + 1
-const parts = (W: number): { rowStart: number; outSize: number; inSize: number } => ({ rowStart: 3, outSize: outOf(W), inSize: W })
+const parts = (W: number): { rowStart: number; outSize: number; inSize: number } => ({
+  rowStart: 3,
+  outSize: outOf(W),
+  inSize: W,
+})
 
-function product(x: Float64Array, weight: Float64Array, { rowStart, outSize, inSize }: ReturnType<typeof parts>): number[] {
+function product(
+  x: Float64Array,
+  weight: Float64Array,
+  { rowStart, outSize, inSize }: ReturnType<typeof parts>,
+): number[] {
   return Array.from({ length: outSize }, (_, o) => sumOf(x, (value, c) => value * weight[(rowStart + o) * inSize + c]!))
 }
 
@@ -73,18 +108,24 @@ const linearCases: Readonly<Record<string, OperationCase>> = {
     inputs: one,
     parameters: ({ W }) => [[outOf(W), W], [outOf(W)]],
     build: (graph, [x], [weight, bias]) => linear(graph, x!, wholeWeight(weight!), wholeWeight(bias!)),
-    reference: rowWise(([x], _, [weight, bias]) => product(x!, weight!, { ...parts(x!.length), rowStart: 0 }).map((value, o) => value + bias![o]!)),
+    reference: rowWise(([x], _, [weight, bias]) =>
+      product(x!, weight!, { ...parts(x!.length), rowStart: 0 }).map((value, o) => value + bias![o]!),
+    ),
   },
   'rows of a larger weight': {
     inputs: one,
     parameters: ({ W }) => [[outOf(W) + 5, W], [outOf(W) + 5]],
-    build: (graph, [x], [weight, bias], _, { W }) => linear(graph, x!, { parameter: weight!, ...parts(W) }, { parameter: bias!, ...parts(W), inSize: 1 }),
-    reference: rowWise(([x], _, [weight, bias]) => product(x!, weight!, parts(x!.length)).map((value, o) => value + bias![3 + o]!)),
+    build: (graph, [x], [weight, bias], _, { W }) =>
+      linear(graph, x!, { parameter: weight!, ...parts(W) }, { parameter: bias!, ...parts(W), inSize: 1 }),
+    reference: rowWise(([x], _, [weight, bias]) =>
+      product(x!, weight!, parts(x!.length)).map((value, o) => value + bias![3 + o]!),
+    ),
   },
   'the same weight twice': {
     inputs: one,
     parameters: ({ W }) => [[W, W]],
-    build: (graph, [x], [weight]) => linear(graph, linear(graph, x!, wholeWeight(weight!), null), wholeWeight(weight!), null),
+    build: (graph, [x], [weight]) =>
+      linear(graph, linear(graph, x!, wholeWeight(weight!), null), wholeWeight(weight!), null),
     reference: rowWise(([x], _, [weight]) => {
       const whole = { rowStart: 0, outSize: x!.length, inSize: x!.length }
       return product(Float64Array.from(product(x!, weight!, whole)), weight!, whole)
@@ -95,7 +136,8 @@ const linearCases: Readonly<Record<string, OperationCase>> = {
 const normCase = (epsilon: number, biased = true): OperationCase => ({
   inputs: one,
   parameters: ({ W }) => (biased ? [[W], [W]] : [[W]]),
-  build: (graph, [x], [weight, bias]) => norm(graph, x!, wholeWeight(weight!), bias === undefined ? null : wholeWeight(bias), epsilon),
+  build: (graph, [x], [weight, bias]) =>
+    norm(graph, x!, wholeWeight(weight!), bias === undefined ? null : wholeWeight(bias), epsilon),
   reference: rowWise(([x], _, [weight, bias]) => {
     const mean = sumOf(x!, (value) => value) / x!.length
     const deviation = Math.sqrt(sumOf(x!, (value) => (value - mean) ** 2) / x!.length + epsilon)
@@ -114,7 +156,10 @@ const rmsNormCase = (epsilon: number, heads = 1, build: typeof rmsNorm = rmsNorm
     const size = weight!.length
     return x!.map((value, at) => {
       const head = Math.floor(at / size) * size
-      return (value / Math.sqrt(sumOf(x!.subarray(head, head + size), (each) => each ** 2) / size + epsilon)) * weight![at % size]!
+      return (
+        (value / Math.sqrt(sumOf(x!.subarray(head, head + size), (each) => each ** 2) / size + epsilon)) *
+        weight![at % size]!
+      )
     })
   }),
   // A single number close to 0 is divided by little more than itself.
@@ -133,10 +178,12 @@ const dropCase = (probability: number): OperationCase => ({
   inputs: one,
   // The second dropout of a part: site 2.
   build: (graph, [x]) => drop(graph, drop(graph, x!, 0), probability),
-  reference: rowWise(([x], { b, i }) => x!.map((value, c) => {
-    const word = philox([Math.floor(c / 4), i, b, 2], [SEED.seedLow, SEED.seedHigh])[c % 4]!
-    return word >= Math.floor(probability * 2 ** 32) ? value / (1 - probability) : 0
-  })),
+  reference: rowWise(([x], { b, i }) =>
+    x!.map((value, c) => {
+      const word = philox([Math.floor(c / 4), i, b, 2], [SEED.seedLow, SEED.seedHigh])[c % 4]!
+      return word >= Math.floor(probability * 2 ** 32) ? value / (1 - probability) : 0
+    }),
+  ),
 })
 
 /** Heads of 2·W elements that turn, and of `still` more that do not. */
@@ -144,8 +191,15 @@ const rotateCase = (heads: number, position: number, still = 0): OperationCase =
   position,
   inputs: ({ W }) => [(2 * W + still) * heads],
   build: (graph, [x], _parameters, _tokens, { M, W }) => {
-    const table = Float32Array.from({ length: (position + M) * 2 * W }, (_, at) => (at % (2 * W) < W ? Math.cos : Math.sin)(angleOf(Math.floor(at / (2 * W)), at % W)))
-    return rotate(graph, x!, graph.input('angles', { batch: 1, rows: position + M, width: 2 * W }, table, { layout: 'positions' }), 2 * W + still)
+    const table = Float32Array.from({ length: (position + M) * 2 * W }, (_, at) =>
+      (at % (2 * W) < W ? Math.cos : Math.sin)(angleOf(Math.floor(at / (2 * W)), at % W)),
+    )
+    return rotate(
+      graph,
+      x!,
+      graph.input('angles', { batch: 1, rows: position + M, width: 2 * W }, table, { layout: 'positions' }),
+      2 * W + still,
+    )
   },
   reference: rowWise(([x], { i }) => {
     const size = x!.length / heads
@@ -173,7 +227,9 @@ const attendCase = (keyHeads: number, options: AttentionOptions): OperationCase 
       const [b, h, i] = [Math.floor(row / (4 * M)), Math.floor(row / M) % 4, row % M]
       const keyAt = (j: number): number => ((b * M + j) * keyHeads + Math.floor((h * keyHeads) / 4)) * W
       const at = ((b * M + i) * 4 + h) * W
-      const powers = Array.from({ length: options.causal === true ? i + 1 : M }, (_, j) => Math.exp(sumOf(query!.subarray(at, at + W), (q, c) => q * key![keyAt(j) + c]!) / Math.sqrt(W)))
+      const powers = Array.from({ length: options.causal === true ? i + 1 : M }, (_, j) =>
+        Math.exp(sumOf(query!.subarray(at, at + W), (q, c) => q * key![keyAt(j) + c]!) / Math.sqrt(W)),
+      )
       const total = sumOf(powers, (power) => power)
       powers.forEach((power, j) => {
         for (let c = 0; c < W; c++) output[at + c]! += (power / total) * value![keyAt(j) + c]!
@@ -189,36 +245,82 @@ const crossEntropyCase = (smoothing: number): OperationCase => ({
   inputs: one,
   tokenKinds: ({ W }) => W,
   factor: 0.25,
-  build: (graph, [logits], _, targets) => crossEntropy(graph, logits!, targets, { ignoreIndex: IGNORED, smoothing }, 0.25),
+  build: (graph, [logits], _, targets) =>
+    crossEntropy(graph, logits!, targets, { ignoreIndex: IGNORED, smoothing }, 0.25),
   reference: rowWise(([logits], { token }) => {
     if (token === IGNORED) return [0]
     const logSumExp = Math.log(sumOf(logits!, Math.exp))
-    return [logSumExp - (1 - smoothing) * logits![token]! - (smoothing / logits!.length) * sumOf(logits!, (value) => value)]
+    return [
+      logSumExp - (1 - smoothing) * logits![token]! - (smoothing / logits!.length) * sumOf(logits!, (value) => value),
+    ]
   }),
 })
 
 /** Of every kind that has an adjoint, by what is special about each. */
 export const CASES: Readonly<Partial<Record<OperationKind, Readonly<Record<string, OperationCase>>>>> = {
   linear: linearCases,
-  norm: { 'a small epsilon': normCase(1e-5), 'a large epsilon': normCase(0.5), 'without a bias': normCase(0.01, false) },
+  norm: {
+    'a small epsilon': normCase(1e-5),
+    'a large epsilon': normCase(0.5),
+    'without a bias': normCase(0.01, false),
+  },
   'rms-norm': { 'a small epsilon': rmsNormCase(1e-6), 'a large epsilon': rmsNormCase(0.5) },
-  'rms-norm-heads': { 'one head': rmsNormCase(0.01, 1, rmsNormHeads), 'three heads': rmsNormCase(0.01, 3, rmsNormHeads) },
+  'rms-norm-heads': {
+    'one head': rmsNormCase(0.01, 1, rmsNormHeads),
+    'three heads': rmsNormCase(0.01, 3, rmsNormHeads),
+  },
   add: {
-    'two values': { inputs: two, build: (graph, [a, b]) => add(graph, a!, b!), reference: rowWise(([a, b]) => a!.map((value, c) => value + b![c]!)) },
-    'a value and itself': { inputs: one, build: (graph, [a]) => add(graph, a!, a!), reference: ({ inputs: [a] }) => a!.map((value) => 2 * value) },
+    'two values': {
+      inputs: two,
+      build: (graph, [a, b]) => add(graph, a!, b!),
+      reference: rowWise(([a, b]) => a!.map((value, c) => value + b![c]!)),
+    },
+    'a value and itself': {
+      inputs: one,
+      build: (graph, [a]) => add(graph, a!, a!),
+      reference: ({ inputs: [a] }) => a!.map((value) => 2 * value),
+    },
   },
   subtract: {
-    'two values': { inputs: two, build: (graph, [a, b]) => subtract(graph, a!, b!), reference: rowWise(([a, b]) => a!.map((value, c) => value - b![c]!)) },
+    'two values': {
+      inputs: two,
+      build: (graph, [a, b]) => subtract(graph, a!, b!),
+      reference: rowWise(([a, b]) => a!.map((value, c) => value - b![c]!)),
+    },
   },
   multiply: {
-    'two values': { inputs: two, build: (graph, [a, b]) => multiply(graph, a!, b!), reference: rowWise(([a, b]) => a!.map((value, c) => value * b![c]!)) },
-    'a value and itself': { inputs: one, build: (graph, [a]) => multiply(graph, a!, a!), reference: ({ inputs: [a] }) => a!.map((value) => value * value) },
-    'with what it was made of': { inputs: one, build: (graph, [a]) => multiply(graph, activate(graph, a!, 'gelu'), a!), reference: ({ inputs: [a] }) => a!.map((value) => exactActivations.gelu(value) * value) },
+    'two values': {
+      inputs: two,
+      build: (graph, [a, b]) => multiply(graph, a!, b!),
+      reference: rowWise(([a, b]) => a!.map((value, c) => value * b![c]!)),
+    },
+    'a value and itself': {
+      inputs: one,
+      build: (graph, [a]) => multiply(graph, a!, a!),
+      reference: ({ inputs: [a] }) => a!.map((value) => value * value),
+    },
+    'with what it was made of': {
+      inputs: one,
+      build: (graph, [a]) => multiply(graph, activate(graph, a!, 'gelu'), a!),
+      reference: ({ inputs: [a] }) => a!.map((value) => exactActivations.gelu(value) * value),
+    },
   },
-  scale: { 'by −1.5': { inputs: one, build: (graph, [x]) => scale(graph, x!, -1.5), reference: ({ inputs: [x] }) => x!.map((value) => -1.5 * value) } },
-  activate: Object.fromEntries((['relu', 'gelu', 'gelu-tanh', 'silu'] as const).map((activation) => [activation, activateCase(activation)])),
-  drop: { 'a tenth': dropCase(0.1), 'most': dropCase(0.75) },
-  rotate: { 'one head': rotateCase(1, 0), 'three heads, from a position on': rotateCase(3, 5), 'a part of two heads': rotateCase(2, 1, 3) },
+  scale: {
+    'by −1.5': {
+      inputs: one,
+      build: (graph, [x]) => scale(graph, x!, -1.5),
+      reference: ({ inputs: [x] }) => x!.map((value) => -1.5 * value),
+    },
+  },
+  activate: Object.fromEntries(
+    (['relu', 'gelu', 'gelu-tanh', 'silu'] as const).map((activation) => [activation, activateCase(activation)]),
+  ),
+  drop: { 'a tenth': dropCase(0.1), most: dropCase(0.75) },
+  rotate: {
+    'one head': rotateCase(1, 0),
+    'three heads, from a position on': rotateCase(3, 5),
+    'a part of two heads': rotateCase(2, 1, 3),
+  },
   embed: {
     'with a scale': {
       inputs: () => [],
@@ -233,7 +335,19 @@ export const CASES: Readonly<Partial<Record<OperationKind, Readonly<Record<strin
       position: 2,
       inputs: one,
       parameters: ({ M, W }) => [[M + 4, W]],
-      build: (graph, [x], [table]) => add(graph, x!, positions(graph, graph.input('table', { batch: 1, rows: table!.shape[0]!, width: x!.width }, table!.data, { layout: 'positions' }), x!, table!)),
+      build: (graph, [x], [table]) =>
+        add(
+          graph,
+          x!,
+          positions(
+            graph,
+            graph.input('table', { batch: 1, rows: table!.shape[0]!, width: x!.width }, table!.data, {
+              layout: 'positions',
+            }),
+            x!,
+            table!,
+          ),
+        ),
       reference: rowWise(([x], { i }, [table]) => x!.map((value, c) => value + table![(i + 2) * x!.length + c]!)),
     },
   },
@@ -242,10 +356,16 @@ export const CASES: Readonly<Partial<Record<OperationKind, Readonly<Record<strin
       inputs: ({ W }) => [3 * W],
       // A gradient that nothing is done to would be the caller's own array, head by head.
       build: (graph, [x]) => split(graph, scale(graph, x!, 2), 3),
-      reference: ({ inputs: [x] }, { B, M, W }) => Float64Array.from({ length: B * M * 3 * W }, (_, at) => {
-        const [b, h, i, c] = [Math.floor(at / (3 * M * W)), Math.floor(at / (M * W)) % 3, Math.floor(at / W) % M, at % W]
-        return 2 * x![((b * M + i) * 3 + h) * W + c]!
-      }),
+      reference: ({ inputs: [x] }, { B, M, W }) =>
+        Float64Array.from({ length: B * M * 3 * W }, (_, at) => {
+          const [b, h, i, c] = [
+            Math.floor(at / (3 * M * W)),
+            Math.floor(at / (M * W)) % 3,
+            Math.floor(at / W) % M,
+            at % W,
+          ]
+          return 2 * x![((b * M + i) * 3 + h) * W + c]!
+        }),
     },
   },
   attend: { 'all keys': attendCase(4, {}), 'causal, grouped heads': attendCase(2, { causal: true }) },
@@ -254,9 +374,21 @@ export const CASES: Readonly<Partial<Record<OperationKind, Readonly<Record<strin
     'of two values': {
       inputs: one,
       factor: 0.25,
-      build: (graph, [x], _parameters, _tokens, { B, M, W }) => squaredError(graph, x!, graph.input('target', { batch: B, rows: M, width: W }, Float32Array.from({ length: B * M * W }, (_, at) => Math.fround(Math.sin(at)))), 0.25),
-      reference: ({ inputs: [x] }, { B, M, W }) => Float64Array.from({ length: B * M }, (_, r) => sumOf(rowOf(x!, r, B * M), (value, c) => (value - Math.fround(Math.sin(r * W + c))) ** 2)),
+      build: (graph, [x], _parameters, _tokens, { B, M, W }) =>
+        squaredError(
+          graph,
+          x!,
+          graph.input(
+            'target',
+            { batch: B, rows: M, width: W },
+            Float32Array.from({ length: B * M * W }, (_, at) => Math.fround(Math.sin(at))),
+          ),
+          0.25,
+        ),
+      reference: ({ inputs: [x] }, { B, M, W }) =>
+        Float64Array.from({ length: B * M }, (_, r) =>
+          sumOf(rowOf(x!, r, B * M), (value, c) => (value - Math.fround(Math.sin(r * W + c))) ** 2),
+        ),
     },
   },
 }
-

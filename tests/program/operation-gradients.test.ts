@@ -12,12 +12,31 @@ import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
 import { CASES, SEED, type OperationCase, type Sizes } from './operation-cases.ts'
 
-/** Every kind of operation, on the shipped kernels: forward against float64, its adjoint against central differences of that. */
+/**
+ * Every kind of operation, on the shipped kernels: forward against float64, its adjoint against central differences of
+ * that.
+ */
 
 const runtime = useRuntime({ workers: 0 })
-/** B·M below, at and above a tile of 64 rows and two of them (half of these without HEDDLE_HEAVY=1); widths below and above the kernels' vectors and panels of 8. */
+/**
+ * B·M below, at and above a tile of 64 rows and two of them (half of these without HEDDLE_HEAVY=1); widths below and
+ * above the kernels' vectors and panels of 8.
+ */
 const HEAVY = process.env['HEDDLE_HEAVY'] === '1'
-const ROWS = HEAVY ? ([[1, 1], [1, 5], [1, 63], [2, 32], [1, 65], [10, 13]] as const) : ([[1, 5], [2, 32], [10, 13]] as const)
+const ROWS = HEAVY
+  ? ([
+      [1, 1],
+      [1, 5],
+      [1, 63],
+      [2, 32],
+      [1, 65],
+      [10, 13],
+    ] as const)
+  : ([
+      [1, 5],
+      [2, 32],
+      [10, 13],
+    ] as const)
 const WIDTHS = [1, 3, 8, 17]
 /** 0: chosen by the plan */
 const CHUNK_SIZES = [0, 1, 7, 64]
@@ -37,7 +56,8 @@ interface Given {
 function givenFor({ inputs, parameters, tokenKinds }: OperationCase, sizes: Sizes, random: Random): Given {
   const { B, M } = sizes
   // Away from 0, where ReLU has no slope.
-  const normals = (length: number) => Float32Array.from({ length }, () => random.normal()).map((value) => value + Math.sign(value) * 1e-3)
+  const normals = (length: number) =>
+    Float32Array.from({ length }, () => random.normal()).map((value) => value + Math.sign(value) * 1e-3)
   return {
     inputs: inputs(sizes).map((width) => normals(B * M * width)),
     parameters: (parameters?.(sizes) ?? []).map((shape) => {
@@ -58,39 +78,74 @@ interface Built {
 function built(each: OperationCase, sizes: Sizes, { inputs, parameters, tokens }: Given, forGradients: boolean): Built {
   const { B, M } = sizes
   const graph = new Graph({ scope: 'test', seed: SEED, position: each.position ?? 0, forGradients })
-  const values = each.inputs(sizes).map((width, at) => graph.input(`input ${at}`, { batch: B, rows: M, width }, inputs[at]!))
+  const values = each
+    .inputs(sizes)
+    .map((width, at) => graph.input(`input ${at}`, { batch: B, rows: M, width }, inputs[at]!))
   const numbers = graph.input('tokens', { batch: B, rows: M, width: 1 }, tokens, { layout: 'tokens', integers: true })
   return { graph, inputs: values, output: each.build(graph, values, parameters, numbers, sizes) }
 }
 
 async function dataOf(program: Program, chunkSize: number | undefined): Promise<Float32Array[]> {
-  const { data } = await runProgram(program, runtime() as unknown as ProgramRuntime, { signal: undefined, chunkSize, sharedOutput: false, plainResults: program.results.length })
+  const { data } = await runProgram(program, runtime() as unknown as ProgramRuntime, {
+    signal: undefined,
+    chunkSize,
+    sharedOutput: false,
+    plainResults: program.results.length,
+  })
   return data as Float32Array[]
 }
 
 /** Gradients of the inputs, then of the parameters, given that of the output. */
-async function gradientsOf(each: OperationCase, sizes: Sizes, given: Given, dOutput: Float32Array, chunkSize: number | undefined): Promise<Float32Array[]> {
+async function gradientsOf(
+  each: OperationCase,
+  sizes: Sizes,
+  given: Given,
+  dOutput: Float32Array,
+  chunkSize: number | undefined,
+): Promise<Float32Array[]> {
   const build = (): ForwardGraph => {
     const { graph, inputs, output } = built(each, sizes, given, true)
     const { layout, heads } = output
-    const seeds = each.factor === undefined ? [[output, graph.input('output gradient', output, dOutput, { layout, heads })] as const] : []
-    return { graph, seeds: new Map(seeds), losses: each.factor === undefined ? [] : [output], inputs, parameters: new Set(given.parameters) }
+    const seeds =
+      each.factor === undefined
+        ? [[output, graph.input('output gradient', output, dOutput, { layout, heads })] as const]
+        : []
+    return {
+      graph,
+      seeds: new Map(seeds),
+      losses: each.factor === undefined ? [] : [output],
+      inputs,
+      parameters: new Set(given.parameters),
+    }
   }
   const { program, inputs, parameters } = gradientProgram(build, runtime() as unknown as ProgramRuntime, { chunkSize })
   program.graph.operations.forEach(({ kind }) => seen.add(kind))
   const data = await dataOf(program, chunkSize)
-  return [...inputs, ...given.parameters.map((parameter) => parameters.get(parameter) ?? null)].map((value) => data[program.results.indexOf(value!)]!)
+  return [...inputs, ...given.parameters.map((parameter) => parameters.get(parameter) ?? null)].map(
+    (value) => data[program.results.indexOf(value!)]!,
+  )
 }
 
 /** The largest difference beside the largest expected number, or beside 1. */
 function worst(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (actual.length !== expected.length) return Infinity
   const largest = Array.from(expected).reduce((most, value) => Math.max(most, Math.abs(value)), 1)
-  return Array.from(expected).reduce((most, value, at) => Math.max(most, Math.abs(actual[at]! - value) / largest || (actual[at] === value ? 0 : Infinity)), 0)
+  return Array.from(expected).reduce(
+    (most, value, at) =>
+      Math.max(most, Math.abs(actual[at]! - value) / largest || (actual[at] === value ? 0 : Infinity)),
+    0,
+  )
 }
 
 /** Central differences of Σ dOutput·reference: along random directions through all elements, and of single ones. */
-function checkSlopes(each: OperationCase, objective: () => number, tensor: Float64Array, gradient: Float32Array, random: Random, what: string): void {
+function checkSlopes(
+  each: OperationCase,
+  objective: () => number,
+  tensor: Float64Array,
+  gradient: Float32Array,
+  random: Random,
+  what: string,
+): void {
   const tolerance = TOLERANCE * (each.slack ?? 1)
   const samples = each.samples ?? 24
   const largest = gradient.reduce((most, value) => Math.max(most, Math.abs(value)), 1)
@@ -107,7 +162,9 @@ function checkSlopes(each: OperationCase, objective: () => number, tensor: Float
   for (let count = 0; count < 2; count++) {
     const direction = tensor.map(() => (random.chance(0.5) ? 1 : -1))
     const along = gradient.reduce((sum, value, index) => sum + value * direction[index]!, 0)
-    expect(Math.abs(along - slope(direction)), `${what} along a direction`).toBeLessThan(tolerance * largest * Math.sqrt(tensor.length))
+    expect(Math.abs(along - slope(direction)), `${what} along a direction`).toBeLessThan(
+      tolerance * largest * Math.sqrt(tensor.length),
+    )
   }
   const all = Array.from(tensor.keys())
   for (const place of all.length <= samples ? all : random.shuffle(all).slice(0, samples)) {
@@ -119,7 +176,11 @@ function checkSlopes(each: OperationCase, objective: () => number, tensor: Float
 
 async function check(each: OperationCase, sizes: Sizes, random: Random): Promise<void> {
   const given = givenFor(each, sizes, random)
-  const exact = { inputs: given.inputs.map((data) => Float64Array.from(data)), parameters: given.parameters.map(({ data }) => Float64Array.from(data)), tokens: given.tokens }
+  const exact = {
+    inputs: given.inputs.map((data) => Float64Array.from(data)),
+    parameters: given.parameters.map(({ data }) => Float64Array.from(data)),
+    tokens: given.tokens,
+  }
   const chunkSize = random.pick(CHUNK_SIZES) || undefined
   const { graph, output } = built(each, sizes, given, false)
   const expected = each.reference(exact, sizes)
@@ -127,9 +188,19 @@ async function check(each: OperationCase, sizes: Sizes, random: Random): Promise
   expect(worst(forward!, expected), `W ${sizes.W}, forward`).toBeLessThan(TOLERANCE * (each.slack ?? 1))
   const dOutput = Float32Array.from(expected, () => random.normal())
   const gradients = await gradientsOf(each, sizes, given, dOutput, chunkSize)
-  const objective = (): number => each.reference(exact, sizes).reduce((sum, value, at) => sum + value * (each.factor ?? dOutput[at]!), 0)
+  const objective = (): number =>
+    each.reference(exact, sizes).reduce((sum, value, at) => sum + value * (each.factor ?? dOutput[at]!), 0)
   const tensors = [...exact.inputs, ...exact.parameters]
-  tensors.forEach((tensor, at) => checkSlopes(each, objective, tensor, gradients[at]!, random, `W ${sizes.W}, gradient ${at}, chunks of ${chunkSize} rows`))
+  tensors.forEach((tensor, at) =>
+    checkSlopes(
+      each,
+      objective,
+      tensor,
+      gradients[at]!,
+      random,
+      `W ${sizes.W}, gradient ${at}, chunks of ${chunkSize} rows`,
+    ),
+  )
 }
 
 describe.each(Object.entries(CASES))('%s', (_kind, cases) => {
@@ -141,11 +212,22 @@ describe.each(Object.entries(CASES))('%s', (_kind, cases) => {
 })
 
 describe('the table of cases', () => {
-  const kindOf = (kind: OperationKind): Operation => ({ kind, inputs: [], outputs: [], attributes: {}, scope: 'test', region: 0 })
-  const differentiable = OPERATION_KINDS.filter((kind) => kind === 'attend' || (isRowWise(kindOf(kind)) && ruleOf(kindOf(kind)).adjoint !== noAdjoint))
+  const kindOf = (kind: OperationKind): Operation => ({
+    kind,
+    inputs: [],
+    outputs: [],
+    attributes: {},
+    scope: 'test',
+    region: 0,
+  })
+  const differentiable = OPERATION_KINDS.filter(
+    (kind) => kind === 'attend' || (isRowWise(kindOf(kind)) && ruleOf(kindOf(kind)).adjoint !== noAdjoint),
+  )
 
   test('has a case of every kind with an adjoint, but for caches, which have none where gradients are wanted', () => {
-    expect(() => ruleOf(kindOf('append')).adjoint(kindOf('append'), undefined as never, undefined as never)).toThrow('test: expected no cache where gradients are wanted, got one')
+    expect(() => ruleOf(kindOf('append')).adjoint(kindOf('append'), undefined as never, undefined as never)).toThrow(
+      'test: expected no cache where gradients are wanted, got one',
+    )
     expect(Object.keys(CASES).sort()).toEqual(differentiable.filter((kind) => kind !== 'append').sort())
   })
 

@@ -42,12 +42,19 @@ describe('access to parameters', () => {
     const happened: number[] = []
     const first = gate()
     const reads = readParameters([a], () => first.promise.then(() => Promise.reject(new Error('lost'))))
-    const changes = [1, 2, 3].map((number) => changeParameters([a], () => {
-      happened.push(number)
-      if (number === 2) throw new Error('refused')
-    }))
+    const changes = [1, 2, 3].map((number) =>
+      changeParameters([a], () => {
+        happened.push(number)
+        if (number === 2) throw new Error('refused')
+      }),
+    )
     first.open()
-    expect((await Promise.allSettled([reads, ...changes])).map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected', 'fulfilled'])
+    expect((await Promise.allSettled([reads, ...changes])).map(({ status }) => status)).toEqual([
+      'rejected',
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+    ])
     expect(happened).toEqual([1, 2, 3])
     await readParameters([a], () => Promise.resolve())
   })

@@ -5,21 +5,46 @@ import { CHUNK_DONE, CHUNK_FREE } from '../../src/protocol/chunk.ts'
 import type { StagePass } from '../../src/protocol/stage-pass.ts'
 import type { AttentionTask } from '../../src/protocol/task.ts'
 
-const answer = (result: object) => ({ results: [result], residentBytes: 0, keptBytes: 0, besideBytes: 0, stageBytes: 0, besideStageBytes: 0, fallbacks: [] })
+const answer = (result: object) => ({
+  results: [result],
+  residentBytes: 0,
+  keptBytes: 0,
+  besideBytes: 0,
+  stageBytes: 0,
+  besideStageBytes: 0,
+  fallbacks: [],
+})
 
 describe('checkResponse', () => {
   it('takes a share of a pass as done only when every chunk is', () => {
-    const pass = (claims: readonly number[]): StagePass => ({ kind: 'pass', stages: [], claims: Int32Array.from(claims), share: 1 })
+    const pass = (claims: readonly number[]): StagePass => ({
+      kind: 'pass',
+      stages: [],
+      claims: Int32Array.from(claims),
+      share: 1,
+    })
     const said = answer({ tasks: 1, elapsedMs: 0, partMs: [] })
     expect(() => checkResponse([pass([CHUNK_DONE, CHUNK_DONE])], said)).not.toThrow()
     expect(() => checkResponse([pass([CHUNK_DONE, CHUNK_FREE])], said)).toThrow(ProtocolError)
     expect(() => checkResponse([pass([2, CHUNK_DONE])], said)).toThrow(ProtocolError)
-    for (const partMs of [undefined, [0]]) expect(() => checkResponse([pass([CHUNK_DONE])], answer({ tasks: 1, elapsedMs: 0, partMs })), String(partMs)).toThrow(ProtocolError)
+    for (const partMs of [undefined, [0]])
+      expect(
+        () => checkResponse([pass([CHUNK_DONE])], answer({ tasks: 1, elapsedMs: 0, partMs })),
+        String(partMs),
+      ).toThrow(ProtocolError)
   })
 
   it('asks for the weights of the chosen rows, or of all rows where none were chosen', () => {
-    const task = (weightRows?: Int32Array) => ({ kind: 'attention', rows: 3, settings: { keys: 5, valueSize: 2 }, weights: true, ...(weightRows === undefined ? {} : { weightRows }) }) as unknown as AttentionTask
-    const said = (elements: number) => answer({ elapsedMs: 0, tiles: 0, skippedTiles: 0, weights: new Float32Array(elements) })
+    const task = (weightRows?: Int32Array) =>
+      ({
+        kind: 'attention',
+        rows: 3,
+        settings: { keys: 5, valueSize: 2 },
+        weights: true,
+        ...(weightRows === undefined ? {} : { weightRows }),
+      }) as unknown as AttentionTask
+    const said = (elements: number) =>
+      answer({ elapsedMs: 0, tiles: 0, skippedTiles: 0, weights: new Float32Array(elements) })
     expect(() => checkResponse([task()], said(15))).not.toThrow()
     expect(() => checkResponse([task()], said(5))).toThrow(/expected 15 elements, got 5/)
     expect(() => checkResponse([task(Int32Array.of(2))], said(5))).not.toThrow()
@@ -27,9 +52,19 @@ describe('checkResponse', () => {
   })
 
   it('reads arrays of another realm', () => {
-    const task = { kind: 'attention', rows: 1, settings: { keys: 1, valueSize: 2 }, output: true } as unknown as AttentionTask
-    const foreign = Object.setPrototypeOf(new Float32Array(2), Object.create(Object.getPrototypeOf(Float32Array.prototype) as object) as object) as Float32Array
+    const task = {
+      kind: 'attention',
+      rows: 1,
+      settings: { keys: 1, valueSize: 2 },
+      output: true,
+    } as unknown as AttentionTask
+    const foreign = Object.setPrototypeOf(
+      new Float32Array(2),
+      Object.create(Object.getPrototypeOf(Float32Array.prototype) as object) as object,
+    ) as Float32Array
     expect(foreign).not.toBeInstanceOf(Float32Array)
-    expect(() => checkResponse([task], answer({ elapsedMs: 0, tiles: 0, skippedTiles: 0, output: foreign }))).not.toThrow()
+    expect(() =>
+      checkResponse([task], answer({ elapsedMs: 0, tiles: 0, skippedTiles: 0, output: foreign })),
+    ).not.toThrow()
   })
 })

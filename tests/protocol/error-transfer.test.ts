@@ -14,10 +14,20 @@ const plain = transferHandlers.get('throw')
 async function through(thrown: unknown): Promise<unknown> {
   installErrorTransfer()
   const { port1, port2 } = new MessageChannel()
-  expose({ fail: () => { throw thrown } }, port1)
+  expose(
+    {
+      fail: () => {
+        throw thrown
+      },
+    },
+    port1,
+  )
   const remote = wrap<{ fail(): void }>(port2)
   try {
-    return await remote.fail().then(() => undefined, (error: unknown) => error)
+    return await remote.fail().then(
+      () => undefined,
+      (error: unknown) => error,
+    )
   } finally {
     port1.close()
     port2.close()
@@ -26,9 +36,16 @@ async function through(thrown: unknown): Promise<unknown> {
 
 describe('errors across threads', () => {
   it('keep class, code, details and cause', async () => {
-    const error = await through(new MemoryBudgetError('expected more', { cause: new RangeError('refused'), details: { smallestBudgetBytes: 7 } }))
+    const error = await through(
+      new MemoryBudgetError('expected more', { cause: new RangeError('refused'), details: { smallestBudgetBytes: 7 } }),
+    )
     expect(error).toBeInstanceOf(MemoryBudgetError)
-    expect(error).toMatchObject({ code: 'MemoryBudgetError', message: 'expected more', details: { smallestBudgetBytes: 7 }, smallestBudgetBytes: 7 })
+    expect(error).toMatchObject({
+      code: 'MemoryBudgetError',
+      message: 'expected more',
+      details: { smallestBudgetBytes: 7 },
+      smallestBudgetBytes: 7,
+    })
     expect((error as Error).cause).toMatchObject({ name: 'RangeError', message: 'refused' })
   })
 
@@ -57,8 +74,15 @@ describe('errors across threads', () => {
       }
     }
     const marked = { value: new ShapeError('expected [2], got [3]') }
-    expect(thrownBy(() => plain.deserialize(ours.serialize(marked)[0]))).toMatchObject({ name: 'ShapeError', message: 'expected [2], got [3]', code: 'ShapeError' })
-    expect(thrownBy(() => ours.deserialize(plain.serialize({ value: new TypeError('odd') })[0]))).toMatchObject({ name: 'TypeError', message: 'odd' })
+    expect(thrownBy(() => plain.deserialize(ours.serialize(marked)[0]))).toMatchObject({
+      name: 'ShapeError',
+      message: 'expected [2], got [3]',
+      code: 'ShapeError',
+    })
+    expect(thrownBy(() => ours.deserialize(plain.serialize({ value: new TypeError('odd') })[0]))).toMatchObject({
+      name: 'TypeError',
+      message: 'odd',
+    })
     expect(await through(new TypeError('odd'))).toMatchObject({ name: 'TypeError' })
   })
 
@@ -88,7 +112,11 @@ describe('the handler', () => {
   })
 
   it('of another copy passes this copy’s errors on with their code, and they get this copy’s class again', () => {
-    const foreign = Object.assign(new Error('expected [2], got [3]'), { name: 'ShapeError', code: 'ShapeError', details: { rank: 1 } })
+    const foreign = Object.assign(new Error('expected [2], got [3]'), {
+      name: 'ShapeError',
+      code: 'ShapeError',
+      details: { rank: 1 },
+    })
     const own = ownError(foreign)
     expect(own).toBeInstanceOf(ShapeError)
     expect(own).toMatchObject({ message: 'expected [2], got [3]', details: { rank: 1 }, stack: foreign.stack })
@@ -103,7 +131,10 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 describe('two copies of Heddle in one thread', () => {
   it('install one handler, and each gets errors of its own classes from its workers', async () => {
     await cp(new URL('../../dist/', import.meta.url), new URL('dist/', folder), { recursive: true })
-    const copies = [await import('heddle'), (await import(new URL('dist/index.js', folder).href)) as typeof heddleItself] as const
+    const copies = [
+      await import('heddle'),
+      (await import(new URL('dist/index.js', folder).href)) as typeof heddleItself,
+    ] as const
     expect(copies[1].ProtocolError).not.toBe(copies[0].ProtocolError)
     const handlers = new Set<unknown>()
     // A worker that finds no SIMD refuses to start, in its own words.
@@ -113,7 +144,10 @@ describe('two copies of Heddle in one thread', () => {
       const runtime = await heddle.createRuntime({ workers: 1 })
       handlers.add(transferHandlers.get('throw'))
       await runtime.close()
-      const refusal: unknown = await heddle.createRuntime({ workers: 1, workerFactory }).then((opened) => opened.close(), (error: unknown) => error)
+      const refusal: unknown = await heddle.createRuntime({ workers: 1, workerFactory }).then(
+        (opened) => opened.close(),
+        (error: unknown) => error,
+      )
       expect(refusal).toBeInstanceOf(heddle.BackendUnavailableError)
     }
     expect(handlers.size).toBe(1)

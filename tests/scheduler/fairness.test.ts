@@ -7,7 +7,8 @@ const LONG = 20e9
 const SHORT = 1e8
 
 /** The jobs whose tasks a lane was given, in order; those on its second bench are marked. */
-const order = (lane: FakeLane | undefined): string[] => lane?.requests.map(({ jobId, beside }) => `${jobId}${beside === true ? ' beside' : ''}`) ?? []
+const order = (lane: FakeLane | undefined): string[] =>
+  lane?.requests.map(({ jobId, beside }) => `${jobId}${beside === true ? ' beside' : ''}`) ?? []
 
 async function finishAll(lanes: readonly FakeLane[]): Promise<void> {
   while (lanes.some((lane) => lane.running > 0)) {
@@ -17,7 +18,12 @@ async function finishAll(lanes: readonly FakeLane[]): Promise<void> {
 }
 
 /** Starts one long job on a pool, then the others. */
-async function withLong(lanes: number, costs: number, others: readonly (readonly [readonly number[], Partial<Job>])[], long: Partial<Job> = {}) {
+async function withLong(
+  lanes: number,
+  costs: number,
+  others: readonly (readonly [readonly number[], Partial<Job>])[],
+  long: Partial<Job> = {},
+) {
   const made = makePool(lanes)
   await made.pool.open()
   const runs = [made.pool.run(makeJob(new Array<number>(costs).fill(LONG), long))]
@@ -29,7 +35,10 @@ async function withLong(lanes: number, costs: number, others: readonly (readonly
 
 describe('the feeding of several jobs', () => {
   it('is oldest first among short ones', async () => {
-    const { pool, lanes, runs } = await withLong(1, 1, [[[SHORT, SHORT], {}], [[SHORT], {}]])
+    const { pool, lanes, runs } = await withLong(1, 1, [
+      [[SHORT, SHORT], {}],
+      [[SHORT], {}],
+    ])
     await finishAll(lanes)
     expect(order(lanes[0])).toEqual(['1', '2', '2', '3'])
     await Promise.all(runs)
@@ -37,7 +46,10 @@ describe('the feeding of several jobs', () => {
   })
 
   it('lets jobs share the lanes by the work that they were given', async () => {
-    const { pool, lanes, runs } = await withLong(1, 3, [[[LONG, LONG, LONG], {}], [new Array<number>(4).fill(SHORT), {}]])
+    const { pool, lanes, runs } = await withLong(1, 3, [
+      [[LONG, LONG, LONG], {}],
+      [new Array<number>(4).fill(SHORT), {}],
+    ])
     await finishAll(lanes)
     expect(order(lanes[0])).toEqual(['1', '2', '3', '3', '3', '3', '1', '2', '1', '2'])
     await Promise.all(runs)
@@ -69,7 +81,11 @@ describe('the feeding of several jobs', () => {
   })
 
   it('is by priority first', async () => {
-    const { pool, lanes, runs } = await withLong(1, 2, [[[SHORT], { priority: 'low' }], [[SHORT, SHORT], { priority: 'high' }], [[SHORT], { priority: 'normal' }]])
+    const { pool, lanes, runs } = await withLong(1, 2, [
+      [[SHORT], { priority: 'low' }],
+      [[SHORT, SHORT], { priority: 'high' }],
+      [[SHORT], { priority: 'normal' }],
+    ])
     await finishAll(lanes)
     expect(order(lanes[0])).toEqual(['1', '3', '3', '4', '1', '2'])
     await Promise.all(runs)
@@ -80,7 +96,10 @@ describe('the feeding of several jobs', () => {
 describe('the second bench of a lane', () => {
   it('takes a short task at once while a long one of another job runs, one at a time', async () => {
     const { pool, lanes, runs } = await withLong(2, 2, [[[SHORT, SHORT, SHORT], { mayRunBeside: true }]])
-    expect(lanes.map(order)).toEqual([['1', '2 beside'], ['1', '2 beside']])
+    expect(lanes.map(order)).toEqual([
+      ['1', '2 beside'],
+      ['1', '2 beside'],
+    ])
     await finishAll(lanes)
     await Promise.all(runs)
     await pool.close()
@@ -100,7 +119,10 @@ describe('the second bench of a lane', () => {
   })
 
   it('is not for long tasks, nor where the plan has no room for it', async () => {
-    const { pool, lanes, runs } = await withLong(1, 1, [[[LONG], { mayRunBeside: true }], [[SHORT], {}]])
+    const { pool, lanes, runs } = await withLong(1, 1, [
+      [[LONG], { mayRunBeside: true }],
+      [[SHORT], {}],
+    ])
     expect(order(lanes[0])).toEqual(['1'])
     await finishAll(lanes)
     await Promise.all(runs)
@@ -108,7 +130,10 @@ describe('the second bench of a lane', () => {
   })
 
   it('takes long tasks of a higher priority, and none of a lower one', async () => {
-    const { pool, lanes, runs } = await withLong(1, 1, [[[SHORT], { mayRunBeside: true, priority: 'low' }], [[LONG], { mayRunBeside: true, priority: 'high' }]])
+    const { pool, lanes, runs } = await withLong(1, 1, [
+      [[SHORT], { mayRunBeside: true, priority: 'low' }],
+      [[LONG], { mayRunBeside: true, priority: 'high' }],
+    ])
     expect(order(lanes[0])).toEqual(['1', '3 beside'])
     await finishAll(lanes)
     await Promise.all(runs)
@@ -116,8 +141,21 @@ describe('the second bench of a lane', () => {
   })
 
   it('takes the tasks of others while a long pass is under way, and a pass of short chunks', async () => {
-    const short = { ...makeJob([]), isPass: true, mayRunBeside: true, tasks: makeJob([LONG]).tasks.map((task) => ({ ...task, pieceCost: SHORT })) }
-    const { pool, lanes, runs } = await withLong(1, 1, [[[SHORT, SHORT], { mayRunBeside: true }], [[], short]], { isPass: true })
+    const short = {
+      ...makeJob([]),
+      isPass: true,
+      mayRunBeside: true,
+      tasks: makeJob([LONG]).tasks.map((task) => ({ ...task, pieceCost: SHORT })),
+    }
+    const { pool, lanes, runs } = await withLong(
+      1,
+      1,
+      [
+        [[SHORT, SHORT], { mayRunBeside: true }],
+        [[], short],
+      ],
+      { isPass: true },
+    )
     expect(order(lanes[0])).toEqual(['1', '2 beside', '3 beside'])
     await finishAll(lanes)
     await Promise.all(runs)

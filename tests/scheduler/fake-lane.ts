@@ -24,7 +24,8 @@ export class FakeLane implements Lane {
       this.die(reason)
       return Promise.reject(new LaneLost(reason))
     }
-    if (this.startError === 'mute') return new Promise((_, reject) => void this.lost.then((reason) => reject(new LaneLost(reason))))
+    if (this.startError === 'mute')
+      return new Promise((_, reject) => void this.lost.then((reason) => reject(new LaneLost(reason))))
     if (this.startError !== undefined) return Promise.reject(this.startError)
     return Promise.resolve({ version: PROTOCOL_VERSION, kernels: 'fake', residentBytes: 100 })
   }
@@ -41,7 +42,15 @@ export class FakeLane implements Lane {
   /** Ends the oldest pending task. */
   finish(): void {
     const result = { elapsedMs: 1, tiles: 1, skippedTiles: 0 }
-    this.#pending.shift()?.resolve({ results: [result], residentBytes: 100, keptBytes: 100, besideBytes: 0, stageBytes: 0, besideStageBytes: 0, fallbacks: [] })
+    this.#pending.shift()?.resolve({
+      results: [result],
+      residentBytes: 100,
+      keptBytes: 100,
+      besideBytes: 0,
+      stageBytes: 0,
+      besideStageBytes: 0,
+      fallbacks: [],
+    })
   }
 
   fail(error: unknown): void {

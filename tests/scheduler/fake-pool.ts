@@ -42,8 +42,23 @@ export interface TestJob extends Job {
 
 export function makeJob(costs: readonly number[], extra: Partial<Job> = {}): TestJob {
   const done: JobTask[] = []
-  const tasks = costs.map((cost, index): JobTask => ({ tasks: [{ kind: 'attention', rowStart: index } as unknown as Task], needs: [index], group: index % 2, cost }))
-  return { tasks, done, sharedMemory: true, maxLanes: 99, depth: 1, signal: undefined, provide: () => new Float32Array(1), completed: (task) => void done.push(task), ...extra }
+  const tasks = costs.map((cost, index): JobTask => ({
+    tasks: [{ kind: 'attention', rowStart: index } as unknown as Task],
+    needs: [index],
+    group: index % 2,
+    cost,
+  }))
+  return {
+    tasks,
+    done,
+    sharedMemory: true,
+    maxLanes: 99,
+    depth: 1,
+    signal: undefined,
+    provide: () => new Float32Array(1),
+    completed: (task) => void done.push(task),
+    ...extra,
+  }
 }
 
 /** Lets every promise that can settle do so. */

@@ -30,11 +30,21 @@ const fakeBackend = {
 function passRequest(jobId: number, rows: number): TaskRequest & { readonly claims: Int32Array } {
   const claims = new Int32Array(new SharedArrayBuffer(rows * 4))
   const stage = { sequence: rows, registers: [], registerBytes: 0, residentLimitBytes: 0, attention: null, steps: [] }
-  const pass: StagePass = { kind: 'pass', stages: [{ kind: 'rows', stage, batch: 1, rows, chunkRows: 1, lastFirst: false }], claims, share: 1 }
+  const pass: StagePass = {
+    kind: 'pass',
+    stages: [{ kind: 'rows', stage, batch: 1, rows, chunkRows: 1, lastFirst: false }],
+    claims,
+    share: 1,
+  }
   return { jobId, attach: [], release: [], tasks: [pass], claims }
 }
 
-function request(jobId: number, reads: number, attach: Readonly<Record<number, number>>, release: readonly number[] = []): TaskRequest {
+function request(
+  jobId: number,
+  reads: number,
+  attach: Readonly<Record<number, number>>,
+  release: readonly number[] = [],
+): TaskRequest {
   const attached = Object.entries(attach).map(([id, value]) => ({ id: Number(id), array: Float32Array.of(value) }))
   return { jobId, attach: attached, release, tasks: [{ kind: 'attention', reads } as unknown as Task] }
 }
@@ -50,7 +60,11 @@ beforeEach(async () => {
 test('arrays come and go in the order of the requests: one that was let go and sent again is there', async () => {
   let open = (): void => undefined
   gate = new Promise((resolve) => (open = resolve))
-  const runs = [host.run(request(1, 1, { 1: 10 })), host.run(request(2, 2, { 2: 20 }, [1])), host.run(request(3, 1, { 1: 11 }))]
+  const runs = [
+    host.run(request(1, 1, { 1: 10 })),
+    host.run(request(2, 2, { 2: 20 }, [1])),
+    host.run(request(3, 1, { 1: 11 })),
+  ]
   open()
   await Promise.all(runs)
   expect(seen).toEqual([10, 20, 11])

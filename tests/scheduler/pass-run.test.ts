@@ -6,7 +6,14 @@ import { PassRun, type PassHost } from '../../src/scheduler/pass-run.ts'
 
 /** A stage of `rows` one-row chunks; its number stands in `registerBytes`. */
 function stage(number: number, rows: number, lastFirst = false): RowsPass {
-  const template = { sequence: rows, registers: [], registerBytes: number, residentLimitBytes: 0, attention: null, steps: [] }
+  const template = {
+    sequence: rows,
+    registers: [],
+    registerBytes: number,
+    residentLimitBytes: 0,
+    attention: null,
+    steps: [],
+  }
   return { kind: 'rows', stage: template, batch: 1, rows, chunkRows: 1, lastFirst }
 }
 
@@ -23,7 +30,13 @@ function passOf(stages: readonly RowsPass[], shared = true): StagePass {
 }
 
 /** Runs one share; `work` decides how long a chunk takes. */
-function runShare(pass: StagePass, share: number, done: Done[], work: (task: RowStageTask) => Promise<void> = turn, takeTurn: PassHost['takeTurn'] = turn): ReturnType<PassRun['run']> {
+function runShare(
+  pass: StagePass,
+  share: number,
+  done: Done[],
+  work: (task: RowStageTask) => Promise<void> = turn,
+  takeTurn: PassHost['takeTurn'] = turn,
+): ReturnType<PassRun['run']> {
   const host: PassHost = {
     run: async (next) => {
       const task = next()
@@ -80,7 +93,11 @@ describe('PassRun', () => {
       if (++turns === 3) freeClaims(pass.claims, 2)
     })
     expect((await run).tasks).toBe(3)
-    expect(done.map(({ stage: number, row }) => [number, row])).toEqual([[1, 0], [1, 1], [2, 0]])
+    expect(done.map(({ stage: number, row }) => [number, row])).toEqual([
+      [1, 0],
+      [1, 1],
+      [2, 0],
+    ])
     expect(turns).toBe(3)
   })
 
@@ -102,6 +119,8 @@ describe('PassRun', () => {
     const pass = passOf([stage(1, 2)])
     pass.claims[0] = 9
     await expect(runShare(pass, 1, [], turn, () => Promise.reject(new Error('cancelled')))).rejects.toThrow('cancelled')
-    await expect(runShare(passOf([stage(1, 2)]), 1, [], () => Promise.reject(new Error('cancelled')))).rejects.toThrow('cancelled')
+    await expect(runShare(passOf([stage(1, 2)]), 1, [], () => Promise.reject(new Error('cancelled')))).rejects.toThrow(
+      'cancelled',
+    )
   })
 })

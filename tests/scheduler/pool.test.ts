@@ -100,7 +100,10 @@ describe('Pool', () => {
     await pool.open()
     let deaths = 0
     let ended = false
-    const failure = pool.run(makeJob([1])).catch((error: unknown) => error).finally(() => (ended = true))
+    const failure = pool
+      .run(makeJob([1]))
+      .catch((error: unknown) => error)
+      .finally(() => (ended = true))
     await settle()
     while (!ended && deaths < 9) {
       lanes.at(-1)?.die()
@@ -205,8 +208,17 @@ describe('Pool', () => {
   it('keeps a lane with its group by transfer, and lets go of what the next task does not need', async () => {
     const { pool, lanes } = makePool(1)
     await pool.open()
-    const needs = [[10, 1], [20, 2], [10, 3]]
-    const tasks = needs.map((ids, index): JobTask => ({ tasks: [{ kind: 'attention' } as unknown as Task], needs: ids, group: ids[0] ?? 0, cost: 3 - index }))
+    const needs = [
+      [10, 1],
+      [20, 2],
+      [10, 3],
+    ]
+    const tasks = needs.map((ids, index): JobTask => ({
+      tasks: [{ kind: 'attention' } as unknown as Task],
+      needs: ids,
+      group: ids[0] ?? 0,
+      cost: 3 - index,
+    }))
     const job = { ...makeJob([]), tasks, sharedMemory: false }
     const run = pool.run(job)
     for (let turn = 0; turn < 3; turn++) {

@@ -21,7 +21,10 @@ class ScheduledLane extends FakeLane {
   override run(request: TaskRequest): Promise<TaskResponse> {
     const answer = super.run(request)
     this.#count(request.jobId, 1)
-    answer.then(() => this.#count(request.jobId, -1), () => undefined)
+    answer.then(
+      () => this.#count(request.jobId, -1),
+      () => undefined,
+    )
     void this.scheduler.schedule(Promise.resolve(), `an answer to job ${request.jobId}`).then(() => this.finish())
     return answer
   }
@@ -42,7 +45,13 @@ interface JobModel {
   readonly isAborted: boolean
 }
 
-const jobModel = fc.record({ tasks: fc.integer({ min: 0, max: 5 }), depth: fc.integer({ min: 1, max: 2 }), isShort: fc.boolean(), isShared: fc.boolean(), isAborted: fc.boolean() })
+const jobModel = fc.record({
+  tasks: fc.integer({ min: 0, max: 5 }),
+  depth: fc.integer({ min: 1, max: 2 }),
+  isShort: fc.boolean(),
+  isShared: fc.boolean(),
+  isAborted: fc.boolean(),
+})
 const model = fc.record({
   lanes: fc.integer({ min: 1, max: 3 }),
   jobs: fc.array(jobModel, { minLength: 1, maxLength: 4 }),
@@ -59,19 +68,28 @@ class CountedJob {
   outcome: 'pending' | 'done' | Error = 'pending'
 
   constructor({ tasks, depth, isShort, isShared }: JobModel) {
-    this.job = makeJob(Array.from({ length: tasks }, (_, index) => (isShort ? 1e8 : 5e9) + index), {
-      depth, sharedMemory: isShared, mayRunBeside: isShort, signal: this.controller.signal,
-      dispatched: () => void this.atWork++,
-      undone: () => void this.atWork--,
-      completed: (task) => {
-        this.atWork--
-        this.completed.set(task, (this.completed.get(task) ?? 0) + 1)
+    this.job = makeJob(
+      Array.from({ length: tasks }, (_, index) => (isShort ? 1e8 : 5e9) + index),
+      {
+        depth,
+        sharedMemory: isShared,
+        mayRunBeside: isShort,
+        signal: this.controller.signal,
+        dispatched: () => void this.atWork++,
+        undone: () => void this.atWork--,
+        completed: (task) => {
+          this.atWork--
+          this.completed.set(task, (this.completed.get(task) ?? 0) + 1)
+        },
       },
-    })
+    )
   }
 
   start({ pool }: FakePool): void {
-    pool.run(this.job).then(() => (this.outcome = 'done'), (error: unknown) => (this.outcome = error as Error))
+    pool.run(this.job).then(
+      () => (this.outcome = 'done'),
+      (error: unknown) => (this.outcome = error as Error),
+    )
   }
 
   check({ isAborted }: JobModel, { deaths, isClosed }: { readonly deaths: number; readonly isClosed: boolean }): void {
@@ -81,7 +99,11 @@ class CountedJob {
       expect(this.atWork).toBe(0)
       return
     }
-    const allowed = [...(isAborted ? ['stop'] : []), ...(isClosed ? ['RuntimeClosedError'] : []), ...(deaths > 2 ? ['WorkerLostError'] : [])]
+    const allowed = [
+      ...(isAborted ? ['stop'] : []),
+      ...(isClosed ? ['RuntimeClosedError'] : []),
+      ...(deaths > 2 ? ['WorkerLostError'] : []),
+    ]
     expect(allowed).toContain((this.outcome as Error).name)
   }
 }
@@ -94,25 +116,35 @@ async function runDown(scheduler: Scheduler): Promise<void> {
   } while (scheduler.count() > 0)
 }
 
-test('whatever the order of answers, deaths, aborts and a close: every job settles, each task counts once, no lane has more than planned or is kept awake', async () => {
-  const stop = Object.assign(new Error('stop'), { name: 'stop' })
-  await fc.assert(fc.asyncProperty(fc.scheduler(), model, async (scheduler, { lanes, jobs, deaths, isClosed }) => {
-    const fake = makePool(lanes, () => new ScheduledLane(scheduler))
-    await fake.pool.open()
-    const counted = jobs.map((each) => new CountedJob(each))
-    const when = (what: string, act: () => unknown): void => void scheduler.schedule(Promise.resolve(), what).then(act)
-    counted.forEach((each, index) => {
-      when(`job ${index} starts`, () => each.start(fake))
-      if (jobs[index]!.isAborted) when(`job ${index} is aborted`, () => each.controller.abort(stop))
-    })
-    for (let death = 0; death < deaths; death++) when('a lane dies', () => fake.lanes.findLast((lane) => lane.alive)?.die())
-    if (isClosed) when('the pool closes', () => fake.pool.close())
-    await runDown(scheduler)
-    counted.forEach((each, index) => each.check(jobs[index]!, { deaths, isClosed }))
-    for (const lane of fake.lanes) expect((lane as ScheduledLane).most).toBeLessThanOrEqual(Math.max(...jobs.map(({ depth }) => depth)))
-    expect(fake.pool.isBusy).toBe(false)
-    expect(fake.isBeating()).toBe(false)
-    for (const lane of fake.lanes) if (lane.alive) expect(lane.keptAlive).toBe(false)
-    await fake.pool.close()
-  }), { seed: propertySettings.seed, numRuns: propertySettings.numRuns * 3 })
-}, propertySettings.timeoutMs)
+test(
+  'whatever the order of answers, deaths, aborts and a close: every job settles, each task counts once, no lane has more than planned or is kept awake',
+  async () => {
+    const stop = Object.assign(new Error('stop'), { name: 'stop' })
+    await fc.assert(
+      fc.asyncProperty(fc.scheduler(), model, async (scheduler, { lanes, jobs, deaths, isClosed }) => {
+        const fake = makePool(lanes, () => new ScheduledLane(scheduler))
+        await fake.pool.open()
+        const counted = jobs.map((each) => new CountedJob(each))
+        const when = (what: string, act: () => unknown): void =>
+          void scheduler.schedule(Promise.resolve(), what).then(act)
+        counted.forEach((each, index) => {
+          when(`job ${index} starts`, () => each.start(fake))
+          if (jobs[index]!.isAborted) when(`job ${index} is aborted`, () => each.controller.abort(stop))
+        })
+        for (let death = 0; death < deaths; death++)
+          when('a lane dies', () => fake.lanes.findLast((lane) => lane.alive)?.die())
+        if (isClosed) when('the pool closes', () => fake.pool.close())
+        await runDown(scheduler)
+        counted.forEach((each, index) => each.check(jobs[index]!, { deaths, isClosed }))
+        for (const lane of fake.lanes)
+          expect((lane as ScheduledLane).most).toBeLessThanOrEqual(Math.max(...jobs.map(({ depth }) => depth)))
+        expect(fake.pool.isBusy).toBe(false)
+        expect(fake.isBeating()).toBe(false)
+        for (const lane of fake.lanes) if (lane.alive) expect(lane.keptAlive).toBe(false)
+        await fake.pool.close()
+      }),
+      { seed: propertySettings.seed, numRuns: propertySettings.numRuns * 3 },
+    )
+  },
+  propertySettings.timeoutMs,
+)

@@ -4,24 +4,27 @@ import { FakeLane } from './fake-lane.ts'
 import { makeJob, makePool, settle } from './fake-pool.ts'
 
 describe('lanes that do not start again', () => {
-  it.each([1, 2])('gives up with WorkerLostError where %i lanes die and their successors die while they start, and works again after', async (count) => {
-    let deadly = false
-    const { pool, lanes } = makePool(count, () => new FakeLane(deadly ? 'dies' : undefined))
-    await pool.open()
-    const failure = pool.run(makeJob([1, 1])).catch((error: unknown) => error)
-    await settle()
-    deadly = true
-    for (const lane of lanes.slice(0, count)) lane.die()
-    const error = await failure
-    expect(error).toBeInstanceOf(WorkerLostError)
-    expect(error).toMatchObject({ details: { tries: 3 }, cause: { message: 'killed while it started' } })
-    deadly = false
-    const run = pool.run(makeJob([1]))
-    await settle()
-    for (const lane of lanes.slice(-count)) lane.finish()
-    await run
-    await pool.close()
-  })
+  it.each([1, 2])(
+    'gives up with WorkerLostError where %i lanes die and their successors die while they start, and works again after',
+    async (count) => {
+      let deadly = false
+      const { pool, lanes } = makePool(count, () => new FakeLane(deadly ? 'dies' : undefined))
+      await pool.open()
+      const failure = pool.run(makeJob([1, 1])).catch((error: unknown) => error)
+      await settle()
+      deadly = true
+      for (const lane of lanes.slice(0, count)) lane.die()
+      const error = await failure
+      expect(error).toBeInstanceOf(WorkerLostError)
+      expect(error).toMatchObject({ details: { tries: 3 }, cause: { message: 'killed while it started' } })
+      deadly = false
+      const run = pool.run(makeJob([1]))
+      await settle()
+      for (const lane of lanes.slice(-count)) lane.finish()
+      await run
+      await pool.close()
+    },
+  )
 
   it('says that the host has no lanes where it refuses every one', async () => {
     let refuses = false
@@ -36,6 +39,9 @@ describe('lanes that do not start again', () => {
   })
 
   it('fails to open where every lane dies while it starts: the backend is not available', async () => {
-    await expect(makePool(2, () => new FakeLane('dies')).pool.open()).rejects.toMatchObject({ code: 'BackendUnavailableError', message: expect.stringMatching(/killed while it started/) as string })
+    await expect(makePool(2, () => new FakeLane('dies')).pool.open()).rejects.toMatchObject({
+      code: 'BackendUnavailableError',
+      message: expect.stringMatching(/killed while it started/) as string,
+    })
   })
 })

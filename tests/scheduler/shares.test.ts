@@ -29,7 +29,10 @@ describe('Pool, with passes', () => {
   })
 
   it('says which share of a pass was lost, and gives it to a lane that has ended its own', async () => {
-    const { pool, lanes } = makePool(2, () => new FakeLane(lanes.length >= 2 ? new BackendUnavailableError('no more workers') : undefined))
+    const { pool, lanes } = makePool(
+      2,
+      () => new FakeLane(lanes.length >= 2 ? new BackendUnavailableError('no more workers') : undefined),
+    )
     await pool.open()
     const lost: JobTask[] = []
     const job = makeJob([1, 1], { isPass: true, undone: (task) => void lost.push(task) })

@@ -16,7 +16,13 @@ function muteWorker(terminate: () => unknown, extra: Partial<NodeWorker> = {}): 
   return worker
 }
 
-const webWorker = (terminate: () => void): Worker => ({ addEventListener: () => undefined, removeEventListener: () => undefined, postMessage: () => undefined, terminate }) as unknown as Worker
+const webWorker = (terminate: () => void): Worker =>
+  ({
+    addEventListener: () => undefined,
+    removeEventListener: () => undefined,
+    postMessage: () => undefined,
+    terminate,
+  }) as unknown as Worker
 const fail = (): never => {
   throw new Error('terminate failed')
 }
@@ -48,7 +54,10 @@ describe('stopping a lane', () => {
 
   it('sends nothing more, so that a worker that refuses messages does no harm', async () => {
     const messages: unknown[] = []
-    const lane = new WorkerLane({ workerFactory: () => muteWorker(() => undefined, { postMessage: (message: unknown) => void messages.push(message) }) })
+    const lane = new WorkerLane({
+      workerFactory: () =>
+        muteWorker(() => undefined, { postMessage: (message: unknown) => void messages.push(message) }),
+    })
     const start = lane.start({ kind: 'wasm', numerics: 'fast', wasm: null }).catch((error: unknown) => error)
     expect(messages).toHaveLength(1)
     await lane.stop(new Error('silent'))

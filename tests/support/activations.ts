@@ -1,7 +1,12 @@
 /** Activations in float64, relative error 1e-12 wherever the result is not 0; at −∞ each has its limit, 0. */
 export const exactActivations: Readonly<Record<'relu' | 'gelu' | 'gelu-tanh' | 'silu', (x: number) => number>> = {
   relu: (x) => Math.max(x, 0),
-  gelu: (x) => (x === -Infinity ? 0 : x < 0 ? 0.5 * x * complementaryError(-x / Math.SQRT2) : x * (1 - 0.5 * complementaryError(x / Math.SQRT2))),
+  gelu: (x) =>
+    x === -Infinity
+      ? 0
+      : x < 0
+        ? 0.5 * x * complementaryError(-x / Math.SQRT2)
+        : x * (1 - 0.5 * complementaryError(x / Math.SQRT2)),
   // ½·(1 + tanh y) is the logistic function of 2y, which loses nothing below 0.
   silu: (x) => (x === -Infinity ? 0 : x / (1 + Math.exp(-x))),
   'gelu-tanh': (x) => (x === -Infinity ? 0 : x / (1 + Math.exp(-2 * tanhArgument(x)))),
@@ -28,14 +33,17 @@ function complementaryError(x: number): number {
 }
 
 /**
- * Float32 numbers over the whole range: `perBinade` of each exponent and sign, subnormal ones and ±0 among them, and evenly
- * from −20 to 20, where activations bend.
+ * Float32 numbers over the whole range: `perBinade` of each exponent and sign, subnormal ones and ±0 among them, and
+ * evenly from −20 to 20, where activations bend.
  */
 export function finiteRange(perBinade: number, evenly: number): Float32Array {
   const bits = new Uint32Array(2 * 255 * perBinade)
   for (let at = 0; at < bits.length; at++) {
     const [half, exponent, place] = [at % 2, Math.floor(at / 2 / perBinade), Math.floor(at / 2) % perBinade]
-    bits[at] = half * 2 ** 31 + exponent * 2 ** 23 + (place === perBinade - 1 ? 2 ** 23 - 1 : Math.floor((place * 2 ** 23) / perBinade))
+    bits[at] =
+      half * 2 ** 31 +
+      exponent * 2 ** 23 +
+      (place === perBinade - 1 ? 2 ** 23 - 1 : Math.floor((place * 2 ** 23) / perBinade))
   }
   const middle = Float32Array.from({ length: evenly }, (_, at) => -20 + (40 * at) / evenly)
   return Float32Array.from([...new Float32Array(bits.buffer), ...middle])

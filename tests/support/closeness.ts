@@ -15,9 +15,9 @@ export interface Tolerance {
 export const wasmTolerance: Tolerance = { plainFactor: 2, floor: 1e-6 }
 
 /**
- * What is made from a float32 log-sum-exp: e ≤ 2·e_plain + (1e-6 + 2⁻²⁴·max|L|)·max(1, max|δ|)·max(1, max|x|). P = exp(S − L) carries
- * the rounding of L, up to 2⁻²⁴·|L|, and of S, and dP − δ that of both: where a row is all but one-hot these vanish in the plain
- * algorithm alone, whose L is S itself and whose δ is dP.
+ * What is made from a float32 log-sum-exp: e ≤ 2·e_plain + (1e-6 + 2⁻²⁴·max|L|)·max(1, max|δ|)·max(1, max|x|). P =
+ * exp(S − L) carries the rounding of L, up to 2⁻²⁴·|L|, and of S, and dP − δ that of both: where a row is all but
+ * one-hot these vanish in the plain algorithm alone, whose L is S itself and whose δ is dP.
  *
  * @param deltas Σ dO·O of each row; none where only P counts
  */
@@ -30,8 +30,9 @@ function largestOf(numbers: ArrayLike<number>): number {
 }
 
 /**
- * Of elements that sum many dS, of which little or nothing may be left: each is rounded by some 1e-7, and by as much of L, and
- * they add up as a random walk. @param squares the sum of the squares of what they are multiplied by: their number where it is 1
+ * Of elements that sum many dS, of which little or nothing may be left: each is rounded by some 1e-7, and by as much of
+ * L, and they add up as a random walk. @param squares the sum of the squares of what they are multiplied by: their
+ * number where it is 1
  */
 export function summedTolerance({ plainFactor, floor }: Tolerance, squares: number): Tolerance {
   return { plainFactor, floor: floor + 0.1 * floor * Math.sqrt(squares) }
@@ -51,7 +52,10 @@ export interface Closeness {
 
 /** The error rule over one array. NaN and infinities must stand at exactly the reference's places. */
 export function measureCloseness(
-  actual: ArrayLike<number>, exact: ArrayLike<number>, plain: ArrayLike<number>, tolerance: Tolerance = wasmTolerance,
+  actual: ArrayLike<number>,
+  exact: ArrayLike<number>,
+  plain: ArrayLike<number>,
+  tolerance: Tolerance = wasmTolerance,
 ): Closeness {
   let [worstIndex, error, worstExcess, plainError, largest] = [-1, 0, -Infinity, 0, 0]
   for (let index = 0; index < exact.length; index++) {
@@ -89,7 +93,8 @@ function toMatchOracle(received: Actual, reference: Reference, tolerance: Tolera
   if (isTensor && received.shape.join() !== reference.shape.join()) {
     return fail(`expected shape [${reference.shape.join(', ')}], got [${received.shape.join(', ')}]`)
   }
-  if (data.length !== reference.exact.length) return fail(`expected ${reference.exact.length} elements, got ${data.length}`)
+  if (data.length !== reference.exact.length)
+    return fail(`expected ${reference.exact.length} elements, got ${data.length}`)
   const closeness = measureCloseness(data, reference.exact, reference.plain, tolerance)
   const { worstIndex, error, plainError, bound } = closeness
   const where = `worst at ${worstIndex} (${coordinates(worstIndex, reference.shape)})`
@@ -116,9 +121,12 @@ function coordinates(index: number, shape: readonly number[]): string {
 expect.extend({ toMatchOracle })
 
 declare module 'vitest' {
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- must repeat vitest's own declaration to merge with it
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- merges only with the same type parameter
   interface Matchers<T = any> {
-    /** Within the error rule of the reference, NaN and infinities at exactly its places, and of its shape where it is a tensor. */
+    /**
+     * Within the error rule of the reference, NaN and infinities at exactly its places, and of its shape where it is a
+     * tensor.
+     */
     toMatchOracle(reference: Reference, tolerance?: Tolerance): T
   }
 }

@@ -12,7 +12,10 @@ const everything = {
 
 /** Runs the call in both modes, asking for everything, and holds all of it against the oracle. */
 export async function expectOracle(
-  runtime: Runtime, inputs: AttentionInputs, options: MathOptions & AttentionOptions = {}, tolerance: Tolerance = wasmTolerance,
+  runtime: Runtime,
+  inputs: AttentionInputs,
+  options: MathOptions & AttentionOptions = {},
+  tolerance: Tolerance = wasmTolerance,
 ): Promise<AttentionReference> {
   const reference = attentionReference(inputs, options)
   for (const mode of ['chunked', 'standard'] as const) {
@@ -25,7 +28,11 @@ export async function expectOracle(
 }
 
 /** Holds every part that the result has against the oracle. */
-export function expectResult(result: AttentionResult, reference: AttentionReference, tolerance: Tolerance = wasmTolerance): void {
+export function expectResult(
+  result: AttentionResult,
+  reference: AttentionReference,
+  tolerance: Tolerance = wasmTolerance,
+): void {
   const say = (part: string) => `${result.report.mode}: ${part}`
   expect(result.output, say('output')).toMatchOracle(reference.output, tolerance)
   if (result.logSumExp) expect(result.logSumExp, say('logSumExp')).toMatchOracle(reference.logSumExp, tolerance)
@@ -38,8 +45,15 @@ export function expectResult(result: AttentionResult, reference: AttentionRefere
   expectMaxIndex(statistics.maxIndex, reference, say('maxIndex'))
 }
 
-/** Each index must name an allowed key whose exact weight is the largest, up to rounding; −1 exactly where no key is allowed. */
-function expectMaxIndex(actual: Tensor<Int32Array>, { maxIndex, maxWeight, weights, problem: { N } }: AttentionReference, what: string): void {
+/**
+ * Each index must name an allowed key whose exact weight is the largest, up to rounding; −1 exactly where no key is
+ * allowed.
+ */
+function expectMaxIndex(
+  actual: Tensor<Int32Array>,
+  { maxIndex, maxWeight, weights, problem: { N } }: AttentionReference,
+  what: string,
+): void {
   expect(actual.data).toBeInstanceOf(Int32Array)
   expect(actual.shape, what).toEqual(maxIndex.shape)
   actual.data.forEach((index, row) => {

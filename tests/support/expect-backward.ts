@@ -1,4 +1,10 @@
-import type { AttentionBackwardOptions, AttentionBackwardResult, AttentionTransposedResult, Runtime, Tensor } from 'heddle'
+import type {
+  AttentionBackwardOptions,
+  AttentionBackwardResult,
+  AttentionTransposedResult,
+  Runtime,
+  Tensor,
+} from 'heddle'
 import { expect } from 'vitest'
 import { gradientTolerance, summedTolerance } from './closeness.ts'
 import { backwardReference, transposedReference } from './oracle-backward.ts'
@@ -15,7 +21,12 @@ export interface BackwardInputs extends AttentionInputs {
 }
 
 /** Runs forward, and draws a gradient of its output. */
-export async function forwardFor(runtime: Runtime, inputs: AttentionInputs, options: MathOptions = {}, seed = 5): Promise<BackwardInputs> {
+export async function forwardFor(
+  runtime: Runtime,
+  inputs: AttentionInputs,
+  options: MathOptions = {},
+  seed = 5,
+): Promise<BackwardInputs> {
   const { output, logSumExp } = await runtime.attention(inputs, { ...options, returnLogSumExp: true })
   return { ...inputs, output, logSumExp: logSumExp!, dOutput: normalTensor(new Random(seed), output.shape) }
 }
@@ -26,19 +37,35 @@ export function mathematicsOf(options: MathOptions & AttentionBackwardOptions): 
 }
 
 /** Runs forward and backward, and holds every gradient against the oracle. */
-export async function expectGradients(runtime: Runtime, inputs: AttentionInputs, options: MathOptions & AttentionBackwardOptions = {}): Promise<AttentionBackwardResult> {
+export async function expectGradients(
+  runtime: Runtime,
+  inputs: AttentionInputs,
+  options: MathOptions & AttentionBackwardOptions = {},
+): Promise<AttentionBackwardResult> {
   const mathematical = mathematicsOf(options)
   const call = await forwardFor(runtime, inputs, mathematical)
   const reference = backwardReference(inputs, call.dOutput, mathematical)
   const result = await runtime.attentionBackward(call, options)
-  const { logSumExp, problem: { B, H, M, N } } = attentionReference(inputs, mathematical)
+  const {
+    logSumExp,
+    problem: { B, H, M, N },
+  } = attentionReference(inputs, mathematical)
   const tolerance = gradientTolerance(logSumExp.exact, deltasOf(call))
   const scores = B * H * M * N
-  for (const name of ['dQuery', 'dKey', 'dValue'] as const) expect(result[name], name).toMatchOracle(reference[name], tolerance)
+  for (const name of ['dQuery', 'dKey', 'dValue'] as const)
+    expect(result[name], name).toMatchOracle(reference[name], tolerance)
   expect(result.dBias !== undefined, 'dBias').toBe(options.bias !== undefined && options.biasGradient !== false)
-  if (result.dBias !== undefined) expect(result.dBias, 'dBias').toMatchOracle(reference.dBias!, summedTolerance(tolerance, scores / Math.max(1, result.dBias.data.length)))
+  if (result.dBias !== undefined)
+    expect(result.dBias, 'dBias').toMatchOracle(
+      reference.dBias!,
+      summedTolerance(tolerance, scores / Math.max(1, result.dBias.data.length)),
+    )
   expect(result.dAlibiSlopes !== undefined, 'dAlibiSlopes').toBe(options.alibiSlopes !== undefined)
-  if (result.dAlibiSlopes !== undefined) expect(result.dAlibiSlopes, 'dAlibiSlopes').toMatchOracle(reference.dAlibiSlopes!, summedTolerance(tolerance, ((M + N) ** 2 * scores) / 3 / Math.max(1, result.dAlibiSlopes.length)))
+  if (result.dAlibiSlopes !== undefined)
+    expect(result.dAlibiSlopes, 'dAlibiSlopes').toMatchOracle(
+      reference.dAlibiSlopes!,
+      summedTolerance(tolerance, ((M + N) ** 2 * scores) / 3 / Math.max(1, result.dAlibiSlopes.length)),
+    )
   return result
 }
 
@@ -51,9 +78,17 @@ export function deltasOf({ output, dOutput, logSumExp }: BackwardInputs): Float6
 }
 
 /** Runs forward and Pᵀ·X, and holds it against the oracle. */
-export async function expectTransposed(runtime: Runtime, inputs: AttentionInputs, rows: Tensor | undefined, options: MathOptions = {}): Promise<AttentionTransposedResult> {
+export async function expectTransposed(
+  runtime: Runtime,
+  inputs: AttentionInputs,
+  rows: Tensor | undefined,
+  options: MathOptions = {},
+): Promise<AttentionTransposedResult> {
   const { query, key, logSumExp } = await forwardFor(runtime, inputs, options)
-  const result = await runtime.attentionTransposed({ query, key, logSumExp, ...(rows === undefined ? {} : { rows }) }, options)
+  const result = await runtime.attentionTransposed(
+    { query, key, logSumExp, ...(rows === undefined ? {} : { rows }) },
+    options,
+  )
   const tolerance = gradientTolerance(attentionReference(inputs, options).logSumExp.exact)
   expect(result.output).toMatchOracle(transposedReference(inputs, rows, options), tolerance)
   return result

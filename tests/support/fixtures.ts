@@ -50,7 +50,10 @@ export interface LayerFixture {
 }
 
 /** RMS norm, or a gated unit behind one, written by hand in PyTorch. */
-export interface UnitFixture extends Pick<LayerFixture, 'name' | 'stateDict' | 'output' | 'exactOutput' | 'dOutput' | 'parameterGradients'> {
+export interface UnitFixture extends Pick<
+  LayerFixture,
+  'name' | 'stateDict' | 'output' | 'exactOutput' | 'dOutput' | 'parameterGradients'
+> {
   readonly kind: 'RMSNorm' | 'GatedUnit'
   readonly settings: { readonly size: number; readonly epsilon: number; readonly hidden?: number }
   readonly inputs: { readonly input: Tensor }
@@ -87,7 +90,15 @@ export interface ModelFixture {
 /** A layer in Heddle's terms, and what PyTorch's operations answer in float64. */
 export interface LayerGradientFixture {
   readonly name: string
-  readonly layer: 'Linear' | 'LayerNorm' | 'FeedForward' | 'Embedding' | 'PositionalEncoding' | 'MultiHeadAttention' | 'TransformerBlock' | 'TransformerEncoder'
+  readonly layer:
+    | 'Linear'
+    | 'LayerNorm'
+    | 'FeedForward'
+    | 'Embedding'
+    | 'PositionalEncoding'
+    | 'MultiHeadAttention'
+    | 'TransformerBlock'
+    | 'TransformerEncoder'
   /** of the constructor, by place */
   readonly arguments: Readonly<Record<number, unknown>>
   /** of the call */
@@ -104,7 +115,10 @@ export interface LayerGradientFixture {
 const arrays = { float32: Float32Array, float64: Float64Array, uint8: Uint8Array, int32: Int32Array }
 
 export function attentionFixtures(): AttentionFixture[] {
-  return (load('attention.json') as AttentionFixture[]).map((fixture) => ({ ...fixture, options: withPlainArrays(fixture.options) }))
+  return (load('attention.json') as AttentionFixture[]).map((fixture) => ({
+    ...fixture,
+    options: withPlainArrays(fixture.options),
+  }))
 }
 
 export function layerFixtures(): LayerFixture[] {
@@ -120,7 +134,10 @@ export function modelFixtures(): ModelFixture[] {
 }
 
 export function layerGradientFixtures(): LayerGradientFixture[] {
-  return (load('layer-gradients.json') as LayerGradientFixture[]).map((fixture) => ({ ...fixture, options: withPlainArrays(fixture.options) }))
+  return (load('layer-gradients.json') as LayerGradientFixture[]).map((fixture) => ({
+    ...fixture,
+    options: withPlainArrays(fixture.options),
+  }))
 }
 
 function load(name: string): unknown[] {

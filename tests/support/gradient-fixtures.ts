@@ -34,12 +34,16 @@ export interface ModelFixture {
 }
 
 export function gradientFixtures(): { readonly custom: CustomFixture; readonly model: ModelFixture } {
-  return JSON.parse(readFileSync(new URL('../fixtures/gradients.json', import.meta.url), 'utf8')) as { custom: CustomFixture; model: ModelFixture }
+  return JSON.parse(readFileSync(new URL('../fixtures/gradients.json', import.meta.url), 'utf8')) as {
+    custom: CustomFixture
+    model: ModelFixture
+  }
 }
 
 export const floats = ({ data, shape }: PlainTensor): Tensor => ({ data: Float32Array.from(data), shape })
 export const integers = ({ data, shape }: PlainTensor): Tensor<Int32Array> => ({ data: Int32Array.from(data), shape })
-export const floatsByName = (tensors: PlainTensors): Record<string, Tensor> => Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, floats(tensor)]))
+export const floatsByName = (tensors: PlainTensors): Record<string, Tensor> =>
+  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, floats(tensor)]))
 
 /** The largest difference beside the largest expected number. */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {

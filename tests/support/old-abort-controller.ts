@@ -1,4 +1,6 @@
-/** As the npm package `abort-controller` makes it, from before signals had a reason: no `reason`, no `throwIfAborted`. */
+/**
+ * As the npm package `abort-controller` makes it, from before signals had a reason: no `reason`, no `throwIfAborted`.
+ */
 class OldSignal extends EventTarget {
   aborted = false
 }

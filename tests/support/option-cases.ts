@@ -18,9 +18,15 @@ export const optionBuilders: Readonly<Record<string, (random: Random, dims: Dims
   causal: () => ({ causal: true }),
   queryOffset: (random, { B, N }) => ({ queryOffset: Int32Array.from({ length: B }, () => random.integer(-3, N)) }),
   window: (_, { N }) => ({ window: { before: Math.ceil(N / 4), after: Math.ceil(N / 9) } }),
-  alibiSlopes: (random, { B, H }) => ({ alibiSlopes: Float32Array.from({ length: B * H }, () => random.uniform() / 8) }),
-  segments: (random, { B, M, N }) => ({ segments: { query: integerTensor(random, [B, M], 3), key: integerTensor(random, [B, N], 4) } }),
-  keyLengths: (random, { B, N }) => ({ keyLengths: Int32Array.from({ length: B }, () => random.integer(Math.floor(N / 3), N)) }),
+  alibiSlopes: (random, { B, H }) => ({
+    alibiSlopes: Float32Array.from({ length: B * H }, () => random.uniform() / 8),
+  }),
+  segments: (random, { B, M, N }) => ({
+    segments: { query: integerTensor(random, [B, M], 3), key: integerTensor(random, [B, N], 4) },
+  }),
+  keyLengths: (random, { B, N }) => ({
+    keyLengths: Int32Array.from({ length: B }, () => random.integer(Math.floor(N / 3), N)),
+  }),
   dropout: (random) => ({ dropout: { probability: 0.3, seed: random.word() * 1024 + 5 } }),
 }
 
@@ -45,12 +51,16 @@ export const singleCases: readonly OptionCase[] = [
 export const pairCases: readonly OptionCase[] = names.flatMap((first, at) =>
   names.slice(at + 1).map((second) => ({
     name: `${first} and ${second}`,
-    options: (random: Random, dims: Dims) => ({ ...optionBuilders[first]!(random, dims), ...optionBuilders[second]!(random, dims) }),
+    options: (random: Random, dims: Dims) => ({
+      ...optionBuilders[first]!(random, dims),
+      ...optionBuilders[second]!(random, dims),
+    }),
   })),
 )
 
 /** All options at once. */
 export const fullCase: OptionCase = {
   name: 'all options',
-  options: (random, dims) => Object.assign({}, ...names.map((name) => optionBuilders[name]!(random, dims))) as MathOptions,
+  options: (random, dims) =>
+    Object.assign({}, ...names.map((name) => optionBuilders[name]!(random, dims))) as MathOptions,
 }

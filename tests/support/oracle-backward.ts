@@ -23,7 +23,11 @@ interface Gradients {
 }
 
 /** The gradients of Σ output·dOutput, by the chain rule over the plain algorithm, in float64 and in float32. */
-export function backwardReference(inputs: AttentionInputs, dOutput: Tensor, options: MathOptions = {}): BackwardReference {
+export function backwardReference(
+  inputs: AttentionInputs,
+  dOutput: Tensor,
+  options: MathOptions = {},
+): BackwardReference {
   const problem = normalise(inputs, options)
   const { H, Hkv, M, N, D, Dv } = problem
   // dOutput has the query's layout, so that it is split into heads the way a query is.
@@ -39,7 +43,9 @@ export function backwardReference(inputs: AttentionInputs, dOutput: Tensor, opti
     dKey: laid('dKey', Hkv, N, D),
     dValue: laid('dValue', Hkv, N, Dv),
     ...(bias ? { dBias: { exact: exact.dBias, plain: plain.dBias, shape: bias.shape } } : {}),
-    ...(alibiSlopes ? { dAlibiSlopes: { exact: exact.dAlibiSlopes, plain: plain.dAlibiSlopes, shape: [alibiSlopes.length] } } : {}),
+    ...(alibiSlopes
+      ? { dAlibiSlopes: { exact: exact.dAlibiSlopes, plain: plain.dAlibiSlopes, shape: [alibiSlopes.length] } }
+      : {}),
   }
 }
 
@@ -56,18 +62,37 @@ function gradients(problem: Problem, dOutput: Float32Array, round: Round): Gradi
   for (let row = 0; row < B * H * M; row++) {
     const [b, h, i] = [Math.floor(row / (H * M)), Math.floor(row / M) % H, row % M]
     const allowed = allowedKeys(problem, b, h, i)
-    const dWeights = throughValues(problem, [b, h, i], allowed, weights.subarray(row * N, (row + 1) * N), dOutput, into, round)
-    throughScores(problem, [b, h, i], { allowed, weights: weights.subarray(row * N, (row + 1) * N), delta: deltas?.[row] }, dWeights, into, round)
+    const dWeights = throughValues(
+      problem,
+      [b, h, i],
+      allowed,
+      weights.subarray(row * N, (row + 1) * N),
+      dOutput,
+      into,
+      round,
+    )
+    throughScores(
+      problem,
+      [b, h, i],
+      { allowed, weights: weights.subarray(row * N, (row + 1) * N), delta: deltas?.[row] },
+      dWeights,
+      into,
+      round,
+    )
   }
   return into
 }
 
 /**
- * P = exp(S − L) over the allowed keys and δ = Σ dO·O of each row, as every backward pass in linear memory makes them (Dao 2023):
- * where L and O are float32, their rounding is a part of the plain algorithm's error. In float64 P are the softmax's weights,
- * and δ, which is Σ P·dP, is left to them.
+ * P = exp(S − L) over the allowed keys and δ = Σ dO·O of each row, as every backward pass in linear memory makes them
+ * (Dao 2023): where L and O are float32, their rounding is a part of the plain algorithm's error. In float64 P are the
+ * softmax's weights, and δ, which is Σ P·dP, is left to them.
  */
-function probabilities(problem: Problem, dOutput: Float32Array | null, round: Round): { weights: Float64Array; deltas: Float64Array | undefined } {
+function probabilities(
+  problem: Problem,
+  dOutput: Float32Array | null,
+  round: Round,
+): { weights: Float64Array; deltas: Float64Array | undefined } {
   const { B, H, M, N, Dv } = problem
   const { weights, logSumExp, output } = attentionOracle(problem, round)
   if (round === exactly) return { weights, deltas: undefined }
@@ -78,7 +103,8 @@ function probabilities(problem: Problem, dOutput: Float32Array | null, round: Ro
     for (const j of allowedKeys(problem, b, h, i)) {
       weights[row * N + j] = round(Math.exp(round(scoreOf(problem, b, h, i, j, round) - logSumExp[row]!)))
     }
-    for (let c = 0; dOutput !== null && c < Dv; c++) deltas[row] = round(deltas[row]! + round(dOutput[row * Dv + c]! * dense[row * Dv + c]!))
+    for (let c = 0; dOutput !== null && c < Dv; c++)
+      deltas[row] = round(deltas[row]! + round(dOutput[row * Dv + c]! * dense[row * Dv + c]!))
   }
   return { weights, deltas }
 }
@@ -87,16 +113,30 @@ function probabilities(problem: Problem, dOutput: Float32Array | null, round: Ro
 function headsOf(output: Float64Array, { layout, B, H, M, Dv }: Problem): Float64Array {
   if (layout !== '[B, N, E]') return output
   return Float64Array.from(output, (_, at) => {
-    const [b, h, i, c] = [Math.floor(at / (H * M * Dv)), Math.floor(at / (M * Dv)) % H, Math.floor(at / Dv) % M, at % Dv]
+    const [b, h, i, c] = [
+      Math.floor(at / (H * M * Dv)),
+      Math.floor(at / (M * Dv)) % H,
+      Math.floor(at / Dv) % M,
+      at % Dv,
+    ]
     return output[((b * M + i) * H + h) * Dv + c]!
   }).subarray(0, B * H * M * Dv)
 }
 
 type Row = readonly [b: number, h: number, i: number]
 
-/** Pᵀ·X per query head, with the weights before dropout: X [B, H, M, C] in the query's layout, or ones where it is absent. */
-export function transposedReference(inputs: AttentionInputs, rows: Tensor | undefined, options: MathOptions = {}): Reference {
-  const withoutDropout = Object.fromEntries(Object.entries(options).filter(([name]) => name !== 'dropout')) as MathOptions
+/**
+ * Pᵀ·X per query head, with the weights before dropout: X [B, H, M, C] in the query's layout, or ones where it is
+ * absent.
+ */
+export function transposedReference(
+  inputs: AttentionInputs,
+  rows: Tensor | undefined,
+  options: MathOptions = {},
+): Reference {
+  const withoutDropout = Object.fromEntries(
+    Object.entries(options).filter(([name]) => name !== 'dropout'),
+  ) as MathOptions
   const problem = normalise(inputs, withoutDropout)
   const { B, H, M, N } = problem
   const x = rows === undefined ? undefined : normalise({ ...inputs, query: rows }, withoutDropout)
@@ -110,7 +150,8 @@ export function transposedReference(inputs: AttentionInputs, rows: Tensor | unde
         const to = Math.floor(row / M) * N * width + at
         const weight = weights[row * N + j]!
         // A fully masked row adds nothing, whatever X holds.
-        if (weight !== 0) sums[to] = round(sums[to]! + round(weight * (x === undefined ? 1 : x.query[row * width + c]!)))
+        if (weight !== 0)
+          sums[to] = round(sums[to]! + round(weight * (x === undefined ? 1 : x.query[row * width + c]!)))
       }
     }
     return inLayout(problem, sums, H, N, width)
@@ -120,9 +161,23 @@ export function transposedReference(inputs: AttentionInputs, rows: Tensor | unde
 
 /** dV += dropout(P)ᵀ·dO; returns dP = dropout(dO·Vᵀ), at the allowed keys. */
 function throughValues(
-  problem: Problem, [b, h, i]: Row, allowed: readonly number[], weights: Float64Array, dOutput: Float32Array, into: Gradients, round: Round,
+  problem: Problem,
+  [b, h, i]: Row,
+  allowed: readonly number[],
+  weights: Float64Array,
+  dOutput: Float32Array,
+  into: Gradients,
+  round: Round,
 ): Map<number, number> {
-  const { H, Hkv, M, N, Dv, value, options: { dropout } } = problem
+  const {
+    H,
+    Hkv,
+    M,
+    N,
+    Dv,
+    value,
+    options: { dropout },
+  } = problem
   const start = (b * Hkv + Math.floor((h * Hkv) / H)) * N * Dv
   const dRow = dOutput.subarray(((b * H + h) * M + i) * Dv, ((b * H + h) * M + i + 1) * Dv)
   const keep = dropout && keepMask(dropout.seed, dropout.probability, b * H + h, i, N)
@@ -143,11 +198,24 @@ function throughValues(
 
 /** dS = P·(dP − δ), δ = Σ P·dP, then back through ALiBi, bias, softcap and scale into dQ and dK. */
 function throughScores(
-  problem: Problem, [b, h, i]: Row, row: { readonly allowed: readonly number[]; readonly weights: Float64Array; readonly delta: number | undefined },
-  dWeights: Map<number, number>, into: Gradients, round: Round,
+  problem: Problem,
+  [b, h, i]: Row,
+  row: { readonly allowed: readonly number[]; readonly weights: Float64Array; readonly delta: number | undefined },
+  dWeights: Map<number, number>,
+  into: Gradients,
+  round: Round,
 ): void {
   const { allowed, weights } = row
-  const { H, Hkv, M, N, D, query, key, options: { bias, alibiSlopes, softcap = 0, scale = 1 / Math.sqrt(D) } } = problem
+  const {
+    H,
+    Hkv,
+    M,
+    N,
+    D,
+    query,
+    key,
+    options: { bias, alibiSlopes, softcap = 0, scale = 1 / Math.sqrt(D) },
+  } = problem
   const queryStart = ((b * H + h) * M + i) * D
   const mean = row.delta ?? allowed.reduce((sum, j) => round(sum + round(weights[j]! * dWeights.get(j)!)), 0)
   for (const j of allowed) {

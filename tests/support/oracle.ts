@@ -40,11 +40,17 @@ export function attentionReference(inputs: AttentionInputs, options: MathOptions
   const exact = attentionOracle(problem, exactly)
   const plain = attentionOracle(problem, inSingle)
   const rows = rowShape(problem)
-  const pair = (name: 'weights' | 'logSumExp' | 'entropy' | 'maxWeight' | 'meanDistance', shape: readonly number[]) =>
-    ({ exact: exact[name], plain: plain[name], shape })
+  const pair = (
+    name: 'weights' | 'logSumExp' | 'entropy' | 'maxWeight' | 'meanDistance',
+    shape: readonly number[],
+  ) => ({ exact: exact[name], plain: plain[name], shape })
   return {
     problem,
-    output: { exact: exact.output, plain: plain.output, shape: inLayout(problem, exact.output, problem.H, problem.M, problem.Dv).shape },
+    output: {
+      exact: exact.output,
+      plain: plain.output,
+      shape: inLayout(problem, exact.output, problem.H, problem.M, problem.Dv).shape,
+    },
     weights: pair('weights', [...rows, problem.N]),
     logSumExp: pair('logSumExp', rows),
     entropy: pair('entropy', rows),
@@ -87,7 +93,12 @@ export function allowedKeys(problem: Problem, b: number, h: number, i: number): 
 }
 
 /** Softmax over the allowed keys, 0 elsewhere; returns the log-sum-exp, −∞ where no key is allowed. */
-function softmaxInto(weights: Float64Array, allowed: readonly number[], score: (j: number) => number, round: Round): number {
+function softmaxInto(
+  weights: Float64Array,
+  allowed: readonly number[],
+  score: (j: number) => number,
+  round: Round,
+): number {
   if (allowed.length === 0) return -Infinity
   const scores = allowed.map(score)
   const largest = scores.reduce((a, b) => Math.max(a, b), -Infinity)
@@ -102,10 +113,23 @@ function softmaxInto(weights: Float64Array, allowed: readonly number[], score: (
 
 /** output = Σ dropout(weight)·value over the allowed keys. */
 function weigh(
-  problem: Problem, b: number, h: number, i: number,
-  allowed: readonly number[], weights: Float64Array, output: Float64Array, round: Round,
+  problem: Problem,
+  b: number,
+  h: number,
+  i: number,
+  allowed: readonly number[],
+  weights: Float64Array,
+  output: Float64Array,
+  round: Round,
 ): void {
-  const { H, Hkv, N, Dv, value, options: { dropout } } = problem
+  const {
+    H,
+    Hkv,
+    N,
+    Dv,
+    value,
+    options: { dropout },
+  } = problem
   const start = (b * Hkv + Math.floor((h * Hkv) / H)) * N * Dv
   const keep = dropout && keepMask(dropout.seed, dropout.probability, b * H + h, i, N)
   for (const j of allowed) {

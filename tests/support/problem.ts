@@ -106,9 +106,13 @@ export function rowShape({ layout, B, H, M }: Problem): readonly number[] {
   return layout === '[B, N, D]' ? [B, M] : [B, H, M]
 }
 
-/** Where element (b, h, i, j) of the scores stands in a tensor that broadcasts to the score shape, aligned at the right. */
+/**
+ * Where element (b, h, i, j) of the scores stands in a tensor that broadcasts to the score shape, aligned at the right.
+ */
 export function broadcastIndex({ layout }: Problem, shape: readonly number[], [b, h, i, j]: Shape4): number {
-  const full = { '[N, D]': [i, j], '[B, N, D]': [b, i, j], '[B, H, N, D]': [b, h, i, j], '[B, N, E]': [b, h, i, j] }[layout]
+  const full = { '[N, D]': [i, j], '[B, N, D]': [b, i, j], '[B, H, N, D]': [b, h, i, j], '[B, N, E]': [b, h, i, j] }[
+    layout
+  ]
   const aligned = full.slice(full.length - shape.length)
   return shape.reduce((flat, size, axis) => flat * size + (size === 1 ? 0 : aligned[axis]!), 0)
 }

@@ -13,7 +13,10 @@ export interface RandomCall {
 
 const heavy = process.env['HEDDLE_HEAVY'] === '1'
 
-/** How often a property is tried, and from which seed: the same for a whole run, and printed, so that a failure can be repeated. */
+/**
+ * How often a property is tried, and from which seed: the same for a whole run, and printed, so that a failure can be
+ * repeated.
+ */
 export const propertySettings = {
   timeoutMs: heavy ? 600_000 : 60_000,
   seed: Number(process.env['HEDDLE_SEED'] ?? Date.now() % 2147483647),
@@ -38,10 +41,14 @@ export function randomCall(): fc.Arbitrary<RandomCall> {
     const random = new Random(dataSeed)
     const { B, Hkv, group, M, N, D, Dv } = sizes
     const H = Hkv * group
-    const of = (heads: number, rows: number, size: number) => normalTensor(random, isPacked ? [B, rows, heads * size] : [B, heads, rows, size])
+    const of = (heads: number, rows: number, size: number) =>
+      normalTensor(random, isPacked ? [B, rows, heads * size] : [B, heads, rows, size])
     const inputs = { query: of(H, M, D), key: of(Hkv, N, D), value: of(Hkv, N, Dv) }
     const layout = isPacked ? { heads: H, keyValueHeads: Hkv } : {}
-    const options = Object.assign(layout, ...chosen.map((name) => optionBuilders[name]!(random, { B, H, M, N }))) as MathOptions
+    const options = Object.assign(
+      layout,
+      ...chosen.map((name) => optionBuilders[name]!(random, { B, H, M, N })),
+    ) as MathOptions
     return { inputs, options, chunkSize }
   })
 }

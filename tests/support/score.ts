@@ -37,7 +37,14 @@ export function scoreOf(problem: Problem, b: number, h: number, i: number, j: nu
 }
 
 /** q·k, before any scale. */
-export function dotOf({ H, Hkv, M, N, D, query, key }: Problem, b: number, h: number, i: number, j: number, round: Round): number {
+export function dotOf(
+  { H, Hkv, M, N, D, query, key }: Problem,
+  b: number,
+  h: number,
+  i: number,
+  j: number,
+  round: Round,
+): number {
   const group = Math.floor((h * Hkv) / H)
   const queryStart = ((b * H + h) * M + i) * D
   const keyStart = ((b * Hkv + group) * N + j) * D

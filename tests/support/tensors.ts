@@ -45,6 +45,7 @@ export function bytesOf(array: ArrayBufferView): Uint8Array {
 /** FNV-1a over the bytes: a short name for a bit pattern, for messages and comparisons. */
 export function fingerprint(array: ArrayBufferView): string {
   let hash = 0x811c9dc5
-  for (const byte of new Uint8Array(array.buffer, array.byteOffset, array.byteLength)) hash = Math.imul(hash ^ byte, 0x01000193)
+  for (const byte of new Uint8Array(array.buffer, array.byteOffset, array.byteLength))
+    hash = Math.imul(hash ^ byte, 0x01000193)
   return (hash >>> 0).toString(16).padStart(8, '0')
 }

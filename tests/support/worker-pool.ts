@@ -11,7 +11,10 @@ import { WorkerLane } from '../../src/scheduler/worker-lane.ts'
 /** A pool of real workers whose heart beats when the test says so: then nobody waits for seconds to pass. */
 export interface BeatingPool {
   readonly pool: Pool
-  readonly attention: (inputs: AttentionInputs, options?: AttentionOptions) => Promise<{ readonly output: Float32Array; readonly retries: number }>
+  readonly attention: (
+    inputs: AttentionInputs,
+    options?: AttentionOptions,
+  ) => Promise<{ readonly output: Float32Array; readonly retries: number }>
   /** Beats, with turns of the event loop in between, until the promise settles. */
   readonly beatUntil: <T>(promise: Promise<T>) => Promise<T>
 }
@@ -23,13 +26,22 @@ export async function openBeatingPool(lanes: number, source: WorkerSource, trans
     return () => void (onBeat = null)
   }
   const config = { kind: 'wasm', numerics: 'portable', wasm: null } as const
-  const pool = new Pool({ lanes: new Array<typeof config>(lanes).fill(config), makeLane: () => new WorkerLane(source), heartbeat })
+  const pool = new Pool({
+    lanes: new Array<typeof config>(lanes).fill(config),
+    makeLane: () => new WorkerLane(source),
+    heartbeat,
+  })
   await pool.open()
   return {
     pool,
     attention: async (inputs, options = {}) => {
       const call = checkCall(inputs, options)
-      const request = planRequest(call, inputs, { transport, lanes: pool.lanes(), budgetBytes: undefined, budgetSource: 'memory' })
+      const request = planRequest(call, inputs, {
+        transport,
+        lanes: pool.lanes(),
+        budgetBytes: undefined,
+        budgetSource: 'memory',
+      })
       const job = new AttentionJob(call, inputs, { request, plan: planAttention(request), ledger: new Ledger() })
       const { retries } = await pool.run(job)
       return { output: job.results.array('output') as Float32Array, retries }

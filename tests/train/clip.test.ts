@@ -5,7 +5,8 @@ import { fixtures } from './support/fixtures.ts'
 
 type Gradients = Map<string, { data: Float32Array; shape: number[] }>
 
-const gradientsOf = (lists: readonly (readonly number[])[]): Gradients => new Map(lists.map((list, index) => [`p${index}`, { data: Float32Array.from(list), shape: [list.length] }]))
+const gradientsOf = (lists: readonly (readonly number[])[]): Gradients =>
+  new Map(lists.map((list, index) => [`p${index}`, { data: Float32Array.from(list), shape: [list.length] }]))
 const elements = (gradients: Gradients): number[] => [...gradients.values()].flatMap(({ data }) => Array.from(data))
 
 describe('clipping equals PyTorch’s', () => {
@@ -14,7 +15,8 @@ describe('clipping equals PyTorch’s', () => {
     if (by === 'norm') expect((await clipGradNorm(gradients, limit)) / (norm ?? NaN)).toBeCloseTo(1, 6)
     else await clipGradValue(gradients, limit)
     // PyTorch's factor is float32: one unit in its last place.
-    for (const [index, value] of clipped.flat().entries()) expect(Math.abs((elements(gradients)[index] ?? NaN) - value)).toBeLessThan(2e-7 * Math.abs(value) + 1e-12)
+    for (const [index, value] of clipped.flat().entries())
+      expect(Math.abs((elements(gradients)[index] ?? NaN) - value)).toBeLessThan(2e-7 * Math.abs(value) + 1e-12)
     // a limit above the norm changes no bit
     if (limit === 1e6) expect(elements(gradients)).toEqual(lists.flat())
   })
@@ -31,7 +33,10 @@ describe('clipGradNorm', () => {
 
   it('adds in float64: small gradients beside large ones count', async () => {
     const many = new Float32Array(100_000).fill(1e-2)
-    const gradients: Gradients = new Map([['large', { data: Float32Array.of(300), shape: [1] }], ['many', { data: many, shape: [100_000] }]])
+    const gradients: Gradients = new Map([
+      ['large', { data: Float32Array.of(300), shape: [1] }],
+      ['many', { data: many, shape: [100_000] }],
+    ])
     // in float32, 1e-4 added to 9e4 changes nothing
     expect((await gradientNorm(gradients)) ** 2 - 90_000).toBeCloseTo(10, 4)
   })
@@ -52,7 +57,8 @@ describe('clipGradNorm', () => {
   })
 
   it.each([0, -1, NaN, '1', undefined])('refuses the limit %s', async (limit) => {
-    for (const clip of [clipGradNorm, clipGradValue]) await expect(clip(gradientsOf([[1]]), limit as number)).rejects.toThrow(OptionError)
+    for (const clip of [clipGradNorm, clipGradValue])
+      await expect(clip(gradientsOf([[1]]), limit as number)).rejects.toThrow(OptionError)
   })
 
   it('clamps at both ends', async () => {

@@ -1,6 +1,15 @@
 import { createRuntime, NumericError, OptionError, type Runtime } from 'heddle'
 import { CausalLanguageModel, Linear } from 'heddle/nn'
-import { AdamW, crossEntropy, meanSquaredError, sequenceBatches, sequencesInOrder, train, type Batch, type TrainOptions } from 'heddle/train'
+import {
+  AdamW,
+  crossEntropy,
+  meanSquaredError,
+  sequenceBatches,
+  sequencesInOrder,
+  train,
+  type Batch,
+  type TrainOptions,
+} from 'heddle/train'
 import { describe, expect, it } from 'vitest'
 import { Random } from '../support/random.ts'
 import { useRuntime, withRuntime, WorkerCrew } from '../support/runtimes.ts'
@@ -9,11 +18,20 @@ const SIZES = { vocabulary: 12, modelDim: 32, heads: 2, layers: 2, activation: '
 const made = (more: { dropout?: number } = {}): CausalLanguageModel => new CausalLanguageModel({ ...SIZES, ...more })
 const random = new Random(7)
 /** Sequences of 4 to 9 tokens. */
-const sequences = Array.from({ length: 40 }, () => Int32Array.from({ length: random.integer(4, 9) }, () => random.integer(0, 11)))
+const sequences = Array.from({ length: 40 }, () =>
+  Int32Array.from({ length: random.integer(4, 9) }, () => random.integer(0, 11)),
+)
 const runtime = useRuntime({ workers: 2 })
 
 function run(model: CausalLanguageModel, own: Runtime, more: Partial<TrainOptions> = {}): ReturnType<typeof train> {
-  const defaults = { data: sequenceBatches(sequences, { batch: 8, seed: 1 }), loss: crossEntropy(), optimizer: new AdamW(model, { learningRate: 0.01 }), steps: 6, seed: 2, runtime: own }
+  const defaults = {
+    data: sequenceBatches(sequences, { batch: 8, seed: 1 }),
+    loss: crossEntropy(),
+    optimizer: new AdamW(model, { learningRate: 0.01 }),
+    steps: 6,
+    seed: 2,
+    runtime: own,
+  }
   return train(model, { ...defaults, ...more })
 }
 /** Makes all steps. */
@@ -53,7 +71,8 @@ describe('training a language model', () => {
     }
     const resumed = made({ dropout: 0.2 })
     let last = new Uint8Array(0)
-    for await (const step of run(resumed, runtime(), { accumulate: 2, resume: bytes })) last = step.checkpoint() as typeof last
+    for await (const step of run(resumed, runtime(), { accumulate: 2, resume: bytes }))
+      last = step.checkpoint() as typeof last
     expect(last).toEqual(end)
   })
 
@@ -62,7 +81,8 @@ describe('training a language model', () => {
     const losses: number[] = []
     for (const options of [{ batch: 40 }, { batch: 40, length: 24, pack: true }]) {
       const evaluate = { every: 1, data: sequencesInOrder(sequences, options) }
-      for await (const { evaluation } of run(made(), runtime(), { steps: 1, evaluate, schedule: () => 0 })) losses.push(evaluation?.loss ?? NaN)
+      for await (const { evaluation } of run(made(), runtime(), { steps: 1, evaluate, schedule: () => 0 }))
+        losses.push(evaluation?.loss ?? NaN)
     }
     expect(losses).toHaveLength(2)
     expect(Math.abs((losses[1] ?? NaN) - (losses[0] ?? NaN))).toBeLessThan(1e-6)
@@ -72,7 +92,8 @@ describe('training a language model', () => {
     const model = made({ dropout: 0.5 })
     const prompt = { data: Int32Array.of(1, 2), shape: [2] }
     const written: number[][] = []
-    for await (const { step } of run(model, runtime(), { steps: 3 })) written.push([...(await model.generate(prompt, { maxNewTokens: step, runtime: runtime() })).data])
+    for await (const { step } of run(model, runtime(), { steps: 3 }))
+      written.push([...(await model.generate(prompt, { maxNewTokens: step, runtime: runtime() })).data])
     expect(written.map((tokens) => tokens.length)).toEqual([3, 4, 5])
   })
 
@@ -99,7 +120,9 @@ describe('training a language model', () => {
     }
     const error: unknown = await finish(run(model, runtime(), { data })).catch((reason: unknown) => reason)
     expect(error).toBeInstanceOf(NumericError)
-    expect((error as NumericError).message).toMatch(/^train: step 3: expected a finite loss, got NaN; the first layer whose output is not finite is encoder\.layers\.1/)
+    expect((error as NumericError).message).toMatch(
+      /^train: step 3: expected a finite loss, got NaN; the first layer whose output is not finite is encoder\.layers\.1/,
+    )
     expect((error as NumericError).details).toMatchObject({ step: 3 })
   })
 })
@@ -109,10 +132,15 @@ describe('a batch that does not fit', () => {
     const model = made()
     const before = bitsOf(model)
     const tokens = (...values: number[]) => ({ data: Int32Array.from(values), shape: [1, values.length] })
-    const attempt = (batch: Batch): Promise<unknown> => finish(run(model, runtime(), { data: [batch] })).catch((reason: unknown) => reason)
+    const attempt = (batch: Batch): Promise<unknown> =>
+      finish(run(model, runtime(), { data: [batch] })).catch((reason: unknown) => reason)
     expect(await attempt({ tokens: tokens(1, 12), targets: tokens(1, 1) })).toBeInstanceOf(OptionError)
-    expect(String(await attempt({ tokens: tokens(1, 2), targets: tokens(1, 12) }))).toContain('expected targets from 0 to 11, or -100 to ignore one, got 12 at [0, 1]')
-    expect(String(await attempt({ tokens: tokens(1, 2), targets: tokens(-100, -100) }))).toContain('expected at least one target that counts')
+    expect(String(await attempt({ tokens: tokens(1, 2), targets: tokens(1, 12) }))).toContain(
+      'expected targets from 0 to 11, or -100 to ignore one, got 12 at [0, 1]',
+    )
+    expect(String(await attempt({ tokens: tokens(1, 2), targets: tokens(-100, -100) }))).toContain(
+      'expected at least one target that counts',
+    )
     expect(bitsOf(model)).toEqual(before)
   })
 
@@ -133,7 +161,15 @@ describe('a linear layer', () => {
       const x = Float32Array.from({ length: 8 }, (_, row) => ((index * 8 + row) % 17) / 17)
       return { input: { data: x, shape: [8, 1] }, target: { data: x.map((value) => 3 * value - 1), shape: [8, 1] } }
     }
-    await finish(train(layer, { data, loss: meanSquaredError(), optimizer: new AdamW(layer, { learningRate: 0.05, weightDecay: 0 }), steps: 400, runtime: own }))
+    await finish(
+      train(layer, {
+        data,
+        loss: meanSquaredError(),
+        optimizer: new AdamW(layer, { learningRate: 0.05, weightDecay: 0 }),
+        steps: 400,
+        runtime: own,
+      }),
+    )
     expect(layer.weight.data[0]).toBeCloseTo(3, 1)
     await own.close()
   })

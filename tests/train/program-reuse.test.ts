@@ -2,23 +2,43 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { createRuntime, type HeddleError, type Runtime, type RuntimeOptions, type Tensor } from 'heddle'
 import { CausalLanguageModel, Linear, Module, type ForwardOptions } from 'heddle/nn'
-import { crossEntropy, lossAndGradients, meanSquaredError, type Batch, type GradientOptions, type GradientResult } from 'heddle/train'
+import {
+  crossEntropy,
+  lossAndGradients,
+  meanSquaredError,
+  type Batch,
+  type GradientOptions,
+  type GradientResult,
+} from 'heddle/train'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const VOCABULARY = 13
 const loss = crossEntropy()
 
 function makeModel(): CausalLanguageModel {
-  return new CausalLanguageModel({ vocabulary: VOCABULARY, modelDim: 16, heads: 2, layers: 2, positions: 'learned', maxLength: 32, dropout: 0.2, seed: 3 }).train()
+  return new CausalLanguageModel({
+    vocabulary: VOCABULARY,
+    modelDim: 16,
+    heads: 2,
+    layers: 2,
+    positions: 'learned',
+    maxLength: 32,
+    dropout: 0.2,
+    seed: 3,
+  }).train()
 }
 
-const ids = (count: number, of: (index: number) => number): Int32Array => Int32Array.from({ length: count }, (_, index) => of(index))
+const ids = (count: number, of: (index: number) => number): Int32Array =>
+  Int32Array.from({ length: count }, (_, index) => of(index))
 
 /** Batch `turn`: other tokens, other targets, and another number of targets that count. */
 function batchOf(turn: number, shape: readonly number[] = [3, 12]): Batch {
   const count = shape.reduce((product, size) => product * size, 1)
   const tokens = { data: ids(count, (index) => (index * 7 + 3 * turn) % VOCABULARY), shape }
-  const targets = { data: ids(count, (index) => (index % (5 + turn) === 0 ? -100 : (index * 5 + turn) % VOCABULARY)), shape }
+  const targets = {
+    data: ids(count, (index) => (index % (5 + turn) === 0 ? -100 : (index * 5 + turn) % VOCABULARY)),
+    shape,
+  }
   return { tokens, targets }
 }
 
@@ -48,7 +68,11 @@ describe.each(SETUPS)('programs of training steps on %s', (_name, runtimeOptions
     runtime = await createRuntime(runtimeOptions)
   })
   afterAll(() => runtime.close())
-  const run = (model: CausalLanguageModel, batch: Batch, options: Partial<GradientOptions> = {}): Promise<GradientResult> => lossAndGradients(model, batch, { loss, runtime, seed: 1, ...options })
+  const run = (
+    model: CausalLanguageModel,
+    batch: Batch,
+    options: Partial<GradientOptions> = {},
+  ): Promise<GradientResult> => lossAndGradients(model, batch, { loss, runtime, seed: 1, ...options })
 
   it('are used again, with the bits of a program of their own', async () => {
     const model = makeModel()
@@ -60,7 +84,7 @@ describe.each(SETUPS)('programs of training steps on %s', (_name, runtimeOptions
     }
   })
 
-  it('say what the lanes\' time went into', async () => {
+  it("say what the lanes' time went into", async () => {
     const { report } = await run(makeModel(), batchOf(0))
     const work = new Map(report.work.map(({ what, ms }) => [what, ms]))
     expect([...work.keys()].sort()).toEqual(['attention backward', 'backward', 'forward', 'turn', 'weight gradients'])
@@ -87,7 +111,11 @@ describe('a program of a training step', () => {
     runtime = await createRuntime({ workers: 0 })
   })
   afterAll(() => runtime.close())
-  const run = (model: CausalLanguageModel, batch: Batch, options: Partial<GradientOptions> = {}): Promise<GradientResult> => lossAndGradients(model, batch, { loss, runtime, seed: 1, ...options })
+  const run = (
+    model: CausalLanguageModel,
+    batch: Batch,
+    options: Partial<GradientOptions> = {},
+  ): Promise<GradientResult> => lossAndGradients(model, batch, { loss, runtime, seed: 1, ...options })
 
   const changes: readonly (readonly [string, (model: CausalLanguageModel) => Promise<GradientResult>])[] = [
     ['another shape', (model) => run(model, batchOf(1, [2, 12]))],
@@ -112,7 +140,8 @@ describe('a program of a training step', () => {
     await run(model, batchOf(0))
     const results = await Promise.all([1, 2].map((turn) => run(model, batchOf(turn), { seed: turn })))
     expect(results.map(({ report }) => report.programReused)).toEqual([true, false])
-    for (const [index, result] of results.entries()) expect(bitsOf(result)).toEqual(bitsOf(await run(makeModel(), batchOf(index + 1), { seed: index + 1 })))
+    for (const [index, result] of results.entries())
+      expect(bitsOf(result)).toEqual(bitsOf(await run(makeModel(), batchOf(index + 1), { seed: index + 1 })))
   })
 
   it('serves again after a call that was aborted', async () => {
@@ -134,7 +163,7 @@ describe('a program of a training step', () => {
     expect((await run(model, batchOf(0, [1, 2]))).report.programReused).toBe(false)
   })
 
-  it('is not used when a layer of one\'s own builds something else', async () => {
+  it("is not used when a layer of one's own builds something else", async () => {
     class Chosen extends Module<Float32Array, ForwardOptions> {
       readonly inputDim = 2
       readonly first = this.addModule('first', new Linear(2, 2, { seed: 1 }))
@@ -147,7 +176,8 @@ describe('a program of a training step', () => {
     }
     const layer = new Chosen()
     const rows: Tensor = { data: Float32Array.of(1, 2), shape: [1, 2] }
-    const step = (): Promise<GradientResult> => lossAndGradients(layer, { input: rows, target: rows }, { loss: meanSquaredError(), runtime })
+    const step = (): Promise<GradientResult> =>
+      lossAndGradients(layer, { input: rows, target: rows }, { loss: meanSquaredError(), runtime })
     await step()
     layer.chosen = layer.second
     const { report, gradients } = await step()
@@ -159,7 +189,9 @@ describe('a program of a training step', () => {
   it('is decided anew where memory let it keep less', async () => {
     const shape = [32, 32]
     const refused = await createRuntime({ workers: 0, memoryBudgetBytes: 1 })
-    const { details } = (await run(makeModel(), batchOf(0, shape), { runtime: refused }).catch((error: unknown) => error)) as HeddleError
+    const { details } = (await run(makeModel(), batchOf(0, shape), { runtime: refused }).catch(
+      (error: unknown) => error,
+    )) as HeddleError
     const memoryBudgetBytes = details['smallestBudgetBytes'] as number
     const tight = await createRuntime({ workers: 0, memoryBudgetBytes })
     const model = makeModel()
@@ -168,7 +200,9 @@ describe('a program of a training step', () => {
       const result = await run(model, batchOf(turn, shape), { runtime: tight })
       reused.push(result.report.programReused)
       expect(result.report.plan.keeps).toBe('nothing')
-      expect(result.report.memory.peakBytes - (result.report.memory.peakByPurpose['details'] ?? 0)).toBeLessThanOrEqual(memoryBudgetBytes + (result.report.memory.peakByPurpose['output'] ?? 0))
+      expect(result.report.memory.peakBytes - (result.report.memory.peakByPurpose['details'] ?? 0)).toBeLessThanOrEqual(
+        memoryBudgetBytes + (result.report.memory.peakByPurpose['output'] ?? 0),
+      )
       expect(bitsOf(result)).toEqual(bitsOf(await run(makeModel(), batchOf(turn, shape))))
     }
     // The lanes grew in the first run: what is kept was decided once more, and then no longer.

@@ -7,28 +7,42 @@ import { tinyBatch, tinyGradients, TinyModel, type SeenCall } from './support/ti
 
 describe('what is not finite', () => {
   /** The third batch's loss is NaN: its tokens meet a weight that is. */
-  const poisoned = (model: TinyModel) => (index: number): Batch => {
-    if (index === 2) model.head.data[3] = NaN
-    return tinyBatch(index)
-  }
+  const poisoned =
+    (model: TinyModel) =>
+    (index: number): Batch => {
+      if (index === 2) model.head.data[3] = NaN
+      return tinyBatch(index)
+    }
 
   it('ends the run with the step and the parameter', async () => {
     const model = new TinyModel()
     const error: unknown = await stepsOf(tinyRun(model, { data: poisoned(model) })).catch((reason: unknown) => reason)
     expect(error).toBeInstanceOf(NumericError)
-    expect((error as Error).message).toBe('train: step 3: expected a finite loss, got NaN; the first parameter that is not finite is head.weight (NaN at element 3)')
+    expect((error as Error).message).toBe(
+      'train: step 3: expected a finite loss, got NaN; the first parameter that is not finite is head.weight (NaN at element 3)',
+    )
     expect((error as NumericError).details).toMatchObject({ step: 3, layer: 'head' })
   })
 
   it('names the first layer whose output is not finite, of a model that can be watched', async () => {
     const model = Object.assign(new TinyModel(), {
       forward: (_: unknown, { monitorNorms }: { monitorNorms: (event: object) => void }) => {
-        for (const [layer, nonFinite] of [['one', 0], ['two', 5], ['three', 9]]) monitorNorms({ layer, nonFinite })
+        for (const [layer, nonFinite] of [
+          ['one', 0],
+          ['two', 5],
+          ['three', 9],
+        ])
+          monitorNorms({ layer, nonFinite })
         return Promise.resolve()
       },
     })
-    const call = async (...[module, batch, options]: Parameters<ReturnType<typeof tinyGradients>>) => ({ ...(await tinyGradients()(module, batch, options)), loss: Infinity })
-    await expect(stepsOf(tinyRun(model, {}, call))).rejects.toThrow('train: step 1: expected a finite loss, got Infinity; the first layer whose output is not finite is two')
+    const call = async (...[module, batch, options]: Parameters<ReturnType<typeof tinyGradients>>) => ({
+      ...(await tinyGradients()(module, batch, options)),
+      loss: Infinity,
+    })
+    await expect(stepsOf(tinyRun(model, {}, call))).rejects.toThrow(
+      'train: step 1: expected a finite loss, got Infinity; the first layer whose output is not finite is two',
+    )
   })
 
   it('may be in the gradients alone', async () => {
@@ -40,18 +54,26 @@ describe('what is not finite', () => {
       return result
     }
     for (const clipNorm of [{}, { clipNorm: 1 }]) {
-      await expect(stepsOf(tinyRun(model, clipNorm, call))).rejects.toThrow(/^train: step 1: (gradientNorm|clipGradNorm): expected finite gradients, got Infinity at element 7 of head.weight/)
+      await expect(stepsOf(tinyRun(model, clipNorm, call))).rejects.toThrow(
+        /^train: step 1: (gradientNorm|clipGradNorm): expected finite gradients, got Infinity at element 7 of head.weight/,
+      )
     }
     expect(valuesOf(model)).toEqual(before)
     const steps = await stepsOf(tinyRun(model, { skipNonFinite: true, steps: 2 }, call))
-    expect(steps.map(({ skipped, gradientNorm: norm }) => [skipped, norm])).toEqual([[true, NaN], [true, NaN]])
+    expect(steps.map(({ skipped, gradientNorm: norm }) => [skipped, norm])).toEqual([
+      [true, NaN],
+      [true, NaN],
+    ])
     expect(valuesOf(model)).toEqual(before)
   })
 
   it('may skip the step instead', async () => {
     const model = new TinyModel()
     let calls = 0
-    const call = async (...[module, batch, options]: Parameters<ReturnType<typeof tinyGradients>>) => ({ ...(await tinyGradients()(module, batch, options)), ...(calls++ === 1 ? { loss: NaN } : {}) })
+    const call = async (...[module, batch, options]: Parameters<ReturnType<typeof tinyGradients>>) => ({
+      ...(await tinyGradients()(module, batch, options)),
+      ...(calls++ === 1 ? { loss: NaN } : {}),
+    })
     const steps = await stepsOf(tinyRun(model, { skipNonFinite: true, steps: 3 }, call))
     expect(steps.map(({ skipped }) => skipped)).toEqual([false, true, false])
     // the same as a run without that batch, which the schedule counts all the same
@@ -75,7 +97,9 @@ describe('an abort', () => {
         if (calls++ === place) controller.abort(new Error('enough'))
         return tinyGradients()(module, batch, options)
       }
-      await expect(stepsOf(tinyRun(model, { accumulate: 2, signal: controller.signal }, call))).rejects.toThrow('enough')
+      await expect(stepsOf(tinyRun(model, { accumulate: 2, signal: controller.signal }, call))).rejects.toThrow(
+        'enough',
+      )
       expect(valuesOf(model)).toEqual(reference[Math.floor(place / 2)])
       expect(model.training).toBe(false)
     }
@@ -87,7 +111,9 @@ describe('an abort', () => {
     const run = stepsOf(tinyRun(new TinyModel(), { data: waiting, signal: controller.signal }))
     setImmediate(() => controller.abort(new Error('enough')))
     await expect(run).rejects.toThrow('enough')
-    await expect(stepsOf(tinyRun(new TinyModel(), { signal: AbortSignal.abort(new Error('before')) }))).rejects.toThrow('before')
+    await expect(stepsOf(tinyRun(new TinyModel(), { signal: AbortSignal.abort(new Error('before')) }))).rejects.toThrow(
+      'before',
+    )
   })
 })
 
@@ -100,7 +126,10 @@ describe('options', () => {
     [{ loss: 'crossEntropy' }, /option loss: expected a loss made by/],
     [{ loss: { kind: 'hinge' } }, /option loss.kind: expected "crossEntropy" or "meanSquaredError"/],
     [{ optimizer: {} }, /option optimizer: expected an optimizer/],
-    [{ optimizer: new AdamW(new TinyModel()) }, /expected one of the model's parameters under the model's names; embedding.weight, head.weight are none of them/],
+    [
+      { optimizer: new AdamW(new TinyModel()) },
+      /expected one of the model's parameters under the model's names; embedding.weight, head.weight are none of them/,
+    ],
     [{ steps: 0 }, /option steps: expected an integer ≥ 1/],
     [{ accumulate: 0 }, /option accumulate/],
     [{ schedule: 1 }, /option schedule: expected a function/],
@@ -112,11 +141,17 @@ describe('options', () => {
     [{ signal: {} }, /option signal: expected an AbortSignal/],
     [{ resume: 'file' }, /option resume: expected the bytes of a checkpoint/],
     [{ evaluate: { every: 1 } }, /option evaluate.data: expected an iterable/],
-    [{ evaluate: { every: 1, data: [].values() } }, /option evaluate.data: expected batches that can be gone through more than once/],
+    [
+      { evaluate: { every: 1, data: [].values() } },
+      /option evaluate.data: expected batches that can be gone through more than once/,
+    ],
     [{ evaluate: { every: 0, data: [] } }, /option evaluate.every/],
     [{ evaluate: { every: 1, data: [], patience: 0 } }, /option evaluate.patience/],
     [{ checkpoint: { every: 1 } }, /option checkpoint.save: expected a function/],
-    [{ checkpoint: { every: 1, save: () => 0, metadata: { a: 1 } } }, /option checkpoint.metadata: expected an object of strings/],
+    [
+      { checkpoint: { every: 1, save: () => 0, metadata: { a: 1 } } },
+      /option checkpoint.metadata: expected an object of strings/,
+    ],
   ])('refuses %j at the call', (options, message) => {
     expect(() => tinyRun(model, options as Options)).toThrow(OptionError)
     expect(() => tinyRun(model, options as Options)).toThrow(message)
@@ -124,7 +159,9 @@ describe('options', () => {
 
   it('refuses a schedule that gives no number before it computes anything', async () => {
     const seen: SeenCall[] = []
-    await expect(stepsOf(tinyRun(model, { schedule: (step) => (step === 1 ? NaN : 1) }, tinyGradients(seen)))).rejects.toThrow('train: step 2: learning rate: expected a finite number ≥ 0, got number NaN')
+    await expect(
+      stepsOf(tinyRun(model, { schedule: (step) => (step === 1 ? NaN : 1) }, tinyGradients(seen))),
+    ).rejects.toThrow('train: step 2: learning rate: expected a finite number ≥ 0, got number NaN')
     expect(seen).toHaveLength(1)
   })
 })

@@ -17,7 +17,8 @@ const shape = { B: 1, H: 1, M: 70, N: 200, D: 16 }
 
 describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout: 60_000 }, () => {
   let backend: WebGpuBackend | undefined
-  const open = async (options: WebGpuOptions = {}, gpu = found.gpu): Promise<WebGpuBackend> => (backend = await createWebGpuBackend(gpu, options))
+  const open = async (options: WebGpuOptions = {}, gpu = found.gpu): Promise<WebGpuBackend> =>
+    (backend = await createWebGpuBackend(gpu, options))
 
   afterEach(() => {
     backend?.dispose()
@@ -33,13 +34,22 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
 
   test('the probe says why there is no adapter', async () => {
     const none = { requestAdapter: () => Promise.resolve(null) } as unknown as GPU
-    expect(await probeWebGpu(none)).toMatchObject({ available: false, limits: null, reason: expect.stringMatching(/no adapter/) as string })
+    expect(await probeWebGpu(none)).toMatchObject({
+      available: false,
+      limits: null,
+      reason: expect.stringMatching(/no adapter/) as string,
+    })
     await expect(createWebGpuBackend(none)).rejects.toThrow(BackendUnavailableError)
   })
 
   test('an adapter that refuses a device is a typed error', async () => {
     const adapter = await found.gpu?.requestAdapter()
-    const refusing = { features: adapter?.features, limits: adapter?.limits, info: adapter?.info, requestDevice: () => Promise.reject(new Error('busy')) }
+    const refusing = {
+      features: adapter?.features,
+      limits: adapter?.limits,
+      info: adapter?.info,
+      requestDevice: () => Promise.reject(new Error('busy')),
+    }
     const gpu = { requestAdapter: () => Promise.resolve(refusing) } as unknown as GPU
     await expect(createWebGpuBackend(gpu)).rejects.toThrow(/expected the adapter to give a device, but busy/)
   })
@@ -80,7 +90,10 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     const before = gpuBackend.residentBytes()
     await gpuBackend.attention(taskOf(problem, 0, 0, 0, 35), context)
     const held = gpuBackend.residentBytes() - before
-    const scratch = Object.values(gpuScratchBytes({ rows: 35, slots: 4 }, 16)).reduce((sum, bytes) => sum + gpuBufferBytes(bytes), 0)
+    const scratch = Object.values(gpuScratchBytes({ rows: 35, slots: 4 }, 16)).reduce(
+      (sum, bytes) => sum + gpuBufferBytes(bytes),
+      0,
+    )
     expect(held).toBe(2 * 200 * 16 * 4 + scratch)
     problem.key.fill(NaN) // not looked at again
     await gpuBackend.attention(taskOf(problem, 0, 0, 35, 35), context)
@@ -101,12 +114,19 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     const problem = normalise(inputsOf(shape), {})
     const context = contextOf(arraysOf(problem))
     const reference = attentionReference(inputsOf(shape))
-    const rows = (first: number): ReturnType<WebGpuBackend['attention']> => gpuBackend.attention({ ...taskOf(problem, 0, 0, first, 10), device: { cacheBytes: 2 ** 20, lean: false, rows: 10 } }, context)
+    const rows = (first: number): ReturnType<WebGpuBackend['attention']> =>
+      gpuBackend.attention(
+        { ...taskOf(problem, 0, 0, first, 10), device: { cacheBytes: 2 ** 20, lean: false, rows: 10 } },
+        context,
+      )
     for (const first of [0, 10, 20]) await rows(first)
     expect(partials).toBe(1)
     const results = await Promise.all([0, 10, 20, 30, 40, 50, 60].map(rows))
     expect(partials).toBeGreaterThan(1)
-    expect(Float32Array.from(results.flatMap(({ output }) => [...(output ?? [])]))).toMatchOracle(reference.output, webgpuTolerance)
+    expect(Float32Array.from(results.flatMap(({ output }) => [...(output ?? [])]))).toMatchOracle(
+      reference.output,
+      webgpuTolerance,
+    )
     gpuBackend.release?.([2, 3])
     expect(gpuBackend.residentBytes()).toBe(0)
   })
@@ -134,7 +154,10 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     const result = await gpuBackend.attention(task, contextOf(arrays))
     expect(result.output).toBeUndefined()
     const reference = attentionReference(inputsOf(shape), { causal: true })
-    const dense = Float32Array.from({ length: 70 * 16 }, (_, at) => output[Math.floor(at / 16) * 24 + 3 + (at % 16)] as number)
+    const dense = Float32Array.from(
+      { length: 70 * 16 },
+      (_, at) => output[Math.floor(at / 16) * 24 + 3 + (at % 16)] as number,
+    )
     expect(dense).toMatchOracle(reference.output, webgpuTolerance)
     expect(rows.filter((_, at) => at % 2 === 1)).toMatchOracle(reference.logSumExp, webgpuTolerance)
     expect(output.filter((_, at) => at % 24 < 3 || at % 24 >= 19).every((value) => value === 7)).toBe(true)
@@ -144,10 +167,18 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
   test('partials over disjoint keys carry the log-sum-exp to merge by', async () => {
     const gpuBackend = await open()
     const inputs = inputsOf(shape)
-    const halves = await Promise.all([{ start: 0, end: 77 }, { start: 77, end: 200 }].map((keys) => runCall(gpuBackend, inputs, {}, { keys })))
+    const halves = await Promise.all(
+      [
+        { start: 0, end: 77 },
+        { start: 77, end: 200 },
+      ].map((keys) => runCall(gpuBackend, inputs, {}, { keys })),
+    )
     const merged = Float32Array.from({ length: 70 * 16 }, (_, at) => {
       const row = Math.floor(at / 16)
-      const [a, b] = halves.map((half) => ({ value: half.output[at] as number, lse: half.logSumExp[row] as number })) as [{ value: number; lse: number }, { value: number; lse: number }]
+      const [a, b] = halves.map((half) => ({
+        value: half.output[at] as number,
+        lse: half.logSumExp[row] as number,
+      })) as [{ value: number; lse: number }, { value: number; lse: number }]
       const share = 1 / (1 + Math.exp(b.lse - a.lse))
       return share * a.value + (1 - share) * b.value
     })
@@ -155,8 +186,11 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
   })
 
   test.each([
-    ['a NaN in the query', 'query', NaN], ['an infinity in the key', 'key', Infinity], ['a NaN in the value', 'value', NaN],
-    ['a key whose product overflows', 'key', 3e38], ['a value whose sum overflows', 'value', -3e38],
+    ['a NaN in the query', 'query', NaN],
+    ['an infinity in the key', 'key', Infinity],
+    ['a NaN in the value', 'value', NaN],
+    ['a key whose product overflows', 'key', 3e38],
+    ['a value whose sum overflows', 'value', -3e38],
   ] as const)('%s is handed back for wasm to compute', async (_name, which, poison) => {
     const gpuBackend = await open()
     const inputs = inputsOf(shape)
@@ -183,7 +217,12 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     const arrays = arraysOf(problem).set(20, output)
     const task = { ...taskOf(problem, 0, 0, 0, 70), output: { array: 20, offset: 0, rowStride: 16 } }
     const cancelled = new Error('cancelled')
-    await expect(gpuBackend.attention(task, contextOf(arrays, () => Promise.reject(cancelled)))).rejects.toBe(cancelled)
+    await expect(
+      gpuBackend.attention(
+        task,
+        contextOf(arrays, () => Promise.reject(cancelled)),
+      ),
+    ).rejects.toBe(cancelled)
     expect(output.every((value) => value === 7)).toBe(true)
     gpuBackend.release?.([2, 3])
     expect(gpuBackend.residentBytes()).toBe(0)
@@ -191,35 +230,38 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     expect(output).toMatchOracle(attentionReference(inputsOf(shape)).output, webgpuTolerance)
   })
 
-  test.each(['before the task', 'during an upload', 'between passes', 'after the last submit'])('a device lost %s: DeviceLost, nothing written', async (when) => {
-    const gpuBackend = await open()
-    const problem = normalise(inputsOf(shape), {})
-    const output = new Float32Array(70 * 16).fill(7)
-    const arrays = arraysOf(problem).set(20, output)
-    const task = { ...taskOf(problem, 0, 0, 0, 70), output: { array: 20, offset: 0, rowStride: 16 } }
-    const lose = (): Promise<void> => {
-      gpuBackend.gpu.device.destroy()
-      return Promise.resolve()
-    }
-    if (when === 'before the task') await lose()
-    if (when === 'after the last submit') {
-      const submit = gpuBackend.gpu.device.queue.submit.bind(gpuBackend.gpu.device.queue)
-      let submits = 0
-      gpuBackend.gpu.device.queue.submit = (commands) => {
-        const done = submit(commands)
-        if (++submits === 2) void lose()
-        return done
+  test.each(['before the task', 'during an upload', 'between passes', 'after the last submit'])(
+    'a device lost %s: DeviceLost, nothing written',
+    async (when) => {
+      const gpuBackend = await open()
+      const problem = normalise(inputsOf(shape), {})
+      const output = new Float32Array(70 * 16).fill(7)
+      const arrays = arraysOf(problem).set(20, output)
+      const task = { ...taskOf(problem, 0, 0, 0, 70), output: { array: 20, offset: 0, rowStride: 16 } }
+      const lose = (): Promise<void> => {
+        gpuBackend.gpu.device.destroy()
+        return Promise.resolve()
       }
-    }
-    const context = contextOf(arrays, when === 'between passes' ? lose : (): undefined => undefined)
-    const array = (id: number) => {
-      if (when === 'during an upload') void lose()
-      return context.array(id)
-    }
-    await expect(gpuBackend.attention(task, { ...context, array })).rejects.toThrow(DeviceLost)
-    expect(output.every((value) => value === 7)).toBe(true)
-    await expect(gpuBackend.attention(task, contextOf(arrays))).rejects.toThrow(DeviceLost)
-  })
+      if (when === 'before the task') await lose()
+      if (when === 'after the last submit') {
+        const submit = gpuBackend.gpu.device.queue.submit.bind(gpuBackend.gpu.device.queue)
+        let submits = 0
+        gpuBackend.gpu.device.queue.submit = (commands) => {
+          const done = submit(commands)
+          if (++submits === 2) void lose()
+          return done
+        }
+      }
+      const context = contextOf(arrays, when === 'between passes' ? lose : (): undefined => undefined)
+      const array = (id: number) => {
+        if (when === 'during an upload') void lose()
+        return context.array(id)
+      }
+      await expect(gpuBackend.attention(task, { ...context, array })).rejects.toThrow(DeviceLost)
+      expect(output.every((value) => value === 7)).toBe(true)
+      await expect(gpuBackend.attention(task, contextOf(arrays))).rejects.toThrow(DeviceLost)
+    },
+  )
 
   test('an allocation that the device refuses is a MemoryBudgetError, and the backend is usable after', async () => {
     const gpuBackend = await open()
@@ -230,7 +272,10 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     }
     await expect(runCall(gpuBackend, inputsOf(shape))).rejects.toThrow(MemoryBudgetError)
     device.createBuffer = createBuffer
-    expect((await runCall(gpuBackend, inputsOf(shape))).output).toMatchOracle(attentionReference(inputsOf(shape)).output, webgpuTolerance)
+    expect((await runCall(gpuBackend, inputsOf(shape))).output).toMatchOracle(
+      attentionReference(inputsOf(shape)).output,
+      webgpuTolerance,
+    )
   })
 
   test('a device as users have it, which zeroes workgroup memory, gives the same', async () => {

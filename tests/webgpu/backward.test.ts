@@ -11,7 +11,11 @@ const host = globalThis as { [key: symbol]: unknown }
 host[Symbol.for('heddle.webgpu')] = found.gpu
 
 const random = new Random(61)
-const inputs = { query: normalTensor(random, [2, 100, 16]), key: normalTensor(random, [2, 90, 16]), value: normalTensor(random, [2, 90, 16]) }
+const inputs = {
+  query: normalTensor(random, [2, 100, 16]),
+  key: normalTensor(random, [2, 90, 16]),
+  value: normalTensor(random, [2, 90, 16]),
+}
 
 describe.skipIf(skipReason(found) !== undefined)('backward over GPU lanes', { timeout: 120_000 }, () => {
   test.each<[string, RuntimeOptions]>([
@@ -29,13 +33,19 @@ describe.skipIf(skipReason(found) !== undefined)('backward over GPU lanes', { ti
       const result = await runtime.attentionBackward(call, { ...options, chunkSize: 8 })
       expect(gradientBits(result)).toBe(bits)
       const ranOnGpuLane = result.report.lanes.some(({ kind }) => kind === 'webgpu')
-      expect(result.report.fallbacks.some(({ what }) => what === 'attention backward on wasm in place of webgpu')).toBe(ranOnGpuLane)
+      expect(result.report.fallbacks.some(({ what }) => what === 'attention backward on wasm in place of webgpu')).toBe(
+        ranOnGpuLane,
+      )
       if (pool.workers === 0) expect(ranOnGpuLane).toBe(true)
       expect(result.report.reproducible).toBe(true)
       expect(result.report.memory.peakBytes).toBeLessThanOrEqual(result.report.memory.plannedBytes)
-      const { output, report } = await runtime.attentionTransposed({ query: call.query, key: call.key, logSumExp: call.logSumExp }, { ...options, chunkSize: 8 })
+      const { output, report } = await runtime.attentionTransposed(
+        { query: call.query, key: call.key, logSumExp: call.logSumExp },
+        { ...options, chunkSize: 8 },
+      )
       expect(output.shape).toEqual([2, 90, 1])
-      if (pool.workers === 0) expect(report.fallbacks.map(({ what }) => what)).toContain('Pᵀ·X on wasm in place of webgpu')
+      if (pool.workers === 0)
+        expect(report.fallbacks.map(({ what }) => what)).toContain('Pᵀ·X on wasm in place of webgpu')
     } finally {
       await runtime.close()
     }

@@ -21,12 +21,21 @@ describe.skipIf(skipReason(found) !== undefined)('options together, in WGSL', { 
 
   afterAll(() => backend.dispose())
 
-  // Each call has its own shape, chunks and data; head sizes stay within the same number of vectors, so that kernels are shared.
-  const calls = [...pairCases, fullCase, fullCase, fullCase].map((combination, at) => ({ ...combination, seed: SEED + at }))
+  // Each call has its own shape, chunks and data; head sizes stay within the same number of vectors, so that kernels
+  // are shared.
+  const calls = [...pairCases, fullCase, fullCase, fullCase].map((combination, at) => ({
+    ...combination,
+    seed: SEED + at,
+  }))
 
   test.each(calls)('$name, seed $seed', async ({ options, seed }) => {
     const random = new Random(seed)
-    const dims = { B: random.integer(1, 2), H: random.integer(1, 2), M: random.integer(1, 70), N: random.integer(1, 110) }
+    const dims = {
+      B: random.integer(1, 2),
+      H: random.integer(1, 2),
+      M: random.integer(1, 70),
+      N: random.integer(1, 110),
+    }
     const [D, Dv] = [random.integer(5, 8), random.integer(9, 12)]
     const inputs = {
       query: normalTensor(random, [dims.B, dims.H, dims.M, D]),

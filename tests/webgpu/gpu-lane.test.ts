@@ -52,9 +52,19 @@ describe.skipIf(skipReason(found) !== undefined)('a GPU lane', { timeout: 60_000
       most = Math.max(most, ++running)
       await Promise.resolve()
       running--
-      return { output: new Float32Array(task.rows * task.settings.valueSize).fill(3), logSumExp: new Float32Array(task.rows), elapsedMs: 0, tiles: 0, skippedTiles: 0 }
+      return {
+        output: new Float32Array(task.rows * task.settings.valueSize).fill(3),
+        logSumExp: new Float32Array(task.rows),
+        elapsedMs: 0,
+        tiles: 0,
+        skippedTiles: 0,
+      }
     }
-    return { backend: { kind: 'wasm', residentBytes: () => 0, attention, dispose: () => undefined }, tasks: () => tasks, most: () => most }
+    return {
+      backend: { kind: 'wasm', residentBytes: () => 0, attention, dispose: () => undefined },
+      tasks: () => tasks,
+      most: () => most,
+    }
   }
 
   async function open(): Promise<{ lane: GpuLaneBackend; tasks: () => number }> {
@@ -92,7 +102,9 @@ describe.skipIf(skipReason(found) !== undefined)('a GPU lane', { timeout: 60_000
     devices[0]?.destroy()
     await runCall(lane, inputs, {}, { statistics: false })
     expect(tasks()).toBe(1)
-    expect(lane.takeFallbacks()).toMatchObject([{ what: 'wasm in place of webgpu', reason: expect.stringMatching(/no new device/) as string }])
+    expect(lane.takeFallbacks()).toMatchObject([
+      { what: 'wasm in place of webgpu', reason: expect.stringMatching(/no new device/) as string },
+    ])
   })
 
   test('two tasks under which the same device is lost: it is replaced once, and both are right', async () => {
@@ -103,7 +115,10 @@ describe.skipIf(skipReason(found) !== undefined)('a GPU lane', { timeout: 60_000
       lost = true
       return undefined
     }
-    const results = await Promise.all([runCall(lane, inputs, {}, { pace, statistics: false }), runCall(lane, inputs, {}, { statistics: false })])
+    const results = await Promise.all([
+      runCall(lane, inputs, {}, { pace, statistics: false }),
+      runCall(lane, inputs, {}, { statistics: false }),
+    ])
     for (const { output } of results) expect(output).toMatchOracle(reference.output, webgpuTolerance)
     expect([devices.length, tasks()]).toEqual([2, 0])
   })
@@ -120,15 +135,48 @@ describe.skipIf(skipReason(found) !== undefined)('a GPU lane', { timeout: 60_000
   test('a stage with a step that has no WGSL kernel runs on wasm, and says so', async () => {
     const { backend } = wasm()
     const stages: RowStageTask[] = []
-    const rows: NonNullable<Backend['rows']> = (task) => Promise.resolve({ stored: [Float32Array.of(stages.push(task))], elapsedMs: 0 })
+    const rows: NonNullable<Backend['rows']> = (task) =>
+      Promise.resolve({ stored: [Float32Array.of(stages.push(task))], elapsedMs: 0 })
     lane = (await GpuLaneBackend.create(() => Promise.resolve({ ...backend, rows }))).backend
     const load: RowStep = { op: 'load', to: 0, from: { array: 1, offset: 0, rowStride: 4 } }
     const store: RowStep = { op: 'store', from: 0, to: 'returned' }
-    const stage: RowStageTask = { kind: 'rows', batch: 0, rowStart: 0, rows: 1, registers: [4], attention: null, steps: [load, { op: 'scale', register: 0, factor: 2 }, store], registerBytes: 4096, residentLimitBytes: 0 }
+    const stage: RowStageTask = {
+      kind: 'rows',
+      batch: 0,
+      rowStart: 0,
+      rows: 1,
+      registers: [4],
+      attention: null,
+      steps: [load, { op: 'scale', register: 0, factor: 2 }, store],
+      registerBytes: 4096,
+      residentLimitBytes: 0,
+    }
     const context = contextOf(new Map([[1, Float32Array.of(1, 2, 3, 4)]]))
     expect((await lane.rows(stage, context)).stored).toEqual([Float32Array.of(1)])
-    expect(lane.takeFallbacks()).toEqual([{ what: 'scale on wasm in place of webgpu', reason: 'there are no WebGPU kernels for it' }])
-    expect((await lane.rows({ ...stage, steps: [load, { op: 'rms-norm', from: 0, to: 0, weight: { parameter: 1, version: 0, array: 1, offset: 0, outSize: 4, inSize: 1 }, epsilon: 0 }, store] }, context)).stored).not.toEqual([Float32Array.of(2)])
+    expect(lane.takeFallbacks()).toEqual([
+      { what: 'scale on wasm in place of webgpu', reason: 'there are no WebGPU kernels for it' },
+    ])
+    expect(
+      (
+        await lane.rows(
+          {
+            ...stage,
+            steps: [
+              load,
+              {
+                op: 'rms-norm',
+                from: 0,
+                to: 0,
+                weight: { parameter: 1, version: 0, array: 1, offset: 0, outSize: 4, inSize: 1 },
+                epsilon: 0,
+              },
+              store,
+            ],
+          },
+          context,
+        )
+      ).stored,
+    ).not.toEqual([Float32Array.of(2)])
     expect(stages).toHaveLength(1)
     expect(lane.takeFallbacks()).toEqual([])
   })

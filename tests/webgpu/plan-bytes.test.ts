@@ -1,5 +1,12 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { createRuntime, MemoryBudgetError, tensor, type AttentionOptions, type Runtime, type RuntimeOptions } from 'heddle'
+import {
+  createRuntime,
+  MemoryBudgetError,
+  tensor,
+  type AttentionOptions,
+  type Runtime,
+  type RuntimeOptions,
+} from 'heddle'
 import { normalValues } from '../../bench/attention/normal-values.ts'
 import { mergeParams } from '../../src/backends/webgpu/kernels/attention-merge.wgsl.ts'
 import { scoreParams } from '../../src/backends/webgpu/kernels/score-tile.wgsl.ts'
@@ -15,18 +22,26 @@ const pools: Record<string, RuntimeOptions> = {
 }
 
 /** [B, H, Hkv, M, N, D, Dv]: several tasks a lane, rows that need padding, and more keys than rows. */
-const shapes = [[1, 1, 1, 1500, 1500, 64, 64], [2, 4, 2, 300, 500, 33, 47], [1, 3, 3, 70, 2000, 16, 300]] as const
+const shapes = [
+  [1, 1, 1, 1500, 1500, 64, 64],
+  [2, 4, 2, 300, 500, 33, 47],
+  [1, 3, 3, 70, 2000, 16, 300],
+] as const
 /** What a pass uploads or brings back depends on the time that passes take: for those the plan is a bound. */
 const bounded: AttentionOptions[] = [{ returnWeights: { rows: [0, 5] } }, { returnWeights: true }]
 
 /** Values of [B, H, rows, size]. */
 function inputsOf([B, H, Hkv, M, N, D, Dv]: readonly [number, number, number, number, number, number, number]) {
-  const make = (heads: number, rows: number, size: number, seed: number) => tensor(normalValues(B * heads * rows * size, seed), [B, heads, rows, size])
+  const make = (heads: number, rows: number, size: number, seed: number) =>
+    tensor(normalValues(B * heads * rows * size, seed), [B, heads, rows, size])
   return { query: make(H, M, D, 1), key: make(Hkv, N, D, 2), value: make(Hkv, N, Dv, 3) }
 }
 
 const found = await testGpu()
-/** Where the backend keeps the host's GPU. On the calling thread tests put their own there, which compiles kernels sooner. */
+/**
+ * Where the backend keeps the host's GPU. On the calling thread tests put their own there, which compiles kernels
+ * sooner.
+ */
 const host = globalThis as { [key: symbol]: unknown }
 host[Symbol.for('heddle.webgpu')] = found.gpu
 
@@ -48,15 +63,25 @@ describe.skipIf(skipReason(found) !== undefined)('the plan’s bytes for a GPU l
     const here = pool.workers === 0
     for (const shape of here ? shapes : shapes.slice(0, 1)) {
       const inputs = inputsOf(shape)
-      for (const options of [{}, { chunkSize: 100 }, ...(here ? [{ causal: true, returnStatistics: true }, ...bounded] : [])]) {
+      for (const options of [
+        {},
+        { chunkSize: 100 },
+        ...(here ? [{ causal: true, returnStatistics: true }, ...bounded] : []),
+      ]) {
         const promised = gpu.plan(inputs, options).totalBytes
         const { memory, fallbacks } = (await gpu.attention(inputs, options)).report
         const what = JSON.stringify([shape, options, memory.peakByPurpose])
-        expect(fallbacks.filter((fallback) => fallback.what.includes('webgpu')), what).toEqual([])
+        expect(
+          fallbacks.filter((fallback) => fallback.what.includes('webgpu')),
+          what,
+        ).toEqual([])
         expect(memory.plannedBytes, what).toBe(promised)
         expect(memory.peakBytes, what).toBeLessThanOrEqual(promised)
         if (!bounded.includes(options)) expect(memory.peakBytes, what).toBeGreaterThanOrEqual(0.95 * promised)
-        expect(gpu.lanes.map(({ residentBytes }) => residentBytes), what).toEqual([0])
+        expect(
+          gpu.lanes.map(({ residentBytes }) => residentBytes),
+          what,
+        ).toEqual([0])
       }
     }
   })
@@ -66,7 +91,10 @@ describe.skipIf(skipReason(found) !== undefined)('the plan’s bytes for a GPU l
     const [M, N] = [200, 3000]
     const mask = { data: new Uint8Array(M * N).fill(1), shape: [M, N] }
     const bias = tensor(normalValues(N, 5), [N])
-    const segments = { query: { data: new Int32Array(M), shape: [1, M] }, key: { data: new Int32Array(N), shape: [1, N] } }
+    const segments = {
+      query: { data: new Int32Array(M), shape: [1, M] },
+      key: { data: new Int32Array(N), shape: [1, N] },
+    }
     for (const options of [{ mask }, { bias }, { segments }, { mask, bias, segments, returnWeights: true as const }]) {
       const { memory } = (await gpu.attention(inputsOf([1, 2, 2, M, N, 16, 16]), options)).report
       expect(memory.peakBytes).toBeLessThanOrEqual(memory.plannedBytes)
@@ -82,7 +110,9 @@ describe.skipIf(skipReason(found) !== undefined)('the plan’s bytes for a GPU l
     const tight = await open({ workers: 0, backend: 'webgpu', memoryBudgetBytes })
     const { output, report } = await tight.attention(inputs)
     expect(report.plan.device).toMatchObject({ lean: true })
-    expect(report.memory.peakBytes - report.plan.totalBytes + report.plan.budgetedBytes).toBeLessThanOrEqual(memoryBudgetBytes)
+    expect(report.memory.peakBytes - report.plan.totalBytes + report.plan.budgetedBytes).toBeLessThanOrEqual(
+      memoryBudgetBytes,
+    )
     expect(report.memory.peakBytes).toBeLessThanOrEqual(report.memory.plannedBytes)
     expect(output.data).toMatchOracle(attentionReference(inputs).output, webgpuTolerance)
     await tight.close()
@@ -101,9 +131,12 @@ describe.skipIf(skipReason(found) !== undefined)('the plan’s bytes for a GPU l
     expect(report.memory.peakBytes).toBeLessThanOrEqual(report.memory.plannedBytes)
     expect(report.memory.peakBytes).toBeGreaterThanOrEqual(0.95 * report.memory.plannedBytes)
     expect(report.lanes[0]?.kernels).toMatch(/wide tile \(asked for\), keys and values in float16/)
-    expect(output.data).toMatchOracle(attentionReference(inputs).output, { ...webgpuTolerance, floor: 1e-3 }) // keys and values are off by 2⁻¹¹
+    // keys and values are off by 2⁻¹¹
+    expect(output.data).toMatchOracle(attentionReference(inputs).output, { ...webgpuTolerance, floor: 1e-3 })
     inputs.key.data[7] = 7e4
-    expect((await gpu.attention(inputs)).report.fallbacks.map(({ what }) => what)).toContain('float32 in place of float16 for some keys or values')
+    expect((await gpu.attention(inputs)).report.fallbacks.map(({ what }) => what)).toContain(
+      'float32 in place of float16 for some keys or values',
+    )
   })
 
   it('count a wasm arena once a task had to go to wasm', async () => {

@@ -25,9 +25,14 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
 
   afterAll(() => backend.dispose())
 
-  const run = (task: RowStageTask, arrays: ReadonlyMap<number, TaskArray>, on = backend) => on.rows?.(task, contextOf(arrays)) ?? Promise.reject(new Error('no rows'))
+  const run = (task: RowStageTask, arrays: ReadonlyMap<number, TaskArray>, on = backend) =>
+    on.rows?.(task, contextOf(arrays)) ?? Promise.reject(new Error('no rows'))
 
-  async function expectReference(task: RowStageTask, arrays: ReadonlyMap<number, TaskArray>, on = backend): Promise<void> {
+  async function expectReference(
+    task: RowStageTask,
+    arrays: ReadonlyMap<number, TaskArray>,
+    on = backend,
+  ): Promise<void> {
     const { stored } = await run(task, arrays, on)
     const expected = stageReference(task, (id) => arrays.get(id) as TaskArray)
     expect(stored).toHaveLength(expected.length)
@@ -35,7 +40,14 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
   }
 
   // Inputs and outputs that are equal to, multiples of, below and above the tile and the vector.
-  test.each([[1, 1, 1], [5, 3, 7], [32, 32, 32], [33, 31, 65], [70, 64, 96], [40, 129, 34]])('linear: %i rows, %i → %i', async (rows, from, to) => {
+  test.each([
+    [1, 1, 1],
+    [5, 3, 7],
+    [32, 32, 32],
+    [33, 31, 65],
+    [70, 64, 96],
+    [40, 129, 34],
+  ])('linear: %i rows, %i → %i', async (rows, from, to) => {
     const stage = new StageOf(rows, [from, to])
     await expectReference(stage.task([stage.load(0), stage.linear(0, 1, true), stage.store(1)]), stage.arrays)
     await expectReference(stage.task([stage.load(0), stage.linear(0, 1, false), stage.store(1)]), stage.arrays)
@@ -49,7 +61,10 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
   })
 
   test.each([1, 6, 64, 65, 300])('RMS norm over %i, near zero and far from it', async (width) => {
-    for (const [factor, shift] of [[1, 30], [1e-3, 0]] as const) {
+    for (const [factor, shift] of [
+      [1, 30],
+      [1e-3, 0],
+    ] as const) {
       const stage = new StageOf(9, [width, width])
       ;(stage.arrays.get(INPUT) as Float32Array).forEach((value, at, all) => (all[at] = factor * value + shift))
       await expectReference(stage.task([stage.load(0), stage.rmsNorm(0, 1), stage.store(1)]), stage.arrays)
@@ -59,8 +74,15 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
   test('a gated unit behind its norm', async () => {
     const stage = new StageOf(70, [22, 22, 37, 37, 22])
     const steps: RowStep[] = [
-      stage.load(0), stage.rmsNorm(0, 1), stage.linear(1, 2, false), stage.linear(1, 3, false), { op: 'activate', register: 2, activation: 'silu' },
-      { op: 'multiply', from: 3, to: 2 }, stage.linear(2, 4, false), { op: 'add', from: 0, to: 4 }, stage.store(4),
+      stage.load(0),
+      stage.rmsNorm(0, 1),
+      stage.linear(1, 2, false),
+      stage.linear(1, 3, false),
+      { op: 'activate', register: 2, activation: 'silu' },
+      { op: 'multiply', from: 3, to: 2 },
+      stage.linear(2, 4, false),
+      { op: 'add', from: 0, to: 4 },
+      stage.store(4),
     ]
     await expectReference(stage.task(steps), stage.arrays)
   })
@@ -79,8 +101,8 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
       ;(values as Float32Array).forEach((is, at) => {
         const x = inputs[at] as number
         const should = exactActivations[activation](x)
-        // WGSL's exp may err by 3 + 2·|argument| units in the last place, up to 177 here, and h² has two of them. A device may
-        // take numbers that are not normal for 0.
+        // WGSL's exp may err by 3 + 2·|argument| units in the last place, up to 177 here, and h² has two of them. A
+        // device may take numbers that are not normal for 0.
         const share = Math.abs(is - should) / (4e-5 * Math.abs(should) + 2 ** -126)
         if (!(share <= worst.share)) worst = { x, share, is, should }
         // SiLU is the only one that is far from 0 there.
@@ -98,23 +120,48 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
   test('dropout keeps what the counter says, whatever the chunk', async () => {
     const dropout = { threshold: Math.floor(0.4 * 2 ** 32), keepScale: 1 / 0.6, seedLow: 99, seedHigh: 3, site: 2 }
     const stage = new StageOf(10, [22])
-    await expectReference({ ...stage.task([stage.load(0), { op: 'drop', register: 0, dropout }, stage.store(0)]), batch: 3, rowStart: 1000 }, stage.arrays)
+    await expectReference(
+      {
+        ...stage.task([stage.load(0), { op: 'drop', register: 0, dropout }, stage.store(0)]),
+        batch: 3,
+        rowStart: 1000,
+      },
+      stage.arrays,
+    )
     // 1/(1 − 1): whatever the scale, nothing is kept.
     const all = { ...dropout, threshold: 2 ** 32, keepScale: Infinity }
-    await expectReference(stage.task([stage.load(0), { op: 'drop', register: 0, dropout: all }, stage.store(0)]), stage.arrays)
+    await expectReference(
+      stage.task([stage.load(0), { op: 'drop', register: 0, dropout: all }, stage.store(0)]),
+      stage.arrays,
+    )
   })
 
   test('rotary positions on three heads, and stores by head', async () => {
     const stage = new StageOf(11, [30])
     const table = stage.attach(Float32Array.from({ length: 110 }, (_, at) => Math.sin(at)))
-    const rotate: RowStep = { op: 'rotate', register: 0, headSize: 10, turned: 10, table: { array: table, offset: 0, rowStride: 10 } }
-    await expectReference(stage.task([stage.load(0), rotate, { op: 'store-heads', from: 0, heads: 3, to: 'returned' }]), stage.arrays)
+    const rotate: RowStep = {
+      op: 'rotate',
+      register: 0,
+      headSize: 10,
+      turned: 10,
+      table: { array: table, offset: 0, rowStride: 10 },
+    }
+    await expectReference(
+      stage.task([stage.load(0), rotate, { op: 'store-heads', from: 0, heads: 3, to: 'returned' }]),
+      stage.arrays,
+    )
   })
 
   test('rotary positions on a part of each head', async () => {
     const stage = new StageOf(11, [30])
     const table = stage.attach(Float32Array.from({ length: 66 }, (_, at) => Math.sin(at)))
-    const rotate: RowStep = { op: 'rotate', register: 0, headSize: 10, turned: 6, table: { array: table, offset: 0, rowStride: 6 } }
+    const rotate: RowStep = {
+      op: 'rotate',
+      register: 0,
+      headSize: 10,
+      turned: 6,
+      table: { array: table, offset: 0, rowStride: 6 },
+    }
     await expectReference(stage.task([stage.load(0), rotate, stage.store(0)]), stage.arrays)
   })
 
@@ -122,17 +169,30 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
     const stage = new StageOf(6, [13])
     const tokens = stage.attach(Int32Array.of(4, 0, 2, 4, 1, 3))
     const table = stage.attach(normalTensor(new Random(4), [5, 13]).data)
-    const step: RowStep = { op: 'embed', to: 0, tokens: { array: tokens, offset: 0, rowStride: 1 }, table: { array: table, offset: 0, rowStride: 13 }, scale: 2.5 }
+    const step: RowStep = {
+      op: 'embed',
+      to: 0,
+      tokens: { array: tokens, offset: 0, rowStride: 1 },
+      table: { array: table, offset: 0, rowStride: 13 },
+      scale: 2.5,
+    }
     await expectReference(stage.task([step, stage.store(0)]), stage.arrays)
   })
 
   test('a feed-forward block with residual and norm, cut into blocks of rows and weights into parts', async () => {
     const bytes = 8192
-    const small = await createWebGpuBackend(found.gpu, { limits: { maxBufferSize: bytes, maxStorageBufferBindingSize: bytes } })
+    const small = await createWebGpuBackend(found.gpu, {
+      limits: { maxBufferSize: bytes, maxStorageBufferBindingSize: bytes },
+    })
     const stage = new StageOf(150, [20, 90, 20])
     const steps = [
-      stage.load(0), stage.linear(0, 1, true), { op: 'activate', register: 1, activation: 'gelu' } as const, stage.linear(1, 2, true),
-      { op: 'add', from: 0, to: 2 } as const, stage.norm(2, 2), stage.store(2),
+      stage.load(0),
+      stage.linear(0, 1, true),
+      { op: 'activate', register: 1, activation: 'gelu' } as const,
+      stage.linear(1, 2, true),
+      { op: 'add', from: 0, to: 2 } as const,
+      stage.norm(2, 2),
+      stage.store(2),
     ]
     await expectReference(stage.task(steps), stage.arrays, small)
     small.dispose()
@@ -140,7 +200,11 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
 
   test('attention of every head, then a projection of the context', async () => {
     const random = new Random(5)
-    const inputs = { query: normalTensor(random, [1, 2, 40, 8]), key: normalTensor(random, [1, 2, 40, 8]), value: normalTensor(random, [1, 2, 40, 8]) }
+    const inputs = {
+      query: normalTensor(random, [1, 2, 40, 8]),
+      key: normalTensor(random, [1, 2, 40, 8]),
+      value: normalTensor(random, [1, 2, 40, 8]),
+    }
     const problem = normalise(inputs, { causal: true })
     const stage = new StageOf(40, [16, 5])
     const arrays = new Map([...stage.arrays].map(([id, array]) => [id + 100, array] as const))
@@ -155,12 +219,19 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
     arrays.set(linear.weight.array + 100, weight)
     const steps: RowStep[] = [
       { op: 'load', to: 0, from: { array: CONTEXT_ARRAY, offset: 0, rowStride: 16 } },
-      { ...linear, weight: { ...linear.weight, array: linear.weight.array + 100 } }, stage.store(1),
+      { ...linear, weight: { ...linear.weight, array: linear.weight.array + 100 } },
+      stage.store(1),
     ]
     const { stored } = await run({ ...stage.task(steps), attention: { tasks, width: 16, returned: [] } }, arrays)
     const context = attentionReference({ ...inputs }, { causal: true }).output.exact
-    const expected = Array.from({ length: 40 }, (_, row) => Array.from({ length: 5 }, (_, o) =>
-      Array.from({ length: 16 }, (_, c) => (weight[o * 16 + c] as number) * (context[(Math.floor(c / 8) * 40 + row) * 8 + (c % 8)] as number)).reduce((a, b) => a + b))).flat()
+    const expected = Array.from({ length: 40 }, (_, row) =>
+      Array.from({ length: 5 }, (_, o) =>
+        Array.from(
+          { length: 16 },
+          (_, c) => (weight[o * 16 + c] as number) * (context[(Math.floor(c / 8) * 40 + row) * 8 + (c % 8)] as number),
+        ).reduce((a, b) => a + b),
+      ),
+    ).flat()
     expect(stored[0]).toMatchOracle(referenceOf(expected), webgpuTolerance)
   })
 
@@ -192,11 +263,15 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
     await expect(run(task, stage.arrays)).rejects.toThrow(NonFiniteInput)
     input[3] = 3e38
     const doubling = stage.task([stage.load(0), { op: 'add', from: 0, to: 1 }, stage.store(1)])
-    await expect(run({ ...doubling, steps: [stage.load(0), stage.load(1), ...doubling.steps.slice(1)] }, stage.arrays)).rejects.toThrow(NonFiniteInput)
+    await expect(
+      run({ ...doubling, steps: [stage.load(0), stage.load(1), ...doubling.steps.slice(1)] }, stage.arrays),
+    ).rejects.toThrow(NonFiniteInput)
     input[3] = 0
     const poisoned = stage.linear(0, 1, false)
     ;(stage.arrays.get(poisoned.weight.array) as Float32Array)[0] = Infinity
-    await expect(run(stage.task([stage.load(0), poisoned, stage.store(1)]), stage.arrays)).rejects.toThrow(NonFiniteInput)
+    await expect(run(stage.task([stage.load(0), poisoned, stage.store(1)]), stage.arrays)).rejects.toThrow(
+      NonFiniteInput,
+    )
   })
 })
 
@@ -221,7 +296,17 @@ class StageOf {
   }
 
   task(steps: readonly RowStep[]): RowStageTask {
-    return { kind: 'rows', batch: 0, rowStart: 0, rows: this.rows, registers: this.registers, attention: null, steps, registerBytes: 1 << 20, residentLimitBytes: Infinity }
+    return {
+      kind: 'rows',
+      batch: 0,
+      rowStart: 0,
+      rows: this.rows,
+      registers: this.registers,
+      attention: null,
+      steps,
+      registerBytes: 1 << 20,
+      residentLimitBytes: Infinity,
+    }
   }
 
   load(to: number): RowStep {
@@ -234,12 +319,25 @@ class StageOf {
 
   linear(from: number, to: number, bias: boolean) {
     const [inSize, outSize] = [this.registers[from] as number, this.registers[to] as number]
-    return { op: 'linear', from, to, weight: this.#weight(outSize, inSize, inSize ** -0.5), bias: bias ? this.#weight(outSize, 1, 1) : null } as const
+    return {
+      op: 'linear',
+      from,
+      to,
+      weight: this.#weight(outSize, inSize, inSize ** -0.5),
+      bias: bias ? this.#weight(outSize, 1, 1) : null,
+    } as const
   }
 
   norm(from: number, to: number, biased = true): RowStep {
     const width = this.registers[from] as number
-    return { op: 'norm', from, to, weight: this.#weight(width, 1, 1), bias: biased ? this.#weight(width, 1, 1) : null, epsilon: 1e-5 }
+    return {
+      op: 'norm',
+      from,
+      to,
+      weight: this.#weight(width, 1, 1),
+      bias: biased ? this.#weight(width, 1, 1) : null,
+      epsilon: 1e-5,
+    }
   }
 
   rmsNorm(from: number, to: number): RowStep {
@@ -248,7 +346,14 @@ class StageOf {
 
   #weight(outSize: number, inSize: number, spread: number): ResidentWeight {
     const array = this.attach(normalTensor(this.#random, [outSize, inSize], spread).data)
-    return { parameter: Math.floor(this.#random.uniform() * 1e9) + this.#parameters++, version: 1, array, offset: 0, outSize, inSize }
+    return {
+      parameter: Math.floor(this.#random.uniform() * 1e9) + this.#parameters++,
+      version: 1,
+      array,
+      offset: 0,
+      outSize,
+      inSize,
+    }
   }
 }
 

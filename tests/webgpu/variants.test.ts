@@ -14,12 +14,24 @@ import { skipReason, testGpu } from './support/software-gpu.ts'
 import { runCall } from './support/tasks.ts'
 
 const found = await testGpu()
-const score = { headQuads: 16, mask: false, bias: false, segments: false, softcap: false, alibi: false, halfKeys: false }
+const score = {
+  headQuads: 16,
+  mask: false,
+  bias: false,
+  segments: false,
+  softcap: false,
+  alibi: false,
+  halfKeys: false,
+}
 const shape64 = { score, valueQuads: 16 }
 
 const heavy = process.env['HEDDLE_HEAVY'] === '1'
-/** A software adapter takes a tenth of a second or more to compile each kernel: every sixth case for each variant, another sixth each. */
-const casesOf = (variant: number) => (heavy ? attentionCases : attentionCases.filter((_, index) => index % 6 === variant % 6))
+/**
+ * A software adapter takes a tenth of a second or more to compile each kernel: every sixth case for each variant,
+ * another sixth each.
+ */
+const casesOf = (variant: number) =>
+  heavy ? attentionCases : attentionCases.filter((_, index) => index % 6 === variant % 6)
 
 /** The nearest float16, ties to even, by arithmetic in float64. */
 function nearestHalf(x: number): number {
@@ -30,38 +42,65 @@ function nearestHalf(x: number): number {
 }
 
 describe.skipIf(skipReason(found) !== undefined)('variants of the attention kernel', { timeout: 60_000 }, () => {
-  describe.each(TILE_NAMES.filter((name) => name !== 'base').map((name, at) => ({ name, at })))('$name', ({ name, at }) => {
-    let backend: WebGpuBackend
+  describe.each(TILE_NAMES.filter((name) => name !== 'base').map((name, at) => ({ name, at })))(
+    '$name',
+    ({ name, at }) => {
+      let backend: WebGpuBackend
 
-    beforeAll(async () => {
-      backend = await createWebGpuBackend(found.gpu, { tile: name })
-    })
+      beforeAll(async () => {
+        backend = await createWebGpuBackend(found.gpu, { tile: name })
+      })
 
-    afterAll(() => backend.dispose())
+      afterAll(() => backend.dispose())
 
-    test('it is another kernel than the base here', () => {
-      expect(tileFor(name, backend.gpu, shape64)).not.toEqual(tileFor('base', backend.gpu, shape64))
-    })
+      test('it is another kernel than the base here', () => {
+        expect(tileFor(name, backend.gpu, shape64)).not.toEqual(tileFor('base', backend.gpu, shape64))
+      })
 
-    test.each(casesOf(at))('$name equals the oracle, with log-sum-exp and statistics', async ({ shape, options, chunkRows }) => {
-      const inputs = inputsOf(shape)
-      const reference = attentionReference(inputs, options)
-      const result = await runCall(backend, inputs, options, chunkRows === undefined ? {} : { chunkRows })
-      for (const each of ['output', 'logSumExp', 'entropy', 'maxWeight', 'meanDistance'] as const) expect(result[each], each).toMatchOracle(reference[each], webgpuTolerance)
-      expect(maxIndexAgrees(reference, result.maxIndex)).toBe(true)
-    })
+      test.each(casesOf(at))(
+        '$name equals the oracle, with log-sum-exp and statistics',
+        async ({ shape, options, chunkRows }) => {
+          const inputs = inputsOf(shape)
+          const reference = attentionReference(inputs, options)
+          const result = await runCall(backend, inputs, options, chunkRows === undefined ? {} : { chunkRows })
+          for (const each of ['output', 'logSumExp', 'entropy', 'maxWeight', 'meanDistance'] as const)
+            expect(result[each], each).toMatchOracle(reference[each], webgpuTolerance)
+          expect(maxIndexAgrees(reference, result.maxIndex)).toBe(true)
+        },
+      )
 
-    test('every remainder of rows and keys past two tiles', async () => {
-      const random = new Random(7)
-      for (const [M, N] of [[1, 1], [31, 33], [63, 65], [64, 32], [65, 70], [127, 31], [129, 129], [1, 300]] as const) {
-        for (const [D, Dv] of [[3, 5], [36, 72], [65, 3]] as const) {
-          const inputs = { query: normalTensor(random, [M, D]), key: normalTensor(random, [N, D]), value: normalTensor(random, [N, Dv]) }
-          const result = await runCall(backend, inputs, {}, { statistics: false })
-          expect(result.output, `M ${M}, N ${N}, D ${D}, Dv ${Dv}`).toMatchOracle(attentionReference(inputs).output, webgpuTolerance)
+      test('every remainder of rows and keys past two tiles', async () => {
+        const random = new Random(7)
+        for (const [M, N] of [
+          [1, 1],
+          [31, 33],
+          [63, 65],
+          [64, 32],
+          [65, 70],
+          [127, 31],
+          [129, 129],
+          [1, 300],
+        ] as const) {
+          for (const [D, Dv] of [
+            [3, 5],
+            [36, 72],
+            [65, 3],
+          ] as const) {
+            const inputs = {
+              query: normalTensor(random, [M, D]),
+              key: normalTensor(random, [N, D]),
+              value: normalTensor(random, [N, Dv]),
+            }
+            const result = await runCall(backend, inputs, {}, { statistics: false })
+            expect(result.output, `M ${M}, N ${N}, D ${D}, Dv ${Dv}`).toMatchOracle(
+              attentionReference(inputs).output,
+              webgpuTolerance,
+            )
+          }
         }
-      }
-    })
-  })
+      })
+    },
+  )
 
   describe('the choice', () => {
     let gpu: GpuDevice | undefined
@@ -73,13 +112,22 @@ describe.skipIf(skipReason(found) !== undefined)('variants of the attention kern
     test('offers only what the limits allow, and says why not', async () => {
       gpu = await GpuDevice.open(found.gpu, { limits: { maxComputeWorkgroupStorageSize: 16384 } })
       expect(offeredTile('base', gpu, shape64)).toEqual({ rowsEach: 4, together: 1 })
-      expect(offeredTile('wide', gpu, shape64)).toMatch(/it needs 25088 bytes of workgroup memory, the device has 16384/)
-      expect(offeredTile('wide', { ...gpu, limits: { ...gpu.limits, maxComputeWorkgroupStorageSize: 32768 } }, { score, valueQuads: 64 })).toMatch(/too wide/)
+      expect(offeredTile('wide', gpu, shape64)).toMatch(
+        /it needs 25088 bytes of workgroup memory, the device has 16384/,
+      )
+      expect(
+        offeredTile(
+          'wide',
+          { ...gpu, limits: { ...gpu.limits, maxComputeWorkgroupStorageSize: 32768 } },
+          { score, valueQuads: 64 },
+        ),
+      ).toMatch(/too wide/)
     })
 
     test('uses as many neighbours as any subgroup has, and no subgroups where their size is not known', () => {
       const limits = { maxComputeWorkgroupStorageSize: 32768 } as GpuDevice['limits']
-      const together = (smallestSubgroup: number) => tileFor('subgroups', { limits, smallestSubgroup }, shape64).together
+      const together = (smallestSubgroup: number) =>
+        tileFor('subgroups', { limits, smallestSubgroup }, shape64).together
       expect([0, 1, 2, 4, 6, 8, 16, 32, 128].map(together)).toEqual([1, 1, 2, 4, 4, 8, 8, 8, 8])
     })
 
@@ -100,10 +148,15 @@ describe.skipIf(skipReason(found) !== undefined)('variants of the attention kern
     test('is measured when a lane of a GPU starts, and remembered for the adapter', async () => {
       const requestAdapter = async (): Promise<GPUAdapter> => {
         const adapter = (await found.gpu?.requestAdapter()) as GPUAdapter
-        Object.defineProperty(adapter, 'info', { value: { vendor: 'a GPU', subgroupMinSize: 4, isFallbackAdapter: false } })
+        Object.defineProperty(adapter, 'info', {
+          value: { vendor: 'a GPU', subgroupMinSize: 4, isFallbackAdapter: false },
+        })
         return adapter
       }
-      const [first, second] = [await createWebGpuBackend({ requestAdapter } as unknown as GPU), await createWebGpuBackend({ requestAdapter } as unknown as GPU)]
+      const [first, second] = [
+        await createWebGpuBackend({ requestAdapter } as unknown as GPU),
+        await createWebGpuBackend({ requestAdapter } as unknown as GPU),
+      ]
       const { tile, times } = first.tile
       expect(times.map((time) => time.tile)).toEqual(TILE_NAMES)
       expect(choiceOf(times).tile).toBe(tile)
@@ -112,9 +165,33 @@ describe.skipIf(skipReason(found) !== undefined)('variants of the attention kern
     })
 
     test.each([
-      [[['base', 2], ['wide', 1], ['subgroups', 1.5]], 'wide', /2\.00 times as fast/],
-      [[['base', 2], ['wide', 1.99], ['subgroups', 3]], 'base', /only 1\.01 times/],
-      [[['base', 2], ['wide', null], ['subgroups', 3]], 'base', /no other variant/],
+      [
+        [
+          ['base', 2],
+          ['wide', 1],
+          ['subgroups', 1.5],
+        ],
+        'wide',
+        /2\.00 times as fast/,
+      ],
+      [
+        [
+          ['base', 2],
+          ['wide', 1.99],
+          ['subgroups', 3],
+        ],
+        'base',
+        /only 1\.01 times/,
+      ],
+      [
+        [
+          ['base', 2],
+          ['wide', null],
+          ['subgroups', 3],
+        ],
+        'base',
+        /no other variant/,
+      ],
     ] as const)('of %j is %s', (times, tile, reason) => {
       const choice = choiceOf(times.map(([name, milliseconds]) => ({ tile: name, milliseconds })))
       expect(choice).toMatchObject({ tile, reason: expect.stringMatching(reason) as string })
@@ -132,8 +209,27 @@ describe.skipIf(skipReason(found) !== undefined)('variants of the attention kern
 
     test('rounds to nearest, ties to even, within 2⁻¹¹', () => {
       const random = new Random(3)
-      const edges = [0, -0, 1, 65504, -65504, 2 ** -14, 2 ** -24, 2 ** -25, 3 * 2 ** -26, 1 + 2 ** -11, 1 + 3 * 2 ** -11, 2047.5, 2 ** -14 - 2 ** -25, 1e-9, 0.1]
-      const values = Float32Array.from({ length: 4096 }, (_, at) => edges[at] ?? random.normal() * 2 ** random.integer(-26, 13))
+      const edges = [
+        0,
+        -0,
+        1,
+        65504,
+        -65504,
+        2 ** -14,
+        2 ** -24,
+        2 ** -25,
+        3 * 2 ** -26,
+        1 + 2 ** -11,
+        1 + 3 * 2 ** -11,
+        2047.5,
+        2 ** -14 - 2 ** -25,
+        1e-9,
+        0.1,
+      ]
+      const values = Float32Array.from(
+        { length: 4096 },
+        (_, at) => edges[at] ?? random.normal() * 2 ** random.integer(-26, 13),
+      )
       const packed = new Uint32Array(2048)
       packHalf(values, packed)
       values.forEach((x, at) => {
@@ -149,10 +245,18 @@ describe.skipIf(skipReason(found) !== undefined)('variants of the attention kern
     // The oracle sees the rounded keys and values: nothing else may be rounded.
     test.each(attentionCases)('$name', async ({ shape, options, chunkRows }) => {
       const inputs = inputsOf(shape)
-      const rounded = { query: inputs.query, key: { ...inputs.key, data: inputs.key.data.map(nearestHalf) }, value: { ...inputs.value, data: inputs.value.data.map(nearestHalf) } }
+      const rounded = {
+        query: inputs.query,
+        key: { ...inputs.key, data: inputs.key.data.map(nearestHalf) },
+        value: { ...inputs.value, data: inputs.value.data.map(nearestHalf) },
+      }
       const reference = attentionReference(rounded, options)
-      const result = await runCall(backend, inputs, options, { standard: true, ...(chunkRows === undefined ? {} : { chunkRows }) })
-      for (const each of ['output', 'logSumExp', 'weights', 'entropy'] as const) expect(result[each], each).toMatchOracle(reference[each], webgpuTolerance)
+      const result = await runCall(backend, inputs, options, {
+        standard: true,
+        ...(chunkRows === undefined ? {} : { chunkRows }),
+      })
+      for (const each of ['output', 'logSumExp', 'weights', 'entropy'] as const)
+        expect(result[each], each).toMatchOracle(reference[each], webgpuTolerance)
     })
 
     test('values past its range stay float32, and that is told', async () => {
@@ -162,12 +266,15 @@ describe.skipIf(skipReason(found) !== undefined)('variants of the attention kern
       expect(backend.takeFallbacks?.()).toEqual([])
       const result = await runCall(backend, inputs)
       expect(result.output).toMatchOracle(attentionReference(rounded).output, webgpuTolerance)
-      expect(backend.takeFallbacks?.()).toMatchObject([{ what: expect.stringMatching(/float32 in place of float16/) as string }])
+      expect(backend.takeFallbacks?.()).toMatchObject([
+        { what: expect.stringMatching(/float32 in place of float16/) as string },
+      ])
     })
 
     test('takes half of the bytes', () => {
       const sizes = { rows: 64, keys: 640, headSize: 64, valueSize: 64 }
-      const bytes = (half: boolean) => gpuCacheBytes({ largestBufferBytes: 2 ** 27, workgroupsPerDimension: 65535, software: true, half }, sizes, 8)
+      const bytes = (half: boolean) =>
+        gpuCacheBytes({ largestBufferBytes: 2 ** 27, workgroupsPerDimension: 65535, software: true, half }, sizes, 8)
       expect(bytes(true)).toBe(bytes(false) / 2)
     })
   })

@@ -23,14 +23,22 @@ export interface BenchResult {
 /** A result as a part of an address. */
 export function encodeResult(result: BenchResult): string {
   const bytes = new TextEncoder().encode(JSON.stringify(result))
-  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '')
 }
 
-/** The result that an address carries; null where it is none. What comes from an address is checked: anyone can make one. */
+/**
+ * The result that an address carries; null where it is none. What comes from an address is checked: anyone can make
+ * one.
+ */
 export function decodeResult(encoded: string): BenchResult | null {
   try {
     const binary = atob(encoded.replaceAll('-', '+').replaceAll('_', '/'))
-    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Uint8Array.from(binary, (each) => each.charCodeAt(0))))
+    const value: unknown = JSON.parse(
+      new TextDecoder('utf-8', { fatal: true }).decode(Uint8Array.from(binary, (each) => each.charCodeAt(0))),
+    )
     return isResult(value) ? value : null
   } catch {
     return null
@@ -40,8 +48,18 @@ export function decodeResult(encoded: string): BenchResult | null {
 function isResult(value: unknown): value is BenchResult {
   const { format, date, cores, lanes, isolated, points } = (value ?? {}) as Partial<BenchResult>
   return (
-    format === 'heddle-page-bench/1' && typeof date === 'string' && !Number.isNaN(Date.parse(date)) && isAmount(cores) && typeof isolated === 'boolean' &&
-    Array.isArray(lanes) && lanes.length <= 256 && lanes.every((lane) => typeof lane === 'string') && Array.isArray(points) && points.length > 0 && points.length <= 64 && points.every(isPoint)
+    format === 'heddle-page-bench/1' &&
+    typeof date === 'string' &&
+    !Number.isNaN(Date.parse(date)) &&
+    isAmount(cores) &&
+    typeof isolated === 'boolean' &&
+    Array.isArray(lanes) &&
+    lanes.length <= 256 &&
+    lanes.every((lane) => typeof lane === 'string') &&
+    Array.isArray(points) &&
+    points.length > 0 &&
+    points.length <= 64 &&
+    points.every(isPoint)
   )
 }
 

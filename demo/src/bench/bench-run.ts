@@ -29,14 +29,27 @@ interface Called {
 type Call = (rows: Float32Array, tokens: number) => Promise<Called>
 
 /**
- * Times attention of 1,024 and more tokens over themselves, in each mode. Answers are compared before anything is timed.
+ * Times attention of 1,024 and more tokens over themselves, in each mode. Answers are compared before anything is
+ * timed.
  *
  * @throws when two modes disagree, a mode fails, or the signal aborts
  */
-export async function runBench(runtime: Runtime, lengths: readonly number[], options: { readonly signal: AbortSignal; readonly onPoint: (point: BenchPoint) => void; readonly onStep: (step: BenchStep) => void }): Promise<void> {
+export async function runBench(
+  runtime: Runtime,
+  lengths: readonly number[],
+  options: {
+    readonly signal: AbortSignal
+    readonly onPoint: (point: BenchPoint) => void
+    readonly onStep: (step: BenchStep) => void
+  },
+): Promise<void> {
   const { signal, onPoint, onStep } = options
   const peer = new TfjsPeer(signal)
-  const calls: Readonly<Record<Mode, Call>> = { chunked: heddleCall(runtime, 'chunked', signal), standard: heddleCall(runtime, 'standard', signal), tfjs: (rows, tokens) => peer.call(rows, tokens) }
+  const calls: Readonly<Record<Mode, Call>> = {
+    chunked: heddleCall(runtime, 'chunked', signal),
+    standard: heddleCall(runtime, 'standard', signal),
+    tfjs: (rows, tokens) => peer.call(rows, tokens),
+  }
   try {
     const modes = Object.keys(calls) as Mode[]
     await compare(modes.map((mode) => calls[mode]))
@@ -63,7 +76,12 @@ function isTooLarge(before: BenchPoint | undefined, tokens: number): boolean {
 }
 
 /** The median of a few calls after one that does not count. */
-async function measure(call: Call, rows: Float32Array, tokens: number, signal: AbortSignal): Promise<Pick<BenchPoint, 'elapsedMs' | 'peakBytes'>> {
+async function measure(
+  call: Call,
+  rows: Float32Array,
+  tokens: number,
+  signal: AbortSignal,
+): Promise<Pick<BenchPoint, 'elapsedMs' | 'peakBytes'>> {
   const first = await call(rows, tokens)
   if (first.elapsedMs > REPEAT_BELOW_MS) return first
   const measured: Called[] = []
@@ -85,7 +103,8 @@ async function compare(calls: readonly Call[]): Promise<void> {
   const mean = expected.reduce((sum, value) => sum + Math.abs(value), 0) / expected.length
   for (const output of outputs) {
     const worst = expected.reduce((largest, value, at) => Math.max(largest, Math.abs(value - (output[at] ?? NaN))), 0)
-    if (output.length !== expected.length || !(worst <= TOLERANCE * mean)) throw new Error(`expected equal answers from all modes, got a difference of ${worst}`)
+    if (output.length !== expected.length || !(worst <= TOLERANCE * mean))
+      throw new Error(`expected equal answers from all modes, got a difference of ${worst}`)
   }
 }
 
@@ -117,10 +136,12 @@ class TfjsPeer {
   call(rows: Float32Array, tokens: number): Promise<Called> {
     return new Promise((resolve, reject) => {
       this.signal.addEventListener('abort', () => reject(this.signal.reason as Error), { once: true })
-      this.#worker.onerror = ({ message }) => reject(new Error(`tfjs: ${message === '' ? 'the worker did not start' : message}`))
+      this.#worker.onerror = ({ message }) =>
+        reject(new Error(`tfjs: ${message === '' ? 'the worker did not start' : message}`))
       this.#worker.onmessage = ({ data }: MessageEvent<TfjsAnswer>) => {
         const { output, elapsedMs, peakBytes, failure } = data
-        if (output === undefined || elapsedMs === undefined || peakBytes === undefined) reject(new Error(`tfjs: ${failure}`))
+        if (output === undefined || elapsedMs === undefined || peakBytes === undefined)
+          reject(new Error(`tfjs: ${failure}`))
         else resolve({ output, elapsedMs, peakBytes })
       }
       this.#worker.postMessage({ rows, tokens, size: SIZE } satisfies TfjsRequest)

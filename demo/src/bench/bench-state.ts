@@ -4,7 +4,11 @@ import { route } from '../route.ts'
 import { decodeResult, type BenchPoint, type BenchResult } from './bench-result.ts'
 import { runBench, type BenchStep } from './bench-run.ts'
 
-export const LENGTHS = { short: [512, 1024, 2048], medium: [512, 1024, 2048, 4096, 8192], long: [1024, 2048, 4096, 8192, 16_384, 32_768] } as const
+export const LENGTHS = {
+  short: [512, 1024, 2048],
+  medium: [512, 1024, 2048, 4096, 8192],
+  long: [1024, 2048, 4096, 8192, 16_384, 32_768],
+} as const
 export type Extent = keyof typeof LENGTHS
 
 export type BenchState = 'empty' | 'running' | 'finished' | 'stopped' | 'failed'
@@ -16,7 +20,9 @@ export const points = signal<readonly BenchPoint[]>([])
 export const failure = signal<unknown>(null)
 
 /** What an address carries: undefined for none, null for something else than a result. */
-export const shared = computed(() => (route.value.view === 'bench' && route.value.rest !== '' ? decodeResult(route.value.rest) : undefined))
+export const shared = computed(() =>
+  route.value.view === 'bench' && route.value.rest !== '' ? decodeResult(route.value.rest) : undefined,
+)
 
 let abort = new AbortController()
 
@@ -28,7 +34,15 @@ export async function start(): Promise<void> {
     step.value = null
   })
   try {
-    await runBench(runtimeNow(), LENGTHS[extent.value], { signal: aborted, onPoint: (point) => { points.value = [...points.value, point] }, onStep: (next) => { step.value = next } })
+    await runBench(runtimeNow(), LENGTHS[extent.value], {
+      signal: aborted,
+      onPoint: (point) => {
+        points.value = [...points.value, point]
+      },
+      onStep: (next) => {
+        step.value = next
+      },
+    })
     state.value = 'finished'
   } catch (error) {
     if (!aborted.aborted) failure.value = error
@@ -43,5 +57,12 @@ export function stop(): void {
 /** What was measured, as it is shared. */
 export function ownResult(): BenchResult {
   const { capabilities, lanes } = runtimeNow()
-  return { format: 'heddle-page-bench/1', date: new Date().toISOString(), cores: capabilities.cores, lanes: lanes.map(({ kind, kernels }) => kernels ?? kind), isolated: capabilities.threads, points: points.value }
+  return {
+    format: 'heddle-page-bench/1',
+    date: new Date().toISOString(),
+    cores: capabilities.cores,
+    lanes: lanes.map(({ kind, kernels }) => kernels ?? kind),
+    isolated: capabilities.threads,
+    points: points.value,
+  }
 }

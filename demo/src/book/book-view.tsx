@@ -6,7 +6,21 @@ import { host } from '../host.ts'
 import { Choice, Compare, Facts, Failure } from '../parts/controls.tsx'
 import { Plot } from '../parts/plot.tsx'
 import { text } from '../text/text.ts'
-import { attend, prepare, reading, readingState, run, size, SIZES, source, startMs, stop, tasks, type Finished, type Reading } from './book-state.ts'
+import {
+  attend,
+  prepare,
+  reading,
+  readingState,
+  run,
+  size,
+  SIZES,
+  source,
+  startMs,
+  stop,
+  tasks,
+  type Finished,
+  type Reading,
+} from './book-state.ts'
 import { GazePanel } from './gaze-panel.tsx'
 import { OwnText } from './own-text.tsx'
 import { Reader } from './reader.tsx'
@@ -24,8 +38,21 @@ export function BookView() {
         <p class="lead">{t.lead}</p>
       </div>
       <section class="panel setup" aria-label={t.setup}>
-        <Choice label={t.source} value={source.value.kind} options={[{ value: 'book', label: t.mobyDick }, { value: 'own', label: t.own }]} onChange={chooseSource} />
-        <Choice label={t.size} value={size.value} options={SIZES.map((value) => ({ value, label: value === Infinity ? t.all : formatInteger(value) }))} onChange={chooseSize} />
+        <Choice
+          label={t.source}
+          value={source.value.kind}
+          options={[
+            { value: 'book', label: t.mobyDick },
+            { value: 'own', label: t.own },
+          ]}
+          onChange={chooseSource}
+        />
+        <Choice
+          label={t.size}
+          value={size.value}
+          options={SIZES.map((value) => ({ value, label: value === Infinity ? t.all : formatInteger(value) }))}
+          onChange={chooseSize}
+        />
         {source.value.kind === 'own' ? <OwnText /> : null}
         <Preparation />
       </section>
@@ -55,8 +82,20 @@ function Preparation() {
   const t = text.value.book
   const state = readingState.value
   if (state.kind === 'failed') return <Failure title={t.noText} error={state.error} />
-  if (state.kind === 'empty') return source.value.kind === 'own' ? <p class="hint">{t.empty}</p> : <p class="hint" aria-live="polite">{t.starting}</p>
-  if (state.kind === 'loading') return <p class="hint busy" role="status">{t.loading}</p>
+  if (state.kind === 'empty')
+    return source.value.kind === 'own' ? (
+      <p class="hint">{t.empty}</p>
+    ) : (
+      <p class="hint" aria-live="polite">
+        {t.starting}
+      </p>
+    )
+  if (state.kind === 'loading')
+    return (
+      <p class="hint busy" role="status">
+        {t.loading}
+      </p>
+    )
   return <Plan reading={state.reading} />
 }
 
@@ -66,10 +105,33 @@ function Plan({ reading: { plan, ids, words, vocabulary } }: { readonly reading:
   return (
     <div class="plan">
       <h2>{t.plan}</h2>
-      <Facts items={[[t.words, words > ids.length ? t.firstOf(formatInteger(ids.length), formatInteger(words)) : formatInteger(ids.length)], [t.vocabulary, formatInteger(vocabulary)], [t.pairs, formatCount(ids.length ** 2)], [t.tasks, t.tasksOn(formatInteger(plan.tasks), plan.lanes)]]} />
-      <Compare items={[{ label: t.matrix, shown: formatBytes(plan.standardBytes), amount: plan.standardBytes }, { label: t.planned, shown: formatBytes(plan.totalBytes), amount: plan.totalBytes, isOurs: true }]} />
+      <Facts
+        items={[
+          [
+            t.words,
+            words > ids.length ? t.firstOf(formatInteger(ids.length), formatInteger(words)) : formatInteger(ids.length),
+          ],
+          [t.vocabulary, formatInteger(vocabulary)],
+          [t.pairs, formatCount(ids.length ** 2)],
+          [t.tasks, t.tasksOn(formatInteger(plan.tasks), plan.lanes)],
+        ]}
+      />
+      <Compare
+        items={[
+          { label: t.matrix, shown: formatBytes(plan.standardBytes), amount: plan.standardBytes },
+          { label: t.planned, shown: formatBytes(plan.totalBytes), amount: plan.totalBytes, isOurs: true },
+        ]}
+      />
       <div class="actions">
-        {isRunning ? <button type="button" class="stop" onClick={stop}>{t.stop}</button> : <button type="button" class="go" onClick={() => void attend()}>{t.run}</button>}
+        {isRunning ? (
+          <button type="button" class="stop" onClick={stop}>
+            {t.stop}
+          </button>
+        ) : (
+          <button type="button" class="go" onClick={() => void attend()}>
+            {t.run}
+          </button>
+        )}
         <Progress />
       </div>
     </div>
@@ -85,12 +147,23 @@ function Progress() {
     return (
       <div class="progress">
         <progress max={1} value={share} aria-label={t.progress} />
-        <span>{progress === null ? t.begun : t.left(Math.round(share * 100), formatDuration(progress.remainingMs))}</span>
+        <span>
+          {progress === null ? t.begun : t.left(Math.round(share * 100), formatDuration(progress.remainingMs))}
+        </span>
       </div>
     )
   }
-  const message = state.kind === 'done' ? t.done(formatDuration(state.finished.report.elapsedMs)) : state.kind === 'aborted' ? t.aborted(state.progress?.done ?? 0, state.progress?.total ?? 0) : ''
-  return <p class="outcome" role="status">{message}</p>
+  const message =
+    state.kind === 'done'
+      ? t.done(formatDuration(state.finished.report.elapsedMs))
+      : state.kind === 'aborted'
+        ? t.aborted(state.progress?.done ?? 0, state.progress?.total ?? 0)
+        : ''
+  return (
+    <p class="outcome" role="status">
+      {message}
+    </p>
+  )
 }
 
 function Running() {
@@ -102,7 +175,22 @@ function Running() {
   const lanes = reading.value?.plan.lanes ?? 1
   return (
     <section class="panel" aria-label={t.lanes}>
-      <Plot title={t.lanes} maxWidth={1100} draw={(options) => laneTimeline({ title: t.lanes, tasks: shown, lanes: Math.max(lanes, ...shown.map(({ lane }) => lane + 1)), startMs: startMs.value, words: t.timeline }, options)} />
+      <Plot
+        title={t.lanes}
+        maxWidth={1100}
+        draw={(options) =>
+          laneTimeline(
+            {
+              title: t.lanes,
+              tasks: shown,
+              lanes: Math.max(lanes, ...shown.map(({ lane }) => lane + 1)),
+              startMs: startMs.value,
+              words: t.timeline,
+            },
+            options,
+          )
+        }
+      />
       {state.kind === 'done' ? <Outcome finished={state.finished} /> : null}
     </section>
   )

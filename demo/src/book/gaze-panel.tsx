@@ -14,20 +14,47 @@ const LEAD_IN = 60
 export function GazePanel({ reading }: { readonly reading: Reading }) {
   const t = text.value.book
   const current = gaze.value
-  if (current === null) return <section class="panel gaze" aria-label={t.gaze}><h2>{t.gaze}</h2><p class="hint">{t.noGaze}</p></section>
+  if (current === null)
+    return (
+      <section class="panel gaze" aria-label={t.gaze}>
+        <h2>{t.gaze}</h2>
+        <p class="hint">{t.noGaze}</p>
+      </section>
+    )
   const word = wordAt(reading, current.place)
   const title = t.where(word)
   return (
     <section class="panel gaze" aria-label={t.gaze} aria-live="polite">
       <h2>{title}</h2>
-      <Plot title={t.strip(formatInteger(current.place + 1))} draw={(options) => placeStrip({ title, weights: current.weights, from: current.place, x: t.stripX, y: t.weight }, options)} />
-      <Facts items={[[t.self, percent(current.weights[current.place] ?? 0)], [t.entropy, `${current.entropy.toFixed(2)} nats`], [t.effective, Math.exp(current.entropy).toFixed(1)]]} />
+      <Plot
+        title={t.strip(formatInteger(current.place + 1))}
+        draw={(options) =>
+          placeStrip({ title, weights: current.weights, from: current.place, x: t.stripX, y: t.weight }, options)
+        }
+      />
+      <Facts
+        items={[
+          [t.self, percent(current.weights[current.place] ?? 0)],
+          [t.entropy, `${current.entropy.toFixed(2)} nats`],
+          [t.effective, Math.exp(current.entropy).toFixed(1)],
+        ]}
+      />
       <ol class="places">
         {current.top.map(({ place, weight }) => (
           <li key={place}>
-            <button type="button" onClick={() => { shownFrom.value = Math.max(0, place - LEAD_IN); void look(place) }}>
+            <button
+              type="button"
+              onClick={() => {
+                shownFrom.value = Math.max(0, place - LEAD_IN)
+                void look(place)
+              }}
+            >
               <span class="weight">{percent(weight)}</span>
-              <span class="snippet">{around(reading, place, -CONTEXT)}<mark>{wordAt(reading, place)}</mark>{around(reading, place, CONTEXT)}</span>
+              <span class="snippet">
+                {around(reading, place, -CONTEXT)}
+                <mark>{wordAt(reading, place)}</mark>
+                {around(reading, place, CONTEXT)}
+              </span>
               <span class="at">{formatInteger(place + 1)}</span>
             </button>
           </li>
@@ -45,7 +72,10 @@ function wordAt({ text: whole, starts, ends }: Reading, place: number): string {
 /** The text beside a place, `words` words long. */
 function around({ text: whole, starts, ends, ids }: Reading, place: number, words: number): string {
   const other = Math.max(0, Math.min(ids.length - 1, place + words))
-  return (words < 0 ? whole.slice(starts[other], starts[place]) : whole.slice(ends[place], ends[other])).replaceAll(/\s+/g, ' ')
+  return (words < 0 ? whole.slice(starts[other], starts[place]) : whole.slice(ends[place], ends[other])).replaceAll(
+    /\s+/g,
+    ' ',
+  )
 }
 
 function percent(weight: number): string {

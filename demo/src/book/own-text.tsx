@@ -14,12 +14,27 @@ export function OwnText() {
     void prepare()
   }
   return (
-    <form class="own" onSubmit={(event) => { event.preventDefault(); use(draft) }}>
+    <form
+      class="own"
+      onSubmit={(event) => {
+        event.preventDefault()
+        use(draft)
+      }}
+    >
       <label for={id}>{t.paste}</label>
-      <textarea id={id} rows={5} value={draft} spellcheck={false} onInput={(event) => setDraft(event.currentTarget.value)} />
+      <textarea
+        id={id}
+        rows={5}
+        value={draft}
+        spellcheck={false}
+        onInput={(event) => setDraft(event.currentTarget.value)}
+      />
       <div class="actions">
         <button type="submit">{t.use}</button>
-        <label class="file">{t.file}<input type="file" accept="text/*,.txt,.md" onChange={(event) => use(event.currentTarget.files?.[0])} /></label>
+        <label class="file">
+          {t.file}
+          <input type="file" accept="text/*,.txt,.md" onChange={(event) => use(event.currentTarget.files?.[0])} />
+        </label>
         {typeof chosen === 'string' ? null : <span class="hint">{chosen.name}</span>}
       </div>
     </form>

@@ -8,9 +8,9 @@ const COMMON = 3e-4
 const SEED = 1851
 
 /**
- * A unit vector for each place of a text: a seeded random direction for its word, and a share of those of the words around
- * it, the rarer the more (random indexing, Sahlgren 2005, for places in place of words). Nothing is trained. Two places are
- * alike where the same word stands in similar company.
+ * A unit vector for each place of a text: a seeded random direction for its word, and a share of those of the words
+ * around it, the rarer the more (random indexing, Sahlgren 2005, for places in place of words). Nothing is trained. Two
+ * places are alike where the same word stands in similar company.
  *
  * @param ids [n] @param into [n, VECTOR_SIZE]
  */

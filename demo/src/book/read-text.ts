@@ -13,8 +13,12 @@ export function readText(request: ReadRequest, signal: AbortSignal): Promise<Rea
       act()
     }
     signal.addEventListener('abort', () => settle(() => reject(signal.reason as Error)), { once: true })
-    worker.addEventListener('error', ({ message }) => settle(() => reject(new Error(message === '' ? 'the worker did not start' : message))))
-    worker.addEventListener('message', ({ data }: MessageEvent<ReadAnswer>) => settle(() => ('ok' in data ? resolve(data.ok) : reject(new Error(data.failure)))))
+    worker.addEventListener('error', ({ message }) =>
+      settle(() => reject(new Error(message === '' ? 'the worker did not start' : message))),
+    )
+    worker.addEventListener('message', ({ data }: MessageEvent<ReadAnswer>) =>
+      settle(() => ('ok' in data ? resolve(data.ok) : reject(new Error(data.failure)))),
+    )
     worker.postMessage(request)
   })
 }

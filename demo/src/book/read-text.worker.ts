@@ -11,7 +11,12 @@ addEventListener('message', ({ data }: MessageEvent<ReadRequest>) => {
 })
 
 async function readText({ source, limit, shared }: ReadRequest): Promise<ReadText> {
-  const text = 'url' in source ? await fetchText(source.url) : typeof source.text === 'string' ? source.text : await source.text.text()
+  const text =
+    'url' in source
+      ? await fetchText(source.url)
+      : typeof source.text === 'string'
+        ? source.text
+        : await source.text.text()
   const { count, vocabulary, ids, starts, ends } = splitWords(text, limit)
   const bytes = ids.length * VECTOR_SIZE * 4
   const vectors = new Float32Array(shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes))
@@ -29,6 +34,9 @@ async function fetchText(url: string): Promise<string> {
 }
 
 function answer(message: ReadAnswer, content?: ReadText): void {
-  const buffers = content === undefined ? [] : [content.ids, content.starts, content.ends, content.vectors].map(({ buffer }) => buffer)
+  const buffers =
+    content === undefined
+      ? []
+      : [content.ids, content.starts, content.ends, content.vectors].map(({ buffer }) => buffer)
   postMessage(message, { transfer: buffers.filter((buffer): buffer is ArrayBuffer => buffer instanceof ArrayBuffer) })
 }

@@ -21,17 +21,44 @@ export function Reader({ reading }: { readonly reading: Reading }) {
     const place = Number((event.target as HTMLElement).dataset.place)
     if (step === undefined || Number.isNaN(place)) return
     event.preventDefault()
-    page.current?.querySelector<HTMLElement>(`[data-place="${Math.max(from, Math.min(to - 1, place + step))}"]`)?.focus()
+    page.current
+      ?.querySelector<HTMLElement>(`[data-place="${Math.max(from, Math.min(to - 1, place + step))}"]`)
+      ?.focus()
   }
   return (
     <section class="panel reader" aria-label={t.reader}>
       <div class="pager">
-        <button type="button" class="quiet" disabled={from === 0} onClick={() => { shownFrom.value = Math.max(0, from - PAGE_WORDS) }}>{t.before}</button>
+        <button
+          type="button"
+          class="quiet"
+          disabled={from === 0}
+          onClick={() => {
+            shownFrom.value = Math.max(0, from - PAGE_WORDS)
+          }}
+        >
+          {t.before}
+        </button>
         <span>{t.range(formatInteger(from + 1), formatInteger(to), formatInteger(count))}</span>
-        <button type="button" class="quiet" disabled={to >= count} onClick={() => { shownFrom.value = to }}>{t.after}</button>
+        <button
+          type="button"
+          class="quiet"
+          disabled={to >= count}
+          onClick={() => {
+            shownFrom.value = to
+          }}
+        >
+          {t.after}
+        </button>
       </div>
       <p class="hint">{t.click}</p>
-      <div class="page" ref={page} role="group" aria-label={t.reader} onKeyDown={move} onClick={(event) => clicked(event)}>
+      <div
+        class="page"
+        ref={page}
+        role="group"
+        aria-label={t.reader}
+        onKeyDown={move}
+        onClick={(event) => clicked(event)}
+      >
         {pieces(reading, from, to, stop)}
       </div>
     </section>
@@ -44,7 +71,12 @@ function clicked(event: MouseEvent): void {
 }
 
 /** Words as buttons with the text between them as it stands; the looked-at weights as shades behind them. */
-function pieces({ text: whole, starts, ends, ids }: Reading, from: number, to: number, stop: number): preact.ComponentChild[] {
+function pieces(
+  { text: whole, starts, ends, ids }: Reading,
+  from: number,
+  to: number,
+  stop: number,
+): preact.ComponentChild[] {
   const current = gaze.value
   const largest = current?.top[0]?.weight ?? 0
   const parts: preact.ComponentChild[] = []
@@ -53,7 +85,16 @@ function pieces({ text: whole, starts, ends, ids }: Reading, from: number, to: n
     const level = current === null || largest === 0 ? 0 : levelOf(Math.sqrt(weight / largest), [0, 1])
     const shade = current?.place === place ? 'self' : level > 1 ? `shade shade-${Math.ceil(level / 4)}` : ''
     parts.push(
-      <button key={place} type="button" data-place={place} tabIndex={place === stop ? 0 : -1} class={shade} aria-pressed={current?.place === place}>{whole.slice(starts[place], ends[place])}</button>,
+      <button
+        key={place}
+        type="button"
+        data-place={place}
+        tabIndex={place === stop ? 0 : -1}
+        class={shade}
+        aria-pressed={current?.place === place}
+      >
+        {whole.slice(starts[place], ends[place])}
+      </button>,
       gap(whole.slice(ends[place], place + 1 < ids.length ? starts[place + 1] : whole.length)),
     )
   }
@@ -63,5 +104,7 @@ function pieces({ text: whole, starts, ends, ids }: Reading, from: number, to: n
 /** A blank line ends a paragraph; other breaks are spaces. */
 function gap(between: string): preact.ComponentChild {
   const paragraphs = between.split(/\n\s*\n/)
-  return paragraphs.length === 1 ? between.replaceAll(/\s+/g, ' ') : paragraphs.flatMap((part, index) => (index === 0 ? [part] : [<span class="break" />, part]))
+  return paragraphs.length === 1
+    ? between.replaceAll(/\s+/g, ' ')
+    : paragraphs.flatMap((part, index) => (index === 0 ? [part] : [<span class="break" />, part]))
 }

@@ -25,5 +25,11 @@ export function splitWords(text: string, limit: number): Words {
     starts.push(match.index)
     ends.push(match.index + match[0].length)
   }
-  return { count, vocabulary: numbers.size, ids: Int32Array.from(ids), starts: Uint32Array.from(starts), ends: Uint32Array.from(ends) }
+  return {
+    count,
+    vocabulary: numbers.size,
+    ids: Int32Array.from(ids),
+    starts: Uint32Array.from(starts),
+    ends: Uint32Array.from(ends),
+  }
 }

@@ -21,24 +21,31 @@ export const chosen = signal(0)
 export const row = signal(-1)
 export const found = signal<{ readonly labels: readonly string[]; readonly heads: readonly HeadWeights[] } | null>(null)
 
-/** A file that was opened goes before the model of the training view, and that before the one that comes with Heddle. */
+/**
+ * A file that was opened goes before the model of the training view, and that before the one that comes with Heddle.
+ */
 export const current = computed<NamedModel | null>(() => {
   if (opened.value !== null) return opened.value
   const own = trained.value
-  return own === null ? shipped.value : { name: '', model: own.model, tokenizer: own.names.tokenizer, pieces: own.names.tokenizer.vocabulary }
+  return own === null
+    ? shipped.value
+    : { name: '', model: own.model, tokenizer: own.names.tokenizer, pieces: own.names.tokenizer.vocabulary }
 })
 
 /** The characters of the input that the model has no token for. */
 export const unknown = computed(() => {
   const model = current.value
-  return model === null ? [] : [...new Set(input.value)].filter((character) => !model.pieces.some((piece) => piece.includes(character)))
+  return model === null
+    ? []
+    : [...new Set(input.value)].filter((character) => !model.pieces.some((piece) => piece.includes(character)))
 })
 
 let asked = 0
 effect(() => {
   const model = current.value
   const text = input.value
-  if (model !== null && host.value.kind === 'ready' && unknown.value.length === 0 && text !== '') void compute(model, text, ++asked)
+  if (model !== null && host.value.kind === 'ready' && unknown.value.length === 0 && text !== '')
+    void compute(model, text, ++asked)
 })
 
 /** Fetches the names model, once. */

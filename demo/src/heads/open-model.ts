@@ -17,10 +17,16 @@ export interface NamedModel {
 export async function openModel(name: string, bytes: Uint8Array): Promise<NamedModel> {
   const { metadata } = await readSafetensors(bytes)
   const { model: made, pieces } = metadata
-  if (made === undefined || pieces === undefined) throw new Error('expected a model that `heddle train` wrote, with its options and tokens in the file; it has none')
+  if (made === undefined || pieces === undefined)
+    throw new Error('expected a model that `heddle train` wrote, with its options and tokens in the file; it has none')
   const vocabulary = JSON.parse(pieces) as string[]
   const model = new CausalLanguageModel({ ...(JSON.parse(made) as CausalLanguageModelOptions), dropout: 0 })
   model.loadStateDict(await readStateDict(bytes))
   const isCharacters = vocabulary.every((piece) => [...piece].length === 1)
-  return { name, model, pieces: vocabulary, tokenizer: isCharacters ? new CharacterTokenizer(vocabulary) : new WordTokenizer(vocabulary) }
+  return {
+    name,
+    model,
+    pieces: vocabulary,
+    tokenizer: isCharacters ? new CharacterTokenizer(vocabulary) : new WordTokenizer(vocabulary),
+  }
 }

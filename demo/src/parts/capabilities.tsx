@@ -10,7 +10,9 @@ export function Capabilities() {
   const webgpu = lanes.some(({ kind }) => kind === 'webgpu')
   return (
     <ul class="facts" aria-label={t.label}>
-      <li><b>{t.lanes(lanes.length)}</b></li>
+      <li>
+        <b>{t.lanes(lanes.length)}</b>
+      </li>
       <li class={capabilities.threads ? '' : 'off'}>{capabilities.threads ? t.shared : t.copies}</li>
       <li class={webgpu ? '' : 'off'}>{webgpu ? t.webgpu : t.noWebgpu}</li>
     </ul>
@@ -23,7 +25,11 @@ export function Missing({ what, detail }: { readonly what: readonly ('workers' |
   return (
     <section class="missing" role="alert">
       <h1>{t.title}</h1>
-      <ul>{what.map((each) => <li key={each}>{t[each]}</li>)}</ul>
+      <ul>
+        {what.map((each) => (
+          <li key={each}>{t[each]}</li>
+        ))}
+      </ul>
       {detail === '' ? null : <p class="detail">{detail}</p>}
       <p>{t.remedy}</p>
     </section>

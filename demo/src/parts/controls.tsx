@@ -9,7 +9,13 @@ interface ChoiceProps<T extends string | number> {
 }
 
 /** A few choices side by side, as radio buttons. */
-export function Choice<T extends string | number>({ label, value, options, onChange, disabled = false }: ChoiceProps<T>) {
+export function Choice<T extends string | number>({
+  label,
+  value,
+  options,
+  onChange,
+  disabled = false,
+}: ChoiceProps<T>) {
   const name = useId()
   return (
     <fieldset class="choice" disabled={disabled}>
@@ -42,18 +48,45 @@ export function Slider({ label, value, min, max, step = 1, shown, onChange }: Sl
     <div class="slider">
       <label for={id}>{label}</label>
       <output for={id}>{shown ?? value}</output>
-      <input id={id} type="range" min={min} max={max} step={step} value={value} aria-valuetext={shown} onInput={(event) => onChange(Number(event.currentTarget.value))} />
+      <input
+        id={id}
+        type="range"
+        min={min}
+        max={max}
+        step={step}
+        value={value}
+        aria-valuetext={shown}
+        onInput={(event) => onChange(Number(event.currentTarget.value))}
+      />
     </div>
   )
 }
 
 /** A figure and what it is. */
 export function Facts({ items }: { readonly items: readonly (readonly [label: string, value: string])[] }) {
-  return <dl class="numbers">{items.map(([label, value]) => <div key={label}><dt>{label}</dt><dd>{value}</dd></div>)}</dl>
+  return (
+    <dl class="numbers">
+      {items.map(([label, value]) => (
+        <div key={label}>
+          <dt>{label}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  )
 }
 
 /** Two amounts as bars of one scale, however far apart. */
-export function Compare({ items }: { readonly items: readonly { readonly label: string; readonly shown: string; readonly amount: number; readonly isOurs?: boolean }[] }) {
+export function Compare({
+  items,
+}: {
+  readonly items: readonly {
+    readonly label: string
+    readonly shown: string
+    readonly amount: number
+    readonly isOurs?: boolean
+  }[]
+}) {
   const most = Math.max(...items.map(({ amount }) => amount))
   return (
     <dl class="compare">
@@ -61,7 +94,9 @@ export function Compare({ items }: { readonly items: readonly { readonly label: 
         <div key={label} class={isOurs ? 'ours' : ''}>
           <dt>{label}</dt>
           <dd>{shown}</dd>
-          <span class="track" aria-hidden="true"><span style={{ width: `max(3px, ${(amount / most) * 100}%)` }} /></span>
+          <span class="track" aria-hidden="true">
+            <span style={{ width: `max(3px, ${(amount / most) * 100}%)` }} />
+          </span>
         </div>
       ))}
     </dl>
@@ -70,5 +105,10 @@ export function Compare({ items }: { readonly items: readonly { readonly label: 
 
 /** What went wrong, in the library's words. */
 export function Failure({ title, error }: { readonly title: string; readonly error: unknown }) {
-  return <div class="failure" role="alert"><b>{title}</b><p>{error instanceof Error ? error.message : String(error)}</p></div>
+  return (
+    <div class="failure" role="alert">
+      <b>{title}</b>
+      <p>{error instanceof Error ? error.message : String(error)}</p>
+    </div>
+  )
 }

@@ -17,18 +17,37 @@ export function Header() {
   const t = text.value
   return (
     <header>
-      <a class="brand" href="#/book"><Mark />Heddle</a>
+      <a class="brand" href="#/book">
+        <Mark />
+        Heddle
+      </a>
       <nav aria-label={t.navigation}>
         {VIEWS.map((view) => (
-          <a key={view} href={`#/${view}`} aria-current={route.value.view === view ? 'page' : undefined}>{t.views[view]}</a>
+          <a key={view} href={`#/${view}`} aria-current={route.value.view === view ? 'page' : undefined}>
+            {t.views[view]}
+          </a>
         ))}
       </nav>
       <div class="choices">
-        <button type="button" class="quiet" lang={language.value === 'en' ? 'ko' : 'en'} onClick={() => { language.value = LANGUAGES[(LANGUAGES.indexOf(language.value) + 1) % LANGUAGES.length] ?? 'en' }}>
+        <button
+          type="button"
+          class="quiet"
+          lang={language.value === 'en' ? 'ko' : 'en'}
+          onClick={() => {
+            language.value = LANGUAGES[(LANGUAGES.indexOf(language.value) + 1) % LANGUAGES.length] ?? 'en'
+          }}
+        >
           {LANGUAGE_NAMES[language.value === 'en' ? 'ko' : 'en']}
         </button>
-        <button type="button" class="quiet" onClick={() => { theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length] ?? 'auto' }}>
-          <span class="sr">{t.theme} </span>{t.themes[theme.value]}
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => {
+            theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length] ?? 'auto'
+          }}
+        >
+          <span class="sr">{t.theme} </span>
+          {t.themes[theme.value]}
         </button>
       </div>
     </header>

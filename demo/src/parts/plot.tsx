@@ -25,7 +25,10 @@ export function Plot({ title, draw, maxWidth = 760, children }: PlotProps) {
     <figure class="figure">
       <figcaption>{title}</figcaption>
       <div class="drawing" ref={frame}>
-        <div style={{ maxWidth: `${width}px` }} dangerouslySetInnerHTML={{ __html: width < 40 ? '' : draw({ width, styled: false }) }} />
+        <div
+          style={{ maxWidth: `${width}px` }}
+          dangerouslySetInnerHTML={{ __html: width < 40 ? '' : draw({ width, styled: false }) }}
+        />
       </div>
       {children}
     </figure>

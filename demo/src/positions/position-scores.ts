@@ -18,10 +18,16 @@ export interface PositionSettings {
 }
 
 /** A call of attention in which position is all there is: the content of every row is the same. */
-export function positionCall(scheme: Scheme, { base, head }: PositionSettings): { readonly inputs: AttentionInputs; readonly options: AttentionOptions } {
+export function positionCall(
+  scheme: Scheme,
+  { base, head }: PositionSettings,
+): { readonly inputs: AttentionInputs; readonly options: AttentionOptions } {
   if (scheme === 'sinusoidal') return { inputs: sameRows(sinusoidalTable(POSITIONS, SIZE).data), options: {} }
   if (scheme === 'rotary') return { inputs: sameRows(rotatedOnes(base)), options: {} }
-  return { inputs: sameRows(new Float32Array(POSITIONS * SIZE)), options: { alibiSlopes: Float32Array.of(alibiSlope(head)) } }
+  return {
+    inputs: sameRows(new Float32Array(POSITIONS * SIZE)),
+    options: { alibiSlopes: Float32Array.of(alibiSlope(head)) },
+  }
 }
 
 /** 2^(−8h/H): Press et al. 2022, §3. */

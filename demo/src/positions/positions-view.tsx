@@ -22,9 +22,33 @@ export function PositionsView() {
       </div>
       <section class="panel" aria-label={t.settings}>
         <div class="actions spread">
-          <Slider label={t.query} value={query.value} min={0} max={POSITIONS - 1} onChange={(value) => { query.value = value }} />
-          <Choice label={t.base} value={base} options={BASES.map((value) => ({ value, label: value.toLocaleString('en-US') }))} onChange={(value) => { settings.value = { ...settings.value, base: value } }} />
-          <Slider label={t.head} value={head} min={1} max={ALIBI_HEADS} shown={`${head} (${t.slope} ${alibiSlope(head).toPrecision(2)})`} onChange={(value) => { settings.value = { ...settings.value, head: value } }} />
+          <Slider
+            label={t.query}
+            value={query.value}
+            min={0}
+            max={POSITIONS - 1}
+            onChange={(value) => {
+              query.value = value
+            }}
+          />
+          <Choice
+            label={t.base}
+            value={base}
+            options={BASES.map((value) => ({ value, label: value.toLocaleString('en-US') }))}
+            onChange={(value) => {
+              settings.value = { ...settings.value, base: value }
+            }}
+          />
+          <Slider
+            label={t.head}
+            value={head}
+            min={1}
+            max={ALIBI_HEADS}
+            shown={`${head} (${t.slope} ${alibiSlope(head).toPrecision(2)})`}
+            onChange={(value) => {
+              settings.value = { ...settings.value, head: value }
+            }}
+          />
         </div>
         {failure.value === null ? null : <Failure title={t.failed} error={failure.value} />}
         <Row />
@@ -32,11 +56,35 @@ export function PositionsView() {
       </section>
       <div class="columns">
         <section class="panel" aria-label={t.table}>
-          <Plot title={t.table} draw={(options) => heatmap({ title: t.table, values: TABLE, rows: POSITIONS, columns: SIZE, x: { label: t.dimension }, y: { label: t.position }, value: { label: t.value }, scale: 'diverging', domain: [-1, 1], pooling: 'mean' }, options)} />
+          <Plot
+            title={t.table}
+            draw={(options) =>
+              heatmap(
+                {
+                  title: t.table,
+                  values: TABLE,
+                  rows: POSITIONS,
+                  columns: SIZE,
+                  x: { label: t.dimension },
+                  y: { label: t.position },
+                  value: { label: t.value },
+                  scale: 'diverging',
+                  domain: [-1, 1],
+                  pooling: 'mean',
+                },
+                options,
+              )
+            }
+          />
         </section>
         <section class="panel prose" aria-label={t.compared}>
           <h2>{t.compared}</h2>
-          {SCHEMES.map((scheme) => <div key={scheme}><h3>{t.schemes[scheme]}</h3><p>{t.about[scheme]}</p></div>)}
+          {SCHEMES.map((scheme) => (
+            <div key={scheme}>
+              <h3>{t.schemes[scheme]}</h3>
+              <p>{t.about[scheme]}</p>
+            </div>
+          ))}
         </section>
       </div>
     </div>
@@ -47,22 +95,53 @@ export function PositionsView() {
 function Row() {
   const t = text.value.positions
   const all = weights.value
-  if (all === null) return <p class="hint busy" role="status">{t.loading}</p>
+  if (all === null)
+    return (
+      <p class="hint busy" role="status">
+        {t.loading}
+      </p>
+    )
   const series = SCHEMES.map((scheme) => ({
     name: t.schemes[scheme],
     draw: 'line' as const,
-    points: Array.from({ length: POSITIONS }, (_, key) => ({ x: key, y: all[scheme][query.value * POSITIONS + key] ?? 0 })),
+    points: Array.from({ length: POSITIONS }, (_, key) => ({
+      x: key,
+      y: all[scheme][query.value * POSITIONS + key] ?? 0,
+    })),
   }))
   const title = t.row(query.value)
-  return <Plot title={title} maxWidth={1100} draw={(options) => linePlot({ title, x: { label: t.keyPosition, scale: 'linear' }, y: { label: t.weight, scale: 'linear' }, series }, options)} />
+  return (
+    <Plot
+      title={title}
+      maxWidth={1100}
+      draw={(options) =>
+        linePlot(
+          { title, x: { label: t.keyPosition, scale: 'linear' }, y: { label: t.weight, scale: 'linear' }, series },
+          options,
+        )
+      }
+    />
+  )
 }
 
 function Patterns() {
   const t = text.value.positions
   const all = weights.value
   if (all === null) return null
-  const panels = SCHEMES.map((scheme) => ({ label: t.schemes[scheme], values: logarithms(all[scheme]), rows: POSITIONS, columns: POSITIONS }))
-  return <Plot title={t.patterns} draw={(options) => heatmapGrid({ title: t.patterns, panels: [panels], value: { label: t.logWeight }, domain: [-4, 0] }, options)} />
+  const panels = SCHEMES.map((scheme) => ({
+    label: t.schemes[scheme],
+    values: logarithms(all[scheme]),
+    rows: POSITIONS,
+    columns: POSITIONS,
+  }))
+  return (
+    <Plot
+      title={t.patterns}
+      draw={(options) =>
+        heatmapGrid({ title: t.patterns, panels: [panels], value: { label: t.logWeight }, domain: [-4, 0] }, options)
+      }
+    />
+  )
 }
 
 /** log₁₀ of weights, no lower than 10⁻⁴: a far position has little, and one should see how little. */

@@ -18,7 +18,8 @@ export const en = {
     title: 'This browser cannot run Heddle',
     workers: 'Web Workers did not start. Heddle computes in them, so that the page stays responsive.',
     simd: 'WebAssembly SIMD is missing. The kernels are written with it.',
-    remedy: 'Chrome 114, Firefox 121 and Safari 17 or later have both. If yours is newer, a setting or an extension may have turned them off.',
+    remedy:
+      'Chrome 114, Firefox 121 and Safari 17 or later have both. If yours is newer, a setting or an extension may have turned them off.',
   },
   book: {
     title: 'Attention over a whole book, in one tab',
@@ -74,7 +75,8 @@ export const en = {
     self: 'weight on itself',
     entropy: 'entropy',
     effective: 'places that count',
-    vectors: 'The vectors are not trained: each word has a random direction, mixed with those of its neighbours. So a place attends to places where the same word stands in similar company.',
+    vectors:
+      'The vectors are not trained: each word has a random direction, mixed with those of its neighbours. So a place attends to places where the same word stands in similar company.',
   },
   train: {
     title: 'Watch a transformer learn names',
@@ -86,7 +88,15 @@ export const en = {
     resume: 'Resume',
     stop: 'Stop',
     rate: 'Learning rate',
-    states: { empty: 'Nothing has run yet.', loading: 'Reading the names', running: 'Training', paused: 'Paused after a whole step.', finished: 'Finished.', stopped: 'Stopped. The model keeps its last whole step.', failed: '' },
+    states: {
+      empty: 'Nothing has run yet.',
+      loading: 'Reading the names',
+      running: 'Training',
+      paused: 'Paused after a whole step.',
+      finished: 'Finished.',
+      stopped: 'Stopped. The model keeps its last whole step.',
+      failed: '',
+    },
     failed: 'The training stopped.',
     step: 'step',
     loss: 'loss of this step',
@@ -99,14 +109,16 @@ export const en = {
     unigram: 'unigram',
     crossEntropy: 'cross-entropy',
     nats: 'nats per letter',
-    baselines: 'The unigram knows how often each letter occurs, the bigram also which letter came before. Below the bigram line, the model uses more than the last letter.',
+    baselines:
+      'The unigram knows how often each letter occurs, the bigram also which letter came before. Below the bigram line, the model uses more than the last letter.',
     writes: 'What it writes now',
     origins: { known: 'in the training set', heldOut: 'held out: never seen in training', new: 'on no list' },
     note: (fresh: number, all: number) => `${fresh} of ${all} are on no list of names (coloured).`,
     heads: 'Heads as they form',
     atStep: (step: number) => `step ${step}`,
     weight: 'weight',
-    headsNote: (name: string) => `Attention over “${name}” at several steps: a row per head, named layer.head. Each small square has a row per letter that attends and a column per letter it attends to; the first one is the start of the name.`,
+    headsNote: (name: string) =>
+      `Attention over “${name}” at several steps: a row per head, named layer.head. Each small square has a row per letter that attends and a column per letter it attends to; the first one is the start of the name.`,
   },
   positions: {
     title: 'Three ways to say where a word stands',
@@ -130,9 +142,12 @@ export const en = {
     compared: 'What differs',
     schemes: { sinusoidal: 'Sinusoidal', rotary: 'Rotary', alibi: 'ALiBi' },
     about: {
-      sinusoidal: 'A fixed vector per position is added to the input, once, before the first layer. Nearby positions have similar vectors. Content and position share the same numbers. (Vaswani et al. 2017)',
-      rotary: 'Queries and keys are rotated by their position in every layer, so that a score depends on the distance only. A larger base turns more slowly and reaches further. (Su et al. 2021)',
-      alibi: 'A penalty that grows with the distance is subtracted from each score; nothing else changes. Each head has its own slope, and longer texts than in training pose no problem. (Press et al. 2022)',
+      sinusoidal:
+        'A fixed vector per position is added to the input, once, before the first layer. Nearby positions have similar vectors. Content and position share the same numbers. (Vaswani et al. 2017)',
+      rotary:
+        'Queries and keys are rotated by their position in every layer, so that a score depends on the distance only. A larger base turns more slowly and reaches further. (Su et al. 2021)',
+      alibi:
+        'A penalty that grows with the distance is subtracted from each score; nothing else changes. Each head has its own slope, and longer texts than in training pose no problem. (Press et al. 2022)',
     },
   },
   bench: {
@@ -146,7 +161,13 @@ export const en = {
     progress: 'Progress',
     comparing: 'Comparing the answers first',
     at: (mode: string, tokens: string) => `${mode}, ${tokens} tokens`,
-    states: { empty: '', running: '', finished: 'Finished. The answers agree.', stopped: 'Stopped. What was measured stays.', failed: '' },
+    states: {
+      empty: '',
+      running: '',
+      finished: 'Finished. The answers agree.',
+      stopped: 'Stopped. What was measured stays.',
+      failed: '',
+    },
     failed: 'The measurement failed.',
     empty: 'Nothing measured yet. It takes some seconds, and the page stays usable meanwhile.',
     modes: { chunked: 'Heddle, chunked', standard: 'Heddle, standard', tfjs: 'TensorFlow.js (wasm)' },
@@ -160,7 +181,8 @@ export const en = {
     copied: 'Copied.',
     json: 'Save as JSON',
     shared: 'A shared result',
-    sharedNote: (date: string, cores: number, lanes: number, isolated: boolean) => `Measured on another machine on ${date}: ${cores} logical cores, ${lanes} lanes, ${isolated ? 'with' : 'without'} shared memory. As anyone can write a link, take it as a claim.`,
+    sharedNote: (date: string, cores: number, lanes: number, isolated: boolean) =>
+      `Measured on another machine on ${date}: ${cores} logical cores, ${lanes} lanes, ${isolated ? 'with' : 'without'} shared memory. As anyone can write a link, take it as a claim.`,
     noResult: 'The link holds no result.',
     noResultDetail: 'It may have been cut off. Measure here instead.',
   },
@@ -169,7 +191,8 @@ export const en = {
     lead: 'Type a word and see the attention of every head of a real model over it, letter by letter.',
     model: 'Model and input',
     none: 'Reading the model that comes with Heddle.',
-    shipped: 'The names model that comes with Heddle. You can also train one in this tab, or open one that “heddle train” wrote.',
+    shipped:
+      'The names model that comes with Heddle. You can also train one in this tab, or open one that “heddle train” wrote.',
     own: 'The model that was trained in this tab.',
     from: (name: string) => `The model from ${name}.`,
     train: 'Train one',
@@ -178,7 +201,8 @@ export const en = {
     input: 'Input',
     hint: 'Each letter attends to itself and to those before it.',
     empty: 'Type something.',
-    unknown: (characters: string) => `The model has no token for ${characters}. It has seen lower-case names only, or what its file says.`,
+    unknown: (characters: string) =>
+      `The model has no token for ${characters}. It has seen lower-case names only, or what its file says.`,
     grid: 'All heads: a row per layer',
     weight: 'weight',
     head: 'Head',

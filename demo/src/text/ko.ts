@@ -19,7 +19,8 @@ export const ko: Text = {
     title: '이 브라우저에서는 Heddle을 실행할 수 없어요',
     workers: '웹 워커를 시작하지 못했어요. Heddle은 페이지가 멈추지 않도록 워커에서 계산해요.',
     simd: 'WebAssembly SIMD가 없어요. 커널이 SIMD로 작성되어 있어요.',
-    remedy: 'Chrome 114, Firefox 121, Safari 17부터 둘 다 지원해요. 더 최신 브라우저라면 설정이나 확장 프로그램이 꺼 두었을 수 있어요.',
+    remedy:
+      'Chrome 114, Firefox 121, Safari 17부터 둘 다 지원해요. 더 최신 브라우저라면 설정이나 확장 프로그램이 꺼 두었을 수 있어요.',
   },
   book: {
     title: '책 한 권 전체에 대한 어텐션을 탭 하나에서',
@@ -67,7 +68,8 @@ export const ko: Text = {
     after: '다음 →',
     range: (from, to, count) => `${count}개 중 ${from}–${to}`,
     gaze: '단어가 보는 곳',
-    noGaze: '본문의 아무 단어나 눌러 보세요. 텍스트 전체에 대한 가중치가 여기에 나와요. 쿼리는 하나, 키는 모든 단어예요.',
+    noGaze:
+      '본문의 아무 단어나 눌러 보세요. 텍스트 전체에 대한 가중치가 여기에 나와요. 쿼리는 하나, 키는 모든 단어예요.',
     where: (word) => `“${word}” 단어가 보는 곳`,
     strip: (place) => `${place}번째 단어: 텍스트 전체에 걸친 가중치(높이는 제곱근)`,
     stripX: '텍스트에서의 위치(단어)',
@@ -75,7 +77,8 @@ export const ko: Text = {
     self: '자기 자신에 대한 가중치',
     entropy: '엔트로피',
     effective: '실질적으로 보는 곳의 수',
-    vectors: '벡터는 학습한 것이 아니에요. 단어마다 무작위 방향이 있고, 거기에 이웃 단어들의 방향을 섞었어요. 그래서 같은 단어가 비슷한 단어들 사이에 있는 곳을 보게 돼요.',
+    vectors:
+      '벡터는 학습한 것이 아니에요. 단어마다 무작위 방향이 있고, 거기에 이웃 단어들의 방향을 섞었어요. 그래서 같은 단어가 비슷한 단어들 사이에 있는 곳을 보게 돼요.',
   },
   train: {
     title: '트랜스포머가 이름을 배우는 모습 보기',
@@ -87,7 +90,15 @@ export const ko: Text = {
     resume: '계속하기',
     stop: '멈추기',
     rate: '학습률',
-    states: { empty: '아직 실행하지 않았어요.', loading: '이름을 읽고 있어요', running: '학습하고 있어요', paused: '한 스텝을 마치고 일시 정지했어요.', finished: '끝났어요.', stopped: '멈췄어요. 모델은 마지막으로 마친 스텝의 상태예요.', failed: '' },
+    states: {
+      empty: '아직 실행하지 않았어요.',
+      loading: '이름을 읽고 있어요',
+      running: '학습하고 있어요',
+      paused: '한 스텝을 마치고 일시 정지했어요.',
+      finished: '끝났어요.',
+      stopped: '멈췄어요. 모델은 마지막으로 마친 스텝의 상태예요.',
+      failed: '',
+    },
     failed: '학습이 중단되었어요.',
     step: '스텝',
     loss: '이번 스텝의 손실',
@@ -100,14 +111,20 @@ export const ko: Text = {
     unigram: '유니그램',
     crossEntropy: '교차 엔트로피',
     nats: '글자당 nats',
-    baselines: '유니그램은 글자마다 얼마나 자주 나오는지를, 바이그램은 바로 앞 글자까지 알아요. 손실이 바이그램보다 낮으면 모델이 바로 앞 글자보다 더 많은 것을 쓰고 있다는 뜻이에요.',
+    baselines:
+      '유니그램은 글자마다 얼마나 자주 나오는지를, 바이그램은 바로 앞 글자까지 알아요. 손실이 바이그램보다 낮으면 모델이 바로 앞 글자보다 더 많은 것을 쓰고 있다는 뜻이에요.',
     writes: '지금 쓰는 이름',
-    origins: { known: '학습 데이터에 있는 이름', heldOut: '검증용이라 학습할 때 본 적이 없는 이름', new: '어느 목록에도 없는 이름' },
+    origins: {
+      known: '학습 데이터에 있는 이름',
+      heldOut: '검증용이라 학습할 때 본 적이 없는 이름',
+      new: '어느 목록에도 없는 이름',
+    },
     note: (fresh, all) => `${all}개 중 ${fresh}개는 어느 목록에도 없는 이름이에요(색으로 표시).`,
     heads: '만들어지는 헤드',
     atStep: (step) => `스텝 ${step}`,
     weight: '가중치',
-    headsNote: (name) => `“${name}”에 대한 어텐션을 여러 스텝에서 본 거예요. 한 줄이 헤드 하나이고 이름은 층.헤드예요. 작은 사각형의 행은 보는 글자, 열은 보이는 글자이고, 첫 칸은 이름의 시작이에요.`,
+    headsNote: (name) =>
+      `“${name}”에 대한 어텐션을 여러 스텝에서 본 거예요. 한 줄이 헤드 하나이고 이름은 층.헤드예요. 작은 사각형의 행은 보는 글자, 열은 보이는 글자이고, 첫 칸은 이름의 시작이에요.`,
   },
   positions: {
     title: '단어의 위치를 알려 주는 세 가지 방법',
@@ -131,9 +148,12 @@ export const ko: Text = {
     compared: '무엇이 다른가요',
     schemes: { sinusoidal: '사인', rotary: '회전(RoPE)', alibi: 'ALiBi' },
     about: {
-      sinusoidal: '위치마다 정해진 벡터를 첫 층 앞에서 입력에 한 번 더해요. 가까운 위치끼리는 벡터가 비슷해요. 내용과 위치가 같은 숫자를 나눠 써요. (Vaswani 외 2017)',
-      rotary: '층마다 쿼리와 키를 위치에 따라 회전해요. 그래서 점수는 거리에만 달려 있어요. 밑이 클수록 천천히 돌고 더 멀리까지 구별해요. (Su 외 2021)',
-      alibi: '거리가 멀수록 점수에서 더 많이 빼고, 다른 것은 바꾸지 않아요. 헤드마다 기울기가 다르고, 학습할 때보다 긴 텍스트도 문제없어요. (Press 외 2022)',
+      sinusoidal:
+        '위치마다 정해진 벡터를 첫 층 앞에서 입력에 한 번 더해요. 가까운 위치끼리는 벡터가 비슷해요. 내용과 위치가 같은 숫자를 나눠 써요. (Vaswani 외 2017)',
+      rotary:
+        '층마다 쿼리와 키를 위치에 따라 회전해요. 그래서 점수는 거리에만 달려 있어요. 밑이 클수록 천천히 돌고 더 멀리까지 구별해요. (Su 외 2021)',
+      alibi:
+        '거리가 멀수록 점수에서 더 많이 빼고, 다른 것은 바꾸지 않아요. 헤드마다 기울기가 다르고, 학습할 때보다 긴 텍스트도 문제없어요. (Press 외 2022)',
     },
   },
   bench: {
@@ -147,7 +167,13 @@ export const ko: Text = {
     progress: '진행률',
     comparing: '먼저 답이 같은지 비교해요',
     at: (mode, tokens) => `${mode}, 토큰 ${tokens}개`,
-    states: { empty: '', running: '', finished: '끝났어요. 답이 서로 같아요.', stopped: '멈췄어요. 지금까지 잰 값은 남아 있어요.', failed: '' },
+    states: {
+      empty: '',
+      running: '',
+      finished: '끝났어요. 답이 서로 같아요.',
+      stopped: '멈췄어요. 지금까지 잰 값은 남아 있어요.',
+      failed: '',
+    },
     failed: '측정하지 못했어요.',
     empty: '아직 잰 값이 없어요. 몇 초 걸리고, 그동안에도 페이지를 쓸 수 있어요.',
     modes: { chunked: 'Heddle 청크', standard: 'Heddle 표준', tfjs: 'TensorFlow.js (wasm)' },
@@ -161,7 +187,8 @@ export const ko: Text = {
     copied: '복사했어요.',
     json: 'JSON으로 저장하기',
     shared: '공유받은 결과',
-    sharedNote: (date, cores, lanes, isolated) => `${date}에 다른 기기에서 잰 값이에요. 논리 코어 ${cores}개, 레인 ${lanes}개, 공유 메모리 ${isolated ? '있음' : '없음'}. 링크는 누구나 만들 수 있으니 참고만 하세요.`,
+    sharedNote: (date, cores, lanes, isolated) =>
+      `${date}에 다른 기기에서 잰 값이에요. 논리 코어 ${cores}개, 레인 ${lanes}개, 공유 메모리 ${isolated ? '있음' : '없음'}. 링크는 누구나 만들 수 있으니 참고만 하세요.`,
     noResult: '링크에 결과가 없어요.',
     noResultDetail: '링크가 잘렸을 수 있어요. 여기서 직접 재 보세요.',
   },
@@ -170,7 +197,8 @@ export const ko: Text = {
     lead: '단어를 입력하면 실제 모델의 모든 헤드가 글자마다 어디를 보는지 볼 수 있어요.',
     model: '모델과 입력',
     none: 'Heddle에 들어 있는 모델을 읽고 있어요.',
-    shipped: 'Heddle에 들어 있는 이름 모델이에요. 이 탭에서 직접 학습하거나 “heddle train”으로 만든 파일을 열 수도 있어요.',
+    shipped:
+      'Heddle에 들어 있는 이름 모델이에요. 이 탭에서 직접 학습하거나 “heddle train”으로 만든 파일을 열 수도 있어요.',
     own: '이 탭에서 학습한 모델이에요.',
     from: (name) => `${name} 파일의 모델이에요.`,
     train: '학습하러 가기',
@@ -179,7 +207,8 @@ export const ko: Text = {
     input: '입력',
     hint: '글자마다 자기 자신과 앞에 있는 글자를 봐요.',
     empty: '무언가 입력해 주세요.',
-    unknown: (characters) => `모델에 없는 글자예요: ${characters}. 이 모델은 소문자 이름만, 또는 파일에 적힌 토큰만 알아요.`,
+    unknown: (characters) =>
+      `모델에 없는 글자예요: ${characters}. 이 모델은 소문자 이름만, 또는 파일에 적힌 토큰만 알아요.`,
     grid: '모든 헤드: 한 줄이 한 층',
     weight: '가중치',
     head: '헤드',

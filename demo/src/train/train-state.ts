@@ -91,7 +91,16 @@ async function loop(model: CausalLanguageModel, names: NamesData, aborted: Abort
   const optimizer = new AdamW(model, { learningRate: rate.value, weightDecay: 0.1, betas: [0.9, 0.99] })
   const runtime = runtimeNow()
   const steps = train(model, {
-    ...{ data: names.training, loss: crossEntropy({ ignoreIndex: -100 }), optimizer, steps: STEPS, clipNorm: 1, seed: 1, runtime, signal: aborted },
+    ...{
+      data: names.training,
+      loss: crossEntropy({ ignoreIndex: -100 }),
+      optimizer,
+      steps: STEPS,
+      clipNorm: 1,
+      seed: 1,
+      runtime,
+      signal: aborted,
+    },
     // The rate is asked for at every step, so that the reader can change it meanwhile.
     schedule: (step) => rate.peek() * Math.min(1, (step + 1) / WARMUP),
     evaluate: { every: EVERY, data: names.validation },
@@ -118,15 +127,31 @@ async function loop(model: CausalLanguageModel, names: NamesData, aborted: Abort
 }
 
 /** What the model writes and what its heads do, after `step` steps. */
-async function observe(model: CausalLanguageModel, names: NamesData, step: number, aborted: AbortSignal): Promise<void> {
+async function observe(
+  model: CausalLanguageModel,
+  names: NamesData,
+  step: number,
+  aborted: AbortSignal,
+): Promise<void> {
   const runtime = runtimeNow()
   const edge = names.tokenizer.encode(EDGE)[0] ?? 0
   const prompt = { data: new Int32Array(SAMPLES).fill(edge), shape: [SAMPLES, 1] }
-  const { data: tokens } = await model.generate(prompt, { maxNewTokens: LONGEST, temperature: TEMPERATURE, seed: step, stopToken: edge, runtime, signal: aborted })
-  const written = Array.from({ length: SAMPLES }, (_, row) => names.tokenizer.decode(tokens.subarray(row * (LONGEST + 1), (row + 1) * (LONGEST + 1))).replaceAll(EDGE, ''))
+  const { data: tokens } = await model.generate(prompt, {
+    maxNewTokens: LONGEST,
+    temperature: TEMPERATURE,
+    seed: step,
+    stopToken: edge,
+    runtime,
+    signal: aborted,
+  })
+  const written = Array.from({ length: SAMPLES }, (_, row) =>
+    names.tokenizer.decode(tokens.subarray(row * (LONGEST + 1), (row + 1) * (LONGEST + 1))).replaceAll(EDGE, ''),
+  )
   const heads = await headWeights(model, names.tokenizer.encode(EDGE + WATCHED), runtime)
   batch(() => {
-    samples.value = written.filter((name) => name !== '').map((name) => ({ name, origin: names.known.has(name) ? 'known' : names.heldOut.has(name) ? 'heldOut' : 'new' }))
+    samples.value = written
+      .filter((name) => name !== '')
+      .map((name) => ({ name, origin: names.known.has(name) ? 'known' : names.heldOut.has(name) ? 'heldOut' : 'new' }))
     snapshots.value = [...snapshots.value, { step, heads }]
     trained.value = { model, names }
   })

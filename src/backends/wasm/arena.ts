@@ -6,7 +6,15 @@ export interface Kernels {
   attendTile(): number
   packLanes(from: number, stride: number, to: number, rows: number, width: number, step: number, factor: number): void
   resetGroups(state: number, output: number, groups: number, valueSize: number): void
-  finaliseGroups(output: number, state: number, to: number, groups: number, valueSize: number, keepScale: number, inverse: boolean): void
+  finaliseGroups(
+    output: number,
+    state: number,
+    to: number,
+    groups: number,
+    valueSize: number,
+    keepScale: number,
+    inverse: boolean,
+  ): void
   packKeys(from: number, to: number, keys: number, headSize: number): void
   packValues(from: number, to: number, keys: number, valueSize: number): void
   hasExtremes(from: number, count: number): number
@@ -27,7 +35,10 @@ export class Arena {
   readonly octets: Uint8Array
 
   /** @param bytes a multiple of 64 KiB @throws {MemoryBudgetError} when the engine refuses the memory */
-  constructor(module: WebAssembly.Module, readonly bytes: number) {
+  constructor(
+    module: WebAssembly.Module,
+    readonly bytes: number,
+  ) {
     const memory = createMemory(bytes)
     this.kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels
     this.floats = new Float32Array(memory.buffer)
@@ -50,6 +61,9 @@ function createMemory(bytes: number): WebAssembly.Memory {
   try {
     return new WebAssembly.Memory({ initial: pages, maximum: pages })
   } catch (cause) {
-    throw new MemoryBudgetError(`lane arena: expected room for ${bytes} bytes, but the engine refused the allocation`, { cause, details: { bytes } })
+    throw new MemoryBudgetError(`lane arena: expected room for ${bytes} bytes, but the engine refused the allocation`, {
+      cause,
+      details: { bytes },
+    })
   }
 }

@@ -10,7 +10,10 @@ import { QueryTiles, type QueryTile } from './query-tiles.ts'
 import { flagsOf, keepScaleOf, querySign, setTaskParameters } from './task-parameters.ts'
 import { TaskResults } from './task-results.ts'
 
-/** One task in one arena: passes of up to `layout.rows` query rows, each over all key blocks, each block over all query tiles. */
+/**
+ * One task in one arena: passes of up to `layout.rows` query rows, each over all key blocks, each block over all query
+ * tiles.
+ */
 export class AttentionRun {
   readonly #results: TaskResults
   readonly #blocks: KeyBlocks
@@ -54,7 +57,12 @@ export class AttentionRun {
       yield* this.#pass(passStart, Math.min(layout.rows, task.rows - passStart))
     }
     const returned = this.#results.finish()
-    return { ...returned, elapsedMs: performance.now() - startedMs, tiles: this.#tiles, skippedTiles: this.#skippedTiles }
+    return {
+      ...returned,
+      elapsedMs: performance.now() - startedMs,
+      tiles: this.#tiles,
+      skippedTiles: this.#skippedTiles,
+    }
   }
 
   *#pass(passStart: number, rows: number): Generator<Promise<void>> {
@@ -70,7 +78,8 @@ export class AttentionRun {
       yield* this.#sweepMatrix(PHASE_VALUES, queries, allRows(tiles, passStart), matrix)
     }
     const chosen = chosenRows(task, tiles, passStart, rows)
-    if (matrix !== undefined && !task.settings.standard) yield* this.#sweepMatrix(PHASE_WEIGHTS, queries, chosen, matrix)
+    if (matrix !== undefined && !task.settings.standard)
+      yield* this.#sweepMatrix(PHASE_WEIGHTS, queries, chosen, matrix)
     this.#collect(queries, tiles, passStart)
   }
 
@@ -90,11 +99,17 @@ export class AttentionRun {
   }
 
   /** A phase that reads or writes the matrix of weights. */
-  *#sweepMatrix(phase: number, queries: QueryTiles, tiles: readonly MatrixTile[], matrix: MatrixRows): Generator<Promise<void>> {
+  *#sweepMatrix(
+    phase: number,
+    queries: QueryTiles,
+    tiles: readonly MatrixTile[],
+    matrix: MatrixRows,
+  ): Generator<Promise<void>> {
     this.arena.setInteger(P_PHASE, phase)
     for (const block of this.#blocks.all()) {
       const visible = tiles.filter((tile) => !queries.isHidden(tile, block))
-      if (phase !== PHASE_SCORES) tiles.filter((tile) => !visible.includes(tile)).forEach((tile) => matrix.clear(tile, block))
+      if (phase !== PHASE_SCORES)
+        tiles.filter((tile) => !visible.includes(tile)).forEach((tile) => matrix.clear(tile, block))
       else this.#skippedTiles += tiles.length - visible.length
       if (visible.length === 0) continue
       if (phase === PHASE_VALUES) this.#blocks.loadValues(block)
@@ -119,14 +134,28 @@ export class AttentionRun {
 
   /** The pass's outputs and row results, finished, to the task's destinations. */
   #collect(queries: QueryTiles, tiles: readonly QueryTile[], passStart: number): void {
-    const { arena, layout, task, task: { settings: { valueSize, standard } } } = this
+    const {
+      arena,
+      layout,
+      task,
+      task: {
+        settings: { valueSize, standard },
+      },
+    } = this
     for (const { row, rows } of tiles) {
       const state = queries.stateOf(row)
       const output = layout.output + row * roundUp(valueSize, 4) * 4
-      arena.kernels.finaliseGroups(output, state, layout.transfer, Math.ceil(rows / 8), valueSize, keepScaleOf(task), !standard)
+      arena.kernels.finaliseGroups(
+        output,
+        state,
+        layout.transfer,
+        Math.ceil(rows / 8),
+        valueSize,
+        keepScaleOf(task),
+        !standard,
+      )
       this.#results.takeOutput(arena, layout.transfer, passStart + row, rows)
       this.#results.takeRows(arena, state, passStart + row, rows)
     }
   }
 }
-

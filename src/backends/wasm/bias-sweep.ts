@@ -8,7 +8,9 @@ import { GradientOperands } from './gradient-operands.ts'
 import { sinkOf, type FloatSink } from './segment-sinks.ts'
 import { SegmentSweep, type RowFacts, type SegmentBlock, type SegmentTile, type SegmentWork } from './segment-sweep.ts'
 
-/** Σ dS of the heads that share a matrix of biases: tile by tile, head by head, so that each element is written once. */
+/**
+ * Σ dS of the heads that share a matrix of biases: tile by tile, head by head, so that each element is written once.
+ */
 export class BiasSweep {
   readonly #sum: Float32Array
   readonly #sweeps: readonly SegmentSweep[]
@@ -22,7 +24,10 @@ export class BiasSweep {
     context: TaskContext,
   ) {
     this.#sum = new Float32Array(TILE_ROWS * layout.blockRows)
-    this.#sweeps = task.parts.map((part) => new SegmentSweep(arena, layout, part, context, new PartGradients(arena, layout, part, context, this.#sum)))
+    this.#sweeps = task.parts.map(
+      (part) =>
+        new SegmentSweep(arena, layout, part, context, new PartGradients(arena, layout, part, context, this.#sum)),
+    )
     const { rows, keyStart, keyEnd } = task.parts[0] as BiasPart
     if (task.dBias === true) {
       this.#dense.dBias = new Float32Array(rows * (keyEnd - keyStart))
@@ -92,7 +97,10 @@ class PartGradients implements SegmentWork {
   }
 
   loadTile(tile: SegmentTile, facts: RowFacts): void {
-    const { arena: { floats }, layout: { transfer, blockRows } } = this
+    const {
+      arena: { floats },
+      layout: { transfer, blockRows },
+    } = this
     this.#operands.loadTile(tile, facts)
     floats.fill(0, transfer >> 2, (transfer >> 2) + tile.rows * blockRows)
   }
@@ -102,7 +110,11 @@ class PartGradients implements SegmentWork {
   }
 
   storeTile({ rows }: SegmentTile): void {
-    const { arena: { floats }, layout: { transfer, blockRows }, sum } = this
+    const {
+      arena: { floats },
+      layout: { transfer, blockRows },
+      sum,
+    } = this
     const from = transfer >> 2
     for (let at = 0; at < rows * blockRows; at++) (sum[at] as number) += floats[from + at] as number
   }

@@ -9,7 +9,10 @@ const DEFLATED: Readonly<Record<KernelVariant, () => Promise<{ readonly deflated
 
 const loaded = new Map<KernelVariant, Promise<Kernels>>()
 
-/** The kernels, fetched and compiled once per thread. A page may forbid that here and allow it in workers, which then get the bytes. */
+/**
+ * The kernels, fetched and compiled once per thread. A page may forbid that here and allow it in workers, which then
+ * get the bytes.
+ */
 export function loadKernels(variant: KernelVariant): Promise<Kernels> {
   const known = loaded.get(variant)
   if (known !== undefined) return known

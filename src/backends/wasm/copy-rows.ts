@@ -4,7 +4,15 @@ import type { Slice, TaskArray } from '../../protocol/task.ts'
 
 /** target[at + r·targetStride + c] = source row firstRow + r, column firstColumn + c. */
 export function copyIn<Data extends TaskArray>(
-  target: Data, at: number, targetStride: number, source: Data, slice: Slice, firstRow: number, rows: number, firstColumn: number, columns: number,
+  target: Data,
+  at: number,
+  targetStride: number,
+  source: Data,
+  slice: Slice,
+  firstRow: number,
+  rows: number,
+  firstColumn: number,
+  columns: number,
 ): void {
   const { rowStride, columnStride = 1 } = slice
   const from = slice.offset + firstRow * rowStride + firstColumn * columnStride
@@ -12,10 +20,18 @@ export function copyIn<Data extends TaskArray>(
     target.set(source.subarray(from, from + rows * columns), at)
     return
   }
-  for (let r = 0; r < rows; r++) copyRow(target, at + r * targetStride, source, from + r * rowStride, columnStride, columns)
+  for (let r = 0; r < rows; r++)
+    copyRow(target, at + r * targetStride, source, from + r * rowStride, columnStride, columns)
 }
 
-function copyRow<Data extends TaskArray>(target: Data, at: number, source: Data, from: number, columnStride: number, columns: number): void {
+function copyRow<Data extends TaskArray>(
+  target: Data,
+  at: number,
+  source: Data,
+  from: number,
+  columnStride: number,
+  columns: number,
+): void {
   if (columnStride === 1 && columns > 16) {
     target.set(source.subarray(from, from + columns), at)
   } else {
@@ -25,7 +41,15 @@ function copyRow<Data extends TaskArray>(target: Data, at: number, source: Data,
 
 /** The other way: destination row firstRow + r, column firstColumn + c = source[at + r·sourceStride + c]. */
 export function copyOut(
-  source: Float32Array, at: number, sourceStride: number, destination: Float32Array, slice: Omit<Slice, 'array'>, firstRow: number, rows: number, firstColumn: number, columns: number,
+  source: Float32Array,
+  at: number,
+  sourceStride: number,
+  destination: Float32Array,
+  slice: Omit<Slice, 'array'>,
+  firstRow: number,
+  rows: number,
+  firstColumn: number,
+  columns: number,
 ): void {
   const { rowStride, columnStride = 1 } = slice
   const to = slice.offset + firstRow * rowStride + firstColumn * columnStride

@@ -1,7 +1,12 @@
 import { attentionArena, startingArenaBytes } from '../../plan/arena.ts'
 import { backwardArena, type BackwardArena } from '../../plan/backward-arena.ts'
 import type {
-  AttentionBackwardResult, AttentionBackwardTask, AttentionBiasResult, AttentionBiasTask, BiasPart, KeySegmentTask,
+  AttentionBackwardResult,
+  AttentionBackwardTask,
+  AttentionBiasResult,
+  AttentionBiasTask,
+  BiasPart,
+  KeySegmentTask,
 } from '../../protocol/backward-task.ts'
 import type { AttentionTask, AttentionTaskResult } from '../../protocol/task.ts'
 import type { Backend, TaskContext } from '../backend.ts'
@@ -19,15 +24,18 @@ export interface WasmBackend extends Backend {
   /** @param context whose `pace` asks for no turn */
   attentionNow(task: AttentionTask, context: TaskContext): AttentionTaskResult
   /** The same of the tasks that a backward call consists of. */
-  gradientsNow(task: AttentionBackwardTask | AttentionBiasTask, context: TaskContext): AttentionBackwardResult | AttentionBiasResult
+  gradientsNow(
+    task: AttentionBackwardTask | AttentionBiasTask,
+    context: TaskContext,
+  ): AttentionBackwardResult | AttentionBiasResult
   readonly attentionBackward: NonNullable<Backend['attentionBackward']>
   readonly attentionTransposed: NonNullable<Backend['attentionTransposed']>
   readonly attentionBias: NonNullable<Backend['attentionBias']>
 }
 
 /**
- * Attention on the calling thread, in one private linear memory of constant size. One task at a time: the caller waits for
- * a task before it gives the next.
+ * Attention on the calling thread, in one private linear memory of constant size. One task at a time: the caller waits
+ * for a task before it gives the next.
  *
  * @param module one of the two binaries (binaries.ts); both export the same kernels
  */
@@ -41,12 +49,17 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
     return (arena = new Arena(module, bytes))
   }
 
-  const segmentArena = ({ settings: { headSize, valueSize } }: KeySegmentTask): { arena: Arena; layout: BackwardArena } => {
+  const segmentArena = ({
+    settings: { headSize, valueSize },
+  }: KeySegmentTask): { arena: Arena; layout: BackwardArena } => {
     const layout = backwardArena(headSize, valueSize)
     return { arena: arenaOf(layout.bytes), layout }
   }
 
-  const gradientSweep = (task: AttentionBackwardTask, context: TaskContext): Sweep<Partial<AttentionBackwardResult>> => {
+  const gradientSweep = (
+    task: AttentionBackwardTask,
+    context: TaskContext,
+  ): Sweep<Partial<AttentionBackwardResult>> => {
     const { arena, layout } = segmentArena(task)
     const work = new SegmentGradients(arena, layout, task, context)
     return { run: new SegmentSweep(arena, layout, task, context, work), work }
@@ -62,8 +75,12 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
     const layout = attentionArena(task.settings.headSize, task.settings.valueSize)
     return new AttentionRun(arenaOf(layout.bytes), layout, task, context)
   }
-  const attention = (task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> => runOf(task, context).run()
-  const attentionAll = async (tasks: readonly AttentionTask[], context: TaskContext): Promise<AttentionTaskResult[]> => {
+  const attention = (task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> =>
+    runOf(task, context).run()
+  const attentionAll = async (
+    tasks: readonly AttentionTask[],
+    context: TaskContext,
+  ): Promise<AttentionTaskResult[]> => {
     const results: AttentionTaskResult[] = []
     while (results.length < tasks.length) {
       const joined = joinHeads(tasks, results.length)
@@ -83,7 +100,8 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
     },
     attentionAll,
     attentionNow: (task, context) => runOf(task, context).runNow(),
-    gradientsNow: (task, context) => (task.kind === 'attention-bias' ? sweepNow(biasSweep(task, context)) : sweepNow(gradientSweep(task, context))),
+    gradientsNow: (task, context) =>
+      task.kind === 'attention-bias' ? sweepNow(biasSweep(task, context)) : sweepNow(gradientSweep(task, context)),
     async attentionBackward(task, context) {
       return sweep(gradientSweep(task, context))
     },
@@ -123,7 +141,9 @@ interface Sweep<Result> {
 }
 
 /** Runs a sweep to its end and takes a turn of the event loop whenever its context asks for one. */
-async function sweep<Result extends object>(task: Sweep<Result>): Promise<Result & SweepFigures & { readonly elapsedMs: number }> {
+async function sweep<Result extends object>(
+  task: Sweep<Result>,
+): Promise<Result & SweepFigures & { readonly elapsedMs: number }> {
   const startedMs = performance.now()
   for (const turn of task.run.steps()) await turn
   return figuresOf(task, startedMs)
@@ -133,10 +153,19 @@ async function sweep<Result extends object>(task: Sweep<Result>): Promise<Result
 function sweepNow<Result extends object>(task: Sweep<Result>): Result & SweepFigures & { readonly elapsedMs: number } {
   const startedMs = performance.now()
   const first = task.run.steps()[Symbol.iterator]().next()
-  if (first.done !== true) throw new RangeError('attention: expected a context that asks for no turn, got one that does')
+  if (first.done !== true)
+    throw new RangeError('attention: expected a context that asks for no turn, got one that does')
   return figuresOf(task, startedMs)
 }
 
-function figuresOf<Result extends object>({ run, work }: Sweep<Result>, startedMs: number): Result & SweepFigures & { readonly elapsedMs: number } {
-  return { ...work.finish(), elapsedMs: performance.now() - startedMs, tiles: run.tiles, skippedTiles: run.skippedTiles }
+function figuresOf<Result extends object>(
+  { run, work }: Sweep<Result>,
+  startedMs: number,
+): Result & SweepFigures & { readonly elapsedMs: number } {
+  return {
+    ...work.finish(),
+    elapsedMs: performance.now() - startedMs,
+    tiles: run.tiles,
+    skippedTiles: run.skippedTiles,
+  }
 }

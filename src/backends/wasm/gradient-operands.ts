@@ -1,4 +1,13 @@
-import { P_D_OUTPUT, P_D_OUTPUT_ROWS, P_D_SCORES, P_DELTA, P_KEPT, P_KEY_PANELS, P_QUERY_ROWS, P_VALUE_KEYS } from '../../../assembly/abi.ts'
+import {
+  P_D_OUTPUT,
+  P_D_OUTPUT_ROWS,
+  P_D_SCORES,
+  P_DELTA,
+  P_KEPT,
+  P_KEY_PANELS,
+  P_QUERY_ROWS,
+  P_VALUE_KEYS,
+} from '../../../assembly/abi.ts'
 import { roundUp } from '../../core/integers.ts'
 import type { BackwardArena } from '../../plan/backward-arena.ts'
 import type { KeySegmentTask, OutputHead } from '../../protocol/backward-task.ts'
@@ -44,18 +53,47 @@ export class GradientOperands {
 
   /** Computes δ of some rows. Returns whether output or dO is extreme. */
   inspect({ head, row, rows }: Omit<SegmentTile, 'extreme'>): boolean {
-    const { arena: { floats, kernels }, layout, context, task: { settings: { valueSize } } } = this
+    const {
+      arena: { floats, kernels },
+      layout,
+      context,
+      task: {
+        settings: { valueSize },
+      },
+    } = this
     const { output, dOutput } = this.task.heads[head] as OutputHead
     copyIn(floats, layout.raw >> 2, valueSize, floatsOf(context, output.array), output, row, rows, 0, valueSize)
-    copyIn(floats, layout.dOutputRows >> 2, layout.valueColumns, floatsOf(context, dOutput.array), dOutput, row, rows, 0, valueSize)
+    copyIn(
+      floats,
+      layout.dOutputRows >> 2,
+      layout.valueColumns,
+      floatsOf(context, dOutput.array),
+      dOutput,
+      row,
+      rows,
+      0,
+      valueSize,
+    )
     kernels.dotRows(layout.raw, valueSize, layout.dOutputRows, layout.valueColumns, rows, valueSize, layout.delta)
     this.#delta.set(floats.subarray(layout.delta >> 2, (layout.delta >> 2) + rows), head * this.task.rows + row)
-    return kernels.hasExtremes(layout.raw, rows * valueSize) !== 0 || kernels.hasExtremes(layout.dOutputRows, rows * layout.valueColumns) !== 0
+    return (
+      kernels.hasExtremes(layout.raw, rows * valueSize) !== 0 ||
+      kernels.hasExtremes(layout.dOutputRows, rows * layout.valueColumns) !== 0
+    )
   }
 
   /** Keys and values of a block. Returns whether they are extreme. */
   loadKeys({ start, keys }: SegmentBlock): boolean {
-    const { arena: { floats, kernels }, layout, context, task: { key, value, settings: { headSize, valueSize, scale } } } = this
+    const {
+      arena: { floats, kernels },
+      layout,
+      context,
+      task: {
+        key,
+        value,
+        settings: { headSize, valueSize, scale },
+      },
+    } = this
     copyIn(floats, layout.raw >> 2, valueSize, floatsOf(context, value.array), value, start, keys, 0, valueSize)
     const extremeValues = kernels.hasExtremes(layout.raw, keys * valueSize) !== 0
     kernels.packKeys(layout.raw, layout.valueKeys, keys, valueSize)
@@ -68,16 +106,38 @@ export class GradientOperands {
     return extremeKeys || extremeValues
   }
 
-  /** Queries, dO and δ of a tile; dO comes multiplied by dropout's factor, and both by what P lacks: so dS and dV have it. */
+  /**
+   * Queries, dO and δ of a tile; dO comes multiplied by dropout's factor, and both by what P lacks: so dS and dV have
+   * it.
+   */
   loadTile(tile: SegmentTile, { without, scaled }: RowFacts): void {
-    const { arena: { floats, kernels }, layout, context, task } = this
-    const { settings: { headSize, valueSize, scale } } = task
+    const {
+      arena: { floats, kernels },
+      layout,
+      context,
+      task,
+    } = this
+    const {
+      settings: { headSize, valueSize, scale },
+    } = task
     const { query, dOutput } = task.heads[tile.head] as OutputHead
     const { rows } = tile
     const place = { ...tile, without }
-    loadRows(floats, { at: layout.queryRows, stride: layout.headColumns, width: headSize }, floatsOf(context, query.array), query, place)
+    loadRows(
+      floats,
+      { at: layout.queryRows, stride: layout.headColumns, width: headSize },
+      floatsOf(context, query.array),
+      query,
+      place,
+    )
     kernels.packLanes(layout.queryRows, layout.headColumns, layout.query, rows, headSize, headSize, Math.sign(scale))
-    loadRows(floats, { at: layout.dOutputRows, stride: layout.valueColumns, width: valueSize }, floatsOf(context, dOutput.array), dOutput, place)
+    loadRows(
+      floats,
+      { at: layout.dOutputRows, stride: layout.valueColumns, width: valueSize },
+      floatsOf(context, dOutput.array),
+      dOutput,
+      place,
+    )
     const keepScale = keepScaleOf(task)
     if (keepScale !== 1) kernels.scaleFloats(layout.dOutputRows, rows * layout.valueColumns, keepScale)
     if (scaled) kernels.scaleEachRow(layout.dOutputRows, layout.valueColumns, rows, layout.rowFactors)
@@ -85,7 +145,8 @@ export class GradientOperands {
     const delta = layout.delta >> 2
     const from = tile.head * task.rows + tile.row
     floats.set(this.#delta.subarray(from, from + rows), delta)
-    if (scaled) for (let r = 0; r < rows; r++) (floats[delta + r] as number) *= floats[(layout.rowFactors >> 2) + r] as number
+    if (scaled)
+      for (let r = 0; r < rows; r++) (floats[delta + r] as number) *= floats[(layout.rowFactors >> 2) + r] as number
     floats.fill(0, delta + rows, delta + roundUp(rows, 8))
     for (const row of without) floats[delta + row] = 0
   }
@@ -93,7 +154,10 @@ export class GradientOperands {
 
 /** Rows of a tensor to row-major places: zeros up to the next group of 8, and where a row takes no part. */
 export function loadRows(
-  floats: Float32Array, to: { readonly at: number; readonly stride: number; readonly width: number }, source: Float32Array, slice: Slice,
+  floats: Float32Array,
+  to: { readonly at: number; readonly stride: number; readonly width: number },
+  source: Float32Array,
+  slice: Slice,
   { row, rows, without }: { readonly row: number; readonly rows: number; readonly without: readonly number[] },
 ): void {
   const { stride } = to
@@ -104,7 +168,11 @@ export function loadRows(
 }
 
 /** Columns that fill panels up are zeros for the whole task: nothing writes them. */
-export function clearPadding({ floats }: Arena, layout: BackwardArena, { headSize, valueSize }: { readonly headSize: number; readonly valueSize: number }): void {
+export function clearPadding(
+  { floats }: Arena,
+  layout: BackwardArena,
+  { headSize, valueSize }: { readonly headSize: number; readonly valueSize: number },
+): void {
   if (layout.headColumns !== headSize) floats.fill(0, layout.queryRows >> 2, layout.dOutputRows >> 2)
   if (layout.valueColumns !== valueSize) floats.fill(0, layout.dOutputRows >> 2, layout.dQuery >> 2)
 }

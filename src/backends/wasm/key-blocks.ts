@@ -1,5 +1,12 @@
 import {
-  FEW_ROWS, FLAG_EXTREME_SCORES, FLAG_EXTREME_VALUES, FLAG_ROW_MAJOR_KEYS, FLAG_ROW_MAJOR_VALUES, P_BLOCK_START, P_COUNTER_KEY, P_KEYS,
+  FEW_ROWS,
+  FLAG_EXTREME_SCORES,
+  FLAG_EXTREME_VALUES,
+  FLAG_ROW_MAJOR_KEYS,
+  FLAG_ROW_MAJOR_VALUES,
+  P_BLOCK_START,
+  P_COUNTER_KEY,
+  P_KEYS,
 } from '../../../assembly/abi.ts'
 import type { AttentionArena } from '../../plan/arena.ts'
 import type { AttentionTask } from '../../protocol/task.ts'
@@ -27,13 +34,13 @@ export class KeyBlocks {
   ) {}
 
   /**
-   * The blocks of [keyStart, keyEnd); only their segments are loaded yet. They end at multiples of the block wherever the
-   * first one starts: that decides which sums are formed.
+   * The blocks of [keyStart, keyEnd); only their segments are loaded yet. They end at multiples of the block wherever
+   * the first one starts: that decides which sums are formed.
    */
   *all(): Generator<KeyBlock> {
     const { keyStart, keyEnd } = this.task
     const { blockRows } = this.layout
-    for (let start = keyStart; start < keyEnd; ) {
+    for (let start = keyStart; start < keyEnd;) {
       const end = Math.min(keyEnd, start - (start % blockRows) + blockRows)
       yield this.#open(start, end - start)
       start = end
@@ -55,7 +62,15 @@ export class KeyBlocks {
   }
 
   loadKeys(block: KeyBlock): void {
-    const { arena: { kernels }, layout, task: { key, rows, settings: { headSize } } } = this
+    const {
+      arena: { kernels },
+      layout,
+      task: {
+        key,
+        rows,
+        settings: { headSize },
+      },
+    } = this
     const few = rows <= FEW_ROWS
     if (this.#copy(few ? layout.key : layout.raw, key, block, headSize)) block.flags |= FLAG_EXTREME_SCORES
     if (few) block.flags |= FLAG_ROW_MAJOR_KEYS
@@ -63,7 +78,15 @@ export class KeyBlocks {
   }
 
   loadValues(block: KeyBlock): void {
-    const { arena: { kernels }, layout, task: { value, rows, settings: { valueSize } } } = this
+    const {
+      arena: { kernels },
+      layout,
+      task: {
+        value,
+        rows,
+        settings: { valueSize },
+      },
+    } = this
     const few = rows <= FEW_ROWS
     const extreme = this.#copy(few ? layout.value : layout.raw, value, block, valueSize)
     if (extreme) block.flags |= FLAG_EXTREME_VALUES
@@ -77,7 +100,17 @@ export class KeyBlocks {
 
   /** Rows to byte `at`. Returns whether they hold NaN, an infinity or a very large number. */
   #copy(at: number, slice: AttentionTask['key'], { start, keys }: KeyBlock, width: number): boolean {
-    copyIn(this.arena.floats, at >> 2, width, this.context.array(slice.array) as Float32Array, slice, start, keys, 0, width)
+    copyIn(
+      this.arena.floats,
+      at >> 2,
+      width,
+      this.context.array(slice.array) as Float32Array,
+      slice,
+      start,
+      keys,
+      0,
+      width,
+    )
     return this.arena.kernels.hasExtremes(at, keys * width) !== 0
   }
 }

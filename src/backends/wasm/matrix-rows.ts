@@ -14,23 +14,40 @@ export interface MatrixTile extends QueryTile {
 
 /** The matrix of weights (in standard mode of scores before), block by block. */
 export class MatrixRows {
-  constructor(private readonly arena: Arena, private readonly layout: AttentionArena, private readonly sink: Sink) {}
+  constructor(
+    private readonly arena: Arena,
+    private readonly layout: AttentionArena,
+    private readonly sink: Sink,
+  ) {}
 
   /** The block's columns from the arena's rows to the matrix. */
   write({ places }: MatrixTile, { start, keys }: KeyBlock): void {
-    const { arena: { floats }, layout: { transfer, blockRows }, sink: { array, slice } } = this
-    for (const { row, to } of places) copyOut(floats, (transfer >> 2) + row * blockRows, blockRows, array, slice, to, 1, start, keys)
+    const {
+      arena: { floats },
+      layout: { transfer, blockRows },
+      sink: { array, slice },
+    } = this
+    for (const { row, to } of places)
+      copyOut(floats, (transfer >> 2) + row * blockRows, blockRows, array, slice, to, 1, start, keys)
   }
 
   /** The other way. */
   read({ places }: MatrixTile, { start, keys }: KeyBlock): void {
-    const { arena: { floats }, layout: { transfer, blockRows }, sink: { array, slice } } = this
-    for (const { row, to } of places) copyIn(floats, (transfer >> 2) + row * blockRows, blockRows, array, { array: 0, ...slice }, to, 1, start, keys)
+    const {
+      arena: { floats },
+      layout: { transfer, blockRows },
+      sink: { array, slice },
+    } = this
+    for (const { row, to } of places)
+      copyIn(floats, (transfer >> 2) + row * blockRows, blockRows, array, { array: 0, ...slice }, to, 1, start, keys)
   }
 
   /** Zeros: no query of the tile sees a key of the block. */
   clear({ places }: MatrixTile, { start, keys }: KeyBlock): void {
-    const { array, slice: { offset, rowStride, columnStride = 1 } } = this.sink
+    const {
+      array,
+      slice: { offset, rowStride, columnStride = 1 },
+    } = this.sink
     for (const { to } of places) {
       const at = offset + to * rowStride + start * columnStride
       if (columnStride === 1) array.fill(0, at, at + keys)
@@ -41,11 +58,21 @@ export class MatrixRows {
 
 /** Every row of each tile, at its own place: standard mode. */
 export function allRows(tiles: readonly QueryTile[], passStart: number): MatrixTile[] {
-  return tiles.map((tile) => ({ ...tile, places: Array.from({ length: tile.rows }, (_, row) => ({ row, to: passStart + tile.row + row })) }))
+  return tiles.map((tile) => ({
+    ...tile,
+    places: Array.from({ length: tile.rows }, (_, row) => ({ row, to: passStart + tile.row + row })),
+  }))
 }
 
-/** The groups of 8 rows that hold some of the task's `weightRows`; rows stand in the matrix in the order of that list. */
-export function chosenRows(task: AttentionTask, tiles: readonly QueryTile[], passStart: number, passRows: number): MatrixTile[] {
+/**
+ * The groups of 8 rows that hold some of the task's `weightRows`; rows stand in the matrix in the order of that list.
+ */
+export function chosenRows(
+  task: AttentionTask,
+  tiles: readonly QueryTile[],
+  passStart: number,
+  passRows: number,
+): MatrixTile[] {
   const groups = new Map<number, { row: number; to: number }[]>()
   task.weightRows?.forEach((chosen, to) => {
     const row = chosen - passStart

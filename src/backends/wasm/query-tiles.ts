@@ -1,5 +1,14 @@
 import {
-  FLAG_EXTREME_SCORES, P_COUNTER_ROW, P_FLAGS, P_OUTPUT, P_QUERY, P_QUERY_SEGMENTS, P_ROWS, P_STATE, STATE_BYTES, TILE_ROWS,
+  FLAG_EXTREME_SCORES,
+  P_COUNTER_ROW,
+  P_FLAGS,
+  P_OUTPUT,
+  P_QUERY,
+  P_QUERY_SEGMENTS,
+  P_ROWS,
+  P_STATE,
+  STATE_BYTES,
+  TILE_ROWS,
 } from '../../../assembly/abi.ts'
 import { roundUp } from '../../core/integers.ts'
 import type { AttentionArena } from '../../plan/arena.ts'
@@ -35,7 +44,13 @@ export class QueryTiles {
 
   /** Packs the pass's queries, times `factor`, and clears their states. */
   load(rows: number, factor: number): QueryTile[] {
-    const { arena, layout, task: { settings: { valueSize } } } = this
+    const {
+      arena,
+      layout,
+      task: {
+        settings: { valueSize },
+      },
+    } = this
     arena.kernels.resetGroups(layout.state, layout.output, Math.ceil(rows / 8), valueSize)
     const tiles: QueryTile[] = []
     for (let row = 0; row < rows; row += TILE_ROWS) tiles.push(this.#load(row, Math.min(TILE_ROWS, rows - row), factor))
@@ -44,15 +59,39 @@ export class QueryTiles {
 
   #load(row: number, rows: number, factor: number): QueryTile {
     const { arena, layout, task, passStart } = this
-    const { query, querySegments, settings: { headSize } } = task
-    copyIn(arena.floats, layout.transfer >> 2, headSize, this.context.array(query.array) as Float32Array, query, passStart + row, rows, 0, headSize)
+    const {
+      query,
+      querySegments,
+      settings: { headSize },
+    } = task
+    copyIn(
+      arena.floats,
+      layout.transfer >> 2,
+      headSize,
+      this.context.array(query.array) as Float32Array,
+      query,
+      passStart + row,
+      rows,
+      0,
+      headSize,
+    )
     const packed = layout.query + row * headSize * 4
     arena.kernels.packLanes(layout.transfer, headSize, packed, rows, headSize, headSize, factor)
     const extreme = arena.kernels.hasExtremes(packed, Math.ceil(rows / 8) * 8 * headSize) !== 0
     let segments: SegmentRange | undefined
     if (querySegments !== undefined) {
       const at = (layout.querySegments >> 2) + row
-      copyIn(arena.integers, at, 1, this.context.array(querySegments.array) as Int32Array, querySegments, passStart + row, rows, 0, 1)
+      copyIn(
+        arena.integers,
+        at,
+        1,
+        this.context.array(querySegments.array) as Int32Array,
+        querySegments,
+        passStart + row,
+        rows,
+        0,
+        1,
+      )
       segments = segmentRange(arena.integers, at, rows)
     }
     return { row, rows, flags: extreme ? FLAG_EXTREME_SCORES : 0, segments }
@@ -64,9 +103,19 @@ export class QueryTiles {
     return tile.segments !== undefined && block.segments !== undefined && areDisjoint(tile.segments, block.segments)
   }
 
-  /** Runs the kernel over one tile and one block in the phase that is set. Returns how many groups of 8 rows saw a key. */
+  /**
+   * Runs the kernel over one tile and one block in the phase that is set. Returns how many groups of 8 rows saw a key.
+   */
   attend(tile: QueryTile, block: KeyBlock): number {
-    const { arena, layout, task: { rowStart, settings: { headSize, valueSize } }, passStart } = this
+    const {
+      arena,
+      layout,
+      task: {
+        rowStart,
+        settings: { headSize, valueSize },
+      },
+      passStart,
+    } = this
     const { row, rows } = tile
     arena.setInteger(P_FLAGS, this.taskFlags | tile.flags | block.flags)
     arena.setInteger(P_ROWS, rows)

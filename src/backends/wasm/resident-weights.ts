@@ -9,7 +9,9 @@ interface Entry {
   readonly bytes: number
 }
 
-/** Packed weights that stay in a lane's memory from task to task. The least recently used go when there are too many. */
+/**
+ * Packed weights that stay in a lane's memory from task to task. The least recently used go when there are too many.
+ */
 export class ResidentWeights {
   /** by last use, the oldest first */
   readonly #entries = new Map<string, Entry>()
@@ -18,19 +20,25 @@ export class ResidentWeights {
   constructor(private readonly memory: StageMemory) {}
 
   /**
-   * Addresses of a stage's weights, in their order; packs those that are not there. Others go, the least recently used first,
-   * where all of them together are over the limit.
+   * Addresses of a stage's weights, in their order; packs those that are not there. Others go, the least recently used
+   * first, where all of them together are over the limit.
    *
    * @param limits `weightBytes` in all; the memory grows past `memoryBytes` only where one stage alone needs it
    * @param scratch address of room for a few raw rows: a stage's registers, which hold as many rows of its input
    * @returns null where room is there but in pieces: all must then be laid out anew
    */
-  addresses(weights: readonly ResidentWeight[], limits: { readonly weightBytes: number; readonly memoryBytes: number }, sourceOf: (weight: ResidentWeight) => TaskArray, scratch: number): number[] | null {
+  addresses(
+    weights: readonly ResidentWeight[],
+    limits: { readonly weightBytes: number; readonly memoryBytes: number },
+    sourceOf: (weight: ResidentWeight) => TaskArray,
+    scratch: number,
+  ): number[] | null {
     this.#makeRoom(weights, limits.weightBytes)
     const place = (weight: ResidentWeight): number => this.#address(weight, sourceOf(weight), scratch)
     const fits = weights.every((weight) => {
       const bytes = packedBytes(weight)
-      const growth = this.#entries.has(keyOf(weight)) || this.memory.hasRoom(bytes) ? 0 : this.memory.bytesGrownFor(bytes)
+      const growth =
+        this.#entries.has(keyOf(weight)) || this.memory.hasRoom(bytes) ? 0 : this.memory.bytesGrownFor(bytes)
       if (growth > limits.memoryBytes) return false
       place(weight)
       return true
@@ -48,7 +56,9 @@ export class ResidentWeights {
       const weight = wanted.get(key)
       if (weight !== undefined && weight.version !== entry.version) this.#drop(key, entry)
     }
-    const missing = [...wanted].filter(([key]) => !this.#entries.has(key)).reduce((sum, [, weight]) => sum + packedBytes(weight), 0)
+    const missing = [...wanted]
+      .filter(([key]) => !this.#entries.has(key))
+      .reduce((sum, [, weight]) => sum + packedBytes(weight), 0)
     for (const [key, entry] of this.#entries) {
       if (this.#bytes + missing <= limitBytes) return
       if (!wanted.has(key)) this.#drop(key, entry)
@@ -89,7 +99,12 @@ export class ResidentWeights {
   }
 
   /** The same of Wᵀ: a few raw rows become a few rows of every panel. */
-  #packTransposed({ offset, outSize, inSize }: ResidentWeight, source: Float32Array, address: number, raw: number): void {
+  #packTransposed(
+    { offset, outSize, inSize }: ResidentWeight,
+    source: Float32Array,
+    address: number,
+    raw: number,
+  ): void {
     for (let row = 0; row < outSize; row += PACKED_COLUMNS) {
       const rows = Math.min(PACKED_COLUMNS, outSize - row)
       this.memory.floats.set(source.subarray(offset + row * inSize, offset + (row + rows) * inSize), raw >> 2)

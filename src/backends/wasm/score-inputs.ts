@@ -1,4 +1,13 @@
-import { P_BIAS, P_BIAS_STRIDE, P_HIGH_BASE, P_KEY_LIMIT, P_LOW_BASE, P_MASK, P_MASK_STRIDE, P_POSITION } from '../../../assembly/abi.ts'
+import {
+  P_BIAS,
+  P_BIAS_STRIDE,
+  P_HIGH_BASE,
+  P_KEY_LIMIT,
+  P_LOW_BASE,
+  P_MASK,
+  P_MASK_STRIDE,
+  P_POSITION,
+} from '../../../assembly/abi.ts'
 import type { AttentionArena } from '../../plan/arena.ts'
 import type { AttentionTask, Slice } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
@@ -27,18 +36,42 @@ type Places = Pick<AttentionArena, 'mask' | 'bias' | 'blockRows'>
  *
  */
 export function loadScoreInputs(
-  arena: Arena, places: Places, { mask, bias }: Pick<AttentionTask, 'mask' | 'bias'>, context: TaskContext, { tile, block }: Where,
+  arena: Arena,
+  places: Places,
+  { mask, bias }: Pick<AttentionTask, 'mask' | 'bias'>,
+  context: TaskContext,
+  { tile, block }: Where,
 ): void {
   const { blockRows } = places
   if (mask !== undefined) {
     const source = context.array(mask.array) as Uint8Array
-    copyIn(arena.octets, places.mask, blockRows, source, mask, tile.row, stagedRows(mask, tile.rows), block.start, block.keys)
+    copyIn(
+      arena.octets,
+      places.mask,
+      blockRows,
+      source,
+      mask,
+      tile.row,
+      stagedRows(mask, tile.rows),
+      block.start,
+      block.keys,
+    )
     arena.setInteger(P_MASK, places.mask)
     arena.setInteger(P_MASK_STRIDE, mask.rowStride === 0 ? 0 : blockRows)
   }
   if (bias !== undefined) {
     const source = context.array(bias.array) as Float32Array
-    copyIn(arena.floats, places.bias >> 2, blockRows, source, bias, tile.row, stagedRows(bias, tile.rows), block.start, block.keys)
+    copyIn(
+      arena.floats,
+      places.bias >> 2,
+      blockRows,
+      source,
+      bias,
+      tile.row,
+      stagedRows(bias, tile.rows),
+      block.start,
+      block.keys,
+    )
     arena.setInteger(P_BIAS, places.bias)
     arena.setInteger(P_BIAS_STRIDE, bias.rowStride === 0 ? 0 : blockRows)
   }

@@ -19,12 +19,25 @@ export interface Sinks {
 
 /** Makes the dense arrays, and clears what the task adds to. */
 export function sinksOf(task: AttentionBackwardTask, context: TaskContext): Sinks {
-  const { heads, rows, keyStart, keyEnd, biasGradient, settings: { headSize, valueSize } } = task
+  const {
+    heads,
+    rows,
+    keyStart,
+    keyEnd,
+    biasGradient,
+    settings: { headSize, valueSize },
+  } = task
   const keys = keyEnd - keyStart
   const biasWidth = biasGradient === 'rows' ? 1 : keys
   const biasRows = biasGradient === undefined ? 0 : biasGradient === 'columns' ? 1 : rows
   const dense: { -readonly [Name in keyof Sinks['dense']]: Float32Array } = {}
-  const open = (name: keyof Sinks['dense'], destination: Destination | undefined, count: number, length: number, width: number): ((index: number) => FloatSink) => {
+  const open = (
+    name: keyof Sinks['dense'],
+    destination: Destination | undefined,
+    count: number,
+    length: number,
+    width: number,
+  ): ((index: number) => FloatSink) => {
     if (destination !== true) return () => sinkOf(destination as Slice, context)
     const array = (dense[name] = new Float32Array(count * length * width))
     return (index) => ({ array, slice: { offset: index * length * width, rowStride: width } })
@@ -51,7 +64,12 @@ export function sinkOf(slice: Slice, context: TaskContext): FloatSink {
 }
 
 /** New arrays are zeros already. */
-function clear(destination: BackwardHead['dQuery'] | undefined, { array, slice }: FloatSink, rows: number, width: number): void {
+function clear(
+  destination: BackwardHead['dQuery'] | undefined,
+  { array, slice }: FloatSink,
+  rows: number,
+  width: number,
+): void {
   if (destination === true) return
   const { offset, rowStride, columnStride = 1 } = slice
   for (let row = 0; row < rows; row++) {

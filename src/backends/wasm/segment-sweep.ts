@@ -1,6 +1,22 @@
 import {
-  FLAG_EXTREME_SCORES, FLAG_EXTREME_VALUES, FLAG_SCALED, P_ALLOW, P_BLOCK_ROWS, P_BLOCK_START, P_COUNTER_KEY, P_COUNTER_ROW, P_FLAGS, P_KEYS,
-  P_LOG_SUM_EXP, P_PROBABILITIES, P_QUERY, P_QUERY_SEGMENTS, P_RANGES, P_ROWS, P_SOFTCAP_SLOPES, TILE_ROWS,
+  FLAG_EXTREME_SCORES,
+  FLAG_EXTREME_VALUES,
+  FLAG_SCALED,
+  P_ALLOW,
+  P_BLOCK_ROWS,
+  P_BLOCK_START,
+  P_COUNTER_KEY,
+  P_COUNTER_ROW,
+  P_FLAGS,
+  P_KEYS,
+  P_LOG_SUM_EXP,
+  P_PROBABILITIES,
+  P_QUERY,
+  P_QUERY_SEGMENTS,
+  P_RANGES,
+  P_ROWS,
+  P_SOFTCAP_SLOPES,
+  TILE_ROWS,
 } from '../../../assembly/abi.ts'
 import { roundUp } from '../../core/integers.ts'
 import type { BackwardArena } from '../../plan/backward-arena.ts'
@@ -35,7 +51,9 @@ export interface SegmentTile {
 export interface RowFacts {
   /** rows that take no part: their operands must be zeros */
   readonly without: readonly number[]
-  /** whether P must be multiplied by the row's factor (`layout.rowFactors`): what rounding took from L in units of score */
+  /**
+   * whether P must be multiplied by the row's factor (`layout.rowFactors`): what rounding took from L in units of score
+   */
   readonly scaled: boolean
 }
 
@@ -89,7 +107,11 @@ export class SegmentSweep {
 
   /** Yields the turns that the context asks for. */
   *steps(): Generator<Promise<void>> {
-    const { task: { keyStart, keyEnd }, layout: { blockRows }, work } = this
+    const {
+      task: { keyStart, keyEnd },
+      layout: { blockRows },
+      work,
+    } = this
     yield* this.prepare()
     for (let start = keyStart; start < keyEnd; start += blockRows) {
       const block = this.open(start, Math.min(blockRows, keyEnd - start))
@@ -197,7 +219,10 @@ export class SegmentSweep {
 
   /** Every tile of every head, looked at once. */
   *#inspect(): Generator<Promise<void>> {
-    const { task: { rows, querySegments }, work } = this
+    const {
+      task: { rows, querySegments },
+      work,
+    } = this
     for (const head of work.heads.keys()) {
       const tiles: SegmentTile[] = []
       this.#tiles.push(tiles)
@@ -213,7 +238,14 @@ export class SegmentSweep {
 
   /** Whether queries or log-sum-exps of the tile are not finite, or very large. */
   #isExtreme({ head, row, rows }: Omit<SegmentTile, 'extreme'>): boolean {
-    const { arena, layout, context, task: { settings: { headSize } } } = this
+    const {
+      arena,
+      layout,
+      context,
+      task: {
+        settings: { headSize },
+      },
+    } = this
     const { query, logSumExp } = this.work.heads[head] as ScoredHead
     const values = floatsOf(context, logSumExp.array)
     for (let r = row; r < row + rows; r++) {
@@ -224,9 +256,15 @@ export class SegmentSweep {
     return arena.kernels.hasExtremes(layout.raw, rows * headSize) !== 0
   }
 
-  /** The tile's log-sum-exps in units of score, rounded, and by row the factor exp(−unit·rest) of what that left: 1 − unit·rest. */
+  /**
+   * The tile's log-sum-exps in units of score, rounded, and by row the factor exp(−unit·rest) of what that left: 1 −
+   * unit·rest.
+   */
   #loadLogSumExp({ head, row, rows }: SegmentTile): RowFacts {
-    const { arena: { floats }, layout } = this
+    const {
+      arena: { floats },
+      layout,
+    } = this
     const { logSumExp } = this.work.heads[head] as ScoredHead
     const values = floatsOf(this.context, logSumExp.array)
     const without: number[] = []
@@ -246,7 +284,12 @@ export class SegmentSweep {
   }
 
   #loadSegments(row: number, rows: number): SegmentRange {
-    const { arena: { integers }, layout, context, task } = this
+    const {
+      arena: { integers },
+      layout,
+      context,
+      task,
+    } = this
     const slice = task.querySegments as Slice
     const at = layout.querySegments >> 2
     copyIn(integers, at, 1, context.array(slice.array) as Int32Array, slice, row, rows, 0, 1)
@@ -255,7 +298,12 @@ export class SegmentSweep {
 
   /** Brings in what the block's keys are asked for by position and segment. */
   open(start: number, keys: number): SegmentBlock {
-    const { arena, layout, context, task: { keySegments: slice } } = this
+    const {
+      arena,
+      layout,
+      context,
+      task: { keySegments: slice },
+    } = this
     let segments: SegmentRange | undefined
     if (slice !== undefined) {
       const at = layout.keySegments >> 2

@@ -2,10 +2,22 @@ import { MemoryBudgetError } from '../../core/errors.ts'
 import { roundUp } from '../../core/integers.ts'
 import { stageArenaStart } from '../../plan/stage-arena.ts'
 
-/** What the row-wise kernels export: shapes stand with each in assembly/row-….ts and pack.ts. Pointers are byte addresses. */
+/**
+ * What the row-wise kernels export: shapes stand with each in assembly/row-….ts and pack.ts. Pointers are byte
+ * addresses.
+ */
 export interface RowKernels {
   packLanes(from: number, stride: number, to: number, rows: number, width: number, step: number, factor: number): void
-  linearRows(x: number, rows: number, inSize: number, panels: number, bias: number, y: number, outSize: number, scratch: number): void
+  linearRows(
+    x: number,
+    rows: number,
+    inSize: number,
+    panels: number,
+    bias: number,
+    y: number,
+    outSize: number,
+    scratch: number,
+  ): void
   normRows(x: number, rows: number, size: number, weight: number, bias: number, epsilon: number, y: number): void
   addRows(x: number, count: number, y: number): void
   activateRows(x: number, count: number, activation: number): void
@@ -18,32 +30,113 @@ export interface RowKernels {
   sumColumns(x: number, rows: number, width: number, to: number): void
   packPanels(from: number, rows: number, width: number, to: number, stride: number): void
   packQuads(from: number, rows: number, width: number, to: number, stride: number): void
-  outerRows(quads: number, panels: number, rows: number, outSize: number, inSize: number, sums: number, scratch: number): void
+  outerRows(
+    quads: number,
+    panels: number,
+    rows: number,
+    outSize: number,
+    inSize: number,
+    sums: number,
+    scratch: number,
+  ): void
   gatherHeads(from: number, rows: number, heads: number, headSize: number, to: number, add: boolean): void
   scatterHeads(from: number, rows: number, heads: number, headSize: number, to: number): void
   headDots(a: number, b: number, rows: number, heads: number, headSize: number, to: number): void
-  dropRows(x: number, rows: number, width: number, row: number, batch: number, site: number, threshold: number, keepScale: number, seedLow: number, seedHigh: number): void
-  rotateRows(x: number, rows: number, width: number, headSize: number, turned: number, angles: number, direction: 1 | -1): void
+  dropRows(
+    x: number,
+    rows: number,
+    width: number,
+    row: number,
+    batch: number,
+    site: number,
+    threshold: number,
+    keepScale: number,
+    seedLow: number,
+    seedHigh: number,
+  ): void
+  rotateRows(
+    x: number,
+    rows: number,
+    width: number,
+    headSize: number,
+    turned: number,
+    angles: number,
+    direction: 1 | -1,
+  ): void
   foldRows(x: number, rows: number, groups: number, size: number, to: number): void
   rmsNormRows(x: number, rows: number, size: number, weight: number, epsilon: number, y: number): void
   rmsNormaliseRows(x: number, rows: number, size: number, epsilon: number, y: number): void
-  rmsNormBackwardRows(x: number, dy: number, rows: number, size: number, weight: number, epsilon: number, dx: number): void
-  crossEntropyRows(logits: number, rows: number, size: number, targets: number, ignoreIndex: number, smoothing: number, loss: number, logSumExp: number): void
-  crossEntropyBackwardRows(logits: number, rows: number, size: number, targets: number, ignoreIndex: number, smoothing: number, logSumExp: number, dLoss: number): void
+  rmsNormBackwardRows(
+    x: number,
+    dy: number,
+    rows: number,
+    size: number,
+    weight: number,
+    epsilon: number,
+    dx: number,
+  ): void
+  crossEntropyRows(
+    logits: number,
+    rows: number,
+    size: number,
+    targets: number,
+    ignoreIndex: number,
+    smoothing: number,
+    loss: number,
+    logSumExp: number,
+  ): void
+  crossEntropyBackwardRows(
+    logits: number,
+    rows: number,
+    size: number,
+    targets: number,
+    ignoreIndex: number,
+    smoothing: number,
+    logSumExp: number,
+    dLoss: number,
+  ): void
   squaredErrorRows(x: number, y: number, rows: number, width: number, loss: number): void
   adamUpdate(
-    count: number, p: number, g: number, m: number, v: number, pOut: number, mOut: number, vOut: number,
-    shrink: number, weightDecay: number, beta1: number, beta1Rest: number, beta2: number, beta2Rest: number, stepSize: number, correction: number, epsilon: number,
+    count: number,
+    p: number,
+    g: number,
+    m: number,
+    v: number,
+    pOut: number,
+    mOut: number,
+    vOut: number,
+    shrink: number,
+    weightDecay: number,
+    beta1: number,
+    beta1Rest: number,
+    beta2: number,
+    beta2Rest: number,
+    stepSize: number,
+    correction: number,
+    epsilon: number,
   ): void
   sgdUpdate(
-    count: number, p: number, g: number, b: number, pOut: number, bOut: number,
-    rate: number, momentum: number, undamped: number, weightDecay: number, nesterov: boolean, first: boolean,
+    count: number,
+    p: number,
+    g: number,
+    b: number,
+    pOut: number,
+    bOut: number,
+    rate: number,
+    momentum: number,
+    undamped: number,
+    weightDecay: number,
+    nesterov: boolean,
+    first: boolean,
   ): void
 }
 
 const PAGE_BYTES = 65_536
 
-/** A lane's second linear memory, for stages: registers and packed weights, allocated first fit; it grows and never shrinks. */
+/**
+ * A lane's second linear memory, for stages: registers and packed weights, allocated first fit; it grows and never
+ * shrinks.
+ */
 export class StageMemory {
   readonly kernels: RowKernels
   readonly #memory: WebAssembly.Memory
@@ -79,7 +172,10 @@ export class StageMemory {
     return this.bytes + this.#pagesFor(rounded(bytes)) * PAGE_BYTES
   }
 
-  /** The address of `bytes` bytes, 16-byte aligned, not cleared. @throws {MemoryBudgetError} when the engine refuses to grow */
+  /**
+   * The address of `bytes` bytes, 16-byte aligned, not cleared. @throws {MemoryBudgetError} when the engine refuses to
+   * grow
+   */
   allocate(bytes: number): number {
     const wanted = rounded(bytes)
     if (!this.hasRoom(wanted)) this.#grow(wanted)
@@ -130,7 +226,10 @@ export class StageMemory {
     try {
       this.#memory.grow(pages)
     } catch (cause) {
-      throw new MemoryBudgetError(`lane: expected ${wanted} more bytes for weights, but the engine refused`, { cause, details: { bytes: wanted } })
+      throw new MemoryBudgetError(`lane: expected ${wanted} more bytes for weights, but the engine refused`, {
+        cause,
+        details: { bytes: wanted },
+      })
     }
     this.#floats = new Float32Array(this.#memory.buffer)
     this.#release(end, pages * PAGE_BYTES)

@@ -1,4 +1,12 @@
-import { rowRuns, type HeadSlice, type Register, type ResidentWeight, type RowRun, type RowStageTask, type RowStep } from '../../protocol/stage.ts'
+import {
+  rowRuns,
+  type HeadSlice,
+  type Register,
+  type ResidentWeight,
+  type RowRun,
+  type RowStageTask,
+  type RowStep,
+} from '../../protocol/stage.ts'
 import type { ArrayId, Slice, TaskArray } from '../../protocol/task.ts'
 import type { RowKernels } from './stage-memory.ts'
 
@@ -56,7 +64,14 @@ export function loadTile({ to, from, byPosition }: StepOf<'load'>, tile: Tile): 
   const view = viewOf(tile, to)
   const array = tile.arrays(from.array) as Float32Array
   for (const { at, rows, row } of byPosition === undefined ? wholeTile(tile) : tile.runs) {
-    copyRows(array, placeOf(from, byPosition === undefined ? at : row), from.rowStride, view.subarray((at - tile.start) * width), width, rows)
+    copyRows(
+      array,
+      placeOf(from, byPosition === undefined ? at : row),
+      from.rowStride,
+      view.subarray((at - tile.start) * width),
+      width,
+      rows,
+    )
   }
 }
 
@@ -65,12 +80,20 @@ function wholeTile({ start, rows }: Tile): Pick<RowRun, 'at' | 'rows' | 'row'>[]
   return [{ at: start, rows, row: start }]
 }
 
-function copyRows(array: Float32Array, start: number, rowStride: number, view: Float32Array, width: number, rows: number): void {
+function copyRows(
+  array: Float32Array,
+  start: number,
+  rowStride: number,
+  view: Float32Array,
+  width: number,
+  rows: number,
+): void {
   if (rowStride === width) {
     view.set(array.subarray(start, start + rows * width))
     return
   }
-  for (let row = 0; row < rows; row++) view.set(array.subarray(start + row * rowStride, start + row * rowStride + width), row * width)
+  for (let row = 0; row < rows; row++)
+    view.set(array.subarray(start + row * rowStride, start + row * rowStride + width), row * width)
 }
 
 export function embedTile({ to, tokens, table, scale }: StepOf<'embed'>, tile: Tile): void {
@@ -94,7 +117,10 @@ export function dropTile({ register, dropout }: StepOf<'drop'>, tile: Tile): voi
   }
 }
 
-export function rotateTile({ register, headSize, turned, table, byPosition, back }: StepOf<'rotate'>, tile: Tile): void {
+export function rotateTile(
+  { register, headSize, turned, table, byPosition, back }: StepOf<'rotate'>,
+  tile: Tile,
+): void {
   const width = widthOf(tile, register)
   const angles = tile.arrays(table.array) as Float32Array
   for (const { at, rows, row } of byPosition === undefined ? wholeTile(tile) : tile.runs) {
@@ -117,7 +143,8 @@ export function storeTile(step: StepOf<'store'>, tile: Tile): void {
     array.set(view, placeOf(step.to, tile.start))
     return
   }
-  for (let row = 0; row < tile.rows; row++) array.set(view.subarray(row * width, (row + 1) * width), placeOf(step.to, tile.start + row))
+  for (let row = 0; row < tile.rows; row++)
+    array.set(view.subarray(row * width, (row + 1) * width), placeOf(step.to, tile.start + row))
 }
 
 export function storeHeadsTile(step: StepOf<'store-heads'>, tile: Tile): void {
@@ -128,9 +155,16 @@ export function storeHeadsTile(step: StepOf<'store-heads'>, tile: Tile): void {
   const array = step.to === 'returned' ? tile.stored.get(step) : tile.arrays(to.array)
   for (const run of tile.runs) {
     const elements = run.rows * headSize
-    tile.kernels.scatterHeads(addressOf(tile, step.from) + (run.at - tile.start) * width * 4, run.rows, step.heads, headSize, tile.scratch)
+    tile.kernels.scatterHeads(
+      addressOf(tile, step.from) + (run.at - tile.start) * width * 4,
+      run.rows,
+      step.heads,
+      headSize,
+      tile.scratch,
+    )
     const first = headStart(to, run, tile.task.sequence !== undefined)
-    for (let head = 0; head < step.heads; head++) array?.set(floatsAt(tile, tile.scratch + head * elements * 4, elements), first + head * to.headStride)
+    for (let head = 0; head < step.heads; head++)
+      array?.set(floatsAt(tile, tile.scratch + head * elements * 4, elements), first + head * to.headStride)
   }
 }
 
@@ -146,13 +180,24 @@ export function loadHeadsTile({ to, heads, from, slots, slotStride }: StepOf<'lo
         const start = first + slot * slotStride + head * from.headStride
         floatsAt(tile, tile.scratch + head * elements * 4, elements).set(array.subarray(start, start + elements))
       }
-      tile.kernels.gatherHeads(tile.scratch, run.rows, heads, headSize, addressOf(tile, to) + (run.at - tile.start) * width * 4, slot > 0)
+      tile.kernels.gatherHeads(
+        tile.scratch,
+        run.rows,
+        heads,
+        headSize,
+        addressOf(tile, to) + (run.at - tile.start) * width * 4,
+        slot > 0,
+      )
     }
   }
 }
 
 /** Where the first row of a run stands: a slice that crosses sequences is that of batch 0 and position 0. */
-function headStart({ offset, batchStride = 0, rowStride, rowShifts }: HeadSlice, run: RowRun, crosses: boolean): number {
+function headStart(
+  { offset, batchStride = 0, rowStride, rowShifts }: HeadSlice,
+  run: RowRun,
+  crosses: boolean,
+): number {
   if (!crosses) return offset + run.at * rowStride
   return offset + run.batch * batchStride + (run.row + (rowShifts?.[run.batch] ?? 0)) * rowStride
 }

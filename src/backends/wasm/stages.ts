@@ -1,6 +1,13 @@
 import { roundUp } from '../../core/integers.ts'
 import { registerBytes, STAGE_TILE_ROWS, stageArenaBytes, stageArenaStart } from '../../plan/stage-arena.ts'
-import { CONTEXT_ARRAY, weightsOf, type ResidentWeight, type RowStageResult, type RowStageTask, type RowStep } from '../../protocol/stage.ts'
+import {
+  CONTEXT_ARRAY,
+  weightsOf,
+  type ResidentWeight,
+  type RowStageResult,
+  type RowStageTask,
+  type RowStep,
+} from '../../protocol/stage.ts'
 import type { SumResult, SumWork } from '../../protocol/sums.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
@@ -31,9 +38,9 @@ interface LaidOut {
 }
 
 /**
- * Runs stages: attention of the chunk first, then all steps over `STAGE_TILE_ROWS` rows at a time, in registers that stay in
- * the processor's caches. Rows in place are written tile by tile; their arrays belong to a layer's pass and are seen by
- * nobody before the whole stage is done.
+ * Runs stages: attention of the chunk first, then all steps over `STAGE_TILE_ROWS` rows at a time, in registers that
+ * stay in the processor's caches. Rows in place are written tile by tile; their arrays belong to a layer's pass and are
+ * seen by nobody before the whole stage is done.
  */
 export class RowStages {
   readonly #memory: StageMemory
@@ -54,8 +61,11 @@ export class RowStages {
   async run(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
     const startMs = performance.now()
     const { registers, attended, addresses, scratch } = this.#layOut(task, (id) => context.array(id))
-    const returned = (task.attention?.returned ?? []).map(({ length, integers }) => (integers ? new Int32Array(length) : new Float32Array(length)))
-    const arrays = (id: ArrayId): TaskArray => (id === CONTEXT_ARRAY ? attended : (returned[-1 - id] ?? context.array(id)))
+    const returned = (task.attention?.returned ?? []).map(({ length, integers }) =>
+      integers ? new Int32Array(length) : new Float32Array(length),
+    )
+    const arrays = (id: ArrayId): TaskArray =>
+      id === CONTEXT_ARRAY ? attended : (returned[-1 - id] ?? context.array(id))
     await this.#attend(task.attention?.tasks ?? [], { array: arrays, pace: () => context.pace() })
     const stored = returnedArrays(task)
     for (let start = 0; start < task.rows; start += STAGE_TILE_ROWS) {
@@ -80,13 +90,24 @@ export class RowStages {
     return { elapsedMs: performance.now() - startMs }
   }
 
-  /** Room for the stage. What the memory has already may hold weights of other models beyond the limit: it never shrinks. */
+  /**
+   * Room for the stage. What the memory has already may hold weights of other models beyond the limit: it never
+   * shrinks.
+   */
   #layOut(task: RowStageTask, arrays: (id: ArrayId) => TaskArray): LaidOut {
     const weights = weightsOf(task.steps)
     const weightBytes = Math.max(task.residentLimitBytes, this.#memory.bytes - stageArenaStart - task.registerBytes)
     const place = (memoryBytes: number): { registers: Registers; addresses: number[] | null } => {
       const registers = this.#layOutRegisters(task, memoryBytes)
-      return { registers, addresses: this.#weights.addresses(weights, { weightBytes, memoryBytes }, (weight) => arrays(weight.array), this.#registers.address) }
+      return {
+        registers,
+        addresses: this.#weights.addresses(
+          weights,
+          { weightBytes, memoryBytes },
+          (weight) => arrays(weight.array),
+          this.#registers.address,
+        ),
+      }
     }
     let { registers, addresses } = place(stageArenaBytes(task.registerBytes + task.residentLimitBytes))
     if (addresses === null) {
@@ -96,7 +117,12 @@ export class RowStages {
     const elements = task.attention === null ? 0 : task.rows * task.attention.width
     const attended = this.#memory.floats.subarray(registers.end >> 2, (registers.end >> 2) + elements)
     const scratch = registers.end + roundUp(elements * 4, 16)
-    return { registers: registers.starts, attended, scratch, addresses: new Map(weights.map((weight, index) => [weight, addresses?.[index] ?? 0])) }
+    return {
+      registers: registers.starts,
+      attended,
+      scratch,
+      addresses: new Map(weights.map((weight, index) => [weight, addresses?.[index] ?? 0])),
+    }
   }
 
   /** The address of the registers' room, which sums use between two stages. */
@@ -106,7 +132,10 @@ export class RowStages {
   }
 
   /** Addresses of the registers, one behind the other; behind them stand attention's output and scratch. */
-  #layOutRegisters({ registers: widths, registerBytes: bytes }: Pick<RowStageTask, 'registers' | 'registerBytes'>, limitBytes: number): Registers {
+  #layOutRegisters(
+    { registers: widths, registerBytes: bytes }: Pick<RowStageTask, 'registers' | 'registerBytes'>,
+    limitBytes: number,
+  ): Registers {
     if (bytes !== this.#registers.bytes) {
       this.#memory.free(this.#registers.address)
       if (!this.#memory.hasRoom(bytes) && this.#memory.bytesGrownFor(bytes) > limitBytes) this.#weights.clear()
@@ -131,6 +160,15 @@ export class RowStages {
 
 /** Zeros for every step whose rows go back with the result. */
 function returnedArrays(task: RowStageTask): Map<RowStep, Float32Array> {
-  const returned = task.steps.filter((step) => (step.op === 'store' || step.op === 'store-heads') && step.to === 'returned')
-  return new Map(returned.map((step) => [step, new Float32Array(task.rows * ('from' in step && typeof step.from === 'number' ? (task.registers[step.from] ?? 0) : 0))]))
+  const returned = task.steps.filter(
+    (step) => (step.op === 'store' || step.op === 'store-heads') && step.to === 'returned',
+  )
+  return new Map(
+    returned.map((step) => [
+      step,
+      new Float32Array(
+        task.rows * ('from' in step && typeof step.from === 'number' ? (task.registers[step.from] ?? 0) : 0),
+      ),
+    ]),
+  )
 }

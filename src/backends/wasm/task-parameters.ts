@@ -1,7 +1,31 @@
 import {
-  FLAG_ALIBI, FLAG_BIAS, FLAG_DROPOUT, FLAG_MASK, FLAG_SEGMENTS, FLAG_SOFTCAP, FLAG_STATISTICS, P_ALIBI_SLOPE, P_ALLOW, P_BATCH_HEAD,
-  P_BIAS_LANES, P_FACTOR, P_FLOOR, P_HEAD_SIZE, P_KEY, P_KEY_SEGMENTS, P_ROWS_OUT, P_ROWS_STRIDE, P_SCALE, P_SCORES, P_SEED_HIGH, P_SEED_LOW, P_SOFTCAP,
-  P_THRESHOLD, P_VALUE, P_VALUE_SIZE, P_VECTORS,
+  FLAG_ALIBI,
+  FLAG_BIAS,
+  FLAG_DROPOUT,
+  FLAG_MASK,
+  FLAG_SEGMENTS,
+  FLAG_SOFTCAP,
+  FLAG_STATISTICS,
+  P_ALIBI_SLOPE,
+  P_ALLOW,
+  P_BATCH_HEAD,
+  P_BIAS_LANES,
+  P_FACTOR,
+  P_FLOOR,
+  P_HEAD_SIZE,
+  P_KEY,
+  P_KEY_SEGMENTS,
+  P_ROWS_OUT,
+  P_ROWS_STRIDE,
+  P_SCALE,
+  P_SCORES,
+  P_SEED_HIGH,
+  P_SEED_LOW,
+  P_SOFTCAP,
+  P_THRESHOLD,
+  P_VALUE,
+  P_VALUE_SIZE,
+  P_VECTORS,
 } from '../../../assembly/abi.ts'
 import type { AttentionArena } from '../../plan/arena.ts'
 import { asksForStatistics } from '../../protocol/row-results.ts'
@@ -13,7 +37,10 @@ const LOG2E = 1.4426950408889634
 const LOWEST = -3.4028234663852886e38
 
 /** What of a task makes its scores and their dropout, forward and backward. */
-export type ScoredTask = Pick<AttentionTask, 'settings' | 'batchHead' | 'alibiSlope' | 'mask' | 'bias' | 'querySegments' | 'keySegments'>
+export type ScoredTask = Pick<
+  AttentionTask,
+  'settings' | 'batchHead' | 'alibiSlope' | 'mask' | 'bias' | 'querySegments' | 'keySegments'
+>
 
 /** FLAG_… of what the whole task asks for; tiles and blocks add what they hold. */
 export function flagsOf(task: AttentionTask): number {
@@ -33,7 +60,10 @@ export function scoreFlags(task: ScoredTask): number {
   )
 }
 
-/** What packed queries are multiplied by: the scale's sign, so that the largest score counts most, and so that 0·∞ is NaN. */
+/**
+ * What packed queries are multiplied by: the scale's sign, so that the largest score counts most, and so that 0·∞ is
+ * NaN.
+ */
 export function querySign(task: ScoredTask): number {
   return Math.sign(task.settings.scale)
 }
@@ -50,7 +80,10 @@ export function keepScaleOf({ settings: { dropout } }: Pick<ScoredTask, 'setting
 }
 
 /** Where the parts that forward and backward share stand in an arena. */
-export type ScorePlaces = Pick<AttentionArena, 'key' | 'biasLanes' | 'vectors' | 'keySegments' | 'transfer' | 'blockRows'>
+export type ScorePlaces = Pick<
+  AttentionArena,
+  'key' | 'biasLanes' | 'vectors' | 'keySegments' | 'transfer' | 'blockRows'
+>
 
 /** The parameters that hold for the whole task. */
 export function setTaskParameters(arena: Arena, layout: AttentionArena, task: AttentionTask): void {

@@ -7,11 +7,22 @@ import { attentionMergeKernel, mergeGroups, mergeParams } from './kernels/attent
 import { asksForStatistics, ROW_RESULT_NAMES } from '../../protocol/row-results.ts'
 import { attentionPartialKernel, valueSlices } from './kernels/attention-partial.wgsl.ts'
 import type { PassPacer } from './pass-pacer.ts'
-import { residentOf, scoreShapeOf, uploadParams, uploadQuery, uploadScoreInputs, type Pass, type TaskResources } from './score-inputs.ts'
+import {
+  residentOf,
+  scoreShapeOf,
+  uploadParams,
+  uploadQuery,
+  uploadScoreInputs,
+  type Pass,
+  type TaskResources,
+} from './score-inputs.ts'
 import { NonFiniteInput } from './signals.ts'
 import { tileFor, tileRows } from './tile-choice.ts'
 
-/** What a block's rows came to: `output` is [rows, ⌈Dv / 4⌉·4], `rowResults` five arrays of [rows] as `ROW_RESULT_NAMES` lists them. */
+/**
+ * What a block's rows came to: `output` is [rows, ⌈Dv / 4⌉·4], `rowResults` five arrays of [rows] as `ROW_RESULT_NAMES`
+ * lists them.
+ */
 export interface BlockResult {
   readonly output: Float32Array
   readonly rowResults: Uint32Array
@@ -48,7 +59,8 @@ export class AttentionBlock {
   }
 
   /**
-   * Submits all of the block's work. The device is free for the next block then, while this one's `result` is on its way.
+   * Submits all of the block's work. The device is free for the next block then, while this one's `result` is on its
+   * way.
    *
    * @throws {NonFiniteInput} when what the rows may look at is not finite, or so large that a product overflows
    */
@@ -62,7 +74,11 @@ export class AttentionBlock {
       const encoder = gpu.device.createCommandEncoder({ label: 'heddle.attention' })
       const spent = await this.#encodePass(encoder, pass)
       const pairs = this.rows * (pass.end - pass.start)
-      await this.#pacer.submit(gpu, encoder.finish(), pairs * 4 * (scoreShapeOf(this.#resources.task).headQuads + this.#valueQuads))
+      await this.#pacer.submit(
+        gpu,
+        encoder.finish(),
+        pairs * 4 * (scoreShapeOf(this.#resources.task).headQuads + this.#valueQuads),
+      )
       gpu.free(...spent)
       const turn = context.pace()
       if (turn !== undefined) await turn
@@ -75,7 +91,7 @@ export class AttentionBlock {
     const { cache, task } = this.#resources
     const range = keysOfRows(task, this.first, this.rows)
     const segmentKeys = cache.segmentKeys(Math.max(task.settings.headSize, task.settings.valueSize))
-    for (let key = range.start; key < range.end; ) {
+    for (let key = range.start; key < range.end;) {
       const segmentStart = Math.floor(key / segmentKeys) * segmentKeys
       const end = Math.min(range.end, segmentStart + segmentKeys, key + Math.max(TILE, keys()))
       yield { start: key - segmentStart, end: end - segmentStart, segmentStart, segmentKeys }
@@ -115,7 +131,9 @@ export class AttentionBlock {
   #passKeys(): number {
     const { task } = this.#resources
     const { headQuads } = scoreShapeOf(task)
-    const fitting = this.#pacer.multiplyAdds / (this.rows * 4 * (headQuads * valueSlices({ valueQuads: this.#valueQuads }) + this.#valueQuads))
+    const fitting =
+      this.#pacer.multiplyAdds /
+      (this.rows * 4 * (headQuads * valueSlices({ valueQuads: this.#valueQuads }) + this.#valueQuads))
     const most = task.mask !== undefined || task.bias !== undefined ? this.#sizes.matrixKeys : this.#sizes.keys
     return Math.floor(Math.min(fitting, most) / TILE) * TILE
   }
@@ -130,8 +148,13 @@ export class AttentionBlock {
     const score = scoreShapeOf(task, key.half)
     const tile = tileFor(this.#resources.tile, gpu, { score, valueQuads: this.#valueQuads })
     const options = { dropout: task.settings.dropout !== null, statistics: this.#statistics }
-    const pipeline = await gpu.pipeline(attentionPartialKernel({ ...options, score, valueQuads: this.#valueQuads, halfValues: value.half, tile }))
-    const groups = { rows: Math.ceil(this.rows / tileRows(tile)), slices: valueSlices({ valueQuads: this.#valueQuads }) }
+    const pipeline = await gpu.pipeline(
+      attentionPartialKernel({ ...options, score, valueQuads: this.#valueQuads, halfValues: value.half, tile }),
+    )
+    const groups = {
+      rows: Math.ceil(this.rows / tileRows(tile)),
+      slices: valueSlices({ valueQuads: this.#valueQuads }),
+    }
     const splitKeys = gpuSplitKeys(gpu.facts, pass.end - pass.start, groups.rows * groups.slices, this.#sizes.slots)
     const splits = Math.ceil((pass.end - pass.start) / splitKeys)
     const spent: GPUBuffer[] = []
@@ -139,7 +162,14 @@ export class AttentionBlock {
     const params = uploadParams(this.#resources, this.first, this.rows, pass, { splitKeys, slot: this.#slots })
     spent.push(params)
     const entries = [
-      ...bindings({ 0: params, 1: this.#query as GPUBuffer, 2: key.buffer, 6: value.buffer, 7: this.#scratch.partials, 8: this.rowStates }),
+      ...bindings({
+        0: params,
+        1: this.#query as GPUBuffer,
+        2: key.buffer,
+        6: value.buffer,
+        7: this.#scratch.partials,
+        8: this.rowStates,
+      }),
       ...uploadScoreInputs(this.#resources, { first: this.first, count: this.rows }, pass, spent),
     ]
     const compute = encoder.beginComputePass({ label: 'heddle.attention-partial' })
@@ -152,11 +182,24 @@ export class AttentionBlock {
   }
 
   /** Merges all slots into the first; with `results` also writes what the block came to. */
-  async #encodeMerge(encoder: GPUCommandEncoder, results: { output: GPUBuffer; rowResults: GPUBuffer } | null): Promise<GPUBuffer[]> {
+  async #encodeMerge(
+    encoder: GPUCommandEncoder,
+    results: { output: GPUBuffer; rowResults: GPUBuffer } | null,
+  ): Promise<GPUBuffer[]> {
     const { gpu } = this.#resources
     const pipeline = await gpu.pipeline(attentionMergeKernel(this.#valueQuads))
-    const values = { rows: this.rows, slots: this.#slots, last: results === null ? 0 : 1, statistics: this.#statistics ? 1 : 0 }
-    const params = gpu.upload('merge-params', mergeParams.byteLength, (mapped) => mergeParams.write(mapped, values), USAGE.uniform)
+    const values = {
+      rows: this.rows,
+      slots: this.#slots,
+      last: results === null ? 0 : 1,
+      statistics: this.#statistics ? 1 : 0,
+    }
+    const params = gpu.upload(
+      'merge-params',
+      mergeParams.byteLength,
+      (mapped) => mergeParams.write(mapped, values),
+      USAGE.uniform,
+    )
     const { output, rowResults } = results ?? scratchResults(gpu)
     const entries = bindings({ 0: params, 1: this.#scratch.partials, 2: this.rowStates, 3: output, 4: rowResults })
     const compute = encoder.beginComputePass({ label: 'heddle.attention-merge' })

@@ -6,7 +6,10 @@ type ScratchName = keyof ReturnType<typeof gpuScratchBytes>
 /** The buffers that a block works in, sized by `gpuScratchBytes` or larger. */
 export type BlockScratch = Readonly<Record<ScratchName, GPUBuffer>>
 
-/** Scratch that one block after the other works in, instead of allocating its own: as many sets as there are tasks at once. */
+/**
+ * Scratch that one block after the other works in, instead of allocating its own: as many sets as there are tasks at
+ * once.
+ */
 export class ScratchPool {
   readonly #gpu: GpuDevice
   readonly #sizes = new Map<BlockScratch, Readonly<Record<ScratchName, number>>>()
@@ -19,14 +22,22 @@ export class ScratchPool {
   }
 
   get bytes(): number {
-    return [...this.#sizes.values()].reduce((sum, sizes) => sum + Object.values(sizes).reduce((a, b) => a + gpuBufferBytes(b), 0), 0)
+    return [...this.#sizes.values()].reduce(
+      (sum, sizes) => sum + Object.values(sizes).reduce((a, b) => a + gpuBufferBytes(b), 0),
+      0,
+    )
   }
 
-  /** A set for a block. Whoever takes it gives it back with `put`, or with `drop` when a result is still being read from it. */
+  /**
+   * A set for a block. Whoever takes it gives it back with `put`, or with `drop` when a result is still being read from
+   * it.
+   */
   take(block: Pick<GpuBlockSizes, 'rows' | 'slots'>, valueSize: number): BlockScratch {
     const wanted = gpuScratchBytes(block, valueSize)
     const names = Object.keys(wanted) as ScratchName[]
-    const fitting = this.#idle.findIndex((set) => names.every((name) => (this.#sizes.get(set)?.[name] ?? 0) >= wanted[name]))
+    const fitting = this.#idle.findIndex((set) =>
+      names.every((name) => (this.#sizes.get(set)?.[name] ?? 0) >= wanted[name]),
+    )
     if (fitting >= 0) return this.#idle.splice(fitting, 1)[0] as BlockScratch
     this.#freeIdle()
     const set = this.#make(names, wanted)

@@ -3,7 +3,15 @@ import { MAP_READ, TILE } from './constants.ts'
 import { attentionWeightsKernel } from './kernels/attention-weights.wgsl.ts'
 import type { RowSet } from './pack-rows.ts'
 import type { PassPacer } from './pass-pacer.ts'
-import { residentOf, scoreShapeOf, uploadParams, uploadQuery, uploadScoreInputs, type Pass, type TaskResources } from './score-inputs.ts'
+import {
+  residentOf,
+  scoreShapeOf,
+  uploadParams,
+  uploadQuery,
+  uploadScoreInputs,
+  type Pass,
+  type TaskResources,
+} from './score-inputs.ts'
 
 /** Receives the weights of a block's packed rows over keys [first, first + count), `stride` elements a row. */
 export type WeightsSink = (weights: Float32Array, stride: number, keys: { first: number; count: number }) => void
@@ -15,12 +23,19 @@ export type WeightsSink = (weights: Float32Array, stride: number, keys: { first:
  * @param places their places in the block
  */
 export async function blockWeights(
-  resources: TaskResources, pacer: PassPacer, block: AttentionBlock, rows: RowSet, places: Uint32Array, matrixKeys: number, sink: WeightsSink,
+  resources: TaskResources,
+  pacer: PassPacer,
+  block: AttentionBlock,
+  rows: RowSet,
+  places: Uint32Array,
+  matrixKeys: number,
+  sink: WeightsSink,
 ): Promise<void> {
   const { gpu, context } = resources
   const query = uploadQuery(resources, rows, () => undefined)
   const rowPlaces = gpu.upload('row-places', places.byteLength, (mapped) => new Uint32Array(mapped).set(places))
-  const timelyKeys = (): number => Math.floor(pacer.multiplyAdds / (rows.count * resources.task.settings.headSize) / TILE) * TILE
+  const timelyKeys = (): number =>
+    Math.floor(pacer.multiplyAdds / (rows.count * resources.task.settings.headSize) / TILE) * TILE
   let reading: Promise<void> | undefined
   try {
     for (const pass of block.passes(() => Math.min(matrixKeys, timelyKeys()))) {
@@ -45,7 +60,11 @@ interface PackedRows {
 
 /** Submits one pass; `read` hands its weights on once they are mapped. */
 async function weightsPass(
-  resources: TaskResources, pacer: PassPacer, block: AttentionBlock, { rows, query, rowPlaces }: PackedRows, pass: Pass,
+  resources: TaskResources,
+  pacer: PassPacer,
+  block: AttentionBlock,
+  { rows, query, rowPlaces }: PackedRows,
+  pass: Pass,
 ): Promise<{ read(sink: WeightsSink): Promise<void> }> {
   const { gpu, task } = resources
   const key = residentOf(resources, task.key, task.settings.headSize, pass)
@@ -74,7 +93,10 @@ async function weightsPass(
     read: async (sink) => {
       try {
         await gpu.race(staging.mapAsync(MAP_READ))
-        sink(new Float32Array(staging.getMappedRange(0, byteLength)), stride, { first: pass.segmentStart + pass.start, count })
+        sink(new Float32Array(staging.getMappedRange(0, byteLength)), stride, {
+          first: pass.segmentStart + pass.start,
+          count,
+        })
       } finally {
         gpu.free(staging)
       }

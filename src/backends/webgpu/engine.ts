@@ -39,8 +39,9 @@ export interface WebGpuBackend extends Backend {
 /**
  * A backend that computes tasks in WGSL, float32, with no optional feature, within 1e-5 + 1e-5·|x|.
  *
- * A task rejects with NonFiniteInput when wasm must compute it, and with DeviceLost when the device is gone; in both cases
- * nothing of its output was written. Two tasks may run at once: one computes while the other's results are read back.
+ * A task rejects with NonFiniteInput when wasm must compute it, and with DeviceLost when the device is gone; in both
+ * cases nothing of its output was written. Two tasks may run at once: one computes while the other's results are read
+ * back.
  *
  * @param gpu the host's GPU; undefined looks for it (the browser's, or in Node the optional peer `webgpu`)
  * @throws {BackendUnavailableError} without an adapter or device
@@ -54,7 +55,8 @@ export async function createWebGpuBackend(gpu?: GPU, options: WebGpuOptions = {}
   const scratch = new ScratchPool(device)
   const weights = new ResidentWeights(device)
   const tools = { pacer: new PassPacer(), turns: new Turns() }
-  const run: Backend['attention'] = (task, context) => withLoss(device, () => attention({ gpu: device, cache, scratch, tile: tile.tile, task, context }, tools))
+  const run: Backend['attention'] = (task, context) =>
+    withLoss(device, () => attention({ gpu: device, cache, scratch, tile: tile.tile, task, context }, tools))
   return {
     kind: 'webgpu',
     overlap: GPU_OVERLAP,
@@ -70,7 +72,8 @@ export async function createWebGpuBackend(gpu?: GPU, options: WebGpuOptions = {}
     takePeakBytes: () => device.takePeakBytes(),
     keptBytes: () => device.residentBytes - cache.bytes - scratch.bytes,
     attention: run,
-    rows: (task, context) => withLoss(device, () => runRowStage({ gpu: device, ...tools, weights, attention: run }, task, context)),
+    rows: (task, context) =>
+      withLoss(device, () => runRowStage({ gpu: device, ...tools, weights, attention: run }, task, context)),
     release: (ids: readonly ArrayId[]) => {
       if (ids.length === 0) return
       cache.release(ids)
@@ -81,14 +84,18 @@ export async function createWebGpuBackend(gpu?: GPU, options: WebGpuOptions = {}
   }
 }
 
-const TOO_LARGE_FOR_HALF: Fallback = { what: 'float32 in place of float16 for some keys or values', reason: `they pass ${LARGEST_HALF} in magnitude` }
+const TOO_LARGE_FOR_HALF: Fallback = {
+  what: 'float32 in place of float16 for some keys or values',
+  reason: `they pass ${LARGEST_HALF} in magnitude`,
+}
 
 /** A call on a lost device fails in many ways, some of them before the loss is known; what it means is the loss. */
 async function withLoss<T>(gpu: GpuDevice, run: () => Promise<T>): Promise<T> {
   try {
     return await run()
   } catch (error) {
-    if (error instanceof Error && (error.name === 'AbortError' || error.name === 'OperationError')) await gpu.settleLoss()
+    if (error instanceof Error && (error.name === 'AbortError' || error.name === 'OperationError'))
+      await gpu.settleLoss()
     if (gpu.lost !== null && !(error instanceof DeviceLost)) throw gpu.lost
     throw error
   }
@@ -134,16 +141,31 @@ async function takeResult(block: AttentionBlock, results: TaskResults): Promise<
 }
 
 /** Weights of the block's selected rows, or of all of them in standard mode. */
-async function runWeights(resources: TaskResources, pacer: PassPacer, sizes: GpuBlockSizes, block: AttentionBlock, results: TaskResults): Promise<void> {
+async function runWeights(
+  resources: TaskResources,
+  pacer: PassPacer,
+  sizes: GpuBlockSizes,
+  block: AttentionBlock,
+  results: TaskResults,
+): Promise<void> {
   const { task } = resources
   const selected = task.weightRows ?? Int32Array.from({ length: task.rows }, (_, row) => row)
   const from = selected.findIndex((row) => row >= block.first)
-  const places = from < 0 ? selected.subarray(0, 0) : selected.subarray(from).filter((row) => row < block.first + block.rows)
+  const places =
+    from < 0 ? selected.subarray(0, 0) : selected.subarray(from).filter((row) => row < block.first + block.rows)
   if (places.length === 0) return
   results.weights(from, places.length, null, 0, { first: task.keyStart, count: task.keyEnd - task.keyStart })
   if (!block.seesKeys) return
   const inBlock = Uint32Array.from(places, (row) => row - block.first)
-  await blockWeights(resources, pacer, block, { places, count: places.length }, inBlock, sizes.matrixKeys, (weights, stride, keys) => {
-    results.weights(from, places.length, weights, stride, keys)
-  })
+  await blockWeights(
+    resources,
+    pacer,
+    block,
+    { places, count: places.length },
+    inBlock,
+    sizes.matrixKeys,
+    (weights, stride, keys) => {
+      results.weights(from, places.length, weights, stride, keys)
+    },
+  )
 }

@@ -2,7 +2,10 @@ const EXPONENT = 0x7f800000
 const MAGNITUDE = 0x7fffffff
 const MINUS_INFINITY = 0xff800000
 
-/** The largest |x| among `values`; Infinity when one is NaN or infinite. Looks at raw bits, so that no NaN is ever loaded. */
+/**
+ * The largest |x| among `values`; Infinity when one is NaN or infinite. Looks at raw bits, so that no NaN is ever
+ * loaded.
+ */
 export function largestMagnitude(values: Float32Array): number {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
   let largest = 0

@@ -4,7 +4,16 @@ import { gpuBufferBytes, type GpuFacts } from '../../plan/gpu-memory.ts'
 import { USAGE } from './constants.ts'
 import type { Kernel } from './kernels/kernel.ts'
 import { hostGpu } from './node-gpu.ts'
-import { adapterName, describeAdapter, isFallback, limitsOf, requestAdapter, WANTED_LIMITS, type GpuLimits, type WebGpuInfo } from './probe.ts'
+import {
+  adapterName,
+  describeAdapter,
+  isFallback,
+  limitsOf,
+  requestAdapter,
+  WANTED_LIMITS,
+  type GpuLimits,
+  type WebGpuInfo,
+} from './probe.ts'
 import { DeviceLost } from './signals.ts'
 
 /** A rejected map and the promise of the loss that caused it settle within this of each other. */
@@ -39,28 +48,44 @@ export class GpuDevice {
     this.device = device
     this.limits = limits
     this.adapterInfo = adapter?.info
-    this.info = adapter === null ? { vendor: '', architecture: '', device: '', description: '', features: [] } : describeAdapter(adapter)
+    this.info =
+      adapter === null
+        ? { vendor: '', architecture: '', device: '', description: '', features: [] }
+        : describeAdapter(adapter)
     this.fallback = adapter !== null && isFallback(adapter)
-    this.smallestSubgroup = device.features.has('subgroups') ? ((adapter?.info as { subgroupMinSize?: number } | undefined)?.subgroupMinSize ?? 0) : 0
+    this.smallestSubgroup = device.features.has('subgroups')
+      ? ((adapter?.info as { subgroupMinSize?: number } | undefined)?.subgroupMinSize ?? 0)
+      : 0
     void device.lost.then((info) => this.#loss.happen(new DeviceLost(info.message || String(info.reason))))
   }
 
   /** @throws {BackendUnavailableError} without an adapter, or when it refuses a device */
   static async open(gpu: GPU | undefined, options: GpuDeviceOptions = {}): Promise<GpuDevice> {
     const host = gpu === undefined ? hostGpu() : { gpu }
-    if (host.gpu === undefined) throw new BackendUnavailableError(`backend "webgpu": expected a host with WebGPU, but ${host.reason}`)
+    if (host.gpu === undefined)
+      throw new BackendUnavailableError(`backend "webgpu": expected a host with WebGPU, but ${host.reason}`)
     try {
       const adapter = await requestAdapter(host.gpu)
-      if (adapter === null) throw new BackendUnavailableError('backend "webgpu": expected a GPU adapter, but the host offers none')
+      if (adapter === null)
+        throw new BackendUnavailableError('backend "webgpu": expected a GPU adapter, but the host offers none')
       const offered = limitsOf(adapter.limits)
-      const entries = WANTED_LIMITS.map((name) => [name, Math.min(offered[name], options.limits?.[name] ?? Infinity)] as const)
+      const entries = WANTED_LIMITS.map(
+        (name) => [name, Math.min(offered[name], options.limits?.[name] ?? Infinity)] as const,
+      )
       const limits = Object.fromEntries(entries) as Record<(typeof WANTED_LIMITS)[number], number>
       const requiredFeatures = adapter.features.has('subgroups') ? (['subgroups'] as const) : []
-      const device = await adapter.requestDevice({ label: 'heddle', requiredLimits: { ...offered }, requiredFeatures: [...requiredFeatures] })
+      const device = await adapter.requestDevice({
+        label: 'heddle',
+        requiredLimits: { ...offered },
+        requiredFeatures: [...requiredFeatures],
+      })
       return new GpuDevice(device, limits, adapter)
     } catch (cause) {
       if (cause instanceof BackendUnavailableError) throw cause
-      throw new BackendUnavailableError(`backend "webgpu": expected the adapter to give a device, but ${messageOf(cause)}`, { cause })
+      throw new BackendUnavailableError(
+        `backend "webgpu": expected the adapter to give a device, but ${messageOf(cause)}`,
+        { cause },
+      )
     }
   }
 
@@ -89,7 +114,11 @@ export class GpuDevice {
   }
 
   get facts(): Omit<GpuFacts, 'half'> {
-    return { largestBufferBytes: this.largestBufferBytes, workgroupsPerDimension: this.limits.maxComputeWorkgroupsPerDimension, software: this.fallback }
+    return {
+      largestBufferBytes: this.largestBufferBytes,
+      workgroupsPerDimension: this.limits.maxComputeWorkgroupsPerDimension,
+      software: this.fallback,
+    }
   }
 
   /** The largest buffer that can be bound whole. */
@@ -98,7 +127,12 @@ export class GpuDevice {
   }
 
   /** A storage buffer of at least 16 bytes that `fill` writes while it is mapped; what it leaves out is zero. */
-  upload(label: string, byteLength: number, fill: (mapped: ArrayBuffer) => void, usage: number = USAGE.storage): GPUBuffer {
+  upload(
+    label: string,
+    byteLength: number,
+    fill: (mapped: ArrayBuffer) => void,
+    usage: number = USAGE.storage,
+  ): GPUBuffer {
     const buffer = this.#create(label, byteLength, usage, true)
     try {
       fill(buffer.getMappedRange())
@@ -142,19 +176,25 @@ export class GpuDevice {
     const known = this.#pipelinesNow.get(key)
     if (known !== undefined) return known
     const module = this.device.createShaderModule({ label, code: source })
-    const pipeline = this.device.createComputePipeline({ label, layout: 'auto', compute: { module, entryPoint: 'main' } })
+    const pipeline = this.device.createComputePipeline({
+      label,
+      layout: 'auto',
+      compute: { module, entryPoint: 'main' },
+    })
     this.#pipelinesNow.set(key, pipeline)
     return pipeline
   }
 
   /** `work`'s result once the device has confirmed it: no error in any scope, not lost. */
   async guarded<T>(what: string, work: () => Promise<T>): Promise<T> {
-    return await (await this.scoped(what, work)).confirmed
+    return await (
+      await this.scoped(what, work)
+    ).confirmed
   }
 
   /**
-   * Runs `work` in error scopes of its own. Scopes nest, so two works must not overlap; what waits for `confirmed`, which is
-   * the result of `guarded`, may.
+   * Runs `work` in error scopes of its own. Scopes nest, so two works must not overlap; what waits for `confirmed`,
+   * which is the result of `guarded`, may.
    */
   async scoped<T>(what: string, work: () => Promise<T>): Promise<{ readonly confirmed: Promise<T> }> {
     this.#throwIfLost()
@@ -199,10 +239,14 @@ export class GpuDevice {
     return await this.guarded(label, async () => {
       const module = this.device.createShaderModule({ label, code: source })
       try {
-        return await this.race(this.device.createComputePipelineAsync({ label, layout: 'auto', compute: { module, entryPoint: 'main' } }))
+        return await this.race(
+          this.device.createComputePipelineAsync({ label, layout: 'auto', compute: { module, entryPoint: 'main' } }),
+        )
       } catch (cause) {
         if (cause instanceof DeviceLost) throw cause
-        throw new BackendUnavailableError(`backend "webgpu": expected ${label} to compile, but ${messageOf(cause)}`, { cause })
+        throw new BackendUnavailableError(`backend "webgpu": expected ${label} to compile, but ${messageOf(cause)}`, {
+          cause,
+        })
       }
     })
   }
@@ -223,12 +267,18 @@ export class GpuDevice {
 }
 
 function deviceError(what: string, error: GPUError): BackendUnavailableError {
-  return new BackendUnavailableError(`backend "webgpu": expected ${what} to run, but the device reported: ${error.message}`, { cause: error })
+  return new BackendUnavailableError(
+    `backend "webgpu": expected ${what} to run, but the device reported: ${error.message}`,
+    { cause: error },
+  )
 }
 
 function outOfMemory(what: string, bytes: number | undefined, cause: unknown): MemoryBudgetError {
   const room = bytes === undefined ? 'room' : `room for ${bytes} bytes`
-  return new MemoryBudgetError(`webgpu ${what}: expected ${room} on the device, but it refused the allocation`, { cause, details: { what, bytes } })
+  return new MemoryBudgetError(`webgpu ${what}: expected ${room} on the device, but it refused the allocation`, {
+    cause,
+    details: { what, bytes },
+  })
 }
 
 function messageOf(error: unknown): string {

@@ -18,7 +18,9 @@ export function visibleOf(task: AttentionTask, row: number): { low: number; high
   return { low: position - before, high: position + after }
 }
 
-/** Keys that some of the rows [first, first + count) may see, widened downwards to whole tiles; empty when start ≥ end. */
+/**
+ * Keys that some of the rows [first, first + count) may see, widened downwards to whole tiles; empty when start ≥ end.
+ */
 export function keysOfRows(task: AttentionTask, first: number, count: number): KeyRange {
   const { low } = visibleOf(task, first)
   const { high } = visibleOf(task, first + count - 1)
@@ -45,7 +47,9 @@ function clamp(position: number): number {
   return Math.max(-FAR, Math.min(FAR, position))
 }
 
-/** 32 × 32 tiles of rows [first, first + count): those that hold a visible key, and all of those over the task's keys. */
+/**
+ * 32 × 32 tiles of rows [first, first + count): those that hold a visible key, and all of those over the task's keys.
+ */
 export function countTiles(task: AttentionTask, first: number, count: number): { tiles: number; skipped: number } {
   const columns = Math.ceil(task.keyEnd / TILE) - Math.floor(task.keyStart / TILE)
   let tiles = 0

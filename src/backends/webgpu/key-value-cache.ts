@@ -16,7 +16,10 @@ export interface Resident {
   readonly half: boolean
 }
 
-/** Keys and values of the heads that a lane works on, uploaded once and kept until released or until others need the room. */
+/**
+ * Keys and values of the heads that a lane works on, uploaded once and kept until released or until others need the
+ * room.
+ */
 export class KeyValueCache {
   readonly #gpu: GpuDevice
   readonly #half: boolean
@@ -58,7 +61,9 @@ export class KeyValueCache {
       this.#entries.set(name, cached)
       return cached
     }
-    const made = this.#half ? this.#uploadHalf(array, slice, columns, first, count) : this.#upload(array, slice, columns, first, count)
+    const made = this.#half
+      ? this.#uploadHalf(array, slice, columns, first, count)
+      : this.#upload(array, slice, columns, first, count)
     const entry = { id: slice.array, ...made }
     this.#entries.set(name, entry)
     this.#bytes += made.byteLength
@@ -92,7 +97,9 @@ export class KeyValueCache {
     }
     const byteLength = gpuBufferBytes(count * gpuRowBytes(columns, true))
     this.#makeRoom(byteLength)
-    const buffer = this.#gpu.upload('key-value', byteLength, (mapped) => packHalf(packed, new Uint32Array(mapped, 0, packed.length / 2)))
+    const buffer = this.#gpu.upload('key-value', byteLength, (mapped) =>
+      packHalf(packed, new Uint32Array(mapped, 0, packed.length / 2)),
+    )
     return { buffer, byteLength, largest, half: true }
   }
 

@@ -19,8 +19,8 @@ const MARGIN = 0.97
 const remembered = new Map<string, Promise<TileChoice>>()
 
 /**
- * The attention variant that is fastest on this device, by its own clock: measured once an adapter, some 50 ms after the
- * kernels are compiled. Software adapters keep the base kernel; `asked` skips the measurement.
+ * The attention variant that is fastest on this device, by its own clock: measured once an adapter, some 50 ms after
+ * the kernels are compiled. Software adapters keep the base kernel; `asked` skips the measurement.
  */
 export function chooseTile(gpu: GpuDevice, asked: TileName | 'auto' = 'auto'): Promise<TileChoice> {
   if (asked !== 'auto') return Promise.resolve({ tile: asked, reason: 'asked for', times: [] })
@@ -38,10 +38,14 @@ export function chooseTile(gpu: GpuDevice, asked: TileName | 'auto' = 'auto'): P
 export function choiceOf(times: readonly TileTime[]): TileChoice {
   const measured = times.flatMap(({ tile, milliseconds }) => (milliseconds === null ? [] : [{ tile, milliseconds }]))
   const base = measured.find(({ tile }) => tile === 'base')
-  const best = measured.reduce((least, time) => (time.milliseconds < least.milliseconds ? time : least), base ?? { tile: 'base' as const, milliseconds: Infinity })
+  const best = measured.reduce(
+    (least, time) => (time.milliseconds < least.milliseconds ? time : least),
+    base ?? { tile: 'base' as const, milliseconds: Infinity },
+  )
   if (base === undefined || best.tile === 'base') return { tile: 'base', reason: 'no other variant was faster', times }
   const ratio = base.milliseconds / best.milliseconds
-  if (best.milliseconds > MARGIN * base.milliseconds) return { tile: 'base', reason: `${best.tile} was only ${ratio.toFixed(2)} times as fast`, times }
+  if (best.milliseconds > MARGIN * base.milliseconds)
+    return { tile: 'base', reason: `${best.tile} was only ${ratio.toFixed(2)} times as fast`, times }
   return { tile: best.tile, reason: `${ratio.toFixed(2)} times as fast as the base kernel here`, times }
 }
 
@@ -64,7 +68,8 @@ async function timeOf(job: TileJob, tile: TileName, expected: Float32Array): Pro
   try {
     const found = await job.partials(tile)
     const scale = Math.max(...expected.map(Math.abs))
-    if (!found.every((value, at) => Math.abs(value - (expected[at] as number)) <= AGREEMENT * scale)) return { tile, milliseconds: null, reason: 'its answer differs from the base kernel’s' }
+    if (!found.every((value, at) => Math.abs(value - (expected[at] as number)) <= AGREEMENT * scale))
+      return { tile, milliseconds: null, reason: 'its answer differs from the base kernel’s' }
     const once = await job.run(tile, 1)
     const repeats = Math.max(1, Math.min(64, Math.round(RUN_MS / Math.max(once, 0.05))))
     let best = Infinity
@@ -84,12 +89,26 @@ class TileJob {
   constructor(private readonly gpu: GpuDevice) {
     this.#job = gpu.fallback ? SOFTWARE_JOB : JOB
     const { rows, keys, splits } = this.#job
-    const values = (count: number) => (mapped: ArrayBuffer): void => {
-      new Float32Array(mapped).forEach((_, at, all) => (all[at] = at < count ? ((at * 7919) % 1024) / 512 - 1 : 0))
-    }
+    const values =
+      (count: number) =>
+      (mapped: ArrayBuffer): void => {
+        new Float32Array(mapped).forEach((_, at, all) => (all[at] = at < count ? ((at * 7919) % 1024) / 512 - 1 : 0))
+      }
     const vectors = (count: number): GPUBuffer => gpu.upload('measure', count * QUADS * 16, values(count * QUADS * 4))
-    const params = gpu.upload('measure', scoreParams.byteLength, (mapped) => writeParams(mapped, rows, keys, splits), USAGE.uniform)
-    this.#buffers = [params, vectors(rows), vectors(keys), vectors(keys), gpu.storage('measure', splits * rows * QUADS * 16), gpu.storage('measure', splits * rows * 32)]
+    const params = gpu.upload(
+      'measure',
+      scoreParams.byteLength,
+      (mapped) => writeParams(mapped, rows, keys, splits),
+      USAGE.uniform,
+    )
+    this.#buffers = [
+      params,
+      vectors(rows),
+      vectors(keys),
+      vectors(keys),
+      gpu.storage('measure', splits * rows * QUADS * 16),
+      gpu.storage('measure', splits * rows * 32),
+    ]
   }
 
   refusal(tile: TileName): string | undefined {
@@ -132,7 +151,9 @@ class TileJob {
   async #encode(encoder: GPUCommandEncoder, name: TileName): Promise<void> {
     const tile = offeredTile(name, this.gpu, this.#shape())
     if (typeof tile === 'string') throw new RangeError(tile)
-    const pipeline = await this.gpu.pipeline(attentionPartialKernel({ ...this.#shape(), tile, dropout: false, statistics: false, halfValues: false }))
+    const pipeline = await this.gpu.pipeline(
+      attentionPartialKernel({ ...this.#shape(), tile, dropout: false, statistics: false, halfValues: false }),
+    )
     const bound = [0, 1, 2, 6, 7, 8]
     const entries = this.#buffers.map((buffer, at) => ({ binding: bound[at] as number, resource: { buffer } }))
     const pass = encoder.beginComputePass({ label: 'heddle.measure' })
@@ -143,7 +164,15 @@ class TileJob {
   }
 
   #shape() {
-    const score = { headQuads: QUADS, mask: false, bias: false, segments: false, softcap: false, alibi: false, halfKeys: false }
+    const score = {
+      headQuads: QUADS,
+      mask: false,
+      bias: false,
+      segments: false,
+      softcap: false,
+      alibi: false,
+      halfKeys: false,
+    }
     return { score, valueQuads: QUADS }
   }
 }
@@ -151,8 +180,28 @@ class TileJob {
 /** Every row over every key. */
 function writeParams(mapped: ArrayBuffer, rows: number, keys: number, splits: number): void {
   scoreParams.write(mapped, {
-    rows, passStart: 0, passEnd: keys, splitKeys: keys / splits, slot: 0, keyMin: 0, keyMax: keys, lowFirst: -(2 ** 30), highFirst: 2 ** 30,
-    distanceFirst: 0, distanceBase: 0, scale: 0.125, softcap: 0, slope: 0, maskStride: 0, biasStride: 0, firstRow: 0, segmentStart: 0,
-    batchHead: 0, seedLow: 0, seedHigh: 0, threshold: 0, keepScale: 1,
+    rows,
+    passStart: 0,
+    passEnd: keys,
+    splitKeys: keys / splits,
+    slot: 0,
+    keyMin: 0,
+    keyMax: keys,
+    lowFirst: -(2 ** 30),
+    highFirst: 2 ** 30,
+    distanceFirst: 0,
+    distanceBase: 0,
+    scale: 0.125,
+    softcap: 0,
+    slope: 0,
+    maskStride: 0,
+    biasStride: 0,
+    firstRow: 0,
+    segmentStart: 0,
+    batchHead: 0,
+    seedLow: 0,
+    seedHigh: 0,
+    threshold: 0,
+    keepScale: 1,
   })
 }

@@ -23,11 +23,16 @@ export function hostGpu(): { gpu?: GPU; reason?: string } {
     kept[KEPT] = requirePeer('webgpu').create([])
     return { gpu: kept[KEPT] }
   } catch (error) {
-    return { reason: `the optional package "webgpu" is not usable here (${error instanceof Error ? error.message.split('\n')[0] : String(error)})` }
+    return {
+      reason: `the optional package "webgpu" is not usable here (${error instanceof Error ? error.message.split('\n')[0] : String(error)})`,
+    }
   }
 }
 
-/** Through Node's own `require`: a dynamic import would make bundlers for the web look for a package that only Node has use for. */
+/**
+ * Through Node's own `require`: a dynamic import would make bundlers for the web look for a package that only Node has
+ * use for.
+ */
 function requirePeer(name: string): DawnModule {
   const { createRequire } = process.getBuiltinModule('node:module')
   return createRequire(import.meta.url)(name) as DawnModule

@@ -1,7 +1,8 @@
 import type { Slice, TaskArray } from '../../protocol/task.ts'
 
 /** Which rows of a slice: a run of neighbours, or chosen ones. */
-export type RowSet = { readonly first: number; readonly count: number } | { readonly places: Int32Array; readonly count: number }
+export type RowSet =
+  { readonly first: number; readonly count: number } | { readonly places: Int32Array; readonly count: number }
 
 /** The row's place among the slice's rows. */
 export function placeOf(rows: RowSet, index: number): number {
@@ -14,9 +15,17 @@ interface Columns {
 }
 
 /**
- * Copies rows × columns of a slice into `target`, row-major with `targetStride` elements a row; the padding stays as it is.
+ * Copies rows × columns of a slice into `target`, row-major with `targetStride` elements a row; the padding stays as it
+ * is.
  */
-export function packRows(source: TaskArray, slice: Slice, rows: RowSet, columns: Columns, target: TaskArray, targetStride: number): void {
+export function packRows(
+  source: TaskArray,
+  slice: Slice,
+  rows: RowSet,
+  columns: Columns,
+  target: TaskArray,
+  targetStride: number,
+): void {
   const step = slice.columnStride ?? 1
   const start = slice.offset + columns.first * step
   const dense = step === 1 && slice.rowStride === columns.count && targetStride === columns.count
@@ -30,17 +39,28 @@ export function packRows(source: TaskArray, slice: Slice, rows: RowSet, columns:
     const to = row * targetStride
     if (step === 1) target.set(source.subarray(from, from + columns.count), to)
     else if (step === 0) target.fill(source[from] as number, to, to + columns.count)
-    else for (let column = 0; column < columns.count; column++) target[to + column] = source[from + column * step] as number
+    else
+      for (let column = 0; column < columns.count; column++)
+        target[to + column] = source[from + column * step] as number
   }
 }
 
 /** Copies dense rows to where a slice says; the reverse of `packRows`. */
-export function unpackRows(source: TaskArray, sourceStride: number, target: TaskArray, slice: Slice, rows: RowSet, columns: Columns): void {
+export function unpackRows(
+  source: TaskArray,
+  sourceStride: number,
+  target: TaskArray,
+  slice: Slice,
+  rows: RowSet,
+  columns: Columns,
+): void {
   const step = slice.columnStride ?? 1
   for (let row = 0; row < rows.count; row++) {
     const to = slice.offset + placeOf(rows, row) * slice.rowStride + columns.first * step
     const from = row * sourceStride
     if (step === 1) target.set(source.subarray(from, from + columns.count), to)
-    else for (let column = 0; column < columns.count; column++) target[to + column * step] = source[from + column] as number
+    else
+      for (let column = 0; column < columns.count; column++)
+        target[to + column * step] = source[from + column] as number
   }
 }

@@ -42,7 +42,10 @@ export async function probeWebGpu(gpu?: GPU): Promise<WebGpuProbe> {
     const reason = fallback ? { reason: 'the adapter computes in software: auto prefers wasm' } : {}
     return { available: true, fallback, limits: limitsOf(adapter.limits), info: describeAdapter(adapter), ...reason }
   } catch (error) {
-    return { ...none, reason: `asking for an adapter failed: ${error instanceof Error ? error.message : String(error)}` }
+    return {
+      ...none,
+      reason: `asking for an adapter failed: ${error instanceof Error ? error.message : String(error)}`,
+    }
   }
 }
 
@@ -58,7 +61,10 @@ export function isFallback(adapter: GPUAdapter): boolean {
 }
 
 export function limitsOf(limits: GPUSupportedLimits): GpuLimits {
-  return Object.fromEntries(WANTED_LIMITS.map((name) => [name, limits[name]])) as Record<(typeof WANTED_LIMITS)[number], number>
+  return Object.fromEntries(WANTED_LIMITS.map((name) => [name, limits[name]])) as Record<
+    (typeof WANTED_LIMITS)[number],
+    number
+  >
 }
 
 export function describeAdapter(adapter: GPUAdapter): WebGpuInfo {
@@ -68,5 +74,7 @@ export function describeAdapter(adapter: GPUAdapter): WebGpuInfo {
 
 /** One line for reports: vendor, architecture and description, as far as the browser tells. */
 export function adapterName({ vendor, architecture, device, description }: WebGpuInfo): string {
-  return [vendor, architecture, description || device].filter((part) => part !== '').join(' ') || 'an undisclosed adapter'
+  return (
+    [vendor, architecture, description || device].filter((part) => part !== '').join(' ') || 'an undisclosed adapter'
+  )
 }

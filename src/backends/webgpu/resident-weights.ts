@@ -37,7 +37,9 @@ export class ResidentWeights {
     const most = Math.max(TILE, Math.floor(this.#gpu.largestBufferBytes / rowBytes / TILE) * TILE)
     return this.#resident('matrix', weight, () => {
       const starts = Array.from({ length: Math.ceil(weight.outSize / most) }, (_, part) => part * most)
-      return starts.map((first) => this.#upload(weight, context, first, Math.min(most, weight.outSize - first), weight.inSize))
+      return starts.map((first) =>
+        this.#upload(weight, context, first, Math.min(most, weight.outSize - first), weight.inSize),
+      )
     })
   }
 

@@ -30,16 +30,26 @@ export interface RowStageTools {
   readonly attention: (task: AttentionTask, context: TaskContext) => Promise<AttentionTaskResult>
 }
 
-/** A stage over its chunk: attention head by head, then the steps, a block of rows at a time. Stores are published at the end. */
-export async function runRowStage(tools: RowStageTools, task: RowStageTask, outer: TaskContext): Promise<RowStageResult> {
+/**
+ * A stage over its chunk: attention head by head, then the steps, a block of rows at a time. Stores are published at
+ * the end.
+ */
+export async function runRowStage(
+  tools: RowStageTools,
+  task: RowStageTask,
+  outer: TaskContext,
+): Promise<RowStageResult> {
   const startMs = performance.now()
   const attended = new Float32Array(task.attention === null ? 0 : task.rows * task.attention.width)
-  const context: TaskContext = { array: (id) => (id === CONTEXT_ARRAY ? attended : outer.array(id)), pace: () => outer.pace() }
+  const context: TaskContext = {
+    array: (id) => (id === CONTEXT_ARRAY ? attended : outer.array(id)),
+    pace: () => outer.pace(),
+  }
   for (const head of task.attention?.tasks ?? []) await tools.attention(head, context)
   const stored: StoredRows[] = []
   await tools.turns.exclusive(async () => {
     await tools.gpu.guarded('stage', async () => {
-      for (let first = 0; first < task.rows; ) {
+      for (let first = 0; first < task.rows;) {
         const rows = Math.min(task.rows - first, blockRows(tools, task))
         stored.push(...(await runBlock(tools, task, context, first, rows)))
         first += rows
@@ -54,14 +64,23 @@ export async function runRowStage(tools: RowStageTools, task: RowStageTask, oute
 
 /** Rows whose steps take about one submit's time, in whole tiles, and whose registers fit the device's limits. */
 function blockRows({ gpu, pacer }: RowStageTools, task: RowStageTask): number {
-  const multiplyAdds = task.steps.reduce((sum, step) => sum + (step.op === 'linear' ? step.weight.outSize * step.weight.inSize : 0), 0)
+  const multiplyAdds = task.steps.reduce(
+    (sum, step) => sum + (step.op === 'linear' ? step.weight.outSize * step.weight.inSize : 0),
+    0,
+  )
   const widest = Math.max(...task.registers.map((width) => roundUp(width, 4) * 4))
   const fitting = Math.min(gpu.largestBufferBytes / widest, gpu.limits.maxComputeWorkgroupsPerDimension)
   const timely = Math.max(TILE, Math.floor(pacer.multiplyAdds / Math.max(1, multiplyAdds) / TILE) * TILE)
   return Math.max(1, Math.floor(Math.min(fitting, timely)))
 }
 
-async function runBlock(tools: RowStageTools, task: RowStageTask, context: TaskContext, first: number, rows: number): Promise<StoredRows[]> {
+async function runBlock(
+  tools: RowStageTools,
+  task: RowStageTask,
+  context: TaskContext,
+  first: number,
+  rows: number,
+): Promise<StoredRows[]> {
   const { gpu, pacer, weights } = tools
   const encoder = gpu.device.createCommandEncoder({ label: 'heddle.stage' })
   const steps = new RowSteps(gpu, weights, task, context, encoder, first, rows)
@@ -95,12 +114,22 @@ function publish(task: RowStageTask, stored: readonly StoredRows[], context: Tas
     const heads = step.op === 'store-heads' ? step.heads : 1
     const headSize = width / heads
     const array = step.to === 'returned' ? new Float32Array(task.rows * width) : context.array(step.to.array)
-    const layout = step.to === 'returned' ? { offset: 0, rowStride: headSize, headStride: task.rows * headSize } : { headStride: 0, ...step.to }
+    const layout =
+      step.to === 'returned'
+        ? { offset: 0, rowStride: headSize, headStride: task.rows * headSize }
+        : { headStride: 0, ...step.to }
     if (step.to === 'returned') returned.push(array as Float32Array)
     for (const { data, first, rows } of stored.filter((entry) => entry.step === step)) {
       for (let head = 0; head < heads; head++) {
         const slice = { array: 0, offset: layout.offset + head * layout.headStride, rowStride: layout.rowStride }
-        unpackRows(data.subarray(head * headSize), roundUp(width, 4), array, slice, { first, count: rows }, { first: 0, count: headSize })
+        unpackRows(
+          data.subarray(head * headSize),
+          roundUp(width, 4),
+          array,
+          slice,
+          { first, count: rows },
+          { first: 0, count: headSize },
+        )
       }
     }
   }

@@ -21,7 +21,10 @@ type StepOf<Op extends RowStep['op']> = Extract<RowStep, { op: Op }>
 type StoreOp = 'store' | 'store-heads'
 type Groups = readonly [x: number, y?: number]
 
-/** Encodes a stage's steps over rows [first, first + rows) of its chunk; registers are device buffers [rows, ⌈width / 4⌉]. */
+/**
+ * Encodes a stage's steps over rows [first, first + rows) of its chunk; registers are device buffers [rows, ⌈width /
+ * 4⌉].
+ */
 export class RowSteps {
   readonly #gpu: GpuDevice
   readonly #weights: ResidentWeights
@@ -34,7 +37,15 @@ export class RowSteps {
   /** what is free once the commands are submitted */
   readonly spent: GPUBuffer[] = []
 
-  constructor(gpu: GpuDevice, weights: ResidentWeights, task: RowStageTask, context: TaskContext, encoder: GPUCommandEncoder, first: number, rows: number) {
+  constructor(
+    gpu: GpuDevice,
+    weights: ResidentWeights,
+    task: RowStageTask,
+    context: TaskContext,
+    encoder: GPUCommandEncoder,
+    first: number,
+    rows: number,
+  ) {
     this.#gpu = gpu
     this.#weights = weights
     this.#task = task
@@ -45,7 +56,9 @@ export class RowSteps {
   }
 
   /** What each step becomes; null where there is no kernel. A step without an entry does not compile. */
-  static readonly #ENCODERS: { readonly [Op in Exclude<RowStep['op'], StoreOp>]: ((to: RowSteps, step: StepOf<Op>) => Promise<void> | void) | null } = {
+  static readonly #ENCODERS: {
+    readonly [Op in Exclude<RowStep['op'], StoreOp>]: ((to: RowSteps, step: StepOf<Op>) => Promise<void> | void) | null
+  } = {
     load: (to, step) => to.#load(step),
     embed: (to, step) => to.#embed(step),
     linear: (to, step) => to.#linear(step),
@@ -99,7 +112,14 @@ export class RowSteps {
   #load({ to, from }: StepOf<'load'>): void {
     const [width, stride] = [this.width(to), roundUp(this.width(to), 4)]
     this.#fill(to, (target) => {
-      packRows(this.#context.array(from.array), from, { first: this.#first, count: this.#rows }, { first: 0, count: width }, target, stride)
+      packRows(
+        this.#context.array(from.array),
+        from,
+        { first: this.#first, count: this.#rows },
+        { first: 0, count: width },
+        target,
+        stride,
+      )
       if (largestMagnitude(target) === Infinity) throw new NonFiniteInput('an input of the stage')
     })
   }
@@ -124,8 +144,17 @@ export class RowSteps {
       const params = this.#params(linearParams.byteLength, (mapped) => {
         linearParams.write(mapped, { rows: this.#rows, outFirst: part.first, outCount: part.count, outQuads })
       })
-      const buffers = { 0: params, 1: this.#held(from), 2: part.buffer, 3: output, ...(bias === null ? {} : { 4: this.#weights.vector(bias, this.#context) }) }
-      await this.#dispatch(linearKernel(this.#quads(from), bias !== null), buffers, [Math.ceil(this.#rows / TILE), Math.ceil(part.count / TILE)])
+      const buffers = {
+        0: params,
+        1: this.#held(from),
+        2: part.buffer,
+        3: output,
+        ...(bias === null ? {} : { 4: this.#weights.vector(bias, this.#context) }),
+      }
+      await this.#dispatch(linearKernel(this.#quads(from), bias !== null), buffers, [
+        Math.ceil(this.#rows / TILE),
+        Math.ceil(part.count / TILE),
+      ])
     }
     this.#set(to, output)
   }
@@ -134,7 +163,13 @@ export class RowSteps {
     const output = this.#fresh(to)
     const params = this.#params(layerNormParams.byteLength, (mapped) => layerNormParams.write(mapped, { epsilon }))
     const biases = bias === null ? {} : { 3: this.#weights.vector(bias, this.#context) }
-    const buffers = { 0: params, 1: this.#held(from), 2: this.#weights.vector(weight, this.#context), ...biases, 4: output }
+    const buffers = {
+      0: params,
+      1: this.#held(from),
+      2: this.#weights.vector(weight, this.#context),
+      ...biases,
+      4: output,
+    }
     await this.#dispatch(layerNormKernel(this.width(from), bias !== null), buffers, [this.#rows])
     this.#set(to, output)
   }
@@ -142,7 +177,11 @@ export class RowSteps {
   async #rmsNorm({ from, to, weight, epsilon }: StepOf<'rms-norm'>): Promise<void> {
     const output = this.#fresh(to)
     const params = this.#params(rmsNormParams.byteLength, (mapped) => rmsNormParams.write(mapped, { epsilon }))
-    await this.#dispatch(rmsNormKernel(this.width(from)), { 0: params, 1: this.#held(from), 2: this.#weights.vector(weight, this.#context), 3: output }, [this.#rows])
+    await this.#dispatch(
+      rmsNormKernel(this.width(from)),
+      { 0: params, 1: this.#held(from), 2: this.#weights.vector(weight, this.#context), 3: output },
+      [this.#rows],
+    )
     this.#set(to, output)
   }
 
@@ -157,27 +196,53 @@ export class RowSteps {
   }
 
   async #activate({ register, activation }: StepOf<'activate'>): Promise<void> {
-    await this.#dispatch(activationKernel(activation, this.#quads(register)), { 1: this.#held(register) }, this.#elementwise(register))
+    await this.#dispatch(
+      activationKernel(activation, this.#quads(register)),
+      { 1: this.#held(register) },
+      this.#elementwise(register),
+    )
   }
 
   async #drop({ register, dropout }: StepOf<'drop'>): Promise<void> {
     const all = dropout.threshold >= 2 ** 32
     const { site, seedLow, seedHigh } = dropout
-    const words = { site, seedLow, seedHigh, threshold: all ? 0 : dropout.threshold, keepScale: all ? 0 : dropout.keepScale }
+    const words = {
+      site,
+      seedLow,
+      seedHigh,
+      threshold: all ? 0 : dropout.threshold,
+      keepScale: all ? 0 : dropout.keepScale,
+    }
     const firstRow = this.#task.rowStart + this.#first
-    const params = this.#params(rowDropoutParams.byteLength, (mapped) => rowDropoutParams.write(mapped, { firstRow, batch: this.#task.batch, ...words }))
-    await this.#dispatch(rowDropoutKernel(this.#quads(register)), { 0: params, 1: this.#held(register) }, this.#elementwise(register))
+    const params = this.#params(rowDropoutParams.byteLength, (mapped) =>
+      rowDropoutParams.write(mapped, { firstRow, batch: this.#task.batch, ...words }),
+    )
+    await this.#dispatch(
+      rowDropoutKernel(this.#quads(register)),
+      { 0: params, 1: this.#held(register) },
+      this.#elementwise(register),
+    )
   }
 
   async #rotate({ register, headSize, turned, table }: StepOf<'rotate'>): Promise<void> {
     const stride = roundUp(turned, 4)
     const angles = this.#gpu.upload('rotary-table', this.#rows * stride * 4, (mapped) => {
       const rows = { first: this.#first, count: this.#rows }
-      packRows(this.#context.array(table.array), table, rows, { first: 0, count: turned }, new Float32Array(mapped, 0, this.#rows * stride), stride)
+      packRows(
+        this.#context.array(table.array),
+        table,
+        rows,
+        { first: 0, count: turned },
+        new Float32Array(mapped, 0, this.#rows * stride),
+        stride,
+      )
     })
     this.spent.push(angles)
     const pairs = ((this.width(register) / headSize) * turned) / 2
-    await this.#dispatch(rotaryKernel(this.width(register), headSize, turned), { 1: this.#held(register), 2: angles }, [Math.ceil(pairs / 64), this.#rows])
+    await this.#dispatch(rotaryKernel(this.width(register), headSize, turned), { 1: this.#held(register), 2: angles }, [
+      Math.ceil(pairs / 64),
+      this.#rows,
+    ])
   }
 
   /** A copy of the register as it is at this step. */
@@ -190,7 +255,10 @@ export class RowSteps {
 
   async #dispatch(kernel: Kernel, buffers: Readonly<Record<number, GPUBuffer>>, [x, y = 1]: Groups): Promise<void> {
     const pipeline = await this.#gpu.pipeline(kernel)
-    const group = this.#gpu.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: bindings(buffers) })
+    const group = this.#gpu.device.createBindGroup({
+      layout: pipeline.getBindGroupLayout(0),
+      entries: bindings(buffers),
+    })
     const pass = this.#encoder.beginComputePass({ label: kernel.label })
     pass.setPipeline(pipeline)
     pass.setBindGroup(0, group)
@@ -211,7 +279,12 @@ export class RowSteps {
   /** Gives a register rows from the host. */
   #fill(register: number, fill: (target: Float32Array) => void): void {
     const elements = this.#rows * this.#quads(register) * 4
-    const buffer = this.#gpu.upload('register', elements * 4, (mapped) => fill(new Float32Array(mapped, 0, elements)), USAGE.storage | USAGE.copySource)
+    const buffer = this.#gpu.upload(
+      'register',
+      elements * 4,
+      (mapped) => fill(new Float32Array(mapped, 0, elements)),
+      USAGE.storage | USAGE.copySource,
+    )
     this.spent.push(buffer)
     this.#set(register, buffer)
   }

@@ -42,7 +42,11 @@ export function scoreShapeOf(task: AttentionTask, halfKeys = false): ScoreShape 
 }
 
 /** Query rows as the kernels read them, padded to vectors of four. */
-export function uploadQuery({ gpu, task, context }: TaskResources, rows: RowSet, check: (packed: Float32Array) => void): GPUBuffer {
+export function uploadQuery(
+  { gpu, task, context }: TaskResources,
+  rows: RowSet,
+  check: (packed: Float32Array) => void,
+): GPUBuffer {
   const { headSize } = task.settings
   const stride = roundUp(headSize, 4)
   return gpu.upload('query', rows.count * stride * 4, (mapped) => {
@@ -53,13 +57,23 @@ export function uploadQuery({ gpu, task, context }: TaskResources, rows: RowSet,
 }
 
 /** The pass's part of the keys or values of the task's head, out of the cache. */
-export function residentOf({ cache, task, context }: TaskResources, slice: Slice, columns: number, pass: Pass): Resident {
+export function residentOf(
+  { cache, task, context }: TaskResources,
+  slice: Slice,
+  columns: number,
+  pass: Pass,
+): Resident {
   const count = Math.min(pass.segmentKeys, task.settings.keys - pass.segmentStart)
   return cache.get(context.array(slice.array), slice, columns, pass.segmentStart, count)
 }
 
 /** The rows' part of mask, bias and segments over a pass, as bind group entries 3 to 5; the buffers go to `scratch`. */
-export function uploadScoreInputs(resources: Omit<TaskResources, 'cache' | 'scratch' | 'tile'>, rows: RowSet, pass: Pass, scratch: GPUBuffer[]): GPUBindGroupEntry[] {
+export function uploadScoreInputs(
+  resources: Omit<TaskResources, 'cache' | 'scratch' | 'tile'>,
+  rows: RowSet,
+  pass: Pass,
+  scratch: GPUBuffer[],
+): GPUBindGroupEntry[] {
   const { gpu, task, context } = resources
   const keys = { first: pass.segmentStart + pass.start, count: pass.end - pass.start }
   const entries: GPUBindGroupEntry[] = []
@@ -71,26 +85,42 @@ export function uploadScoreInputs(resources: Omit<TaskResources, 'cache' | 'scra
   if (mask !== undefined) {
     const packed = broadcastRows(mask, rows)
     const stride = roundUp(keys.count, 4)
-    bind(3, gpu.upload('mask', packed.count * stride, (mapped) => {
-      packRows(context.array(mask.array), mask, packed, keys, new Uint8Array(mapped), stride)
-    }))
+    bind(
+      3,
+      gpu.upload('mask', packed.count * stride, (mapped) => {
+        packRows(context.array(mask.array), mask, packed, keys, new Uint8Array(mapped), stride)
+      }),
+    )
   }
   if (bias !== undefined) {
     const packed = broadcastRows(bias, rows)
     const stride = roundUp(keys.count, 4)
-    bind(4, gpu.upload('bias', packed.count * stride * 4, (mapped) => {
-      const target = new Float32Array(mapped, 0, packed.count * stride)
-      packRows(context.array(bias.array), bias, packed, keys, target, stride)
-      if (largestBias(target) === Infinity) throw new NonFiniteInput('the bias')
-    }))
+    bind(
+      4,
+      gpu.upload('bias', packed.count * stride * 4, (mapped) => {
+        const target = new Float32Array(mapped, 0, packed.count * stride)
+        packRows(context.array(bias.array), bias, packed, keys, target, stride)
+        if (largestBias(target) === Infinity) throw new NonFiniteInput('the bias')
+      }),
+    )
   }
   if (querySegments !== undefined && keySegments !== undefined) {
-    bind(5, gpu.upload('segments', (rows.count + keys.count) * 4, (mapped) => {
-      const target = new Int32Array(mapped)
-      packRows(context.array(querySegments.array), querySegments, rows, { first: 0, count: 1 }, target, 1)
-      const ofKeys = { first: keys.first, count: keys.count }
-      packRows(context.array(keySegments.array), keySegments, ofKeys, { first: 0, count: 1 }, target.subarray(rows.count), 1)
-    }))
+    bind(
+      5,
+      gpu.upload('segments', (rows.count + keys.count) * 4, (mapped) => {
+        const target = new Int32Array(mapped)
+        packRows(context.array(querySegments.array), querySegments, rows, { first: 0, count: 1 }, target, 1)
+        const ofKeys = { first: keys.first, count: keys.count }
+        packRows(
+          context.array(keySegments.array),
+          keySegments,
+          ofKeys,
+          { first: 0, count: 1 },
+          target.subarray(rows.count),
+          1,
+        )
+      }),
+    )
   }
   return entries
 }
@@ -102,33 +132,45 @@ export interface PassSplit {
 }
 
 /** The uniform of a pass over packed rows whose place 0 is the task's row `firstRow`. */
-export function uploadParams({ gpu, task }: Pick<TaskResources, 'gpu' | 'task'>, firstRow: number, rows: number, pass: Pass, split: PassSplit): GPUBuffer {
+export function uploadParams(
+  { gpu, task }: Pick<TaskResources, 'gpu' | 'task'>,
+  firstRow: number,
+  rows: number,
+  pass: Pass,
+  split: PassSplit,
+): GPUBuffer {
   const { settings } = task
   const dropAll = settings.dropout !== null && settings.dropout.threshold >= 2 ** 32
   const keyEnd = Math.min(task.keyEnd, task.keyLength, settings.keys) - pass.segmentStart
   const stride = Math.ceil((pass.end - pass.start) / 4)
-  return gpu.upload('params', scoreParams.byteLength, (mapped) => scoreParams.write(mapped, {
-    rows,
-    passStart: pass.start,
-    passEnd: pass.end,
-    splitKeys: split.splitKeys,
-    slot: split.slot,
-    keyMin: Math.max(pass.start, task.keyStart - pass.segmentStart),
-    keyMax: Math.min(pass.end, keyEnd),
-    ...relativePositions(task, firstRow, pass.segmentStart),
-    scale: settings.scale,
-    softcap: settings.softcap,
-    slope: task.alibiSlope,
-    maskStride: task.mask?.rowStride === 0 ? 0 : stride,
-    biasStride: task.bias?.rowStride === 0 ? 0 : stride,
-    firstRow: task.rowStart + firstRow,
-    segmentStart: pass.segmentStart,
-    batchHead: task.batchHead,
-    seedLow: settings.dropout?.seedLow ?? 0,
-    seedHigh: settings.dropout?.seedHigh ?? 0,
-    threshold: dropAll ? 0 : (settings.dropout?.threshold ?? 0),
-    keepScale: dropAll ? 0 : (settings.dropout?.keepScale ?? 1),
-  }), USAGE.uniform)
+  return gpu.upload(
+    'params',
+    scoreParams.byteLength,
+    (mapped) =>
+      scoreParams.write(mapped, {
+        rows,
+        passStart: pass.start,
+        passEnd: pass.end,
+        splitKeys: split.splitKeys,
+        slot: split.slot,
+        keyMin: Math.max(pass.start, task.keyStart - pass.segmentStart),
+        keyMax: Math.min(pass.end, keyEnd),
+        ...relativePositions(task, firstRow, pass.segmentStart),
+        scale: settings.scale,
+        softcap: settings.softcap,
+        slope: task.alibiSlope,
+        maskStride: task.mask?.rowStride === 0 ? 0 : stride,
+        biasStride: task.bias?.rowStride === 0 ? 0 : stride,
+        firstRow: task.rowStart + firstRow,
+        segmentStart: pass.segmentStart,
+        batchHead: task.batchHead,
+        seedLow: settings.dropout?.seedLow ?? 0,
+        seedHigh: settings.dropout?.seedHigh ?? 0,
+        threshold: dropAll ? 0 : (settings.dropout?.threshold ?? 0),
+        keepScale: dropAll ? 0 : (settings.dropout?.keepScale ?? 1),
+      }),
+    USAGE.uniform,
+  )
 }
 
 /** A row that is the same for all is uploaded once. */

@@ -3,7 +3,10 @@
  * Both cross threads by name.
  */
 
-/** An input holds NaN, an infinity or values whose products overflow: WGSL may assume there are none, so wasm computes the task. */
+/**
+ * An input holds NaN, an infinity or values whose products overflow: WGSL may assume there are none, so wasm computes
+ * the task.
+ */
 export class NonFiniteInput extends Error {
   constructor(what: string) {
     super(`webgpu: ${what} holds NaN, an infinity or values out of range; wasm computes this task`)

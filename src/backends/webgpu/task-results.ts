@@ -6,7 +6,9 @@ import { unpackRows } from './pack-rows.ts'
 /** What goes back with the task's answer: the dense arrays of destinations that were `true`. */
 export type DenseResults = { -readonly [Name in keyof AttentionTaskResult]?: AttentionTaskResult[Name] }
 
-/** Collects what a task came to and publishes it at the end, so that a task that fails or is cancelled writes nothing. */
+/**
+ * Collects what a task came to and publishes it at the end, so that a task that fails or is cancelled writes nothing.
+ */
 export class TaskResults {
   readonly #task: AttentionTask
   readonly #array: (id: ArrayId) => TaskArray
@@ -24,7 +26,13 @@ export class TaskResults {
   }
 
   /** Writes weights of selected row `index` … into place; weights are large, so they are not held back. */
-  weights(first: number, rows: number, weights: Float32Array | null, stride: number, keys: { first: number; count: number }): void {
+  weights(
+    first: number,
+    rows: number,
+    weights: Float32Array | null,
+    stride: number,
+    keys: { first: number; count: number },
+  ): void {
     const task = this.#task
     if (task.weights === undefined || rows === 0) return
     const source = weights ?? new Float32Array(keys.count)
@@ -53,16 +61,24 @@ export class TaskResults {
     unpackRows(source, stride, target, slice, { first, count: rows }, { first: 0, count: valueSize })
   }
 
-  #writeRows(name: RowResultName, destination: Destination, index: number, block: { first: number; rows: number; result: BlockResult | null }): void {
+  #writeRows(
+    name: RowResultName,
+    destination: Destination,
+    index: number,
+    block: { first: number; rows: number; result: BlockResult | null },
+  ): void {
     const { target, slice } = this.#target(destination, name, this.#task.rows, 1)
-    const source = block.result === null ? emptyRows(name, block.rows) : rowsOf(name, block.result.rowResults, index, block.rows)
+    const source =
+      block.result === null ? emptyRows(name, block.rows) : rowsOf(name, block.result.rowResults, index, block.rows)
     unpackRows(source, 1, target, slice, { first: block.first, count: block.rows }, { first: 0, count: 1 })
   }
 
   /** The array that a destination names, or a dense one that goes back with the answer. */
   #target(destination: Destination, name: RowResultName | 'output' | 'weights', rows: number, columns: number) {
     if (destination !== true) return { target: this.#array(destination.array), slice: destination }
-    const made = this.#dense[name] ?? (name === 'output' || name === 'weights' ? new Float32Array(rows * columns) : rowResultArray(name, rows))
+    const made =
+      this.#dense[name] ??
+      (name === 'output' || name === 'weights' ? new Float32Array(rows * columns) : rowResultArray(name, rows))
     Object.assign(this.#dense, { [name]: made })
     return { target: made, slice: { array: -1, offset: 0, rowStride: columns } }
   }

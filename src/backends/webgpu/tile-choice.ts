@@ -1,5 +1,11 @@
 import { GPU_TILE } from '../../plan/gpu-memory.ts'
-import { BASE_TILE, ownQuads, partialWorkgroupBytes, type PartialShape, type PartialTile } from './kernels/attention-partial.wgsl.ts'
+import {
+  BASE_TILE,
+  ownQuads,
+  partialWorkgroupBytes,
+  type PartialShape,
+  type PartialTile,
+} from './kernels/attention-partial.wgsl.ts'
 import type { GpuLimits } from './probe.ts'
 
 export const TILE_NAMES = ['base', 'wide', 'subgroups', 'wide-subgroups'] as const
@@ -31,18 +37,27 @@ export interface TileHost {
 const MOST_WIDE_QUADS = 4
 
 /** The variant for these sizes, or why the device cannot run it. */
-export function offeredTile(name: TileName, { limits, smallestSubgroup }: TileHost, shape: Pick<PartialShape, 'score' | 'valueQuads'>): PartialTile | string {
+export function offeredTile(
+  name: TileName,
+  { limits, smallestSubgroup }: TileHost,
+  shape: Pick<PartialShape, 'score' | 'valueQuads'>,
+): PartialTile | string {
   const rowsEach = name.startsWith('wide') ? 8 : 4
   const together = name.endsWith('subgroups') ? togetherOf(smallestSubgroup) : 1
   if (name.endsWith('subgroups') && together === 1) return 'the device has no subgroups of two or more'
   if (rowsEach === 8 && ownQuads(shape.valueQuads) > MOST_WIDE_QUADS) return 'the head is too wide for it'
   const bytes = partialWorkgroupBytes({ ...shape, tile: { rowsEach, together } })
-  if (bytes > limits.maxComputeWorkgroupStorageSize) return `it needs ${bytes} bytes of workgroup memory, the device has ${limits.maxComputeWorkgroupStorageSize}`
+  if (bytes > limits.maxComputeWorkgroupStorageSize)
+    return `it needs ${bytes} bytes of workgroup memory, the device has ${limits.maxComputeWorkgroupStorageSize}`
   return { rowsEach, together }
 }
 
 /** The variant where it is offered for these sizes, else the base kernel. */
-export function tileFor(name: TileName, host: TileHost, shape: Pick<PartialShape, 'score' | 'valueQuads'>): PartialTile {
+export function tileFor(
+  name: TileName,
+  host: TileHost,
+  shape: Pick<PartialShape, 'score' | 'valueQuads'>,
+): PartialTile {
   const tile = offeredTile(name, host, shape)
   return typeof tile === 'string' ? BASE_TILE : tile
 }

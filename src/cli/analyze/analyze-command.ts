@@ -19,7 +19,11 @@ const OPTIONS: Command['options'] = {
   file: { type: 'string', value: 'FILE', summary: 'the same from a file, in UTF-8' },
   tokens: { type: 'string', value: 'NUMBERS', summary: 'the same as token numbers' },
   out: { type: 'string', value: 'DIR', summary: 'folder to write the report to, as JSON and as a page' },
-  workers: { type: 'string', value: 'N|auto', summary: 'worker threads; 0 computes on the calling thread (default: auto)' },
+  workers: {
+    type: 'string',
+    value: 'N|auto',
+    summary: 'worker threads; 0 computes on the calling thread (default: auto)',
+  },
   json: { type: 'boolean', summary: 'print the report as JSON' },
 }
 
@@ -74,8 +78,15 @@ async function analyze(
   const runtime = await createRuntime({ workers: workersOption(values) })
   const bar = new ProgressBar(terminal.err, '')
   try {
-    const onProgress = ({ done, total, elapsedMs }: { readonly done: number; readonly total: number; readonly elapsedMs: number }): void =>
-      bar.update({ done, total, elapsedMs, remainingMs: (elapsedMs / done) * (total - done) }, 'analyzing')
+    const onProgress = ({
+      done,
+      total,
+      elapsedMs,
+    }: {
+      readonly done: number
+      readonly total: number
+      readonly elapsedMs: number
+    }): void => bar.update({ done, total, elapsedMs, remainingMs: (elapsedMs / done) * (total - done) }, 'analyzing')
     return await analyzeModel(model, { data: tokens, shape: [tokens.length] }, { runtime, signal, labels, onProgress })
   } catch (cause) {
     if (cause instanceof HeddleError && (cause.code === 'OptionError' || cause.code === 'ShapeError'))
@@ -93,7 +104,10 @@ function printReport(terminal: Terminal, { analysis, labels }: AnalyzeReport): v
     `${formatInteger(labels.length)} tokens, ${layers.length} layers of ${layers[0]?.heads.length ?? 0} heads, in ${formatDuration(elapsedMs)}`,
   )
   terminal.line()
-  const columns = HEAD_COLUMNS.map((head, index) => ({ head, align: index < 2 ? ('left' as const) : ('right' as const) }))
+  const columns = HEAD_COLUMNS.map((head, index) => ({
+    head,
+    align: index < 2 ? ('left' as const) : ('right' as const),
+  }))
   for (const line of formatTable(columns, headRows(analysis))) terminal.line(line)
   terminal.line()
   for (const line of legend(analysis)) terminal.line(line)

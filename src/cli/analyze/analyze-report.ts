@@ -62,7 +62,9 @@ export function analyzePage({ file, date, machine, labels, analysis }: AnalyzeRe
     { label: 'heads', value: formatInteger(heads) },
     {
       label: 'heads with a role',
-      value: formatInteger(analysis.layers.flatMap((layer) => layer.heads).filter(({ roles }) => roles.length > 0).length),
+      value: formatInteger(
+        analysis.layers.flatMap((layer) => layer.heads).filter(({ roles }) => roles.length > 0).length,
+      ),
     },
     { label: 'time', value: formatDuration(analysis.elapsedMs) },
   ]
@@ -82,6 +84,11 @@ export function analyzePage({ file, date, machine, labels, analysis }: AnalyzeRe
     },
     ...(shares.length === 0
       ? []
-      : [{ heading: 'Where the last position comes from (attention rollout)', html: htmlTable(['position', 'from', 'share'], shares, 2) }]),
+      : [
+          {
+            heading: 'Where the last position comes from (attention rollout)',
+            html: htmlTable(['position', 'from', 'share'], shares, 2),
+          },
+        ]),
   ])
 }

@@ -17,8 +17,14 @@ export interface AnalyzedTokens {
 export async function analyzedTokens(trained: TrainedModel, values: OptionValues): Promise<AnalyzedTokens> {
   const given = ['text', 'file', 'tokens'].filter((name) => values[name] !== undefined)
   if (given.length > 1)
-    throw new UsageError(`expected one of --text, --file and --tokens, got ${given.map((name) => `--${name}`).join(' and ')}`)
-  const [text, file, numbers] = [stringOption(values, 'text'), stringOption(values, 'file'), stringOption(values, 'tokens')]
+    throw new UsageError(
+      `expected one of --text, --file and --tokens, got ${given.map((name) => `--${name}`).join(' and ')}`,
+    )
+  const [text, file, numbers] = [
+    stringOption(values, 'text'),
+    stringOption(values, 'file'),
+    stringOption(values, 'tokens'),
+  ]
   if (numbers !== undefined) return fromNumbers(trained, numbers)
   if (text === undefined && file === undefined) return fromTask(trained)
   const content = file === undefined ? (text ?? '') : (await readTextFile(file)).text
@@ -28,11 +34,15 @@ export async function analyzedTokens(trained: TrainedModel, values: OptionValues
 function fromText({ tokenizer, settings }: TrainedModel, content: string, option: string): AnalyzedTokens {
   if (tokenizer === null) {
     const instead = "give --tokens '3 1 4 …', or nothing for a sequence of its task"
-    throw new UsageError(`${option}: expected a model of text, got one of the task ${settings.task}, whose tokens are numbers: ${instead}`)
+    throw new UsageError(
+      `${option}: expected a model of text, got one of the task ${settings.task}, whose tokens are numbers: ${instead}`,
+    )
   }
   const tokens = encode(tokenizer, settings.task === 'names' ? `\n${content}\n` : content, option)
   if (tokens.length < 2)
-    throw new UsageError(`${option}: expected two tokens or more, got ${tokens.length}: a single one has nothing to attend to`)
+    throw new UsageError(
+      `${option}: expected two tokens or more, got ${tokens.length}: a single one has nothing to attend to`,
+    )
   return { tokens, labels: Array.from(tokens, (token) => tokenizer.decode([token])) }
 }
 
@@ -52,7 +62,8 @@ function fromNumbers({ model, tokenizer }: TrainedModel, numbers: string): Analy
     .filter((each) => each !== '')
     .map((each) => {
       const token = /^\d+$/.test(each) ? Number(each) : NaN
-      if (!(token < model.vocabulary)) throw new UsageError(`--tokens: expected numbers from 0 to ${model.vocabulary - 1}, got '${each}'`)
+      if (!(token < model.vocabulary))
+        throw new UsageError(`--tokens: expected numbers from 0 to ${model.vocabulary - 1}, got '${each}'`)
       return token
     })
   if (tokens.length < 2) throw new UsageError(`--tokens: expected two numbers or more, got ${tokens.length}`)

@@ -1,6 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { HeddleError } from '../../index.ts'
-import { CausalLanguageModel, readSafetensors, type CausalLanguageModelOptions, type StateDict } from '../../nn/index.ts'
+import {
+  CausalLanguageModel,
+  readSafetensors,
+  type CausalLanguageModelOptions,
+  type StateDict,
+} from '../../nn/index.ts'
 import { CharacterTokenizer, readCheckpoint, WordTokenizer, type Tokenizer } from '../../train/index.ts'
 import { isTask, type TrainSettings } from '../train/train-settings.ts'
 import { UsageError } from '../usage-error.ts'
@@ -43,11 +48,20 @@ async function readContent(bytes: Uint8Array): Promise<Content> {
   return metadata['format'] === undefined ? { parameters: tensors as StateDict, metadata } : readCheckpoint(bytes)
 }
 
-function descriptionOf(
-  metadata: Readonly<Record<string, string>>,
-): { readonly options: CausalLanguageModelOptions; readonly settings: TrainSettings; readonly tokenizer: Tokenizer | null } | undefined {
-  const [settings, options, pieces] = [parsed(metadata['settings']), parsed(metadata['model']), parsed(metadata['pieces'])]
-  if (typeof settings !== 'object' || settings === null || typeof options !== 'object' || options === null) return undefined
+function descriptionOf(metadata: Readonly<Record<string, string>>):
+  | {
+      readonly options: CausalLanguageModelOptions
+      readonly settings: TrainSettings
+      readonly tokenizer: Tokenizer | null
+    }
+  | undefined {
+  const [settings, options, pieces] = [
+    parsed(metadata['settings']),
+    parsed(metadata['model']),
+    parsed(metadata['pieces']),
+  ]
+  if (typeof settings !== 'object' || settings === null || typeof options !== 'object' || options === null)
+    return undefined
   const known = settings as TrainSettings
   if (!isTask(known.task)) return undefined
   const tokenizer = !Array.isArray(pieces)

@@ -31,8 +31,15 @@ export const benchCommand: Command = {
     python: { type: 'string', value: 'EXE', summary: 'guide: a Python that may have PyTorch (default: python3)' },
     'fail-above': { type: 'string', value: 'PERCENT', summary: 'compare: status 1 if a case became slower by more' },
   },
-  notes: ['guide: multi-head attention at d_model 512, 8 heads, batch 8, each size in a process of its own, beside PyTorch where it is found.'],
-  run: (context) => (context.positionals.length === 0 ? measure(context) : isGuide(context.positionals) ? benchGuide(context) : compare(context)),
+  notes: [
+    'guide: multi-head attention at d_model 512, 8 heads, batch 8, each size in a process of its own, beside PyTorch where it is found.',
+  ],
+  run: (context) =>
+    context.positionals.length === 0
+      ? measure(context)
+      : isGuide(context.positionals)
+        ? benchGuide(context)
+        : compare(context),
 }
 
 async function measure({ values, terminal, signal }: CommandContext): Promise<number> {
@@ -41,7 +48,9 @@ async function measure({ values, terminal, signal }: CommandContext): Promise<nu
   const folder = stringOption(values, 'out') ?? 'heddle-report'
   await prepareFolder(folder)
   const machine = describeMachine()
-  terminal.line(`heddle ${machine.versions.heddle}, Node ${machine.versions.node}, ${machine.cpu}, ${machine.cores} cores`)
+  terminal.line(
+    `heddle ${machine.versions.heddle}, Node ${machine.versions.node}, ${machine.cpu}, ${machine.cores} cores`,
+  )
   const bar = new ProgressBar(terminal.err, 'bench')
   const startMs = performance.now()
   const onSetting: SuiteOptions['onSetting'] = ({ done, total }) => {
@@ -49,9 +58,19 @@ async function measure({ values, terminal, signal }: CommandContext): Promise<nu
     bar.update({ done, total, elapsedMs, remainingMs: done === 0 ? NaN : (elapsedMs / done) * (total - done) })
   }
   const outcome = await runSuite({ ...suite, signal, onSetting }).finally(() => bar.clear())
-  const report: BenchReport = { format: 'heddle-bench/1', date: new Date().toISOString(), machine, ...outcome, medianRatio: medianRatio(outcome.results) }
+  const report: BenchReport = {
+    format: 'heddle-bench/1',
+    date: new Date().toISOString(),
+    machine,
+    ...outcome,
+    medianRatio: medianRatio(outcome.results),
+  }
   printResults(terminal, outcome, report.medianRatio)
-  const paths = await writeReport(folder, 'bench', { data: report, html: benchPage(report), plots: benchPlots(report.results) })
+  const paths = await writeReport(folder, 'bench', {
+    data: report,
+    html: benchPage(report),
+    plots: benchPlots(report.results),
+  })
   terminal.line(`Report  ${paths.html}, ${paths.json}`)
   if (flag(values, 'json')) terminal.json(report)
   return EXIT.ok
@@ -80,7 +99,11 @@ function integerList(values: CommandContext['values'], name: string, least: numb
 
 function printResults(terminal: Terminal, { results, skipped }: SettingOutcome, ratio: number | undefined): void {
   terminal.line()
-  for (const line of formatTable(BENCH_COLUMNS, results.map((result) => benchRow(result, results)))) terminal.line(line)
+  for (const line of formatTable(
+    BENCH_COLUMNS,
+    results.map((result) => benchRow(result, results)),
+  ))
+    terminal.line(line)
   for (const candidate of skipped) terminal.line(`left out: ${caseKey(candidate)}: ${candidate.reason}`)
   terminal.line()
   if (ratio !== undefined) terminal.line(`standard ÷ chunked, median over n ≥ 512: ${ratio.toFixed(2)} ×`)
@@ -88,13 +111,16 @@ function printResults(terminal: Terminal, { results, skipped }: SettingOutcome, 
 
 async function compare({ positionals, values, terminal }: CommandContext): Promise<number> {
   const [action, first, second, ...more] = positionals
-  if (action !== 'compare') throw new UsageError(`unexpected argument '${action}'; did you mean 'compare BEFORE.json AFTER.json'?`)
-  if (first === undefined || second === undefined || more.length > 0) throw new UsageError('compare: expected two files: heddle bench compare BEFORE.json AFTER.json')
+  if (action !== 'compare')
+    throw new UsageError(`unexpected argument '${action}'; did you mean 'compare BEFORE.json AFTER.json'?`)
+  if (first === undefined || second === undefined || more.length > 0)
+    throw new UsageError('compare: expected two files: heddle bench compare BEFORE.json AFTER.json')
   const limit = positiveOption(values, 'fail-above')
   const [before, after] = await Promise.all([readBenchReport(first), readBenchReport(second)])
   const comparison = compareRuns(before, after)
   printComparison(terminal, comparison)
-  if (before.machine.cpu !== after.machine.cpu) terminal.line(`The machines differ: ${before.machine.cpu}, and ${after.machine.cpu}.`)
+  if (before.machine.cpu !== after.machine.cpu)
+    terminal.line(`The machines differ: ${before.machine.cpu}, and ${after.machine.cpu}.`)
   if (flag(values, 'json')) terminal.json(comparison)
   const slower = limit === undefined ? [] : comparison.cases.filter(({ speedup }) => 1 / speedup > 1 + limit / 100)
   for (const { key, speedup } of slower) terminal.note(`slower by ${((1 / speedup - 1) * 100).toFixed(0)} %: ${key}`)
@@ -102,11 +128,27 @@ async function compare({ positionals, values, terminal }: CommandContext): Promi
 }
 
 function printComparison(terminal: Terminal, { cases, onlyBefore, onlyAfter, meanSpeedup }: RunComparison): void {
-  const rows = cases.map(({ key, before, after, speedup, verdict }) => [key, formatDuration(before.medianMs), formatDuration(after.medianMs), `${speedup.toFixed(2)} ×`, verdict])
-  const columns = [{ head: 'case', align: 'left' as const }, { head: 'before' }, { head: 'after' }, { head: 'speed-up' }, { head: 'verdict', align: 'left' as const }]
+  const rows = cases.map(({ key, before, after, speedup, verdict }) => [
+    key,
+    formatDuration(before.medianMs),
+    formatDuration(after.medianMs),
+    `${speedup.toFixed(2)} ×`,
+    verdict,
+  ])
+  const columns = [
+    { head: 'case', align: 'left' as const },
+    { head: 'before' },
+    { head: 'after' },
+    { head: 'speed-up' },
+    { head: 'verdict', align: 'left' as const },
+  ]
   for (const line of formatTable(columns, rows)) terminal.line(line)
   for (const key of onlyBefore) terminal.line(`only before: ${key}`)
   for (const key of onlyAfter) terminal.line(`only after: ${key}`)
   terminal.line()
-  terminal.line(meanSpeedup === undefined ? 'No case stands in both runs.' : `Geometric mean of the speed-ups: ${meanSpeedup.toFixed(3)} ×`)
+  terminal.line(
+    meanSpeedup === undefined
+      ? 'No case stands in both runs.'
+      : `Geometric mean of the speed-ups: ${meanSpeedup.toFixed(3)} ×`,
+  )
 }

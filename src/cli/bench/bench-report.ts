@@ -61,7 +61,11 @@ export function medianRatio(results: readonly BenchResult[]): number | undefined
   const ratios = results.filter(({ tokens }) => tokens >= 512).flatMap((result) => ratioOf(result, results) ?? [])
   const sorted = ratios.sort((a, b) => a - b)
   const middle = sorted.length / 2
-  return sorted.length % 2 === 1 ? sorted[Math.floor(middle)] : sorted.length === 0 ? undefined : ((sorted[middle - 1] ?? NaN) + (sorted[middle] ?? NaN)) / 2
+  return sorted.length % 2 === 1
+    ? sorted[Math.floor(middle)]
+    : sorted.length === 0
+      ? undefined
+      : ((sorted[middle - 1] ?? NaN) + (sorted[middle] ?? NaN)) / 2
 }
 
 export function benchPage(report: BenchReport): string {
@@ -71,13 +75,23 @@ export function benchPage(report: BenchReport): string {
   const figures = [
     { label: 'cases', value: String(results.length) },
     { label: 'best GFLOP a second', value: formatNumber(best) },
-    { label: 'standard ÷ chunked, median', value: report.medianRatio === undefined ? '–' : `${report.medianRatio.toFixed(2)} ×` },
+    {
+      label: 'standard ÷ chunked, median',
+      value: report.medianRatio === undefined ? '–' : `${report.medianRatio.toFixed(2)} ×`,
+    },
   ]
   const rows = results.map((result) => benchRow(result, results))
   const left = skipped.map((candidate) => [caseKey(candidate), candidate.reason])
   return htmlPage('Standard and chunked attention', lead, figures, [
     { heading: 'Against the length of the sequence', html: htmlPlots(Object.values(benchPlots(results))) },
-    { heading: 'Every case', html: htmlTable(BENCH_COLUMNS.map(({ head }) => head), rows, 0) },
+    {
+      heading: 'Every case',
+      html: htmlTable(
+        BENCH_COLUMNS.map(({ head }) => head),
+        rows,
+        0,
+      ),
+    },
     ...(left.length === 0 ? [] : [{ heading: 'Left out', html: htmlTable(['case', 'reason'], left, 2) }]),
   ])
 }
@@ -87,16 +101,30 @@ export function benchPlots(results: readonly BenchResult[]): Readonly<Record<str
   if (results.length === 0) return {}
   const workers = Math.max(...results.map((result) => result.workers))
   const kinds = [false, true].flatMap((causal) => (['chunked', 'standard'] as const).map((mode) => ({ mode, causal })))
-  const plotOf = (title: string, y: Parameters<typeof linePlot>[0]['y'], value: (result: BenchResult) => number): string => {
+  const plotOf = (
+    title: string,
+    y: Parameters<typeof linePlot>[0]['y'],
+    value: (result: BenchResult) => number,
+  ): string => {
     const series = kinds.map(({ mode, causal }) => ({
       name: `${mode}${causal ? ', causal' : ''}`,
-      points: results.filter((result) => result.workers === workers && result.mode === mode && result.causal === causal).map((result) => ({ x: result.tokens, y: value(result) })),
+      points: results
+        .filter((result) => result.workers === workers && result.mode === mode && result.causal === causal)
+        .map((result) => ({ x: result.tokens, y: value(result) })),
     }))
     return linePlot({ title, x: TOKENS_AXIS, y, series: series.filter(({ points }) => points.length > 0) })
   }
   const pool = `${workers} worker${workers === 1 ? '' : 's'}`
   return {
-    speed: plotOf(`Speed, ${pool}`, { label: 'speed', unit: 'GFLOP/s', scale: 'linear' }, (result) => result.gigaflopsPerSecond),
-    memory: plotOf(`Peak memory, ${pool}`, { label: 'peak bytes', unit: 'KiB, MiB, GiB', scale: 'log2', format: formatBytesShort }, (result) => result.peakBytes),
+    speed: plotOf(
+      `Speed, ${pool}`,
+      { label: 'speed', unit: 'GFLOP/s', scale: 'linear' },
+      (result) => result.gigaflopsPerSecond,
+    ),
+    memory: plotOf(
+      `Peak memory, ${pool}`,
+      { label: 'peak bytes', unit: 'KiB, MiB, GiB', scale: 'log2', format: formatBytesShort },
+      (result) => result.peakBytes,
+    ),
   }
 }

@@ -31,7 +31,17 @@ export function compareRuns(before: BenchReport, after: BenchReport): RunCompari
   const cases = before.results.flatMap((result): Comparison[] => {
     const key = caseKey(result)
     const match = later.get(key)
-    return match === undefined ? [] : [{ key, before: result, after: match, speedup: result.medianMs / match.medianMs, verdict: verdictOf(result, match) }]
+    return match === undefined
+      ? []
+      : [
+          {
+            key,
+            before: result,
+            after: match,
+            speedup: result.medianMs / match.medianMs,
+            verdict: verdictOf(result, match),
+          },
+        ]
   })
   const logs = cases.map(({ speedup }) => Math.log(speedup))
   return {
@@ -53,19 +63,32 @@ export async function readBenchReport(file: string): Promise<BenchReport> {
   try {
     parsed = JSON.parse(await readFile(file, 'utf8'))
   } catch (cause) {
-    throw new UsageError(`compare: expected a JSON file of 'heddle bench', got '${file}' (${(cause as Error).message})`, { cause })
+    throw new UsageError(
+      `compare: expected a JSON file of 'heddle bench', got '${file}' (${(cause as Error).message})`,
+      { cause },
+    )
   }
-  if (!isBenchReport(parsed)) throw new UsageError(`compare: expected a JSON file of 'heddle bench' (format heddle-bench/1), got '${file}'`)
+  if (!isBenchReport(parsed))
+    throw new UsageError(`compare: expected a JSON file of 'heddle bench' (format heddle-bench/1), got '${file}'`)
   return parsed
 }
 
 function isBenchReport(value: unknown): value is BenchReport {
   const report = value as Partial<BenchReport> | null
-  return typeof value === 'object' && report?.format === 'heddle-bench/1' && Array.isArray(report.results) && report.results.every(isResult)
+  return (
+    typeof value === 'object' &&
+    report?.format === 'heddle-bench/1' &&
+    Array.isArray(report.results) &&
+    report.results.every(isResult)
+  )
 }
 
 function isResult(value: unknown): boolean {
   const result = value as Partial<BenchResult> | null
   const times = [result?.medianMs, result?.lowMs, result?.highMs]
-  return times.every((time) => typeof time === 'number' && time > 0) && typeof result?.tokens === 'number' && typeof result.mode === 'string'
+  return (
+    times.every((time) => typeof time === 'number' && time > 0) &&
+    typeof result?.tokens === 'number' &&
+    typeof result.mode === 'string'
+  )
 }

@@ -52,29 +52,49 @@ export interface CheckModelOptions {
   readonly signal: AbortSignal
 }
 
-/** Loads a model, says what was read, and compares it with another implementation's numbers. @returns the exit status */
-export async function checkModel(terminal: Terminal, { folder, expected, json, signal }: CheckModelOptions): Promise<number> {
+/**
+ * Loads a model, says what was read, and compares it with another implementation's numbers. @returns the exit status
+ */
+export async function checkModel(
+  terminal: Terminal,
+  { folder, expected, json, signal }: CheckModelOptions,
+): Promise<number> {
   const cases = expected === undefined ? [] : await readCases(expected)
   const model = await loadModel(folder, { signal })
   const { plan, weights } = model
   terminal.heading(`${folder}: ${plan.family}`)
-  terminal.line(`  ${formatInteger(plan.parameters)} parameters, ${formatBytes(plan.parameterBytes)} as float32; up to ${formatInteger(plan.maxLength)} tokens`)
+  terminal.line(
+    `  ${formatInteger(plan.parameters)} parameters, ${formatBytes(plan.parameterBytes)} as float32; up to ${formatInteger(plan.maxLength)} tokens`,
+  )
   terminal.line(`  ${weights.files.join(', ')}: ${weights.types.join(', ')}`)
   if (weights.unused.length > 0) terminal.line(`  left out: ${weights.unused.join(', ')}`)
   const findings = await compare(model, cases, signal)
   printFindings(terminal, findings)
   const { family, maxLength, parameters, parameterBytes } = plan
-  const report: ModelReport = { format: 'heddle-doctor-model/1', family, maxLength, parameters, parameterBytes, ...weights, cases: findings }
+  const report: ModelReport = {
+    format: 'heddle-doctor-model/1',
+    family,
+    maxLength,
+    parameters,
+    parameterBytes,
+    ...weights,
+    cases: findings,
+  }
   if (json) terminal.json(report)
   return findings.every(({ passed }) => passed) ? EXIT.ok : EXIT.failedCheck
 }
 
-async function compare(model: LoadedModel, cases: readonly ExpectedCase[], signal: AbortSignal): Promise<CaseFinding[]> {
+async function compare(
+  model: LoadedModel,
+  cases: readonly ExpectedCase[],
+  signal: AbortSignal,
+): Promise<CaseFinding[]> {
   if (cases.length === 0) return []
   const runtime = await createRuntime()
   try {
     const findings: CaseFinding[] = []
-    for (const [index, expected] of cases.entries()) findings.push(await compareCase({ model, runtime, signal }, index, expected))
+    for (const [index, expected] of cases.entries())
+      findings.push(await compareCase({ model, runtime, signal }, index, expected))
     return findings
   } finally {
     await runtime.close()
@@ -87,17 +107,31 @@ interface Checking {
   readonly signal: AbortSignal
 }
 
-async function compareCase({ model, runtime, signal }: Checking, index: number, expected: ExpectedCase): Promise<CaseFinding> {
+async function compareCase(
+  { model, runtime, signal }: Checking,
+  index: number,
+  expected: ExpectedCase,
+): Promise<CaseFinding> {
   const encoded = expected.text === undefined ? null : (await model.tokenizer()).encode(expected.text, true)
   const ids = expected.ids === undefined ? encoded : Int32Array.from(expected.ids)
   if (ids === null) throw new UsageError(`--expect: expected ids or a text in case ${index}`)
   const tokens = { data: ids, shape: [1, ids.length] }
-  const types = expected.tokenTypes === undefined ? {} : { tokenTypes: { data: Int32Array.from(expected.tokenTypes), shape: tokens.shape } }
+  const types =
+    expected.tokenTypes === undefined
+      ? {}
+      : { tokenTypes: { data: Int32Array.from(expected.tokenTypes), shape: tokens.shape } }
   const options = { runtime, signal, ...types }
-  const hidden = expected.lastHiddenState === undefined ? undefined : error((await model.transformer.forward(tokens, options)).output.data, expected.lastHiddenState)
+  const hidden =
+    expected.lastHiddenState === undefined
+      ? undefined
+      : error((await model.transformer.forward(tokens, options)).output.data, expected.lastHiddenState)
   const { languageModel } = model
-  if (expected.logits !== undefined && languageModel === null) throw new UsageError(`--expect: expected no logits in case ${index}, as ${model.plan.family} is an encoder`)
-  const logits = expected.logits === undefined || languageModel === null ? undefined : error((await languageModel.forward(tokens, options)).output.data, expected.logits)
+  if (expected.logits !== undefined && languageModel === null)
+    throw new UsageError(`--expect: expected no logits in case ${index}, as ${model.plan.family} is an encoder`)
+  const logits =
+    expected.logits === undefined || languageModel === null
+      ? undefined
+      : error((await languageModel.forward(tokens, options)).output.data, expected.logits)
   const sameIds = encoded === null || expected.ids === undefined ? undefined : String(encoded) === String(ids)
   const fits = (value: number | undefined): boolean => value === undefined || value <= MODEL_TOLERANCE
   return {
@@ -126,7 +160,9 @@ function printFindings(terminal: Terminal, findings: readonly CaseFinding[]): vo
       ...(logitError === undefined ? [] : [`logits within ${logitError.toExponential(1)}`]),
       ...(sameIds === undefined ? [] : [sameIds ? 'the same token ids' : 'other token ids']),
     ]
-    terminal.line(`  ${passed ? terminal.style('green', '✓') : terminal.style('red', '✗ FAILED')} case ${index}, ${formatInteger(tokens)} tokens: ${parts.join(', ') || 'ran'}`)
+    terminal.line(
+      `  ${passed ? terminal.style('green', '✓') : terminal.style('red', '✗ FAILED')} case ${index}, ${formatInteger(tokens)} tokens: ${parts.join(', ') || 'ran'}`,
+    )
   }
 }
 

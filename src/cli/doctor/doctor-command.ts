@@ -28,12 +28,22 @@ export const doctorCommand: Command = {
   summary: 'what this machine can do, why something is off, and whether results are right',
   options: {
     model: { type: 'string', value: 'FOLDER', summary: 'look at a model of the hub instead: what is read of it' },
-    expect: { type: 'string', value: 'FILE', summary: "with --model: compare it with another implementation's numbers (docs/models.md)" },
+    expect: {
+      type: 'string',
+      value: 'FILE',
+      summary: "with --model: compare it with another implementation's numbers (docs/models.md)",
+    },
     json: { type: 'boolean', summary: 'print the findings as JSON' },
   },
   run: (context) => {
     const [folder, expected] = [stringOption(context.values, 'model'), stringOption(context.values, 'expect')]
-    if (folder !== undefined) return checkModel(context.terminal, { folder, expected, json: flag(context.values, 'json'), signal: context.signal })
+    if (folder !== undefined)
+      return checkModel(context.terminal, {
+        folder,
+        expected,
+        json: flag(context.values, 'json'),
+        signal: context.signal,
+      })
     if (expected !== undefined) throw new UsageError('--expect: expected --model FOLDER beside it')
     return examine(context)
   },
@@ -58,25 +68,40 @@ async function examine({ terminal, values, signal }: CommandContext): Promise<nu
     try {
       const runtime = await createRuntime(options)
       capabilities = runtime.capabilities
-      if (Object.keys(options).length === 0) auto = { lanes: runtime.lanes.map(({ kind }) => kind), reason: capabilities.reasons['auto'] ?? '' }
+      if (Object.keys(options).length === 0)
+        auto = { lanes: runtime.lanes.map(({ kind }) => kind), reason: capabilities.reasons['auto'] ?? '' }
       probes.push(await probeAttention(name, runtime, signal).finally(() => runtime.close()))
     } catch (error) {
       if (!(error instanceof BackendUnavailableError)) throw error
-      if (optional === true && capabilities !== undefined) capabilities = { ...capabilities, reasons: { ...capabilities.reasons, webgpu: error.message } }
+      if (optional === true && capabilities !== undefined)
+        capabilities = { ...capabilities, reasons: { ...capabilities.reasons, webgpu: error.message } }
       probes.push({ name, outcome: optional === true ? 'unavailable' : 'failed', detail: error.message })
     }
   }
   const gpu = capabilities?.webgpu.available === true ? await findGpuVariants() : undefined
-  const report: DoctorReport = { format: 'heddle-doctor/1', machine, availableMemoryBytes: process.availableMemory(), capabilities, probes, auto, gpu }
+  const report: DoctorReport = {
+    format: 'heddle-doctor/1',
+    machine,
+    availableMemoryBytes: process.availableMemory(),
+    capabilities,
+    probes,
+    auto,
+    gpu,
+  }
   print(terminal, report)
   if (flag(values, 'json')) terminal.json(report)
   return probes.every(({ outcome }) => outcome !== 'failed') ? EXIT.ok : EXIT.failedCheck
 }
 
-function print(terminal: Terminal, { machine, capabilities, probes, availableMemoryBytes, auto, gpu }: DoctorReport): void {
+function print(
+  terminal: Terminal,
+  { machine, capabilities, probes, availableMemoryBytes, auto, gpu }: DoctorReport,
+): void {
   const { versions } = machine
   terminal.line(`heddle ${versions.heddle}, Node ${versions.node}, V8 ${versions.v8}`)
-  terminal.line(`${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} of memory (${formatBytes(availableMemoryBytes)} free), ${machine.platform}`)
+  terminal.line(
+    `${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memoryBytes)} of memory (${formatBytes(availableMemoryBytes)} free), ${machine.platform}`,
+  )
   if (capabilities !== undefined) printCapabilities(terminal, capabilities)
   terminal.heading('Attention against a float64 reference')
   for (const { name, outcome, detail } of probes) terminal.line(`  ${mark(terminal, outcome)} ${name}: ${detail}`)
@@ -104,7 +129,9 @@ function printCapabilities(terminal: Terminal, capabilities: Runtime['capabiliti
   terminal.heading('Capabilities')
   for (const [key, name, available] of found) {
     const reason = reasons[key]
-    terminal.line(`  ${available ? terminal.style('green', '✓') : terminal.style('yellow', '–')} ${name}${available || reason === undefined ? '' : `: ${reason}`}`)
+    terminal.line(
+      `  ${available ? terminal.style('green', '✓') : terminal.style('yellow', '–')} ${name}${available || reason === undefined ? '' : `: ${reason}`}`,
+    )
   }
 }
 

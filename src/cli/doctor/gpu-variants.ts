@@ -29,14 +29,23 @@ export async function findGpuVariants(): Promise<GpuFindings> {
   }
 }
 
-export function printGpu(terminal: Terminal, { adapter, software, limits, features, smallestSubgroup, choice }: GpuFindings): void {
+export function printGpu(
+  terminal: Terminal,
+  { adapter, software, limits, features, smallestSubgroup, choice }: GpuFindings,
+): void {
   terminal.heading('GPU adapter')
   terminal.line(`  ${adapter}${software ? ' (software)' : ''}`)
-  terminal.line(`  buffers of up to ${formatBytes(limits.maxBufferSize)}, ${formatBytes(limits.maxStorageBufferBindingSize)} bound at once; workgroups of ${formatBytes(limits.maxComputeWorkgroupStorageSize)} and ${limits.maxComputeInvocationsPerWorkgroup} invocations`)
-  terminal.line(`  features: ${features.length === 0 ? 'none' : [...features].sort().join(', ')}${smallestSubgroup === 0 ? '' : `; subgroups of ${smallestSubgroup} or more`}`)
+  terminal.line(
+    `  buffers of up to ${formatBytes(limits.maxBufferSize)}, ${formatBytes(limits.maxStorageBufferBindingSize)} bound at once; workgroups of ${formatBytes(limits.maxComputeWorkgroupStorageSize)} and ${limits.maxComputeInvocationsPerWorkgroup} invocations`,
+  )
+  terminal.line(
+    `  features: ${features.length === 0 ? 'none' : [...features].sort().join(', ')}${smallestSubgroup === 0 ? '' : `; subgroups of ${smallestSubgroup} or more`}`,
+  )
   terminal.heading('Attention kernels of a GPU lane')
   for (const { tile, milliseconds, reason } of choice.times) {
-    terminal.line(`  ${tile === choice.tile ? '→' : ' '} ${tile.padEnd(14)} ${milliseconds === null ? `not offered: ${reason}` : `${milliseconds.toPrecision(3)} ms`}`)
+    terminal.line(
+      `  ${tile === choice.tile ? '→' : ' '} ${tile.padEnd(14)} ${milliseconds === null ? `not offered: ${reason}` : `${milliseconds.toPrecision(3)} ms`}`,
+    )
   }
   terminal.line(`  a lane runs ${choice.tile}: ${choice.reason}`)
 }

@@ -1,6 +1,14 @@
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { folderStore, formatFleetEvent, httpStore, startFleetWorker, type EmbedderLoader, type FleetStore, type FleetWorkerOptions } from '../../fleet/index.ts'
+import {
+  folderStore,
+  formatFleetEvent,
+  httpStore,
+  startFleetWorker,
+  type EmbedderLoader,
+  type FleetStore,
+  type FleetWorkerOptions,
+} from '../../fleet/index.ts'
 import { EXIT, type Command, type CommandContext, type OptionValues } from '../command.ts'
 import { integerOption, stringOption } from '../option-values.ts'
 import { UsageError } from '../usage-error.ts'
@@ -11,21 +19,45 @@ export const fleetWorkerCommand: Command = {
   summary: "makes this machine a host of a fleet: it takes a queue's jobs until it is stopped",
   options: {
     ...REDIS_OPTIONS,
-    data: { type: 'string', value: 'DIR', summary: 'the folder that all hosts see; nothing outside of it is read or written' },
+    data: {
+      type: 'string',
+      value: 'DIR',
+      summary: 'the folder that all hosts see; nothing outside of it is read or written',
+    },
     store: { type: 'string', value: 'URL', summary: 'instead of --data: an address with range requests and PUT' },
     models: { type: 'string', value: 'DIR', summary: "the folder of models' folders (default: --data)" },
-    embedder: { type: 'string', value: 'FILE', summary: "this host's own module for embeddings: it exports loadEmbedder" },
+    embedder: {
+      type: 'string',
+      value: 'FILE',
+      summary: "this host's own module for embeddings: it exports loadEmbedder",
+    },
     lanes: { type: 'string', value: 'N', summary: 'workers of the runtime (default: one per processor)' },
-    name: { type: 'string', value: 'NAME', summary: "in logs and statistics (default: the machine's name and the process's number)" },
-    'held-mib': { type: 'string', value: 'N', summary: 'keys and values to keep in memory (default: a quarter of the memory)' },
-    'lock-ms': { type: 'string', value: 'N', summary: 'a job goes to another host when this one is silent for so long (default: 30000)' },
+    name: {
+      type: 'string',
+      value: 'NAME',
+      summary: "in logs and statistics (default: the machine's name and the process's number)",
+    },
+    'held-mib': {
+      type: 'string',
+      value: 'N',
+      summary: 'keys and values to keep in memory (default: a quarter of the memory)',
+    },
+    'lock-ms': {
+      type: 'string',
+      value: 'N',
+      summary: 'a job goes to another host when this one is silent for so long (default: 30000)',
+    },
   },
   notes: ['On SIGINT or SIGTERM the running job goes back to the queue, and the host ends.'],
   run: serve,
 }
 
 async function serve({ values, terminal, signal }: CommandContext): Promise<number> {
-  const worker = await startFleetWorker({ ...hostOptions(values), ...(await embedderOf(values)), onEvent: (event) => terminal.line(formatFleetEvent(event)) })
+  const worker = await startFleetWorker({
+    ...hostOptions(values),
+    ...(await embedderOf(values)),
+    onEvent: (event) => terminal.line(formatFleetEvent(event)),
+  })
   await untilStopped(signal)
   await worker.close({ giveBack: true })
   return EXIT.ok
@@ -56,7 +88,8 @@ async function embedderOf(values: OptionValues): Promise<Pick<FleetWorkerOptions
   const module = (await import(url).catch((error: Error) => {
     throw new UsageError(`--embedder: could not import ${file}: ${error.message}`)
   })) as { readonly loadEmbedder?: unknown }
-  if (typeof module.loadEmbedder !== 'function') throw new UsageError(`--embedder: expected ${file} to export a function loadEmbedder`)
+  if (typeof module.loadEmbedder !== 'function')
+    throw new UsageError(`--embedder: expected ${file} to export a function loadEmbedder`)
   return { loadEmbedder: module.loadEmbedder as EmbedderLoader }
 }
 

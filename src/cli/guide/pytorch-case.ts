@@ -41,15 +41,40 @@ export interface PyTorchResult {
 }
 
 /** The same size in PyTorch, in a process of its own, on as many threads as it takes by itself. */
-export async function measurePyTorch(python: string, tokens: number, caseMs: number, signal: AbortSignal): Promise<PyTorchResult | GuideRefusal> {
+export async function measurePyTorch(
+  python: string,
+  tokens: number,
+  caseMs: number,
+  signal: AbortSignal,
+): Promise<PyTorchResult | GuideRefusal> {
   const args = ['-c', PROGRAM, ...[tokens, caseMs / 1000, GUIDE.modelDim, GUIDE.heads, GUIDE.batch].map(String)]
   try {
     const { stdout } = await promisify(execFile)(python, args, { signal })
-    const { version, ms, calls, bytes } = JSON.parse(stdout) as { version: string; ms: number; calls: number; bytes: number }
-    return { version, result: { tokens, mode: 'PyTorch', medianMs: ms, calls, tokensPerSecond: (GUIDE.batch * tokens) / (ms / 1000), residentBytes: bytes, peakBytes: null } }
+    const { version, ms, calls, bytes } = JSON.parse(stdout) as {
+      version: string
+      ms: number
+      calls: number
+      bytes: number
+    }
+    return {
+      version,
+      result: {
+        tokens,
+        mode: 'PyTorch',
+        medianMs: ms,
+        calls,
+        tokensPerSecond: (GUIDE.batch * tokens) / (ms / 1000),
+        residentBytes: bytes,
+        peakBytes: null,
+      },
+    }
   } catch (error) {
     signal.throwIfAborted()
     const { stderr = '', message = '' } = error as { stderr?: string; message?: string }
-    return { refused: stderr.includes('No module named') ? `${python} has no torch` : (stderr || message).trim().split('\n').at(-1) ?? '' }
+    return {
+      refused: stderr.includes('No module named')
+        ? `${python} has no torch`
+        : ((stderr || message).trim().split('\n').at(-1) ?? ''),
+    }
   }
 }

@@ -31,8 +31,14 @@ th.left, td.left { text-align: left; } pre { margin: 0; padding: 14px 16px; font
 `.trim()
 
 /** A whole page in one file: nothing is fetched. */
-export function htmlPage(title: string, lead: string, figures: readonly KeyFigure[], sections: readonly Section[]): string {
-  const figure = ({ label, value }: KeyFigure): string => `<div><dt>${escapeText(label)}</dt><dd>${escapeText(value)}</dd></div>`
+export function htmlPage(
+  title: string,
+  lead: string,
+  figures: readonly KeyFigure[],
+  sections: readonly Section[],
+): string {
+  const figure = ({ label, value }: KeyFigure): string =>
+    `<div><dt>${escapeText(label)}</dt><dd>${escapeText(value)}</dd></div>`
   return [
     '<!doctype html>',
     '<html lang="en">',
@@ -48,7 +54,8 @@ export function htmlPage(title: string, lead: string, figures: readonly KeyFigur
 
 /** A table; the first `leftColumns` columns are text. */
 export function htmlTable(heads: readonly string[], rows: readonly (readonly string[])[], leftColumns = 1): string {
-  const cell = (tag: 'th' | 'td') => (text: string, index: number) => `<${tag}${index < leftColumns ? ' class="left"' : ''}>${escapeText(text)}</${tag}>`
+  const cell = (tag: 'th' | 'td') => (text: string, index: number) =>
+    `<${tag}${index < leftColumns ? ' class="left"' : ''}>${escapeText(text)}</${tag}>`
   const line = (tag: 'th' | 'td', cells: readonly string[]): string => `<tr>${cells.map(cell(tag)).join('')}</tr>`
   return `<div class="scroll"><table><thead>${line('th', heads)}</thead><tbody>${rows.map((row) => line('td', row)).join('')}</tbody></table></div>`
 }
@@ -63,7 +70,9 @@ export function htmlPlots(plots: readonly string[]): string {
 }
 
 /** Checks as a list: passed or failed, in words and in colour. */
-export function htmlChecks(checks: readonly { readonly name: string; readonly passed: boolean; readonly detail: string }[]): string {
+export function htmlChecks(
+  checks: readonly { readonly name: string; readonly passed: boolean; readonly detail: string }[],
+): string {
   const item = ({ name, passed, detail }: (typeof checks)[number]): string =>
     `<li><strong class="${passed ? 'good' : 'bad'}">${passed ? '✓ passed' : '✗ failed'}</strong> ${escapeText(name)} <small>(${escapeText(detail)})</small></li>`
   return `<ul>${checks.map(item).join('')}</ul>`

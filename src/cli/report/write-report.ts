@@ -2,7 +2,9 @@ import { access, constants, lstat, mkdir, open } from 'node:fs/promises'
 import path from 'node:path'
 import { UsageError } from '../usage-error.ts'
 
-/** What a command leaves behind: its findings, a page about them, and the page's plots as files of their own, by name. */
+/**
+ * What a command leaves behind: its findings, a page about them, and the page's plots as files of their own, by name.
+ */
 export interface ReportFiles {
   readonly data: unknown
   readonly html: string
@@ -12,24 +14,46 @@ export interface ReportFiles {
 /** For a file that is written anew where it stands: a symbolic link there would lead to another one, and is refused. */
 const WRITE_HERE = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | (constants.O_NOFOLLOW ?? 0)
 
-/** Makes a report's folder before the work, not after it. @throws {UsageError} when nothing can be written there, or it is a symbolic link */
+/**
+ * Makes a report's folder before the work, not after it. @throws {UsageError} when nothing can be written there, or it
+ * is a symbolic link
+ */
 export async function prepareFolder(folder: string): Promise<void> {
-  const isLink = await lstat(path.resolve(folder)).then((found) => found.isSymbolicLink(), () => false)
+  const isLink = await lstat(path.resolve(folder)).then(
+    (found) => found.isSymbolicLink(),
+    () => false,
+  )
   if (isLink) throw new UsageError(`--out: expected a folder, got '${folder}', a symbolic link`)
   try {
     await mkdir(folder, { recursive: true })
     await access(folder, constants.W_OK)
   } catch (cause) {
-    throw new UsageError(`--out: expected a folder that can be written, got '${folder}' (${(cause as NodeJS.ErrnoException).code ?? 'unwritable'})`, { cause })
+    throw new UsageError(
+      `--out: expected a folder that can be written, got '${folder}' (${(cause as NodeJS.ErrnoException).code ?? 'unwritable'})`,
+      { cause },
+    )
   }
 }
 
-/** Writes `NAME.json`, `NAME.html` and `NAME-PLOT.svg` into a folder, which is made if it is missing. @returns the first two paths */
-export async function writeReport(folder: string, name: string, { data, html, plots }: ReportFiles): Promise<{ readonly json: string; readonly html: string }> {
+/**
+ * Writes `NAME.json`, `NAME.html` and `NAME-PLOT.svg` into a folder, which is made if it is missing. @returns the first
+ * two paths
+ */
+export async function writeReport(
+  folder: string,
+  name: string,
+  { data, html, plots }: ReportFiles,
+): Promise<{ readonly json: string; readonly html: string }> {
   await prepareFolder(folder)
   const paths = { json: path.join(folder, `${name}.json`), html: path.join(folder, `${name}.html`) }
-  const drawings = Object.entries(plots).map(([plot, svg]) => writeHere(path.join(folder, `${name}-${plot}.svg`), `${svg}\n`))
-  await Promise.all([writeHere(paths.json, `${JSON.stringify(data, null, 2)}\n`), writeHere(paths.html, html), ...drawings])
+  const drawings = Object.entries(plots).map(([plot, svg]) =>
+    writeHere(path.join(folder, `${name}-${plot}.svg`), `${svg}\n`),
+  )
+  await Promise.all([
+    writeHere(paths.json, `${JSON.stringify(data, null, 2)}\n`),
+    writeHere(paths.html, html),
+    ...drawings,
+  ])
   return paths
 }
 

@@ -24,7 +24,12 @@ export interface GrowthOptions {
   /** standard mode ends before a call that is expected to take longer */
   readonly longestCallMs: number
   readonly signal: AbortSignal
-  readonly onStep: (step: { readonly done: number; readonly total: number; readonly mode: string; readonly tokens: number }) => void
+  readonly onStep: (step: {
+    readonly done: number
+    readonly total: number
+    readonly mode: string
+    readonly tokens: number
+  }) => void
 }
 
 /** Time and memory of both modes over doubling numbers of tokens; standard mode as far as memory allows. */
@@ -40,7 +45,8 @@ export async function measureGrowth(runtime: Runtime, tokens: Tensor, options: G
     measurements.push(count === main.tokens ? main : await measureMode(runtime, part, 'chunked', options))
     if (standardEnds !== undefined) continue
     step('standard')
-    const standard = tooLong(count, measurements, options.longestCallMs) ?? (await measureStandard(runtime, part, options))
+    const standard =
+      tooLong(count, measurements, options.longestCallMs) ?? (await measureStandard(runtime, part, options))
     if (typeof standard === 'string') standardEnds = standard
     else measurements.push(standard)
   }
@@ -52,7 +58,9 @@ function tooLong(count: number, measurements: readonly Measurement[], longestCal
   const last = measurements.findLast(({ mode }) => mode === 'standard')
   if (last === undefined) return undefined
   const expectedMs = last.elapsedMs * (count / last.tokens) ** 2
-  return expectedMs > longestCallMs ? `at ${formatInteger(count)} tokens standard attention is expected to take ${formatDuration(expectedMs)}` : undefined
+  return expectedMs > longestCallMs
+    ? `at ${formatInteger(count)} tokens standard attention is expected to take ${formatDuration(expectedMs)}`
+    : undefined
 }
 
 /** Doubling from 1024 to below the number of tokens, and that number itself. */
@@ -72,16 +80,26 @@ async function measureStandard(runtime: Runtime, part: Tensor, options: GrowthOp
     }
     return await measureMode(runtime, part, 'standard', options)
   } catch (error) {
-    if (error instanceof MemoryBudgetError) return `at ${tokens} tokens standard attention does not fit: ${error.message}`
+    if (error instanceof MemoryBudgetError)
+      return `at ${tokens} tokens standard attention does not fit: ${error.message}`
     throw error
   }
 }
 
 /** The median by time of up to three calls. */
-async function measureMode(runtime: Runtime, part: Tensor, mode: 'standard' | 'chunked', { chunkSize, signal }: GrowthOptions): Promise<Measurement> {
+async function measureMode(
+  runtime: Runtime,
+  part: Tensor,
+  mode: 'standard' | 'chunked',
+  { chunkSize, signal }: GrowthOptions,
+): Promise<Measurement> {
   const runs: Measurement[] = []
   while (runs.length < REPEATS && (runs.at(-1)?.elapsedMs ?? 0) < REPEAT_BELOW_MS) {
-    const { measurement } = await attendWords(runtime, part, { mode, signal, ...(chunkSize === undefined ? {} : { chunkSize }) })
+    const { measurement } = await attendWords(runtime, part, {
+      mode,
+      signal,
+      ...(chunkSize === undefined ? {} : { chunkSize }),
+    })
     runs.push(measurement)
   }
   const byTime = [...runs].sort((a, b) => a.elapsedMs - b.elapsedMs)

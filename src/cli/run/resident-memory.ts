@@ -1,7 +1,11 @@
 const SAMPLE_MS = 25
 
-/** Growth of the process's resident memory, in bytes, while `work` runs; sampled, so that a short peak can be missed. */
-export async function withResidentGrowth<T>(work: () => Promise<T>): Promise<{ readonly value: T; readonly growthBytes: number }> {
+/**
+ * Growth of the process's resident memory, in bytes, while `work` runs; sampled, so that a short peak can be missed.
+ */
+export async function withResidentGrowth<T>(
+  work: () => Promise<T>,
+): Promise<{ readonly value: T; readonly growthBytes: number }> {
   const before = process.memoryUsage.rss()
   let highest = before
   const sample = (): void => {

@@ -23,7 +23,10 @@ interface RunOptions {
   readonly folder: string
 }
 
-/** Numbers of tokens that a run without `--tokens` tries, largest first, and how long the one call may be expected to take. */
+/**
+ * Numbers of tokens that a run without `--tokens` tries, largest first, and how long the one call may be expected to
+ * take.
+ */
 const DEFAULT_TOKENS = [65_536, 32_768, 16_384] as const
 const DEFAULT_CALL_MS = 40_000
 /** Without `--tokens`, also for a call of standard mode. */
@@ -36,7 +39,11 @@ export const runCommand: Command = {
   options: {
     tokens: { type: 'string', value: 'N|all', summary: 'words to take (default: 65,536, fewer on a slow machine)' },
     text: { type: 'string', value: 'FILE', summary: 'a text in place of Moby-Dick' },
-    workers: { type: 'string', value: 'N|auto', summary: 'worker threads; 0 computes on the calling thread (default: auto)' },
+    workers: {
+      type: 'string',
+      value: 'N|auto',
+      summary: 'worker threads; 0 computes on the calling thread (default: auto)',
+    },
     'chunk-size': { type: 'string', value: 'N', summary: 'query rows per task; never changes the result' },
     out: { type: 'string', value: 'DIR', summary: 'folder of the report (default: heddle-report)' },
     json: { type: 'boolean', summary: 'print the report as JSON' },
@@ -55,7 +62,11 @@ async function runWords(context: CommandContext): Promise<number> {
     const count = Math.min(all.ids.length, await tokenCount(runtime, all, options, context.signal))
     const words = wordSequence(source.text, count)
     const report = await measureRun(runtime, source, words, all.ids.length, options, context)
-    const paths = await writeReport(options.folder, 'run', { data: report, html: runPage(report), plots: runPlots(report) })
+    const paths = await writeReport(options.folder, 'run', {
+      data: report,
+      html: runPage(report),
+      plots: runPlots(report),
+    })
     context.terminal.line()
     context.terminal.line(`Report       ${paths.html}, ${paths.json}`)
     context.terminal.line(`Output hash  ${report.outputHash}`)
@@ -77,7 +88,12 @@ function readOptions({ values }: CommandContext): RunOptions {
 }
 
 /** By default the most tokens whose call is expected to end in time, from one small call; time grows with n². */
-async function tokenCount(runtime: Runtime, all: WordSequence, { tokens }: RunOptions, signal: AbortSignal): Promise<number> {
+async function tokenCount(
+  runtime: Runtime,
+  all: WordSequence,
+  { tokens }: RunOptions,
+  signal: AbortSignal,
+): Promise<number> {
   if (tokens === 'all') return all.ids.length
   if (tokens !== 'default') return tokens
   const count = Math.min(CALIBRATION_TOKENS, all.ids.length)
@@ -88,7 +104,14 @@ async function tokenCount(runtime: Runtime, all: WordSequence, { tokens }: RunOp
   return fits ?? DEFAULT_TOKENS[DEFAULT_TOKENS.length - 1] ?? count
 }
 
-async function measureRun(runtime: Runtime, source: SourceText, words: WordSequence, available: number, options: RunOptions, context: CommandContext): Promise<RunReport> {
+async function measureRun(
+  runtime: Runtime,
+  source: SourceText,
+  words: WordSequence,
+  available: number,
+  options: RunOptions,
+  context: CommandContext,
+): Promise<RunReport> {
   const { terminal, signal } = context
   const chunk = options.chunkSize === undefined ? {} : { chunkSize: options.chunkSize }
   const tokens = tokenVectors(runtime, words)
@@ -99,7 +122,9 @@ async function measureRun(runtime: Runtime, source: SourceText, words: WordSeque
   printPlan(terminal, { machine, source, words, available, plan: plan.explain() })
   // A lane's first calls run before the engine has optimised the kernels.
   await attendWords(runtime, firstTokens(tokens, Math.min(words.ids.length, 1024)), { signal })
-  const { result, measurement } = await withBar(terminal, 'attention', (bar) => attendWords(runtime, tokens, { ...call, onProgress: (step) => bar.update(step) }))
+  const { result, measurement } = await withBar(terminal, 'attention', (bar) =>
+    attendWords(runtime, tokens, { ...call, onProgress: (step) => bar.update(step) }),
+  )
   const check = checkAgainstCount(words, tokens, samples, result)
   const { lanes, fallbacks } = result.report
   printMain(terminal, measurement, check, fallbacks)
@@ -125,7 +150,13 @@ async function measureRun(runtime: Runtime, source: SourceText, words: WordSeque
   }
 }
 
-function growthOf(runtime: Runtime, tokens: Tensor, main: Measurement, { chunkSize, tokens: asked }: RunOptions, { terminal, signal }: CommandContext): Promise<Growth> {
+function growthOf(
+  runtime: Runtime,
+  tokens: Tensor,
+  main: Measurement,
+  { chunkSize, tokens: asked }: RunOptions,
+  { terminal, signal }: CommandContext,
+): Promise<Growth> {
   const startMs = performance.now()
   return withBar(terminal, 'both modes', (bar) =>
     measureGrowth(runtime, tokens, {

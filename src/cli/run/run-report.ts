@@ -14,7 +14,12 @@ export interface RunReport {
   readonly date: string
   readonly machine: Machine
   readonly text: { readonly name: string; readonly tokens: number; readonly distinctWords: number }
-  readonly lanes: readonly { readonly kind: string; readonly kernels: string; readonly tasks: number; readonly busyMs: number }[]
+  readonly lanes: readonly {
+    readonly kind: string
+    readonly kernels: string
+    readonly tasks: number
+    readonly busyMs: number
+  }[]
   readonly chunkRows: number
   readonly plan: string
   readonly main: Measurement
@@ -26,7 +31,11 @@ export interface RunReport {
 }
 
 /** Row entropies averaged over the words of each count, by count. */
-export function entropyByCount(ids: Int32Array, counts: Int32Array, entropy: Float32Array): RunReport['entropyByCount'] {
+export function entropyByCount(
+  ids: Int32Array,
+  counts: Int32Array,
+  entropy: Float32Array,
+): RunReport['entropyByCount'] {
   const sums = new Map<number, { sum: number; rows: number }>()
   for (const [row, id] of ids.entries()) {
     const count = counts[id] ?? 0
@@ -47,7 +56,10 @@ export function runPage(report: RunReport): string {
     { label: 'tokens a second', value: formatInteger(main.tokensPerSecond) },
     { label: 'GFLOP a second', value: formatNumber(main.gigaflopsPerSecond) },
     { label: 'peak memory, counted', value: formatBytes(main.peakBytes) },
-    { label: 'checks passed', value: `${check.checks.filter(({ passed }) => passed).length} of ${check.checks.length}` },
+    {
+      label: 'checks passed',
+      value: `${check.checks.filter(({ passed }) => passed).length} of ${check.checks.length}`,
+    },
   ]
   const plots = runPlots(report)
   return htmlPage('Attention over a whole text', lead, figures, [
@@ -56,12 +68,19 @@ export function runPage(report: RunReport): string {
     { heading: 'How time and memory grow', html: htmlPlots([plots.time, plots.memory]) + standardNote(growth) },
     { heading: 'The same as numbers', html: growthTable(growth) },
     { heading: 'The plan', html: htmlBlock(report.plan) },
-    { heading: 'The output', html: `<p>One hash over its bytes, the same for any number of workers and any chunk size on this machine:</p><code>${report.outputHash}</code>` },
+    {
+      heading: 'The output',
+      html: `<p>One hash over its bytes, the same for any number of workers and any chunk size on this machine:</p><code>${report.outputHash}</code>`,
+    },
   ])
 }
 
 /** The page's plots by name. */
-export function runPlots(report: RunReport): { readonly time: string; readonly memory: string; readonly entropy: string } {
+export function runPlots(report: RunReport): {
+  readonly time: string
+  readonly memory: string
+  readonly entropy: string
+} {
   const { measurements, standardEnds } = report.growth
   return { ...growthPlots(measurements, standardEnds !== undefined), entropy: entropyPlot(report) }
 }
@@ -72,7 +91,10 @@ function standardNote({ standardEnds }: Growth): string {
 
 function entropyPlot({ entropyByCount: points }: RunReport): string {
   const most = points.at(-1)?.count ?? 1
-  const curve = Array.from({ length: 65 }, (_, step) => most ** (step / 64)).map((count) => ({ x: count, y: Math.log(count) }))
+  const curve = Array.from({ length: 65 }, (_, step) => most ** (step / 64)).map((count) => ({
+    x: count,
+    y: Math.log(count),
+  }))
   return linePlot({
     title: 'Entropy of attention against how often a word stands in the text',
     x: { label: 'occurrences of the word', unit: 'count', scale: 'log10' },
@@ -93,7 +115,10 @@ function wordTable({ words }: SelfCheck): string {
     formatNumber(word.worstWeightError),
     formatNumber(word.weightElsewhere),
   ])
-  return htmlTable(['word', 'count', 'ln(count)', 'row entropy', 'largest |weight · count − 1|', 'weight at other words'], rows)
+  return htmlTable(
+    ['word', 'count', 'ln(count)', 'row entropy', 'largest |weight · count − 1|', 'weight at other words'],
+    rows,
+  )
 }
 
 function growthTable({ measurements }: Growth): string {
@@ -107,5 +132,8 @@ function growthTable({ measurements }: Growth): string {
     formatBytes(measurement.plannedBytes),
     formatBytes(measurement.residentGrowthBytes),
   ])
-  return htmlTable(['mode', 'tokens', 'time', 'tokens/s', 'GFLOP/s', 'peak, counted', 'planned', 'resident growth'], rows)
+  return htmlTable(
+    ['mode', 'tokens', 'time', 'tokens/s', 'GFLOP/s', 'peak, counted', 'planned', 'resident growth'],
+    rows,
+  )
 }

@@ -23,15 +23,26 @@ export function printPlan(terminal: Terminal, { machine, source, words, availabl
   const { versions } = machine
   terminal.line(`heddle ${versions.heddle}, Node ${versions.node}, ${machine.cpu}, ${machine.cores} cores`)
   terminal.line(source.name)
-  terminal.line(`${formatInteger(words.ids.length)} of ${formatInteger(available)} words, ${formatInteger(words.vocabulary.length)} of them distinct`)
+  terminal.line(
+    `${formatInteger(words.ids.length)} of ${formatInteger(available)} words, ${formatInteger(words.vocabulary.length)} of them distinct`,
+  )
   terminal.heading('Plan')
   terminal.line(plan)
 }
 
-export function printMain(terminal: Terminal, main: Measurement, check: SelfCheck, fallbacks: readonly Fallback[]): void {
+export function printMain(
+  terminal: Terminal,
+  main: Measurement,
+  check: SelfCheck,
+  fallbacks: readonly Fallback[],
+): void {
   terminal.heading('Attention')
-  terminal.line(`  time       ${formatDuration(main.elapsedMs)}: ${formatInteger(main.tokensPerSecond)} tokens/s, ${formatNumber(main.gigaflopsPerSecond)} GFLOP/s`)
-  terminal.line(`  memory     ${formatBytes(main.peakBytes)} at the peak (planned: ${formatBytes(main.plannedBytes)}); the process grew by ${formatBytes(main.residentGrowthBytes)}`)
+  terminal.line(
+    `  time       ${formatDuration(main.elapsedMs)}: ${formatInteger(main.tokensPerSecond)} tokens/s, ${formatNumber(main.gigaflopsPerSecond)} GFLOP/s`,
+  )
+  terminal.line(
+    `  memory     ${formatBytes(main.peakBytes)} at the peak (planned: ${formatBytes(main.plannedBytes)}); the process grew by ${formatBytes(main.residentGrowthBytes)}`,
+  )
   for (const { what, reason } of fallbacks) terminal.line(`  note       ${what}: ${reason}`)
   terminal.heading('Against a plain word count')
   for (const { name, passed, detail } of check.checks) {
@@ -44,7 +55,13 @@ export function printMain(terminal: Terminal, main: Measurement, check: SelfChec
     entropy.toFixed(4),
     formatNumber(worstWeightError),
   ])
-  const columns = [{ head: 'word', align: 'left' as const }, { head: 'count' }, { head: 'ln(count)' }, { head: 'entropy' }, { head: '|weight·count − 1|' }]
+  const columns = [
+    { head: 'word', align: 'left' as const },
+    { head: 'count' },
+    { head: 'ln(count)' },
+    { head: 'entropy' },
+    { head: '|weight·count − 1|' },
+  ]
   for (const line of formatTable(columns, rows)) terminal.line(`    ${line}`)
 }
 
@@ -52,7 +69,9 @@ export function printGrowth(terminal: Terminal, { measurements, standardEnds }: 
   terminal.heading('How both modes grow')
   const lengths = [...new Set(measurements.map(({ tokens }) => tokens))]
   const rows = lengths.map((tokens) => {
-    const [chunked, standard] = (['chunked', 'standard'] as const).map((mode) => measurements.find((found) => found.mode === mode && found.tokens === tokens))
+    const [chunked, standard] = (['chunked', 'standard'] as const).map((mode) =>
+      measurements.find((found) => found.mode === mode && found.tokens === tokens),
+    )
     return [formatInteger(tokens), ...cells(chunked), ...cells(standard)]
   })
   const columns = ['tokens', 'chunked', 'GFLOP/s', 'peak', 'standard', 'GFLOP/s', 'peak'].map((head) => ({ head }))
@@ -62,5 +81,9 @@ export function printGrowth(terminal: Terminal, { measurements, standardEnds }: 
 
 function cells(measurement: Measurement | undefined): string[] {
   if (measurement === undefined) return ['–', '–', '–']
-  return [formatDuration(measurement.elapsedMs), formatNumber(measurement.gigaflopsPerSecond), formatBytes(measurement.peakBytes)]
+  return [
+    formatDuration(measurement.elapsedMs),
+    formatNumber(measurement.gigaflopsPerSecond),
+    formatBytes(measurement.peakBytes),
+  ]
 }

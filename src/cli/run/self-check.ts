@@ -38,20 +38,33 @@ export interface SelfCheck {
 /** Favourites that occur, then words spread by rank: from the most frequent one to those that stand once. */
 export function sampleWords(words: WordSequence): SampleWord[] {
   const counts = countWords(words)
-  const byCount = words.vocabulary.map((word, id) => ({ word, id, count: counts[id] ?? 0 })).sort((a, b) => b.count - a.count || a.id - b.id)
-  const ranks = Array.from({ length: SAMPLES }, (_, step) => Math.round((byCount.length - 1) ** (step / (SAMPLES - 1))) - (step === 0 ? 1 : 0))
-  const candidates = [...FAVOURITES.map((word) => byCount.find((entry) => entry.word === word)), ...ranks.map((rank) => byCount[rank])]
+  const byCount = words.vocabulary
+    .map((word, id) => ({ word, id, count: counts[id] ?? 0 }))
+    .sort((a, b) => b.count - a.count || a.id - b.id)
+  const ranks = Array.from(
+    { length: SAMPLES },
+    (_, step) => Math.round((byCount.length - 1) ** (step / (SAMPLES - 1))) - (step === 0 ? 1 : 0),
+  )
+  const candidates = [
+    ...FAVOURITES.map((word) => byCount.find((entry) => entry.word === word)),
+    ...ranks.map((rank) => byCount[rank]),
+  ]
   const distinct = new Map(candidates.flatMap((entry) => (entry === undefined ? [] : [[entry.id, entry] as const])))
   return [...distinct.values()].slice(0, SAMPLES).map((entry) => ({ ...entry, row: words.ids.indexOf(entry.id) }))
 }
 
 /**
- * Attention over words against a plain count of them: row entropy is the logarithm of the word's count, weights stand at the
- * word's occurrences, 1 / count each, and each output is the word's own vector.
+ * Attention over words against a plain count of them: row entropy is the logarithm of the word's count, weights stand
+ * at the word's occurrences, 1 / count each, and each output is the word's own vector.
  *
  * @param result with statistics, and with the weights of the samples' rows: [1, 1, samples, n]
  */
-export function checkAgainstCount(words: WordSequence, tokens: Tensor, samples: readonly SampleWord[], result: AttentionResult): SelfCheck {
+export function checkAgainstCount(
+  words: WordSequence,
+  tokens: Tensor,
+  samples: readonly SampleWord[],
+  result: AttentionResult,
+): SelfCheck {
   const findings = samples.map((sample, index) => findWord(words, sample, index, result))
   return { checks: [checkEntropy(words, result), checkWeights(findings), checkOutput(tokens, result)], words: findings }
 }
@@ -71,7 +84,10 @@ function checkEntropy(words: WordSequence, { statistics }: AttentionResult): Che
 }
 
 function checkWeights(findings: readonly WordFinding[]): Check {
-  const worst = Math.max(0, ...findings.map(({ worstWeightError, weightElsewhere }) => Math.max(worstWeightError, weightElsewhere)))
+  const worst = Math.max(
+    0,
+    ...findings.map(({ worstWeightError, weightElsewhere }) => Math.max(worstWeightError, weightElsewhere)),
+  )
   return {
     name: 'weights stand at the occurrences, 1 / count each',
     passed: findings.length > 0 && worst <= TOLERANCE,
@@ -82,10 +98,19 @@ function checkWeights(findings: readonly WordFinding[]): Check {
 function checkOutput(tokens: Tensor, { output }: AttentionResult): Check {
   let worst = output.data.length === tokens.data.length ? 0 : Infinity
   for (let i = 0; i < tokens.data.length; i++) worst = Math.max(worst, distance(output.data[i], tokens.data[i] ?? 0))
-  return { name: "output = the word's own vector", passed: worst <= TOLERANCE, detail: `largest difference ${worst.toExponential(1)}, allowed ${TOLERANCE}` }
+  return {
+    name: "output = the word's own vector",
+    passed: worst <= TOLERANCE,
+    detail: `largest difference ${worst.toExponential(1)}, allowed ${TOLERANCE}`,
+  }
 }
 
-function findWord(words: WordSequence, sample: SampleWord, index: number, { statistics, weights }: AttentionResult): WordFinding {
+function findWord(
+  words: WordSequence,
+  sample: SampleWord,
+  index: number,
+  { statistics, weights }: AttentionResult,
+): WordFinding {
   const keys = words.ids.length
   const row = weights?.data.subarray(index * keys, (index + 1) * keys) ?? new Float32Array(0)
   const places = occurrences(words, sample.id)

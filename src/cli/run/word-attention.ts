@@ -43,7 +43,11 @@ export function planWords(runtime: Runtime, tokens: Tensor, options: AttentionOp
 }
 
 /** Self-attention of the tokens over themselves, with what it took. */
-export async function attendWords(runtime: Runtime, tokens: Tensor, options: AttentionOptions): Promise<{ result: AttentionResult; measurement: Measurement }> {
+export async function attendWords(
+  runtime: Runtime,
+  tokens: Tensor,
+  options: AttentionOptions,
+): Promise<{ result: AttentionResult; measurement: Measurement }> {
   const startMs = performance.now()
   const inputs = { query: tokens, key: tokens, value: tokens }
   const { value: result, growthBytes } = await withResidentGrowth(() => runtime.attention(inputs, wordOptions(options)))

@@ -26,7 +26,8 @@ export function wordVectors(count: number, seed: number): Float32Array {
 
 /** Writes each token's vector into `into` [n, D]. */
 export function embed(ids: Int32Array, vectors: Float32Array, into: Float32Array): void {
-  for (const [token, id] of ids.entries()) into.set(vectors.subarray(id * VECTOR_SIZE, (id + 1) * VECTOR_SIZE), token * VECTOR_SIZE)
+  for (const [token, id] of ids.entries())
+    into.set(vectors.subarray(id * VECTOR_SIZE, (id + 1) * VECTOR_SIZE), token * VECTOR_SIZE)
 }
 
 /**

@@ -38,10 +38,14 @@ export class ProgressBar {
 }
 
 /**
- * `label ███████▌      37 %  1.2 s, 2.1 s left`. Within `columns` the bar makes room for the figures, and is left out where it
- * would be too short to show anything.
+ * `label ███████▌      37 %  1.2 s, 2.1 s left`. Within `columns` the bar makes room for the figures, and is left out
+ * where it would be too short to show anything.
  */
-export function progressLine(label: string, { done, total, elapsedMs, remainingMs }: ProgressStep, columns = Infinity): string {
+export function progressLine(
+  label: string,
+  { done, total, elapsedMs, remainingMs }: ProgressStep,
+  columns = Infinity,
+): string {
   const share = total > 0 ? Math.min(1, done / total) : 1
   const estimate = done < total ? `, ${formatDuration(remainingMs)} left` : ''
   const figures = `${String(Math.floor(share * 100)).padStart(3)} %  ${formatDuration(elapsedMs)}${estimate}`

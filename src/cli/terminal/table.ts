@@ -6,7 +6,9 @@ export interface Column {
 
 /** Rows of text in columns as wide as their widest cell, under a head and a rule. */
 export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
-  const widths = columns.map((column, index) => Math.max(column.head.length, ...rows.map((row) => (row[index] ?? '').length)))
+  const widths = columns.map((column, index) =>
+    Math.max(column.head.length, ...rows.map((row) => (row[index] ?? '').length)),
+  )
   const format = (cells: readonly string[]): string =>
     columns
       .map(({ align = 'right' }, index) => {
@@ -16,5 +18,9 @@ export function formatTable(columns: readonly Column[], rows: readonly (readonly
       })
       .join('  ')
       .trimEnd()
-  return [format(columns.map((column) => column.head)), widths.map((width) => '─'.repeat(width)).join('──'), ...rows.map(format)]
+  return [
+    format(columns.map((column) => column.head)),
+    widths.map((width) => '─'.repeat(width)).join('──'),
+    ...rows.map(format),
+  ]
 }

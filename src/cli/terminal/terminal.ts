@@ -18,7 +18,11 @@ const CODES: Readonly<Record<Style, readonly [number, number]>> = {
 
 /** Control characters, tabs and line ends aside; an escape with the number of its style. */
 const CONTROLS = /\u001b(?:\[\d+m)?|[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g
-const OWN_STYLES: ReadonlySet<string> = new Set(Object.values(CODES).flat().map((code) => `\u001b[${code}m`))
+const OWN_STYLES: ReadonlySet<string> = new Set(
+  Object.values(CODES)
+    .flat()
+    .map((code) => `\u001b[${code}m`),
+)
 
 /** What a command says: results on `out`, everything about their making on `err`. */
 export class Terminal {
@@ -31,7 +35,10 @@ export class Terminal {
     /** with `--json` nothing but JSON stands on `out`: what reads well goes to `err` */
     readonly quiet = false,
   ) {
-    this.#color = !quiet && environment['NO_COLOR'] === undefined && (out.isTTY === true || environment['FORCE_COLOR'] !== undefined)
+    this.#color =
+      !quiet &&
+      environment['NO_COLOR'] === undefined &&
+      (out.isTTY === true || environment['FORCE_COLOR'] !== undefined)
   }
 
   /** The same streams, for a command whose `out` is JSON. */
@@ -72,5 +79,9 @@ export class Terminal {
 }
 
 function escaped(found: string): string {
-  return [...found].map((character) => (character < ' ' || character > '~' ? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}` : character)).join('')
+  return [...found]
+    .map((character) =>
+      character < ' ' || character > '~' ? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}` : character,
+    )
+    .join('')
 }

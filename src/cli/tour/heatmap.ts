@@ -17,7 +17,9 @@ const STYLE = `
 .heatmap .surface { fill: var(--surface); } .heatmap text { fill: var(--soft); } .heatmap .title { fill: var(--ink); font-size: 15px; font-weight: 600; }
 `.trim()
 
-/** A heatmap as one `<svg>` that carries its own style: title, both axes, a scale of colours, and each value in a tip. */
+/**
+ * A heatmap as one `<svg>` that carries its own style: title, both axes, a scale of colours, and each value in a tip.
+ */
 export function heatmap({ title, rowsTitle, columnsTitle, values }: Heatmap): string {
   const columns = values[0]?.length ?? 0
   const width = FRAME.left + columns * CELL.width + FRAME.right
@@ -35,8 +37,15 @@ export function heatmap({ title, rowsTitle, columnsTitle, values }: Heatmap): st
     `<rect class="surface" width="${width}" height="${height}"/>`,
     `<text class="title" x="16" y="28">${escapeText(title)}</text>`,
     ...cells,
-    ...values.map((_, y) => `<text x="${FRAME.left - 8}" y="${FRAME.top + (y + 0.5) * CELL.height + 4}" text-anchor="end">${y}</text>`),
-    ...Array.from({ length: columns }, (_, x) => `<text x="${FRAME.left + (x + 0.5) * CELL.width}" y="${gridBottom + 16}" text-anchor="middle">${x}</text>`),
+    ...values.map(
+      (_, y) =>
+        `<text x="${FRAME.left - 8}" y="${FRAME.top + (y + 0.5) * CELL.height + 4}" text-anchor="end">${y}</text>`,
+    ),
+    ...Array.from(
+      { length: columns },
+      (_, x) =>
+        `<text x="${FRAME.left + (x + 0.5) * CELL.width}" y="${gridBottom + 16}" text-anchor="middle">${x}</text>`,
+    ),
     `<text x="${FRAME.left + (columns * CELL.width) / 2}" y="${gridBottom + 38}" text-anchor="middle">${escapeText(columnsTitle)}</text>`,
     `<text transform="translate(20 ${(FRAME.top + gridBottom) / 2}) rotate(-90)" text-anchor="middle">${escapeText(rowsTitle)}</text>`,
     ...scale(width - FRAME.right + 20, gridBottom),
@@ -48,8 +57,14 @@ export function heatmap({ title, rowsTitle, columnsTitle, values }: Heatmap): st
 function scale(left: number, bottom: number): string[] {
   const steps = 40
   const step = (bottom - FRAME.top) / steps
-  const bars = Array.from({ length: steps }, (_, index) => `<rect x="${left}" y="${(FRAME.top + index * step).toFixed(2)}" width="14" height="${(step + 0.5).toFixed(2)}" fill="${colour(1 - (2 * (index + 0.5)) / steps)}"/>`)
-  const labels = [1, 0, -1].map((value) => `<text x="${left + 20}" y="${FRAME.top + ((1 - value) / 2) * (bottom - FRAME.top) + 4}">${value}</text>`)
+  const bars = Array.from(
+    { length: steps },
+    (_, index) =>
+      `<rect x="${left}" y="${(FRAME.top + index * step).toFixed(2)}" width="14" height="${(step + 0.5).toFixed(2)}" fill="${colour(1 - (2 * (index + 0.5)) / steps)}"/>`,
+  )
+  const labels = [1, 0, -1].map(
+    (value) => `<text x="${left + 20}" y="${FRAME.top + ((1 - value) / 2) * (bottom - FRAME.top) + 4}">${value}</text>`,
+  )
   return [...bars, ...labels]
 }
 

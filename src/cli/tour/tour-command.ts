@@ -20,7 +20,11 @@ export const tourCommand: Command = {
     sentence: { type: 'string', value: 'TEXT', summary: 'other words to walk with (default: "I love you")' },
     shapes: { type: 'boolean', summary: 'show the shape of every tensor on the way' },
     out: { type: 'string', value: 'DIR', summary: 'folder of the picture of the positions (default: heddle-report)' },
-    workers: { type: 'string', value: 'N|auto', summary: 'worker threads; 0 computes on the calling thread (default: auto)' },
+    workers: {
+      type: 'string',
+      value: 'N|auto',
+      summary: 'worker threads; 0 computes on the calling thread (default: auto)',
+    },
     json: { type: 'boolean', summary: 'print everything as JSON' },
   },
   run: tour,
@@ -29,7 +33,8 @@ export const tourCommand: Command = {
 async function tour({ values, terminal }: CommandContext): Promise<number> {
   const sentence = stringOption(values, 'sentence') ?? 'I love you'
   const words = sentence.split(/\s+/).filter((word) => word !== '').length
-  if (words < 1 || words > LONGEST_SENTENCE) throw new UsageError(`--sentence: expected one to ${LONGEST_SENTENCE} words, got ${words}`)
+  if (words < 1 || words > LONGEST_SENTENCE)
+    throw new UsageError(`--sentence: expected one to ${LONGEST_SENTENCE} words, got ${words}`)
   const runtime = await createRuntime({ workers: workersOption(values) })
   try {
     const taken = await takeTour(runtime, sentence)
@@ -50,17 +55,30 @@ async function tour({ values, terminal }: CommandContext): Promise<number> {
 const shapeText = (shape: readonly number[]): string => `[${shape.join(', ')}]`
 
 function printAttention(terminal: Terminal, { words, attention }: Tour): void {
-  terminal.heading(`1  Scaled dot-product attention: "${words.join(' ')}", ${words.length} tokens, d_k ${HEAD_SIZE}, Q = K = V`)
-  terminal.line(`   ${Object.entries(attention.shapes).map(([name, shape]) => `${name} ${shapeText(shape)}`).join('  ')}`)
+  terminal.heading(
+    `1  Scaled dot-product attention: "${words.join(' ')}", ${words.length} tokens, d_k ${HEAD_SIZE}, Q = K = V`,
+  )
+  terminal.line(
+    `   ${Object.entries(attention.shapes)
+      .map(([name, shape]) => `${name} ${shapeText(shape)}`)
+      .join('  ')}`,
+  )
   terminal.line()
   const columns = [{ head: 'token', align: 'left' as const }, ...words.map((word) => ({ head: word })), { head: 'sum' }]
-  const rows = words.map((word, row) => [word, ...(attention.weights[row] ?? []).map((weight) => weight.toFixed(4)), (attention.rowSums[row] ?? 0).toFixed(6)])
+  const rows = words.map((word, row) => [
+    word,
+    ...(attention.weights[row] ?? []).map((weight) => weight.toFixed(4)),
+    (attention.rowSums[row] ?? 0).toFixed(6),
+  ])
   for (const line of formatTable(columns, rows)) terminal.line(`   ${line}`)
 }
 
 function printMultiHead(terminal: Terminal, { multiHead }: Tour, shapes: boolean): void {
-  terminal.heading(`2  Multi-head attention: d_model ${MODEL.modelDim}, ${MODEL.heads} heads of ${MODEL.modelDim / MODEL.heads}, batch 2, 4 tokens`)
-  for (const [name, shape] of Object.entries(multiHead.parameters)) terminal.line(`   ${name} ${shapeText(shape)} and a bias`)
+  terminal.heading(
+    `2  Multi-head attention: d_model ${MODEL.modelDim}, ${MODEL.heads} heads of ${MODEL.modelDim / MODEL.heads}, batch 2, 4 tokens`,
+  )
+  for (const [name, shape] of Object.entries(multiHead.parameters))
+    terminal.line(`   ${name} ${shapeText(shape)} and a bias`)
   terminal.line(`   weights ${shapeText(multiHead.weights)}; ${formatInteger(multiHead.count)} parameters`)
   if (shapes) printTrace(terminal, multiHead.trace)
 }
@@ -76,12 +94,19 @@ function printPositions(terminal: Terminal, { positions }: Tour): void {
 
 function printBlock(terminal: Terminal, { block }: Tour, shapes: boolean): void {
   const { modelDim, feedForwardDim } = MODEL
-  terminal.heading(`4  A transformer block: attention, residual, norm, feed-forward ${modelDim} → ${feedForwardDim} → ${modelDim}, residual, norm`)
-  const same = block.count === block.expectedCount ? 'as the formula says' : `the formula says ${formatInteger(block.expectedCount)}`
+  terminal.heading(
+    `4  A transformer block: attention, residual, norm, feed-forward ${modelDim} → ${feedForwardDim} → ${modelDim}, residual, norm`,
+  )
+  const same =
+    block.count === block.expectedCount
+      ? 'as the formula says'
+      : `the formula says ${formatInteger(block.expectedCount)}`
   terminal.line(`   ${formatInteger(block.count)} parameters (${same})`)
   if (block.norms !== undefined) {
     const { inputNorm, outputNorm, ratio, warning } = block.norms
-    terminal.line(`   norm in ${inputNorm.toFixed(2)}, out ${outputNorm.toFixed(2)}, ratio ${ratio.toFixed(2)}${warning ? ' (above 10: unstable)' : ''}`)
+    terminal.line(
+      `   norm in ${inputNorm.toFixed(2)}, out ${outputNorm.toFixed(2)}, ratio ${ratio.toFixed(2)}${warning ? ' (above 10: unstable)' : ''}`,
+    )
   }
   if (shapes) printTrace(terminal, block.trace)
 }
@@ -94,7 +119,12 @@ function printTrace(terminal: Terminal, trace: readonly TraceEvent[]): void {
 async function writePicture(folder: string, { positions }: Tour): Promise<string> {
   await prepareFolder(folder)
   const file = path.join(folder, 'tour-positions.svg')
-  const svg = heatmap({ title: 'Positional encoding: the first positions and dimensions', rowsTitle: 'position', columnsTitle: 'dimension', values: positions.values })
+  const svg = heatmap({
+    title: 'Positional encoding: the first positions and dimensions',
+    rowsTitle: 'position',
+    columnsTitle: 'dimension',
+    values: positions.values,
+  })
   await writeHere(file, `${svg}\n`)
   return file
 }

@@ -1,5 +1,13 @@
 import type { Runtime, Tensor } from '../../index.ts'
-import { MultiHeadAttention, Parameter, sinusoidalTable, TransformerBlock, xavierUniform, type NormEvent, type TraceEvent } from '../../nn/index.ts'
+import {
+  MultiHeadAttention,
+  Parameter,
+  sinusoidalTable,
+  TransformerBlock,
+  xavierUniform,
+  type NormEvent,
+  type TraceEvent,
+} from '../../nn/index.ts'
 
 /** What the tour shows: measured on the way, nothing made up. */
 export interface Tour {
@@ -10,9 +18,26 @@ export interface Tour {
     readonly weights: readonly (readonly number[])[]
     readonly rowSums: readonly number[]
   }
-  readonly multiHead: { readonly parameters: Readonly<Record<string, readonly number[]>>; readonly count: number; readonly trace: readonly TraceEvent[]; readonly weights: readonly number[] }
-  readonly positions: { readonly values: readonly (readonly number[])[]; readonly tokens: readonly { readonly word: string; readonly before: readonly number[]; readonly after: readonly number[] }[] }
-  readonly block: { readonly count: number; readonly expectedCount: number; readonly trace: readonly TraceEvent[]; readonly norms: NormEvent | undefined }
+  readonly multiHead: {
+    readonly parameters: Readonly<Record<string, readonly number[]>>
+    readonly count: number
+    readonly trace: readonly TraceEvent[]
+    readonly weights: readonly number[]
+  }
+  readonly positions: {
+    readonly values: readonly (readonly number[])[]
+    readonly tokens: readonly {
+      readonly word: string
+      readonly before: readonly number[]
+      readonly after: readonly number[]
+    }[]
+  }
+  readonly block: {
+    readonly count: number
+    readonly expectedCount: number
+    readonly trace: readonly TraceEvent[]
+    readonly norms: NormEvent | undefined
+  }
 }
 
 /** The guide's sizes. */
@@ -39,7 +64,9 @@ function wordVectors(words: readonly string[], size: number): Tensor {
   const table = new Parameter([distinct.length, size])
   xavierUniform(table, 2017, Math.sqrt((size + distinct.length) / 2))
   const data = new Float32Array(words.length * size)
-  words.forEach((word, row) => data.set(table.data.subarray(distinct.indexOf(word) * size, (distinct.indexOf(word) + 1) * size), row * size))
+  words.forEach((word, row) =>
+    data.set(table.data.subarray(distinct.indexOf(word) * size, (distinct.indexOf(word) + 1) * size), row * size),
+  )
   return { data, shape: [1, words.length, size] }
 }
 
@@ -48,7 +75,14 @@ async function attentionStep(runtime: Runtime, words: readonly string[]): Promis
   const { output, weights } = await runtime.attention({ query: x, key: x, value: x }, { returnWeights: true })
   const n = words.length
   const rows = words.map((_, row) => [...(weights?.data.subarray(row * n, (row + 1) * n) ?? [])])
-  const shapes = { query: x.shape, key: x.shape, value: x.shape, scores: [1, n, n], weights: weights?.shape ?? [], output: output.shape }
+  const shapes = {
+    query: x.shape,
+    key: x.shape,
+    value: x.shape,
+    scores: [1, n, n],
+    weights: weights?.shape ?? [],
+    output: output.shape,
+  }
   return { shapes, weights: rows, rowSums: rows.map((row) => row.reduce((sum, weight) => sum + weight, 0)) }
 }
 
@@ -60,13 +94,20 @@ async function multiHeadStep(runtime: Runtime): Promise<Tour['multiHead']> {
   const x = { data: wordVectors(['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'], modelDim).data, shape: [2, 4, modelDim] }
   const { weights } = await layer.forward(x, { runtime, returnWeights: true, trace: (event) => trace.push(event) })
   const square = [modelDim, modelDim]
-  return { parameters: { W_Q: square, W_K: square, W_V: square, W_O: layer.outProj.weight.shape }, count: layer.numParameters(), trace, weights: weights?.shape ?? [] }
+  return {
+    parameters: { W_Q: square, W_K: square, W_V: square, W_O: layer.outProj.weight.shape },
+    count: layer.numParameters(),
+    trace,
+    weights: weights?.shape ?? [],
+  }
 }
 
 function positionStep(words: readonly string[]): Tour['positions'] {
   const { positions, dimensions, values } = SHOWN
   const table = sinusoidalTable(Math.max(positions, words.length), MODEL.modelDim).data
-  const row = (data: Float32Array, index: number, count: number): number[] => [...data.subarray(index * MODEL.modelDim, index * MODEL.modelDim + count)]
+  const row = (data: Float32Array, index: number, count: number): number[] => [
+    ...data.subarray(index * MODEL.modelDim, index * MODEL.modelDim + count),
+  ]
   const vectors = wordVectors(words, MODEL.modelDim).data
   return {
     values: Array.from({ length: positions }, (_, position) => row(table, position, dimensions)),
@@ -85,6 +126,7 @@ async function blockStep(runtime: Runtime): Promise<Tour['block']> {
   const x = wordVectors(['a', 'b', 'c', 'd'], modelDim)
   await block.forward(x, { runtime, trace: (event) => trace.push(event), monitorNorms: (event) => norms.push(event) })
   // Four projections and two linear layers with their biases, two norms with weight and bias.
-  const expectedCount = 4 * (modelDim * modelDim + modelDim) + 2 * modelDim * feedForwardDim + feedForwardDim + modelDim + 4 * modelDim
+  const expectedCount =
+    4 * (modelDim * modelDim + modelDim) + 2 * modelDim * feedForwardDim + feedForwardDim + modelDim + 4 * modelDim
   return { count: block.numParameters(), expectedCount, trace, norms: norms[0] }
 }

@@ -18,7 +18,10 @@ export function probeReport(records: readonly ProbeRecord[]): ProbeReport {
 
 function withShortHeatmaps(record: ProbeRecord): ProbeRecord {
   const short = (value: number): number => Number(value.toFixed(HEATMAP_DIGITS))
-  return { ...record, heads: record.heads.map((head) => ({ ...head, heatmap: head.heatmap?.map((row) => row.map(short)) ?? null })) }
+  return {
+    ...record,
+    heads: record.heads.map((head) => ({ ...head, heatmap: head.heatmap?.map((row) => row.map(short)) ?? null })),
+  }
 }
 
 /** The table of steps, loss, entropy and roles, below what it says in words. */
@@ -33,6 +36,9 @@ export function probeSections({ stages: { rows, sentences } }: ProbeReport): Sec
     0,
   )
   return [
-    { heading: 'How its heads came about', html: `${sentences.map((sentence) => `<p>${escapeText(sentence)}</p>`).join('')}${table}` },
+    {
+      heading: 'How its heads came about',
+      html: `${sentences.map((sentence) => `<p>${escapeText(sentence)}</p>`).join('')}${table}`,
+    },
   ]
 }

@@ -29,19 +29,43 @@ const OPTIONS: Command['options'] = {
   batch: { type: 'string', value: 'N', summary: 'sequences per step' },
   length: { type: 'string', value: 'N', summary: 'tokens per sequence' },
   symbols: { type: 'string', value: 'N', summary: 'copy, reverse, induction: different symbols' },
-  repeats: { type: 'string', value: 'P', summary: 'text: share of rows that are random tokens, repeated, to measure induction (default: 0)' },
+  repeats: {
+    type: 'string',
+    value: 'P',
+    summary: 'text: share of rows that are random tokens, repeated, to measure induction (default: 0)',
+  },
   layers: { type: 'string', value: 'N', summary: 'blocks of the model' },
   heads: { type: 'string', value: 'N', summary: 'heads per block' },
   'model-size': { type: 'string', value: 'N', summary: 'width of the model' },
   dropout: { type: 'string', value: 'P', summary: 'share of values that are dropped' },
   'learning-rate': { type: 'string', value: 'X', summary: 'at its largest; it rises first, then falls along a cosine' },
   'weight-decay': { type: 'string', value: 'X', summary: 'of weight matrices' },
-  'evaluate-every': { type: 'string', value: 'N', summary: 'steps between two measurements of the held-out loss, each with a checkpoint' },
+  'evaluate-every': {
+    type: 'string',
+    value: 'N',
+    summary: 'steps between two measurements of the held-out loss, each with a checkpoint',
+  },
   seed: { type: 'string', value: 'N', summary: 'of weights, data and dropout (default: 0)' },
-  probe: { type: 'string', value: 'N', summary: 'measure every N steps what each head looks at, and report when heads take on roles' },
-  resume: { type: 'string', value: 'FILE', summary: 'a checkpoint to go on from, with the same bits as if never interrupted' },
-  out: { type: 'string', value: 'DIR', summary: 'folder of checkpoint, model, log and report (default: heddle-report)' },
-  workers: { type: 'string', value: 'N|auto', summary: 'worker threads; 0 computes on the calling thread (default: auto)' },
+  probe: {
+    type: 'string',
+    value: 'N',
+    summary: 'measure every N steps what each head looks at, and report when heads take on roles',
+  },
+  resume: {
+    type: 'string',
+    value: 'FILE',
+    summary: 'a checkpoint to go on from, with the same bits as if never interrupted',
+  },
+  out: {
+    type: 'string',
+    value: 'DIR',
+    summary: 'folder of checkpoint, model, log and report (default: heddle-report)',
+  },
+  workers: {
+    type: 'string',
+    value: 'N|auto',
+    summary: 'worker threads; 0 computes on the calling thread (default: auto)',
+  },
   json: { type: 'boolean', summary: 'print the report as JSON' },
 }
 
@@ -69,10 +93,13 @@ async function run(context: CommandContext): Promise<number> {
   const saved = await savedRun(context)
   const probeEvery = integerOption(values, 'probe', 1)
   const settings = saved?.settings ?? readSettings(values)
-  const folder = stringOption(values, 'out') ?? (saved === undefined ? 'heddle-report' : path.dirname(stringOption(values, 'resume') ?? ''))
+  const folder =
+    stringOption(values, 'out') ??
+    (saved === undefined ? 'heddle-report' : path.dirname(stringOption(values, 'resume') ?? ''))
   await prepareFolder(folder)
   const task = await prepareTask(settings)
-  if (saved !== undefined && saved.dataHash !== task.dataHash) throw new UsageError('--resume: expected the data that the run began with; it has changed since')
+  if (saved !== undefined && saved.dataHash !== task.dataHash)
+    throw new UsageError('--resume: expected the data that the run began with; it has changed since')
   const files = trainFiles(folder, settings.task)
   const runtime = await createRuntime({ workers: workersOption(values) })
   try {
@@ -102,14 +129,19 @@ async function savedRun({ values }: CommandContext): Promise<SavedRun | undefine
   const file = stringOption(values, 'resume')
   if (file === undefined) return undefined
   const beside = SETTING_OPTIONS.filter((name) => values[name] !== undefined)
-  if (beside.length > 0) throw new UsageError(`--resume: the checkpoint decides about ${beside.map((name) => `--${name}`).join(', ')}; leave ${beside.length === 1 ? 'it' : 'them'} out`)
+  if (beside.length > 0)
+    throw new UsageError(
+      `--resume: the checkpoint decides about ${beside.map((name) => `--${name}`).join(', ')}; leave ${beside.length === 1 ? 'it' : 'them'} out`,
+    )
   return readSavedRun(file)
 }
 
 function printStart({ settings, task, model, terminal }: Session, saved: SavedRun | undefined): void {
   for (const fact of task.facts) terminal.line(fact)
   const { layers, heads, modelDim, batch, length, steps } = settings
-  terminal.line(`${formatInteger(model.numParameters())} parameters: ${layers} layers, ${heads} heads, width ${modelDim}; ${formatInteger(steps)} steps of ${batch} × ${formatInteger(length)} tokens`)
+  terminal.line(
+    `${formatInteger(model.numParameters())} parameters: ${layers} layers, ${heads} heads, width ${modelDim}; ${formatInteger(steps)} steps of ${batch} × ${formatInteger(length)} tokens`,
+  )
   if (saved !== undefined) terminal.line(`Goes on after step ${formatInteger(saved.step)}`)
   terminal.line()
 }
@@ -124,7 +156,12 @@ async function concluded({ signal, terminal, files }: Session, work: () => Promi
   }
 }
 
-async function conclude(session: Session, last: TrainStep | undefined, { values }: CommandContext, folder: string): Promise<number> {
+async function conclude(
+  session: Session,
+  last: TrainStep | undefined,
+  { values }: CommandContext,
+  folder: string,
+): Promise<number> {
   const { task, model, runtime, signal, settings, files, terminal, log } = session
   const best = last?.evaluation?.best ?? bestOf(session)
   const outcome = await task.finish({ model, runtime, signal, seed: settings.seed, loss: best.loss })
@@ -135,10 +172,22 @@ async function conclude(session: Session, last: TrainStep | undefined, { values 
     ...{ settings, facts: task.facts, parameters: model.numParameters(), baselines: task.baselines, best, ...outcome },
     elapsedMs: log.entries.reduce((sum, { elapsedMs }) => sum + elapsedMs, 0),
     log: log.entries,
-    ...(session.probe === undefined || session.probe.records.length === 0 ? {} : { heads: probeReport(session.probe.records) }),
+    ...(session.probe === undefined || session.probe.records.length === 0
+      ? {}
+      : { heads: probeReport(session.probe.records) }),
   }
-  await writeWhole(files.model, writeSafetensors(model.stateDict(), runMetadata(settings, task.dataHash, modelOptions(settings, task.vocabulary), task.pieces)))
-  const paths = await writeReport(folder, files.name, { data: report, html: trainPage(report), plots: trainPlots(report) })
+  await writeWhole(
+    files.model,
+    writeSafetensors(
+      model.stateDict(),
+      runMetadata(settings, task.dataHash, modelOptions(settings, task.vocabulary), task.pieces),
+    ),
+  )
+  const paths = await writeReport(folder, files.name, {
+    data: report,
+    html: trainPage(report),
+    plots: trainPlots(report),
+  })
   printReport(terminal, report)
   terminal.line(`Model        ${files.model}`)
   terminal.line(`Report       ${paths.html}, ${paths.json}`)
@@ -148,7 +197,10 @@ async function conclude(session: Session, last: TrainStep | undefined, { values 
 
 /** The smallest held-out loss of the log, where the last step was not evaluated. */
 function bestOf({ log }: Session): TrainReport['best'] {
-  return log.entries.reduce((best, { step, heldOutLoss = Infinity }) => (heldOutLoss < best.loss ? { loss: heldOutLoss, step } : best), { loss: Infinity, step: 0 })
+  return log.entries.reduce(
+    (best, { step, heldOutLoss = Infinity }) => (heldOutLoss < best.loss ? { loss: heldOutLoss, step } : best),
+    { loss: Infinity, step: 0 },
+  )
 }
 
 function printReport(terminal: Terminal, report: TrainReport): void {
@@ -163,6 +215,7 @@ function printReport(terminal: Terminal, report: TrainReport): void {
     terminal.line(report.samples.join(' '))
     terminal.line()
   }
-  for (const { name, passed, detail } of report.findings) terminal.line(`${passed ? terminal.style('green', '✓') : terminal.style('red', '✗')} ${name}: ${detail}`)
+  for (const { name, passed, detail } of report.findings)
+    terminal.line(`${passed ? terminal.style('green', '✓') : terminal.style('red', '✗')} ${name}: ${detail}`)
   terminal.line()
 }

@@ -39,14 +39,27 @@ export interface SavedRun {
 }
 
 /** The strings in a checkpoint of this command. */
-export function runMetadata(settings: TrainSettings, dataHash: string, model: object, pieces: readonly string[] | null): Record<string, string> {
-  return { settings: JSON.stringify(settings), dataHash, model: JSON.stringify(model), ...(pieces === null ? {} : { pieces: JSON.stringify(pieces) }) }
+export function runMetadata(
+  settings: TrainSettings,
+  dataHash: string,
+  model: object,
+  pieces: readonly string[] | null,
+): Record<string, string> {
+  return {
+    settings: JSON.stringify(settings),
+    dataHash,
+    model: JSON.stringify(model),
+    ...(pieces === null ? {} : { pieces: JSON.stringify(pieces) }),
+  }
 }
 
 /** @throws {UsageError} when the file cannot be read, or is no checkpoint of `heddle train` */
 export async function readSavedRun(file: string): Promise<SavedRun> {
   const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    throw new UsageError(`--resume: expected a checkpoint that can be read, got '${file}' (${cause.code ?? 'unreadable'})`, { cause })
+    throw new UsageError(
+      `--resume: expected a checkpoint that can be read, got '${file}' (${cause.code ?? 'unreadable'})`,
+      { cause },
+    )
   })
   try {
     const { metadata, progress } = await readCheckpoint(bytes)
@@ -61,12 +74,17 @@ export async function readSavedRun(file: string): Promise<SavedRun> {
 /** @throws {UsageError} unless they are those of this version of the command, by name */
 function savedSettings(text: string | undefined, file: string): TrainSettings {
   const settings = parsed(text)
-  if (settings === undefined || !isTask(settings.task ?? '')) throw new UsageError(`--resume: expected a checkpoint of 'heddle train', got one of another program: '${file}'`)
+  if (settings === undefined || !isTask(settings.task ?? ''))
+    throw new UsageError(`--resume: expected a checkpoint of 'heddle train', got one of another program: '${file}'`)
   const [own, given] = [Object.keys(readSettings({})), Object.keys(settings)]
   const missing = own.filter((name) => !given.includes(name))
   const unknown = given.filter((name) => !own.includes(name))
-  const complaints = [...(missing.length > 0 ? [`missing ${missing.join(', ')}`] : []), ...(unknown.length > 0 ? [`unknown ${unknown.join(', ')}`] : [])]
-  if (complaints.length > 0) throw new UsageError(`--resume: expected the settings of this version; ${complaints.join('; ')}`)
+  const complaints = [
+    ...(missing.length > 0 ? [`missing ${missing.join(', ')}`] : []),
+    ...(unknown.length > 0 ? [`unknown ${unknown.join(', ')}`] : []),
+  ]
+  if (complaints.length > 0)
+    throw new UsageError(`--resume: expected the settings of this version; ${complaints.join('; ')}`)
   return settings as TrainSettings
 }
 

@@ -13,8 +13,24 @@ export interface LogEntry {
   readonly heldOutLoss?: number
 }
 
-export function logEntry({ step, loss, learningRate, gradientNorm, tokensPerSecond, elapsedMs, evaluation }: TrainStep): LogEntry {
-  return { step, loss, learningRate, gradientNorm, tokensPerSecond, elapsedMs, ...(evaluation === undefined ? {} : { heldOutLoss: evaluation.loss }) }
+export function logEntry({
+  step,
+  loss,
+  learningRate,
+  gradientNorm,
+  tokensPerSecond,
+  elapsedMs,
+  evaluation,
+}: TrainStep): LogEntry {
+  return {
+    step,
+    loss,
+    learningRate,
+    gradientNorm,
+    tokensPerSecond,
+    elapsedMs,
+    ...(evaluation === undefined ? {} : { heldOutLoss: evaluation.loss }),
+  }
 }
 
 /** Steps as they are made, in memory and in a file. */

@@ -50,25 +50,60 @@ export function trainPage(report: TrainReport): string {
   const plots = trainPlots(report)
   return htmlPage(`heddle train --task ${settings.task}`, lead, figures, [
     { heading: 'What it learned', html: htmlChecks(findings) + htmlPlots(Object.values(plots)) },
-    { heading: 'Beside the simplest models', html: htmlTable(['model', 'loss (nats per token)', 'perplexity'], comparison(report)) },
-    ...(report.samples.length === 0 ? [] : [{ heading: 'What it writes', html: `<p>${escapeText(report.note)}</p>${htmlBlock(report.samples.join('\n'))}` }]),
+    {
+      heading: 'Beside the simplest models',
+      html: htmlTable(['model', 'loss (nats per token)', 'perplexity'], comparison(report)),
+    },
+    ...(report.samples.length === 0
+      ? []
+      : [
+          {
+            heading: 'What it writes',
+            html: `<p>${escapeText(report.note)}</p>${htmlBlock(report.samples.join('\n'))}`,
+          },
+        ]),
     ...(report.heads === undefined ? [] : probeSections(report.heads)),
-    { heading: 'Settings', html: htmlTable(['setting', 'value'], Object.entries(settings).map(([name, value]) => [name, String(value)])) },
+    {
+      heading: 'Settings',
+      html: htmlTable(
+        ['setting', 'value'],
+        Object.entries(settings).map(([name, value]) => [name, String(value)]),
+      ),
+    },
   ])
 }
 
 /** The page's plots by name. */
-export function trainPlots({ log, baselines, settings }: TrainReport): { readonly loss: string; readonly norm: string } {
+export function trainPlots({ log, baselines, settings }: TrainReport): {
+  readonly loss: string
+  readonly norm: string
+} {
   const last = log.at(-1)?.step ?? 1
-  const level = (name: string, value: number): Series => ({ name, draw: 'line', points: [{ x: 1, y: value }, { x: last, y: value }] })
-  const heldOut = log.flatMap(({ step, heldOutLoss }) => (heldOutLoss === undefined ? [] : [{ x: step, y: heldOutLoss }]))
-  const named = settings.task === 'names' || settings.task === 'text' ? [level('bigram', baselines.bigram), level('unigram', baselines.unigram)] : [level('chance', baselines.chance)]
+  const level = (name: string, value: number): Series => ({
+    name,
+    draw: 'line',
+    points: [
+      { x: 1, y: value },
+      { x: last, y: value },
+    ],
+  })
+  const heldOut = log.flatMap(({ step, heldOutLoss }) =>
+    heldOutLoss === undefined ? [] : [{ x: step, y: heldOutLoss }],
+  )
+  const named =
+    settings.task === 'names' || settings.task === 'text'
+      ? [level('bigram', baselines.bigram), level('unigram', baselines.unigram)]
+      : [level('chance', baselines.chance)]
   return {
     loss: linePlot({
       title: 'Loss',
       x: STEPS,
       y: { label: 'cross-entropy', unit: 'nats per token', scale: 'linear' },
-      series: [{ name: 'training', draw: 'line', points: meanPoints(log, ({ loss }) => loss) }, { name: 'held out', points: heldOut }, ...named],
+      series: [
+        { name: 'training', draw: 'line', points: meanPoints(log, ({ loss }) => loss) },
+        { name: 'held out', points: heldOut },
+        ...named,
+      ],
     }),
     norm: linePlot({
       title: 'Norm of the gradients, before clipping',
@@ -82,7 +117,10 @@ export function trainPlots({ log, baselines, settings }: TrainReport): { readonl
 /** Rows of the comparison: chance, the counted models, and this one. */
 export function comparison({ baselines, best, settings }: TrainReport): string[][] {
   const row = (name: string, loss: number): string[] => [name, loss.toFixed(4), formatNumber(Math.exp(loss))]
-  const counted = settings.task === 'names' || settings.task === 'text' ? [row('unigram', baselines.unigram), row('bigram', baselines.bigram)] : []
+  const counted =
+    settings.task === 'names' || settings.task === 'text'
+      ? [row('unigram', baselines.unigram), row('bigram', baselines.bigram)]
+      : []
   return [row('chance', baselines.chance), ...counted, row(`this model, step ${formatInteger(best.step)}`, best.loss)]
 }
 

@@ -32,18 +32,30 @@ const CLIP_NORM = 1
 export function modelOptions(settings: TrainSettings, vocabulary: number): CausalLanguageModelOptions {
   const { layers, heads, modelDim, positions, dropout, seed, length } = settings
   const scaled = wantsCopying(settings) ? { scaleEmbeddings: true } : {}
-  return { ...scaled, vocabulary, layers, heads, modelDim, positions, dropout, seed, activation: 'gelu', ...(positions === 'learned' ? { maxLength: length } : {}) }
+  return {
+    ...scaled,
+    vocabulary,
+    layers,
+    heads,
+    modelDim,
+    positions,
+    dropout,
+    seed,
+    activation: 'gelu',
+    ...(positions === 'learned' ? { maxLength: length } : {}),
+  }
 }
 
 /** Weights shrink; biases, norms and embeddings do not. */
 function optimizerOf(model: CausalLanguageModel, { learningRate, weightDecay }: TrainSettings): AdamW {
-  const match = (name: string, { shape }: { readonly shape: readonly number[] }): boolean => shape.length < 2 || name.startsWith('embedding')
+  const match = (name: string, { shape }: { readonly shape: readonly number[] }): boolean =>
+    shape.length < 2 || name.startsWith('embedding')
   return new AdamW(model, { learningRate, weightDecay, betas: [0.9, 0.99], groups: [{ match, weightDecay: 0 }] })
 }
 
 /**
- * Runs all steps; the model then has its best parameters. The checkpoint is saved with every evaluation, and when the signal
- * aborts.
+ * Runs all steps; the model then has its best parameters. The checkpoint is saved with every evaluation, and when the
+ * signal aborts.
  *
  * @returns the last step
  */
@@ -80,11 +92,29 @@ export async function trainSession(session: Session): Promise<TrainStep | undefi
 
 function trainOptions({ settings, task, model, runtime, signal, files, resume }: Session): TrainOptions {
   const { steps, learningRate, evaluateEvery, seed } = settings
-  const schedule = cosineAnnealing({ steps, warmup: Math.min(WARMUP, Math.floor(steps / 10)), minimum: learningRate / 10 })
+  const schedule = cosineAnnealing({
+    steps,
+    warmup: Math.min(WARMUP, Math.floor(steps / 10)),
+    minimum: learningRate / 10,
+  })
   return {
-    ...{ data: task.training, loss: crossEntropy(), optimizer: optimizerOf(model, settings), schedule, steps, seed, clipNorm: CLIP_NORM, runtime, signal },
+    ...{
+      data: task.training,
+      loss: crossEntropy(),
+      optimizer: optimizerOf(model, settings),
+      schedule,
+      steps,
+      seed,
+      clipNorm: CLIP_NORM,
+      runtime,
+      signal,
+    },
     evaluate: { every: evaluateEvery, data: task.validation, keepBest: true },
-    checkpoint: { every: evaluateEvery, save: (bytes) => writeWhole(files.checkpoint, bytes), metadata: runMetadata(settings, task.dataHash, modelOptions(settings, task.vocabulary), task.pieces) },
+    checkpoint: {
+      every: evaluateEvery,
+      save: (bytes) => writeWhole(files.checkpoint, bytes),
+      metadata: runMetadata(settings, task.dataHash, modelOptions(settings, task.vocabulary), task.pieces),
+    },
     ...(resume === undefined ? {} : { resume }),
   }
 }
@@ -113,5 +143,7 @@ function printEvaluation(terminal: Terminal, { settings, task }: Session, step: 
   if (evaluation === undefined) return
   const left = step.step < settings.steps ? `, ${formatDuration(remainingMs)} left` : ''
   const beside = `chance ${task.baselines.chance.toFixed(3)}, bigram ${task.baselines.bigram.toFixed(3)}`
-  terminal.line(`step ${formatInteger(step.step).padStart(6)}  ${describeStep(step)}  held out ${evaluation.loss.toFixed(3)} (${beside})${left}`)
+  terminal.line(
+    `step ${formatInteger(step.step).padStart(6)}  ${describeStep(step)}  held out ${evaluation.loss.toFixed(3)} (${beside})${left}`,
+  )
 }

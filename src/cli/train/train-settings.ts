@@ -5,7 +5,9 @@ import { UsageError } from '../usage-error.ts'
 export const TASKS = ['names', 'text', 'copy', 'reverse', 'induction'] as const
 export type TaskName = (typeof TASKS)[number]
 
-/** Everything that decides about a run, as plain data: a checkpoint holds it, so that a resumed run needs no options. */
+/**
+ * Everything that decides about a run, as plain data: a checkpoint holds it, so that a resumed run needs no options.
+ */
 export interface TrainSettings {
   readonly task: TaskName
   /** the user's own text; null for the task's */
@@ -34,15 +36,102 @@ type Defaults = Omit<TrainSettings, 'task' | 'file' | 'seed' | 'tokens'>
 
 /** Of each task: what it is trained with unless an option says otherwise. */
 const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
-  names: { steps: 800, batch: 8, length: 128, symbols: 0, repeats: 0, layers: 3, heads: 4, modelDim: 64, positions: 'rotary', dropout: 0.1, learningRate: 3e-3, weightDecay: 0.1, evaluateEvery: 100 },
-  text: { steps: 600, batch: 2, length: 2048, symbols: 0, repeats: 0, layers: 4, heads: 4, modelDim: 128, positions: 'rotary', dropout: 0, learningRate: 2e-3, weightDecay: 0.1, evaluateEvery: 100 },
-  copy: { steps: 200, batch: 64, length: 32, symbols: 16, repeats: 0, layers: 2, heads: 4, modelDim: 64, positions: 'rotary', dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 50 },
-  reverse: { steps: 200, batch: 64, length: 32, symbols: 16, repeats: 0, layers: 2, heads: 4, modelDim: 64, positions: 'sinusoidal', dropout: 0, learningRate: 3e-3, weightDecay: 0.01, evaluateEvery: 50 },
-  induction: { steps: 550, batch: 16, length: 64, symbols: 32, repeats: 0, layers: 2, heads: 2, modelDim: 64, positions: 'rotary', dropout: 0, learningRate: 6e-3, weightDecay: 0.01, evaluateEvery: 100 },
+  names: {
+    steps: 800,
+    batch: 8,
+    length: 128,
+    symbols: 0,
+    repeats: 0,
+    layers: 3,
+    heads: 4,
+    modelDim: 64,
+    positions: 'rotary',
+    dropout: 0.1,
+    learningRate: 3e-3,
+    weightDecay: 0.1,
+    evaluateEvery: 100,
+  },
+  text: {
+    steps: 600,
+    batch: 2,
+    length: 2048,
+    symbols: 0,
+    repeats: 0,
+    layers: 4,
+    heads: 4,
+    modelDim: 128,
+    positions: 'rotary',
+    dropout: 0,
+    learningRate: 2e-3,
+    weightDecay: 0.1,
+    evaluateEvery: 100,
+  },
+  copy: {
+    steps: 200,
+    batch: 64,
+    length: 32,
+    symbols: 16,
+    repeats: 0,
+    layers: 2,
+    heads: 4,
+    modelDim: 64,
+    positions: 'rotary',
+    dropout: 0,
+    learningRate: 3e-3,
+    weightDecay: 0.01,
+    evaluateEvery: 50,
+  },
+  reverse: {
+    steps: 200,
+    batch: 64,
+    length: 32,
+    symbols: 16,
+    repeats: 0,
+    layers: 2,
+    heads: 4,
+    modelDim: 64,
+    positions: 'sinusoidal',
+    dropout: 0,
+    learningRate: 3e-3,
+    weightDecay: 0.01,
+    evaluateEvery: 50,
+  },
+  induction: {
+    steps: 550,
+    batch: 16,
+    length: 64,
+    symbols: 32,
+    repeats: 0,
+    layers: 2,
+    heads: 2,
+    modelDim: 64,
+    positions: 'rotary',
+    dropout: 0,
+    learningRate: 6e-3,
+    weightDecay: 0.01,
+    evaluateEvery: 100,
+  },
 }
 
 /** Options that a resumed run takes from its checkpoint. */
-export const SETTING_OPTIONS = ['task', 'file', 'tokens', 'steps', 'batch', 'length', 'symbols', 'repeats', 'seed', 'layers', 'heads', 'model-size', 'dropout', 'learning-rate', 'weight-decay', 'evaluate-every'] as const
+export const SETTING_OPTIONS = [
+  'task',
+  'file',
+  'tokens',
+  'steps',
+  'batch',
+  'length',
+  'symbols',
+  'repeats',
+  'seed',
+  'layers',
+  'heads',
+  'model-size',
+  'dropout',
+  'learning-rate',
+  'weight-decay',
+  'evaluate-every',
+] as const
 
 /** @throws {UsageError} for values that do not fit */
 export function readSettings(values: OptionValues): TrainSettings {
@@ -50,9 +139,11 @@ export function readSettings(values: OptionValues): TrainSettings {
   const task = stringOption(values, 'task') ?? (file === null ? 'names' : 'text')
   if (!isTask(task)) throw new UsageError(`--task: expected one of ${TASKS.join(', ')}, got '${task}'`)
   if (file !== null && task !== 'text') throw new UsageError(`--file: expected it with --task text, got --task ${task}`)
-  if (values['repeats'] !== undefined && task !== 'text') throw new UsageError(`--repeats: expected it with --task text, got --task ${task}`)
+  if (values['repeats'] !== undefined && task !== 'text')
+    throw new UsageError(`--repeats: expected it with --task text, got --task ${task}`)
   const tokens = stringOption(values, 'tokens') ?? 'characters'
-  if (tokens !== 'characters' && tokens !== 'words') throw new UsageError(`--tokens: expected characters or words, got '${tokens}'`)
+  if (tokens !== 'characters' && tokens !== 'words')
+    throw new UsageError(`--tokens: expected characters or words, got '${tokens}'`)
   const defaults = DEFAULTS[task]
   const steps = integerOption(values, 'steps', 1) ?? defaults.steps
   const settings: TrainSettings = {
@@ -70,7 +161,8 @@ export function readSettings(values: OptionValues): TrainSettings {
     weightDecay: decayOption(values, 'weight-decay') ?? defaults.weightDecay,
     evaluateEvery: integerOption(values, 'evaluate-every', 1) ?? Math.min(defaults.evaluateEvery, steps),
   }
-  if (settings.modelDim % settings.heads !== 0) throw new UsageError(`--model-size: expected a multiple of the ${settings.heads} heads, got ${settings.modelDim}`)
+  if (settings.modelDim % settings.heads !== 0)
+    throw new UsageError(`--model-size: expected a multiple of the ${settings.heads} heads, got ${settings.modelDim}`)
   return settings
 }
 

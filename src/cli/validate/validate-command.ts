@@ -8,7 +8,11 @@ export const validateCommand: Command = {
   summary: 'runs nine correctness checks on this machine',
   options: {
     seed: { type: 'string', value: 'N', summary: 'seed of the inputs (default: 0)' },
-    workers: { type: 'string', value: 'N|auto', summary: 'worker threads; 0 computes on the calling thread (default: auto)' },
+    workers: {
+      type: 'string',
+      value: 'N|auto',
+      summary: 'worker threads; 0 computes on the calling thread (default: auto)',
+    },
     json: { type: 'boolean', summary: 'print the findings as JSON' },
   },
   notes: ['Status 1 when a check fails.'],
@@ -22,7 +26,9 @@ async function validate({ values, terminal }: CommandContext): Promise<number> {
     const { passed, checks } = await validateAttention({ runtime, seed })
     for (const check of checks) {
       const mark = check.passed ? terminal.style('green', '✓') : terminal.style('red', '✗ FAILED')
-      terminal.line(`${mark} ${check.name}: ${measure(check.measured)} of ${measure(check.limit)} allowed (${check.detail})`)
+      terminal.line(
+        `${mark} ${check.name}: ${measure(check.measured)} of ${measure(check.limit)} allowed (${check.detail})`,
+      )
     }
     terminal.line()
     terminal.line(`${checks.filter((check) => check.passed).length} of ${checks.length} checks passed`)

@@ -5,7 +5,10 @@ import type { AttentionSettings } from '../jobs/attention-settings.ts'
 import { checkSettings } from '../jobs/job-format.ts'
 import { checkStoredTensor, type StoredTensor } from '../store/stored-tensor.ts'
 
-/** Stored tensors: query [M, D], [B, M, D] or [B, H, M, D]; key and value with N rows, and Hkv heads. Floats of any width. */
+/**
+ * Stored tensors: query [M, D], [B, M, D] or [B, H, M, D]; key and value with N rows, and Hkv heads. Floats of any
+ * width.
+ */
 export interface FleetAttentionInputs {
   readonly query: StoredTensor
   readonly key: StoredTensor
@@ -13,12 +16,18 @@ export interface FleetAttentionInputs {
 }
 
 /** The options of `attention` that make sense over key ranges on several hosts, and how the call is cut. */
-export interface FleetAttentionOptions extends Pick<AttentionOptions, 'causal' | 'window' | 'softcap' | 'scale' | 'alibiSlopes' | 'signal'> {
+export interface FleetAttentionOptions extends Pick<
+  AttentionOptions,
+  'causal' | 'window' | 'softcap' | 'scale' | 'alibiSlopes' | 'signal'
+> {
   /** Position of query 0 among the keys. @default 0 */
   readonly queryOffset?: number
   /** Query rows per job. It does not change bits. @default 4,096 over all heads */
   readonly queryRows?: number
-  /** Keys per job. It decides where partial sums end, so other values can change the last bits. @default up to 65,536, in 64 MiB */
+  /**
+   * Keys per job. It decides where partial sums end, so other values can change the last bits. @default up to 65,536,
+   * in 64 MiB
+   */
   readonly keyRows?: number
   /** Called whenever a job of the call has ended, about once per second at most. */
   readonly onProgress?: (progress: FleetProgress) => void
@@ -41,7 +50,16 @@ export interface AttentionRequest {
 
 const WHAT = 'fleet.attention'
 const NAMES: readonly (keyof FleetAttentionOptions)[] = [
-  'causal', 'window', 'softcap', 'scale', 'alibiSlopes', 'signal', 'queryOffset', 'queryRows', 'keyRows', 'onProgress',
+  'causal',
+  'window',
+  'softcap',
+  'scale',
+  'alibiSlopes',
+  'signal',
+  'queryOffset',
+  'queryRows',
+  'keyRows',
+  'onProgress',
 ]
 
 /** @throws {OptionError} for unknown names and wrong values */
@@ -50,15 +68,30 @@ export function attentionRequest(inputs: FleetAttentionInputs, options: FleetAtt
   for (const name of ['query', 'key', 'value'] as const) checkStoredTensor(`${WHAT}: ${name}`, inputs[name])
   options = checkNames(`${WHAT}: options`, options, NAMES)
   const { queryRows, keyRows, signal, onProgress } = options
-  for (const [name, rows] of Object.entries({ queryRows, keyRows })) if (rows !== undefined) checkInteger(`${WHAT}: option ${name}`, rows, 1)
+  for (const [name, rows] of Object.entries({ queryRows, keyRows }))
+    if (rows !== undefined) checkInteger(`${WHAT}: option ${name}`, rows, 1)
   if (onProgress !== undefined) checkFunction(`${WHAT}: option onProgress`, onProgress)
-  return { inputs, settings: settingsOf(options), partition: { queryRows, keyRows }, signal: checkedSignal(`${WHAT}: option signal`, signal), onProgress }
+  return {
+    inputs,
+    settings: settingsOf(options),
+    partition: { queryRows, keyRows },
+    signal: checkedSignal(`${WHAT}: option signal`, signal),
+    onProgress,
+  }
 }
 
-function settingsOf({ causal = false, queryOffset = 0, window = {}, softcap = 0, scale, alibiSlopes }: FleetAttentionOptions): AttentionSettings {
+function settingsOf({
+  causal = false,
+  queryOffset = 0,
+  window = {},
+  softcap = 0,
+  scale,
+  alibiSlopes,
+}: FleetAttentionOptions): AttentionSettings {
   checkBoolean(`${WHAT}: option causal`, causal)
   window = checkNames(`${WHAT}: option window`, window, ['before', 'after'])
-  if (alibiSlopes !== undefined && !(alibiSlopes instanceof Float32Array)) throw expected(`${WHAT}: option alibiSlopes`, 'a Float32Array', alibiSlopes)
+  if (alibiSlopes !== undefined && !(alibiSlopes instanceof Float32Array))
+    throw expected(`${WHAT}: option alibiSlopes`, 'a Float32Array', alibiSlopes)
   const bounded = (reach: number | undefined): reach is number => reach !== undefined && reach !== Infinity
   const settings: AttentionSettings = {
     causal,

@@ -8,11 +8,18 @@ export type FleetDocument = string | { readonly file: string }
 export interface FleetEmbedOptions {
   /** The model's folder, as the hosts name it, relative to their folder of models. */
   readonly model: string
-  /** Documents that are in the queue or done but not yet taken; more are asked for only as results are taken. @default 64 */
+  /**
+   * Documents that are in the queue or done but not yet taken; more are asked for only as results are taken. @default
+   * 64
+   */
   readonly inFlight?: number
   readonly signal?: AbortSignal
   /** Called after each document that has ended, in any order. */
-  readonly onProgress?: (progress: { readonly done: number; readonly failed: number; readonly elapsedMs: number }) => void
+  readonly onProgress?: (progress: {
+    readonly done: number
+    readonly failed: number
+    readonly elapsedMs: number
+  }) => void
 }
 
 /** What became of one document: an embedding, or the error that only this document has. */
@@ -38,7 +45,13 @@ export function embedRequest(documents: unknown, options: FleetEmbedOptions): Em
   checkStorePath(`${WHAT}: option model`, model)
   checkInteger(`${WHAT}: option inFlight`, inFlight, 1, MAX_IN_FLIGHT)
   if (onProgress !== undefined) checkFunction(`${WHAT}: option onProgress`, onProgress)
-  return { documents: iteratorOf(documents), model, inFlight, signal: checkedSignal(`${WHAT}: option signal`, signal), onProgress }
+  return {
+    documents: iteratorOf(documents),
+    model,
+    inFlight,
+    signal: checkedSignal(`${WHAT}: option signal`, signal),
+    onProgress,
+  }
 }
 
 function iteratorOf(documents: unknown): EmbedRequest['documents'] {

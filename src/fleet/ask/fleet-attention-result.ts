@@ -33,7 +33,12 @@ export interface FleetAttentionResult {
   rows(start: number, end: number): Promise<{ readonly output: Tensor; readonly logSumExp: Tensor }>
 }
 
-export function attentionResult(store: FleetStore, attention: AttentionCall, shape: AttentionShape, report: FleetAttentionReport): FleetAttentionResult {
+export function attentionResult(
+  store: FleetStore,
+  attention: AttentionCall,
+  shape: AttentionShape,
+  report: FleetAttentionReport,
+): FleetAttentionResult {
   const chunks = queryChunks(shape, attention).map((rows) => ({ ...rows, file: chunkPath(attention, rows) }))
   return {
     shape: [...shape.leading, shape.queries, shape.valueSize],
@@ -44,7 +49,11 @@ export function attentionResult(store: FleetStore, attention: AttentionCall, sha
 }
 
 async function readChunks(
-  store: FleetStore, attention: AttentionCall, shape: AttentionShape, start: number, end: number,
+  store: FleetStore,
+  attention: AttentionCall,
+  shape: AttentionShape,
+  start: number,
+  end: number,
 ): Promise<{ output: Tensor; logSumExp: Tensor }> {
   checkInteger('rows: start', start, 0, shape.queries)
   checkInteger('rows: end', end, 0, shape.queries)
@@ -57,7 +66,14 @@ async function readChunks(
     const held = chunkOf(shape.queries, attention.queryRows, chunk)
     const part = await readTensors(store, chunkPath(attention, held), ['output', 'logSumExp'])
     const from = Math.max(start, held.start)
-    const place = { blocks, count: Math.min(end, held.end) - from, from: from - held.start, of: held.end - held.start, to: from - start, rows }
+    const place = {
+      blocks,
+      count: Math.min(end, held.end) - from,
+      from: from - held.start,
+      of: held.end - held.start,
+      to: from - start,
+      rows,
+    }
     copyRows(part.output.data, output, shape.valueSize, place)
     copyRows(part.logSumExp.data, logSumExp, 1, place)
   }
@@ -77,7 +93,12 @@ interface RowCopy {
   readonly rows: number
 }
 
-function copyRows(source: Float32Array, target: Float32Array, width: number, { blocks, count, from, of, to, rows }: RowCopy): void {
+function copyRows(
+  source: Float32Array,
+  target: Float32Array,
+  width: number,
+  { blocks, count, from, of, to, rows }: RowCopy,
+): void {
   for (let block = 0; block < blocks; block++) {
     const start = (block * of + from) * width
     target.set(source.subarray(start, start + count * width), (block * rows + to) * width)

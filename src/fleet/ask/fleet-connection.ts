@@ -26,7 +26,10 @@ export interface FleetConnectionParts {
  * @param lostAfterMs how long Redis may be away before waiting calls fail
  * @throws {BackendUnavailableError} {ProtocolError} as `connect` and `joinQueue` do
  */
-export async function openFleetConnection(options: ResolvedQueueOptions, lostAfterMs: number): Promise<FleetConnectionParts> {
+export async function openFleetConnection(
+  options: ResolvedQueueOptions,
+  lostAfterMs: number,
+): Promise<FleetConnectionParts> {
   const { bullmq, ioredis } = await loadPeers()
   const redis = await connect(ioredis, options)
   const keys = queueKeys(options.queue)
@@ -66,7 +69,10 @@ export async function openFleetConnection(options: ResolvedQueueOptions, lostAft
 /** Aborts `ended` when the connection has been away for too long. @returns what stops that */
 function endWhenLost(redis: Redis, lostAfterMs: number, ended: AbortController): () => void {
   let timer: NodeJS.Timeout | undefined
-  const lost = (): void => ended.abort(new BackendUnavailableError(`fleet: expected Redis to be back within ${lostAfterMs} ms, but it is still away`))
+  const lost = (): void =>
+    ended.abort(
+      new BackendUnavailableError(`fleet: expected Redis to be back within ${lostAfterMs} ms, but it is still away`),
+    )
   const onClose = (): void => void (timer ??= setTimeout(lost, lostAfterMs))
   const stop = (): void => {
     clearTimeout(timer)

@@ -23,10 +23,17 @@ export interface FleetOptions extends QueueOptions {
  * The side of a fleet that asks. Nothing is computed here.
  *
  * @throws {OptionError} for wrong options
- * @throws {BackendUnavailableError} without bullmq, ioredis or an answer of Redis; {ProtocolError} for a queue of another version
+ * @throws {BackendUnavailableError} without bullmq, ioredis or an answer of Redis; {ProtocolError} for a queue of
+ *   another version
  */
 export async function createFleet(options: FleetOptions): Promise<Fleet> {
-  options = checkNames('createFleet: options', options, ['connection', 'queue', 'connectTimeoutMs', 'store', 'lostAfterMs'])
+  options = checkNames('createFleet: options', options, [
+    'connection',
+    'queue',
+    'connectTimeoutMs',
+    'store',
+    'lostAfterMs',
+  ])
   const { store, lostAfterMs = 60_000 } = options
   checkStore('createFleet: option store', store)
   checkInteger('createFleet: option lostAfterMs', lostAfterMs, 1)
@@ -47,13 +54,15 @@ export class Fleet {
   }
 
   /**
-   * Exact attention over stored tensors: softmax(scale·QKᵀ + …)·V. Hosts compute partials for (query chunk × key range) and
-   * merge them in key order. The result has the same bits for any number of hosts. A result that the store has is not
-   * computed again.
+   * Exact attention over stored tensors: softmax(scale·QKᵀ + …)·V. Hosts compute partials for (query chunk × key range)
+   * and merge them in key order. The result has the same bits for any number of hosts. A result that the store has is
+   * not computed again.
    *
-   * @throws {ShapeError} {OptionError} {FormatError} {StoreError} when the tensors do not fit or cannot be read; before a job is made
+   * @throws {ShapeError} {OptionError} {FormatError} {StoreError} when the tensors do not fit or cannot be read; before
+   *   a job is made
    * @throws {StoreError} {MemoryBudgetError} {WorkerLostError} when a job failed at three tries
-   * @throws {BackendUnavailableError} when Redis is away for longer than `lostAfterMs`; {RuntimeClosedError} after `close()`
+   * @throws {BackendUnavailableError} when Redis is away for longer than `lostAfterMs`; {RuntimeClosedError} after
+   *   `close()`
    * @throws the signal's reason, after an abort: waiting jobs are removed, running ones stopped
    */
   async attention(inputs: FleetAttentionInputs, options: FleetAttentionOptions = {}): Promise<FleetAttentionResult> {
@@ -62,14 +71,17 @@ export class Fleet {
   }
 
   /**
-   * One vector per document, in the order of the documents. Errors of a document are results and do not stop the others.
-   * Documents are asked for only as results are taken. Whoever stops early removes the jobs that are left.
+   * One vector per document, in the order of the documents. Errors of a document are results and do not stop the
+   * others. Documents are asked for only as results are taken. Whoever stops early removes the jobs that are left.
    *
    * @param documents texts, or files of the store; an iterable or async iterable, of any length
    * @throws {OptionError} for wrong options, at once
    * @throws {BackendUnavailableError} {RuntimeClosedError} and the signal's reason, while results are taken
    */
-  embed(documents: Iterable<FleetDocument> | AsyncIterable<FleetDocument>, options: FleetEmbedOptions): AsyncGenerator<FleetEmbedResult, void, undefined> {
+  embed(
+    documents: Iterable<FleetDocument> | AsyncIterable<FleetDocument>,
+    options: FleetEmbedOptions,
+  ): AsyncGenerator<FleetEmbedResult, void, undefined> {
     this.#checkOpen()
     return runEmbed(this.#asking, embedRequest(documents, options))
   }
@@ -85,7 +97,10 @@ export class Fleet {
     return prometheusText(await this.status())
   }
 
-  /** Ends the connection. Calls that wait reject with a RuntimeClosedError; their jobs go on, and their results stay in the store. */
+  /**
+   * Ends the connection. Calls that wait reject with a RuntimeClosedError; their jobs go on, and their results stay in
+   * the store.
+   */
   close(): Promise<void> {
     this.#closing ??= Promise.allSettled([...this.#background]).then(() => this.#parts.close())
     return this.#closing

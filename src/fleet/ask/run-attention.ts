@@ -56,15 +56,26 @@ export async function runAttention(asking: Asking, request: AttentionRequest): P
 }
 
 async function prepare(store: FleetStore, { inputs, settings, partition }: AttentionRequest): Promise<PreparedCall> {
-  const [query, key, value] = await Promise.all([lookAt(store, inputs.query), lookAt(store, inputs.key), lookAt(store, inputs.value)])
+  const [query, key, value] = await Promise.all([
+    lookAt(store, inputs.query),
+    lookAt(store, inputs.key),
+    lookAt(store, inputs.value),
+  ])
   const shape = attentionShape({ query: query.shape, key: key.shape, value: value.shape })
   const slopes = settings.alibiSlopes?.length ?? shape.heads
   if (slopes !== shape.heads && slopes !== shape.batch * shape.heads) {
-    throw new ShapeError(`fleet.attention: expected ${shape.heads} alibiSlopes, one per head, or ${shape.batch * shape.heads}, got ${slopes}`)
+    throw new ShapeError(
+      `fleet.attention: expected ${shape.heads} alibiSlopes, one per head, or ${shape.batch * shape.heads}, got ${slopes}`,
+    )
   }
   const references = { query: query.reference, key: key.reference, value: value.reference }
   const defaults = defaultPartition(shape)
-  const attention = { ...references, settings, queryRows: partition.queryRows ?? defaults.queryRows, keyRows: partition.keyRows ?? defaults.keyRows }
+  const attention = {
+    ...references,
+    settings,
+    queryRows: partition.queryRows ?? defaults.queryRows,
+    keyRows: partition.keyRows ?? defaults.keyRows,
+  }
   checkJobCount(shape, attention)
   return { attention, shape }
 }
@@ -76,12 +87,17 @@ async function lookAt(store: FleetStore, tensor: StoredTensor): Promise<OpenTens
 /** Whether an earlier call has left the whole result. */
 async function isThere(store: FleetStore, attention: AttentionCall, shape: AttentionShape): Promise<boolean> {
   if (!(await exists(store, manifestPath(attention)))) return false
-  const chunks = await Promise.all(queryChunks(shape, attention).map((rows) => exists(store, chunkPath(attention, rows))))
+  const chunks = await Promise.all(
+    queryChunks(shape, attention).map((rows) => exists(store, chunkPath(attention, rows))),
+  )
   return chunks.every((there) => there)
 }
 
 function jobCount(shape: AttentionShape, attention: AttentionCall): number {
-  return queryChunks(shape, attention).reduce((sum, rows) => sum + 1 + keyRangesOf(shape, attention, rows, attention.settings).length, 1)
+  return queryChunks(shape, attention).reduce(
+    (sum, rows) => sum + 1 + keyRangesOf(shape, attention, rows, attention.settings).length,
+    1,
+  )
 }
 
 async function drop({ redis, keys }: FleetConnectionParts, root: Job, call: string): Promise<void> {
@@ -92,7 +108,12 @@ async function drop({ redis, keys }: FleetConnectionParts, root: Job, call: stri
 const PROGRESS_EVERY_MS = 1000
 
 /** @returns what ends the reports, with a last one where the call has ended well */
-function reportProgress({ onProgress }: AttentionRequest, root: Job, { queries }: AttentionShape, queryRows: number): (complete: boolean) => void {
+function reportProgress(
+  { onProgress }: AttentionRequest,
+  root: Job,
+  { queries }: AttentionShape,
+  queryRows: number,
+): (complete: boolean) => void {
   if (onProgress === undefined) return () => undefined
   const startMs = performance.now()
   const total = Math.ceil(queries / queryRows)
@@ -102,7 +123,11 @@ function reportProgress({ onProgress }: AttentionRequest, root: Job, { queries }
     reported = done
     onProgress({ done, total, elapsedMs: performance.now() - startMs })
   }
-  const look = (): Promise<void> => root.getDependenciesCount({ processed: true }).then(({ processed = 0 }) => report(processed), () => undefined)
+  const look = (): Promise<void> =>
+    root.getDependenciesCount({ processed: true }).then(
+      ({ processed = 0 }) => report(processed),
+      () => undefined,
+    )
   const timer = setInterval(() => void look(), PROGRESS_EVERY_MS)
   return (complete) => {
     clearInterval(timer)

@@ -10,14 +10,17 @@ import type { Asking } from './run-attention.ts'
 import { settle } from './settle.ts'
 
 /** Puts documents into the queue, at most `inFlight` ahead of whoever takes the results, and yields these in order. */
-export async function* runEmbed(asking: Asking, request: EmbedRequest): AsyncGenerator<FleetEmbedResult, void, undefined> {
+export async function* runEmbed(
+  asking: Asking,
+  request: EmbedRequest,
+): AsyncGenerator<FleetEmbedResult, void, undefined> {
   const run = new EmbedRun(asking, request)
   const { documents, inFlight, signal } = request
   const { ended } = asking.parts
   const waiting: Promise<FleetEmbedResult>[] = []
   let isLast = false
   try {
-    for (let index = 0; ; ) {
+    for (let index = 0; ;) {
       while (!isLast && waiting.length < inFlight) {
         const next = await settle(Promise.resolve(documents.next()), signal, ended)
         if (next.done === true) isLast = true
@@ -61,7 +64,11 @@ class EmbedRun {
     )
     const reported = result.then((value) => {
       this.#done++
-      this.#request.onProgress?.({ done: this.#done, failed: this.#failed, elapsedMs: performance.now() - this.#startMs })
+      this.#request.onProgress?.({
+        done: this.#done,
+        failed: this.#failed,
+        elapsedMs: performance.now() - this.#startMs,
+      })
       return value
     })
     // Whoever stops early does not wait for it.
@@ -75,7 +82,11 @@ class EmbedRun {
     if (this.#jobs.size === 0 || parts.ended.aborted) return
     const rest = [...this.#jobs]
     for (const id of rest) parts.watcher.forget(id)
-    inBackground(announceCancellation(parts.redis, parts.keys, this.#call).then(() => Promise.all(rest.map((id) => parts.queue.remove(id).catch(() => 0)))))
+    inBackground(
+      announceCancellation(parts.redis, parts.keys, this.#call).then(() =>
+        Promise.all(rest.map((id) => parts.queue.remove(id).catch(() => 0))),
+      ),
+    )
   }
 
   async #embed(index: number, document: unknown): Promise<Float32Array> {

@@ -2,7 +2,10 @@ import type { Redis } from 'ioredis'
 import type { QueueKeys } from '../queue/queue-keys.ts'
 import type { RowRange } from '../store/stored-tensor.ts'
 
-/** Longer than any call waits between two jobs of a chunk; a claim that was forgotten costs a range that is computed twice. */
+/**
+ * Longer than any call waits between two jobs of a chunk; a claim that was forgotten costs a range that is computed
+ * twice.
+ */
 const CLAIM_SECONDS = 24 * 3600
 
 export interface Claim {
@@ -18,8 +21,8 @@ export interface Claim {
 }
 
 /**
- * Takes one of a chunk's key ranges for a partial: the one it took at an earlier try, or else a free one, preferably one whose
- * keys and values the host holds. A chunk has as many partials as ranges, so there is one for each.
+ * Takes one of a chunk's key ranges for a partial: the one it took at an earlier try, or else a free one, preferably
+ * one whose keys and values the host holds. A chunk has as many partials as ranges, so there is one for each.
  *
  * @returns undefined when all are taken: then an earlier run of this job was counted as lost, and others did its part
  */

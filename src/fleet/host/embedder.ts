@@ -2,13 +2,18 @@ import type { Runtime } from '../../attention/runtime.ts'
 
 /** A model on a host that turns a text into one vector. */
 export interface Embedder {
-  /** @returns `embedding`, the caller's, and how many tokens the text had. @throws for a text that the model cannot take */
-  embed(text: string, options: { readonly signal: AbortSignal }): Promise<{ readonly embedding: Float32Array; readonly tokens: number }>
+  /**
+   * @returns `embedding`, the caller's, and how many tokens the text had. @throws for a text that the model cannot take
+   */
+  embed(
+    text: string,
+    options: { readonly signal: AbortSignal },
+  ): Promise<{ readonly embedding: Float32Array; readonly tokens: number }>
 }
 
 /**
- * Makes the embedder of a model's folder. It is the host's own code, given where the host is started: jobs name folders and
- * bring no code.
+ * Makes the embedder of a model's folder. It is the host's own code, given where the host is started: jobs name folders
+ * and bring no code.
  *
  * @param folder absolute path
  * @param runtime the host's, for forward calls

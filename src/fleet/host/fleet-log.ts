@@ -5,7 +5,8 @@ export interface FleetEvent {
   /** ISO 8601 */
   readonly time: string
   readonly host: string
-  readonly event: 'ready' | 'started' | 'finished' | 'skipped' | 'failed' | 'returned' | 'connection lost' | 'connected' | 'closed'
+  readonly event:
+    'ready' | 'started' | 'finished' | 'skipped' | 'failed' | 'returned' | 'connection lost' | 'connected' | 'closed'
   readonly job?: string
   readonly kind?: FleetJob['kind']
   /** what a finished or failed job took */
@@ -15,6 +16,14 @@ export interface FleetEvent {
 
 /** One line for a terminal or a log file: time, host, event, kind and job, duration, detail. */
 export function formatFleetEvent({ time, host, event, job, kind, elapsedMs, detail }: FleetEvent): string {
-  const parts = [time, host, event, kind, job, elapsedMs === undefined ? undefined : `${Math.round(elapsedMs)} ms`, detail]
+  const parts = [
+    time,
+    host,
+    event,
+    kind,
+    job,
+    elapsedMs === undefined ? undefined : `${Math.round(elapsedMs)} ms`,
+    detail,
+  ]
   return parts.filter((part) => part !== undefined).join(' ')
 }

@@ -38,32 +38,67 @@ export interface ResolvedWorkerOptions extends ResolvedQueueOptions {
 
 const WHAT = 'startFleetWorker'
 const NAMES: readonly (keyof FleetWorkerOptions)[] = [
-  'connection', 'queue', 'connectTimeoutMs', 'store', 'runtime', 'models', 'loadEmbedder', 'name', 'heldBytes', 'lockMs', 'onEvent',
+  'connection',
+  'queue',
+  'connectTimeoutMs',
+  'store',
+  'runtime',
+  'models',
+  'loadEmbedder',
+  'name',
+  'heldBytes',
+  'lockMs',
+  'onEvent',
 ]
 
 /** @throws {OptionError} for unknown names and wrong values */
 export function resolveWorkerOptions(options: FleetWorkerOptions): ResolvedWorkerOptions {
   options = checkNames(`${WHAT}: options`, options, NAMES)
-  const { store, runtime = {}, models, loadEmbedder = loadHubModel, lockMs = 30_000, onEvent = () => undefined } = options
+  const {
+    store,
+    runtime = {},
+    models,
+    loadEmbedder = loadHubModel,
+    lockMs = 30_000,
+    onEvent = () => undefined,
+  } = options
   const { name = `${os.hostname()}-${process.pid}`, heldBytes = Math.floor(os.totalmem() / 4) } = options
   checkStore(`${WHAT}: option store`, store)
   for (const fixed of ['numerics', 'backend', 'webgpu']) {
     const value = (runtime as Record<string, unknown>)[fixed]
-    if (value !== undefined) throw expected(`${WHAT}: option runtime.${fixed}`, 'no value: hosts compute with portable numerics on wasm', value)
+    if (value !== undefined)
+      throw expected(
+        `${WHAT}: option runtime.${fixed}`,
+        'no value: hosts compute with portable numerics on wasm',
+        value,
+      )
   }
-  if (models !== undefined && (typeof models !== 'string' || models === '')) throw expected(`${WHAT}: option models`, 'a path', models)
+  if (models !== undefined && (typeof models !== 'string' || models === ''))
+    throw expected(`${WHAT}: option models`, 'a path', models)
   checkFunction(`${WHAT}: option loadEmbedder`, loadEmbedder)
-  if (typeof name !== 'string' || !/^[\w.-]{1,64}$/.test(name)) throw expected(`${WHAT}: option name`, "up to 64 letters, digits, '.', '_' or '-'", name)
+  if (typeof name !== 'string' || !/^[\w.-]{1,64}$/.test(name))
+    throw expected(`${WHAT}: option name`, "up to 64 letters, digits, '.', '_' or '-'", name)
   checkInteger(`${WHAT}: option heldBytes`, heldBytes, 0)
   checkInteger(`${WHAT}: option lockMs`, lockMs, 500)
   checkFunction(`${WHAT}: option onEvent`, onEvent)
   const fixed: RuntimeOptions = { ...runtime, backend: 'wasm', numerics: 'portable' }
-  return { ...resolveQueueOptions(WHAT, options), store, runtime: fixed, models, loadEmbedder, name, heldBytes, lockMs, onEvent }
+  return {
+    ...resolveQueueOptions(WHAT, options),
+    store,
+    runtime: fixed,
+    models,
+    loadEmbedder,
+    name,
+    heldBytes,
+    lockMs,
+    onEvent,
+  }
 }
 
 /** @throws {OptionError} unless `store` has the calls of a store */
 export function checkStore(what: string, store: unknown): asserts store is FleetStore {
   const calls: readonly (keyof FleetStore)[] = ['stat', 'read', 'write', 'remove']
   const candidate = (typeof store === 'object' && store !== null ? store : {}) as Partial<FleetStore>
-  if (!calls.every((call) => typeof candidate[call] === 'function')) throw expected(what, 'a store, as folderStore and httpStore make it', store)
+  if (!calls.every((call) => typeof candidate[call] === 'function'))
+    throw expected(what, 'a store, as folderStore and httpStore make it', store)
 }

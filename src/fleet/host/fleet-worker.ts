@@ -80,7 +80,12 @@ class Host implements FleetWorker {
     this.#parts = parts
     this.name = options.name
     const context = this.#context()
-    const identity = { id: this.id, name: this.name, lanes: runtime.lanes.length, heldBytes: () => context.tensors.heldBytes }
+    const identity = {
+      id: this.id,
+      name: this.name,
+      lanes: runtime.lanes.length,
+      heldBytes: () => context.tensors.heldBytes,
+    }
     this.#statistics = new HostStatistics(redis, keys, identity)
     this.#runner = new JobRunner({
       bullmq: peers.bullmq,
@@ -92,8 +97,14 @@ class Host implements FleetWorker {
     })
     this.#announcements = redis.duplicate()
     this.#worker = new peers.bullmq.Worker(options.queue, (job, token) => this.#runner.process(job, token), {
-      connection: redis, prefix: BULLMQ_PREFIX, name: this.name, autorun: false, runRetryDelay: 1000,
-      lockDuration: options.lockMs, stalledInterval: options.lockMs, maxStalledCount: MAX_LOST,
+      connection: redis,
+      prefix: BULLMQ_PREFIX,
+      name: this.name,
+      autorun: false,
+      runRetryDelay: 1000,
+      lockDuration: options.lockMs,
+      stalledInterval: options.lockMs,
+      maxStalledCount: MAX_LOST,
     })
   }
 

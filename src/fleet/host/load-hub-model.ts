@@ -1,8 +1,8 @@
 import type { EmbedderLoader } from './embedder.ts'
 
 /**
- * Reads a folder of the hub with `heddle/models`, which is fetched when a host first needs it. Pooling and normalisation are
- * those of the folder's files.
+ * Reads a folder of the hub with `heddle/models`, which is fetched when a host first needs it. Pooling and
+ * normalisation are those of the folder's files.
  *
  * @throws as `loadModel` does
  */

@@ -45,12 +45,18 @@ export class ModelShelf {
 
   async #folderOf(name: string): Promise<string> {
     checkStorePath('fleet: model', name)
-    if (this.#folder === undefined) throw new StoreError(`fleet: expected a folder of the model ${name}, but the host was started without a folder of models`)
+    if (this.#folder === undefined)
+      throw new StoreError(
+        `fleet: expected a folder of the model ${name}, but the host was started without a folder of models`,
+      )
     try {
       const [base, folder] = await Promise.all([realpath(this.#folder), realpath(path.join(this.#folder, name))])
       if (folder.startsWith(base + path.sep)) return folder
     } catch (cause) {
-      throw new StoreError(`fleet: expected a folder of the model ${name}, but the host has none`, { cause, details: { model: name } })
+      throw new StoreError(`fleet: expected a folder of the model ${name}, but the host has none`, {
+        cause,
+        details: { model: name },
+      })
     }
     throw new StoreError(`fleet: expected the model ${name} inside the folder of models, but a link leads out of it`)
   }
@@ -58,7 +64,9 @@ export class ModelShelf {
 
 async function fingerprintOf(folder: string): Promise<string> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-  const files = entries.filter((entry) => entry.isFile()).map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
   const hash = createHash('sha256')
   for (const file of files.sort()) {
     hash.update(JSON.stringify(file))

@@ -21,12 +21,18 @@ interface OpenCall {
 }
 
 /** Attention of one query chunk over one of the key ranges that it sees, with its log-sum-exp. */
-export async function runPartial(host: HostContext, job: JobOfKind<'partial'>, id: string, signal: AbortSignal): Promise<JobOutcome> {
+export async function runPartial(
+  host: HostContext,
+  job: JobOfKind<'partial'>,
+  id: string,
+  signal: AbortSignal,
+): Promise<JobOutcome> {
   const call = await openCall(host, job.attention, signal)
   const rows = rowsOf(call, job.chunk)
   if (await exists(host.store, chunkPath(job.attention, rows))) return SKIPPED
   const ranges = rangesOf(call, rows)
-  const holds = (range: RowRange): boolean => host.tensors.holds(call.key, range) && host.tensors.holds(call.value, range)
+  const holds = (range: RowRange): boolean =>
+    host.tensors.holds(call.key, range) && host.tensors.holds(call.value, range)
   const range = await host.claim({ call: job.call, chunk: job.chunk, job: id, ranges, holds })
   if (range === undefined || (await exists(host.store, partialPath(job.attention, rows, range)))) return SKIPPED
   const partial = await computePartial(host, call, rows, range, signal)
@@ -59,15 +65,28 @@ export async function runGather(host: HostContext, job: JobOfKind<'gather'>, sig
   const files = queryChunks(shape, attention).map((rows) => chunkPath(attention, rows))
   const found = await Promise.all(files.map((file) => exists(host.store, file)))
   const missing = files.filter((_, index) => found[index] === false)
-  if (missing.length > 0) throw new StoreError(`store: expected all ${files.length} chunks of the call, but ${missing.length} are missing, ${missing[0]} first`)
+  if (missing.length > 0)
+    throw new StoreError(
+      `store: expected all ${files.length} chunks of the call, but ${missing.length} are missing, ${missing[0]} first`,
+    )
   await host.store.write(path, new TextEncoder().encode(JSON.stringify({ attention, shape, files })))
   return { skipped: false, tokens: 0 }
 }
 
 async function openCall({ tensors }: HostContext, attention: AttentionCall, signal: AbortSignal): Promise<OpenCall> {
   const { query: q, key: k, value: v } = attention
-  const [query, key, value] = await Promise.all([tensors.open(q, signal), tensors.open(k, signal), tensors.open(v, signal)])
-  return { attention, query, key, value, shape: attentionShape({ query: query.shape, key: key.shape, value: value.shape }) }
+  const [query, key, value] = await Promise.all([
+    tensors.open(q, signal),
+    tensors.open(k, signal),
+    tensors.open(v, signal),
+  ])
+  return {
+    attention,
+    query,
+    key,
+    value,
+    shape: attentionShape({ query: query.shape, key: key.shape, value: value.shape }),
+  }
 }
 
 function rowsOf({ shape, attention }: OpenCall, chunk: number): RowRange {
@@ -79,13 +98,25 @@ function rangesOf({ shape, attention }: OpenCall, rows: RowRange): RowRange[] {
   return keyRangesOf(shape, attention, rows, attention.settings)
 }
 
-async function partialOf(host: HostContext, call: OpenCall, rows: RowRange, range: RowRange, signal: AbortSignal): Promise<Partial> {
+async function partialOf(
+  host: HostContext,
+  call: OpenCall,
+  rows: RowRange,
+  range: RowRange,
+  signal: AbortSignal,
+): Promise<Partial> {
   const path = partialPath(call.attention, rows, range)
   if (await exists(host.store, path)) return readTensors(host.store, path, ['output', 'logSumExp'], signal)
   return computePartial(host, call, rows, range, signal)
 }
 
-async function computePartial(host: HostContext, call: OpenCall, rows: RowRange, range: RowRange, signal: AbortSignal): Promise<Partial> {
+async function computePartial(
+  host: HostContext,
+  call: OpenCall,
+  rows: RowRange,
+  range: RowRange,
+  signal: AbortSignal,
+): Promise<Partial> {
   const [query, key, value] = await Promise.all([
     readRows(host.store, call.query, rows, signal),
     host.tensors.rows(call.key, range, signal),
@@ -102,7 +133,10 @@ function optionsOf(settings: AttentionSettings, rows: RowRange, range: RowRange)
   return {
     causal,
     queryOffset: queryOffset + rows.start - range.start,
-    window: { ...(windowBefore !== undefined && { before: windowBefore }), ...(windowAfter !== undefined && { after: windowAfter }) },
+    window: {
+      ...(windowBefore !== undefined && { before: windowBefore }),
+      ...(windowAfter !== undefined && { after: windowAfter }),
+    },
     softcap,
     ...(scale !== undefined && { scale }),
     ...(alibiSlopes !== undefined && { alibiSlopes: Float32Array.from(alibiSlopes) }),

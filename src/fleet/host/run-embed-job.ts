@@ -6,14 +6,21 @@ import { exists, hashOf, readWhole, resultPath, writeTensors } from '../store/re
 import type { HostContext, JobOutcome } from './host-context.ts'
 
 /** One document as one vector, under the hash of the document, the model and this version. */
-export async function runEmbed(host: HostContext, { document, model }: JobOfKind<'embed'>, signal: AbortSignal): Promise<JobOutcome> {
+export async function runEmbed(
+  host: HostContext,
+  { document, model }: JobOfKind<'embed'>,
+  signal: AbortSignal,
+): Promise<JobOutcome> {
   const { embedder, fingerprint } = await host.models.get(model)
   const bytes = await readWhole(host.store, document, signal)
   const inputs = { kind: 'embed', format: FORMAT, heddle: version, document: hashOf(bytes), model: fingerprint }
   const result = resultPath(hashOf(inputs), 'safetensors')
   if (await exists(host.store, result)) return { skipped: true, tokens: 0, result }
-  const { embedding, tokens } = await embedder.embed(textOf(document, bytes), { signal }).catch((error: unknown) => refused(document, error, signal))
-  if (!(embedding instanceof Float32Array) || embedding.length === 0) throw new OptionError('fleet: expected the embedder to return a Float32Array of at least one number')
+  const { embedding, tokens } = await embedder
+    .embed(textOf(document, bytes), { signal })
+    .catch((error: unknown) => refused(document, error, signal))
+  if (!(embedding instanceof Float32Array) || embedding.length === 0)
+    throw new OptionError('fleet: expected the embedder to return a Float32Array of at least one number')
   await writeTensors(host.store, result, { embedding: { data: embedding, shape: [embedding.length] } })
   return { skipped: false, tokens, result }
 }
@@ -22,7 +29,10 @@ export async function runEmbed(host: HostContext, { document, model }: JobOfKind
 function refused(document: string, error: unknown, signal: AbortSignal): never {
   throwIfAborted(signal)
   if (error instanceof HeddleError) throw error
-  throw new FormatError(`fleet: the model could not embed ${document}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  throw new FormatError(
+    `fleet: the model could not embed ${document}: ${error instanceof Error ? error.message : String(error)}`,
+    { cause: error },
+  )
 }
 
 function textOf(document: string, bytes: Uint8Array): string {

@@ -1,13 +1,20 @@
 import type { Tensor } from '../../core/tensor.ts'
 import type { FleetStore } from '../store/fleet-store.ts'
-import { openTensor, readRows, referTo, type OpenTensor, type RowRange, type TensorReference } from '../store/stored-tensor.ts'
+import {
+  openTensor,
+  readRows,
+  referTo,
+  type OpenTensor,
+  type RowRange,
+  type TensorReference,
+} from '../store/stored-tensor.ts'
 
 /** Headers that are remembered; each is a few hundred bytes. */
 const MAX_HEADERS = 256
 
 /**
- * What a host has read of stored tensors: headers, and the ranges of keys and values that were used last, within a budget.
- * Both are kept under the file's tag, so that a changed file is never served from here.
+ * What a host has read of stored tensors: headers, and the ranges of keys and values that were used last, within a
+ * budget. Both are kept under the file's tag, so that a changed file is never served from here.
  */
 export class TensorShelf {
   readonly #store: FleetStore

@@ -11,8 +11,17 @@ const CHILD: JobsOptions = { ...JOB_OPTIONS, failParentOnFailure: true }
  * The jobs of a call as one BullMQ flow, which Redis takes whole or not at all: partials below merges below one gather.
  * Partials stand in the order of their chunks, so that a chunk is merged, and its partials go, while later ones wait.
  */
-export function attentionFlow(queueName: string, call: string, attention: AttentionCall, shape: AttentionShape): FlowJob {
-  const node = (job: FleetJob): { name: string; queueName: string; data: FleetJob } => ({ name: job.kind, queueName, data: job })
+export function attentionFlow(
+  queueName: string,
+  call: string,
+  attention: AttentionCall,
+  shape: AttentionShape,
+): FlowJob {
+  const node = (job: FleetJob): { name: string; queueName: string; data: FleetJob } => ({
+    name: job.kind,
+    queueName,
+    data: job,
+  })
   const merge = (chunk: number): FlowParentJob => {
     const rows = chunkOf(shape.queries, attention.queryRows, chunk)
     const ranges = keyRangesOf(shape, attention, rows, attention.settings)

@@ -46,11 +46,19 @@ export function chunkOf(queries: number, queryRows: number, chunk: number): RowR
  * The key ranges that some row of a query chunk sees, in key order. A chunk that sees none gets the first range, whose
  * partial says so.
  */
-export function keyRangesOf({ keys }: AttentionShape, { keyRows }: Partition, rows: RowRange, settings: AttentionSettings): RowRange[] {
+export function keyRangesOf(
+  { keys }: AttentionShape,
+  { keyRows }: Partition,
+  rows: RowRange,
+  settings: AttentionSettings,
+): RowRange[] {
   const rule = positionRule(settings)
   const first = keysSeenFrom(rows.start + settings.queryOffset, rule, keys)
   const last = keysSeenFrom(rows.end - 1 + settings.queryOffset, rule, keys)
-  const ranges = Array.from({ length: ceilDivide(keys, keyRows) }, (_, range) => ({ start: range * keyRows, end: Math.min(keys, (range + 1) * keyRows) }))
+  const ranges = Array.from({ length: ceilDivide(keys, keyRows) }, (_, range) => ({
+    start: range * keyRows,
+    end: Math.min(keys, (range + 1) * keyRows),
+  }))
   const visible = ranges.filter(({ start, end }) => end > first.start && start < last.end)
   return visible.length > 0 ? visible : ranges.slice(0, 1)
 }
@@ -64,5 +72,7 @@ export function checkJobCount(shape: AttentionShape, partition: Partition): void
   const most = ceilDivide(shape.queries, partition.queryRows) * (ceilDivide(shape.keys, partition.keyRows) + 1) + 1
   if (most <= MAX_JOBS) return
   const { queryRows, keyRows } = partition
-  throw new OptionError(`fleet.attention: expected at most ${MAX_JOBS} jobs, got up to ${most}; a larger queryRows (${queryRows}) or keyRows (${keyRows}) makes fewer`)
+  throw new OptionError(
+    `fleet.attention: expected at most ${MAX_JOBS} jobs, got up to ${most}; a larger queryRows (${queryRows}) or keyRows (${keyRows}) makes fewer`,
+  )
 }

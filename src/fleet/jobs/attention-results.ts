@@ -15,7 +15,9 @@ export function partialPath({ query, key, value, settings }: AttentionCall, rows
   return pathOf('partial', { query, key, value, settings, rows, keys }, 'safetensors')
 }
 
-/** `output` and `logSumExp` of a query chunk over all keys. They depend on where the keys are cut, in their last bits. */
+/**
+ * `output` and `logSumExp` of a query chunk over all keys. They depend on where the keys are cut, in their last bits.
+ */
 export function chunkPath({ query, key, value, settings, keyRows }: AttentionCall, rows: RowRange): string {
   return pathOf('chunk', { query, key, value, settings, keyRows, rows }, 'safetensors')
 }

@@ -27,10 +27,13 @@ interface Shapes {
  */
 export function attentionShape({ query, key, value }: Shapes): AttentionShape {
   const fail = (expectation: string): never => {
-    throw new ShapeError(`fleet.attention: expected ${expectation}, got query ${formatShape(query)}, key ${formatShape(key)}, value ${formatShape(value)}`)
+    throw new ShapeError(
+      `fleet.attention: expected ${expectation}, got query ${formatShape(query)}, key ${formatShape(key)}, value ${formatShape(value)}`,
+    )
   }
   const rank = query.length
-  if (rank < 2 || rank > 4 || key.length !== rank || value.length !== rank) return fail('tensors of the same rank, 2 to 4')
+  if (rank < 2 || rank > 4 || key.length !== rank || value.length !== rank)
+    return fail('tensors of the same rank, 2 to 4')
   const [queries = 0, headSize = 0] = query.slice(-2)
   const [keys = 0, keySize = 0] = key.slice(-2)
   const [valueRows = 0, valueSize = 0] = value.slice(-2)
@@ -41,6 +44,7 @@ export function attentionShape({ query, key, value }: Shapes): AttentionShape {
   const [keyBatch = 1, keyValueHeads = 1] = key.slice(0, -2)
   const sameLeading = value.slice(0, -2).every((size, axis) => size === key[axis])
   if (batch !== keyBatch || !sameLeading) return fail('the same batch everywhere, and key and value of the same heads')
-  if (batch === 0 || keyValueHeads === 0 || heads === 0 || heads % keyValueHeads !== 0) return fail('query heads that are a multiple of the key heads')
+  if (batch === 0 || keyValueHeads === 0 || heads === 0 || heads % keyValueHeads !== 0)
+    return fail('query heads that are a multiple of the key heads')
   return { leading: query.slice(0, -2), batch, heads, keyValueHeads, queries, keys, headSize, valueSize }
 }

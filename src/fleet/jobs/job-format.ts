@@ -25,8 +25,9 @@ interface JobBase {
 }
 
 /**
- * What travels through Redis, whole. A call's `gather` waits for one `merge` per query chunk, and that for one `partial` per
- * key range that its chunk sees. Which of those ranges a partial takes is decided by the host that runs it.
+ * What travels through Redis, whole. A call's `gather` waits for one `merge` per query chunk, and that for one
+ * `partial` per key range that its chunk sees. Which of those ranges a partial takes is decided by the host that runs
+ * it.
  */
 export type FleetJob =
   | (JobBase & { readonly kind: 'partial'; readonly attention: AttentionCall; readonly chunk: number })
@@ -50,18 +51,22 @@ const FIELDS: Readonly<Record<FleetJob['kind'], readonly string[]>> = {
 }
 
 /**
- * Data that came out of Redis as a job. Nothing in it is trusted: anyone who can write to Redis could have put it there.
+ * Data that came out of Redis as a job. Nothing in it is trusted: anyone who can write to Redis could have put it
+ * there.
  *
  * @throws {ProtocolError} when it was made by another version; {OptionError} for any other field that does not fit
  */
 export function checkJob(data: unknown): FleetJob {
   const { format, heddle, kind, call } = (typeof data === 'object' && data !== null ? data : {}) as Partial<FleetJob>
   if (format !== FORMAT || heddle !== version) {
-    throw new ProtocolError(`fleet: expected a job of heddle ${version}, format ${FORMAT}, got heddle ${String(heddle)}, format ${String(format)}`)
+    throw new ProtocolError(
+      `fleet: expected a job of heddle ${version}, format ${FORMAT}, got heddle ${String(heddle)}, format ${String(format)}`,
+    )
   }
   checkOneOf('fleet: kind of a job', kind, Object.keys(FIELDS) as FleetJob['kind'][])
   checkNames(`fleet: ${kind} job`, data, FIELDS[kind])
-  if (typeof call !== 'string' || !/^[\w-]{1,64}$/.test(call)) throw expected(`fleet: call of a ${kind} job`, 'an identifier', call)
+  if (typeof call !== 'string' || !/^[\w-]{1,64}$/.test(call))
+    throw expected(`fleet: call of a ${kind} job`, 'an identifier', call)
   const job = data as FleetJob
   if (job.kind === 'embed') {
     checkStorePath('fleet: document', job.document)
@@ -84,7 +89,15 @@ function checkAttentionCall(call: AttentionCall): void {
   checkSettings('fleet: settings', call.settings)
 }
 
-const SETTINGS: readonly (keyof AttentionSettings)[] = ['causal', 'queryOffset', 'windowBefore', 'windowAfter', 'softcap', 'scale', 'alibiSlopes']
+const SETTINGS: readonly (keyof AttentionSettings)[] = [
+  'causal',
+  'queryOffset',
+  'windowBefore',
+  'windowAfter',
+  'softcap',
+  'scale',
+  'alibiSlopes',
+]
 const MAX_OFFSET = 2 ** 28
 
 /** @throws {OptionError} for whatever no call of attention would take */

@@ -30,7 +30,11 @@ export const RECORD_EVERY_MS = 3000
 const RECORD_LIVES_MS = 12_000
 
 export async function writeHostRecord(redis: Redis, keys: QueueKeys, record: HostRecord): Promise<void> {
-  await redis.multi().sadd(keys.hosts, record.id).set(keys.host(record.id), JSON.stringify(record), 'PX', RECORD_LIVES_MS).exec()
+  await redis
+    .multi()
+    .sadd(keys.hosts, record.id)
+    .set(keys.host(record.id), JSON.stringify(record), 'PX', RECORD_LIVES_MS)
+    .exec()
 }
 
 export async function removeHostRecord(redis: Redis, keys: QueueKeys, id: string): Promise<void> {
@@ -44,6 +48,8 @@ export async function liveHosts(redis: Redis, keys: QueueKeys): Promise<HostReco
   const records = await redis.mget(ids.map((id) => keys.host(id)))
   const gone = ids.filter((_, index) => records[index] === null)
   if (gone.length > 0) await redis.srem(keys.hosts, ...gone)
-  const live = records.filter((record): record is string => record !== null).map((record) => JSON.parse(record) as HostRecord)
+  const live = records
+    .filter((record): record is string => record !== null)
+    .map((record) => JSON.parse(record) as HostRecord)
   return live.sort((a, b) => (a.name < b.name ? -1 : 1))
 }

@@ -15,7 +15,9 @@ export function failureText(error: unknown, host: string): string {
   return `${code}: ${error instanceof Error ? error.message : String(error)} (host ${host})`
 }
 
-/** The error that a host wrote with {@link failureText}, with its class; a WorkerLostError for what BullMQ itself says. */
+/**
+ * The error that a host wrote with {@link failureText}, with its class; a WorkerLostError for what BullMQ itself says.
+ */
 export function failureOf(reason: string, job: string): HeddleError {
   const [, code, message] = /^(\w+): ([\s\S]*)$/.exec(reason) ?? []
   const details = { job }

@@ -10,13 +10,16 @@ export interface Peers {
   readonly ioredis: IoRedis
 }
 
-/** The optional peers, loaded when a fleet is first made. @throws {BackendUnavailableError} that says what to install */
+/**
+ * The optional peers, loaded when a fleet is first made. @throws {BackendUnavailableError} that says what to install
+ */
 export async function loadPeers(): Promise<Peers> {
   try {
     const [bullmq, ioredis] = await Promise.all([import('bullmq'), import('ioredis')])
     return { bullmq, ioredis }
   } catch (cause) {
-    const message = 'heddle/fleet: expected the packages bullmq and ioredis, and could not load them; run: npm install bullmq ioredis'
+    const message =
+      'heddle/fleet: expected the packages bullmq and ioredis, and could not load them; run: npm install bullmq ioredis'
     throw new BackendUnavailableError(message, { cause })
   }
 }

@@ -49,7 +49,15 @@ export async function fleetStatusOf(options: QueueOptions): Promise<FleetStatus>
   }
 }
 
-export async function fleetStatus({ redis, keys, queue }: { readonly redis: Redis; readonly keys: QueueKeys; readonly queue: Queue }): Promise<FleetStatus> {
+export async function fleetStatus({
+  redis,
+  keys,
+  queue,
+}: {
+  readonly redis: Redis
+  readonly keys: QueueKeys
+  readonly queue: Queue
+}): Promise<FleetStatus> {
   const [counts, totals, hosts] = await Promise.all([
     queue.getJobCounts('waiting', 'delayed', 'active', 'waiting-children'),
     redis.hgetall(keys.totals),

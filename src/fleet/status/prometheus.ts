@@ -26,10 +26,26 @@ function metricsOf({ queue, jobs, tokens, tokensPerSecond, hosts }: FleetStatus)
     counter('tokens_total', 'Document tokens and merged query rows.', one(tokens)),
     gauge('tokens_per_second', 'The same per second, over the last minute.', one(tokensPerSecond)),
     gauge('hosts', 'Hosts heard of lately.', one(hosts.length)),
-    gauge('host_lanes', 'Lanes of a host.', each(({ lanes }) => lanes)),
-    gauge('host_active', 'Whether a host is working on a job.', each(({ job }) => (job === null ? 0 : 1))),
-    counter('host_jobs_done_total', 'Jobs that a host has finished.', each(({ done }) => done)),
-    gauge('host_held_bytes', 'Keys and values that a host keeps in memory.', each(({ heldBytes }) => heldBytes)),
+    gauge(
+      'host_lanes',
+      'Lanes of a host.',
+      each(({ lanes }) => lanes),
+    ),
+    gauge(
+      'host_active',
+      'Whether a host is working on a job.',
+      each(({ job }) => (job === null ? 0 : 1)),
+    ),
+    counter(
+      'host_jobs_done_total',
+      'Jobs that a host has finished.',
+      each(({ done }) => done),
+    ),
+    gauge(
+      'host_held_bytes',
+      'Keys and values that a host keeps in memory.',
+      each(({ heldBytes }) => heldBytes),
+    ),
   ]
 }
 

@@ -10,7 +10,10 @@ export function statusLines({ queue, jobs, tokensPerSecond, hosts }: FleetStatus
   ]
 }
 
-function hostLine({ name, lanes, done, failed, tokensPerSecond, heldBytes, job }: FleetStatus['hosts'][number], width: number): string {
+function hostLine(
+  { name, lanes, done, failed, tokensPerSecond, heldBytes, job }: FleetStatus['hosts'][number],
+  width: number,
+): string {
   const seconds = job === null ? 0 : Math.max(0, Math.round((Date.now() - job.since) / 1000))
   const work = job === null ? 'idle' : `${job.kind} ${job.id} for ${seconds} s`
   const held = `${Math.round(heldBytes / 2 ** 20)} MiB held`

@@ -4,7 +4,10 @@ import { describe } from '../../core/tensor.ts'
 /** What a store knows about a file without reading it. */
 export interface StoredFile {
   readonly bytes: number
-  /** Changes when the content does; the same on every host. Of a folder: size and modification time. Over HTTP: the ETag. */
+  /**
+   * Changes when the content does; the same on every host. Of a folder: size and modification time. Over HTTP: the
+   * ETag.
+   */
   readonly tag: string
 }
 
@@ -15,7 +18,10 @@ export interface StoredFile {
 export interface FleetStore {
   /** @returns undefined where there is no such file. @throws {StoreError} when the store does not answer */
   stat(path: string): Promise<StoredFile | undefined>
-  /** Bytes [start, end) of a file: all of them or none. @throws {StoreError} where there is no such file, or it is shorter */
+  /**
+   * Bytes [start, end) of a file: all of them or none. @throws {StoreError} where there is no such file, or it is
+   * shorter
+   */
   read(path: string, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>
   /** Writes a whole file, so that a reader sees it complete or not at all. @throws {StoreError} */
   write(path: string, bytes: Uint8Array): Promise<void>
@@ -23,7 +29,10 @@ export interface FleetStore {
   remove(path: string): Promise<void>
 }
 
-/** Parts of letters, digits and `._-`, none of which starts with a dot: that rules out `..`, `~`, drives and hidden files. */
+/**
+ * Parts of letters, digits and `._-`, none of which starts with a dot: that rules out `..`, `~`, drives and hidden
+ * files.
+ */
 const PATH = /^[\p{L}\p{N}_-][\p{L}\p{N}._-]*(?:\/[\p{L}\p{N}_-][\p{L}\p{N}._-]*)*$/u
 const MAX_PATH_LENGTH = 1024
 
@@ -34,7 +43,9 @@ const MAX_PATH_LENGTH = 1024
  */
 export function checkStorePath(what: string, path: unknown): asserts path is string {
   if (typeof path === 'string' && path.length <= MAX_PATH_LENGTH && PATH.test(path)) return
-  throw new OptionError(`${what}: expected a relative path of letters, digits, '_', '-' and '.', whose parts do not start with a dot, got ${describe(path)}`)
+  throw new OptionError(
+    `${what}: expected a relative path of letters, digits, '_', '-' and '.', whose parts do not start with a dot, got ${describe(path)}`,
+  )
 }
 
 /** @throws {StoreError} unless `bytes` are as many as were asked for */

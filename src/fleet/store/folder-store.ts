@@ -18,14 +18,16 @@ export function folderStore(folder: string): FleetStore {
   if (typeof folder !== 'string' || folder === '') throw expected('folderStore: folder', 'a path', folder)
   const root = path.resolve(folder)
   return {
-    stat: (file) => attempt('look at', file, async () => {
-      const { size, mtimeMs } = await stat(await insideOf(root, file))
-      return { bytes: size, tag: `${size}-${mtimeMs}` }
-    }).catch(undefinedIfMissing),
-    read: (file, start, end, signal) => attempt('read', file, async () => {
-      const handle = await open(await insideOf(root, file), 'r')
-      return readRange(handle, start, end, signal).finally(() => handle.close())
-    }).then((bytes) => checkRead(file, bytes, start, end)),
+    stat: (file) =>
+      attempt('look at', file, async () => {
+        const { size, mtimeMs } = await stat(await insideOf(root, file))
+        return { bytes: size, tag: `${size}-${mtimeMs}` }
+      }).catch(undefinedIfMissing),
+    read: (file, start, end, signal) =>
+      attempt('read', file, async () => {
+        const handle = await open(await insideOf(root, file), 'r')
+        return readRange(handle, start, end, signal).finally(() => handle.close())
+      }).then((bytes) => checkRead(file, bytes, start, end)),
     write: (file, bytes) => attempt('write', file, () => writeWhole(root, file, bytes)),
     remove: (file) => attempt('remove', file, async () => rm(await insideOf(root, file))).catch(undefinedIfMissing),
   }
@@ -61,7 +63,9 @@ async function writeWhole(root: string, file: string, bytes: Uint8Array): Promis
   }
 }
 
-/** Makes the folders of a path one by one, each only where the one before is inside. @returns the last one's real path */
+/**
+ * Makes the folders of a path one by one, each only where the one before is inside. @returns the last one's real path
+ */
 async function makeFolder(root: string, relative: string): Promise<string> {
   const parts = relative === '.' ? [] : relative.split('/')
   let real = await insideOf(root, '')
@@ -92,7 +96,10 @@ async function attempt<Result>(verb: string, file: string, run: () => Promise<Re
     const { code, message } = cause as NodeJS.ErrnoException
     if (code === undefined || cause instanceof StoreError) throw cause
     const reason = code === 'ENOSPC' ? 'ENOSPC, the disk is full' : message
-    throw new StoreError(`store: could not ${verb} ${file}: ${reason}`, { cause, details: { path: file, systemCode: code } })
+    throw new StoreError(`store: could not ${verb} ${file}: ${reason}`, {
+      cause,
+      details: { path: file, systemCode: code },
+    })
   }
 }
 

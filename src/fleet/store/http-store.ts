@@ -16,8 +16,9 @@ interface Server {
 }
 
 /**
- * Files under an address: `HEAD`, `GET` with `Range`, `PUT` and `DELETE`. The server must answer ranges with 206 and send an
- * `ETag` or `Last-Modified`; a `PUT` must become visible as a whole. Redirects are not followed: they could lead anywhere.
+ * Files under an address: `HEAD`, `GET` with `Range`, `PUT` and `DELETE`. The server must answer ranges with 206 and
+ * send an `ETag` or `Last-Modified`; a `PUT` must become visible as a whole. Redirects are not followed: they could
+ * lead anywhere.
  *
  * @param address the folder's, `https://store.example/fleet/`
  * @throws {OptionError} for wrong addresses and options
@@ -45,15 +46,30 @@ export function httpStore(address: string | URL, options: HttpStoreOptions = {})
   }
 }
 
-async function readRange(server: Server, path: string, { start, end }: { start: number; end: number }, signal?: AbortSignal): Promise<Uint8Array> {
+async function readRange(
+  server: Server,
+  path: string,
+  { start, end }: { start: number; end: number },
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
   if (start >= end) return new Uint8Array(0)
-  const response = await request(server, 'GET', path, { headers: { range: `bytes=${start}-${end - 1}` }, ...(signal && { signal }) })
+  const response = await request(server, 'GET', path, {
+    headers: { range: `bytes=${start}-${end - 1}` },
+    ...(signal && { signal }),
+  })
   if (response.status === 200) {
     await response.body?.cancel()
-    throw new StoreError(`store: expected ${server.base.origin} to answer a range of ${path} with 206, got the whole file: it does not support range requests`)
+    throw new StoreError(
+      `store: expected ${server.base.origin} to answer a range of ${path} with 206, got the whole file: it does not support range requests`,
+    )
   }
   expectStatus(response, 'GET', path, [206])
-  return checkRead(path, new Uint8Array(await response.arrayBuffer().catch((cause: unknown) => fail('GET', path, cause))), start, end)
+  return checkRead(
+    path,
+    new Uint8Array(await response.arrayBuffer().catch((cause: unknown) => fail('GET', path, cause))),
+    start,
+    end,
+  )
 }
 
 function checkedAddress(address: unknown): URL {
@@ -66,7 +82,12 @@ function checkedAddress(address: unknown): URL {
   return base
 }
 
-async function request({ base, headers, timeoutMs }: Server, method: string, path: string, extra: RequestInit = {}): Promise<Response> {
+async function request(
+  { base, headers, timeoutMs }: Server,
+  method: string,
+  path: string,
+  extra: RequestInit = {},
+): Promise<Response> {
   checkStorePath('store', path)
   const timeout = AbortSignal.timeout(timeoutMs)
   const signal = extra.signal ? AbortSignal.any([extra.signal, timeout]) : timeout
@@ -81,7 +102,10 @@ async function request({ base, headers, timeoutMs }: Server, method: string, pat
 
 function fail(method: string, path: string, cause: unknown): never {
   const { message, cause: deeper } = cause as Error
-  throw new StoreError(`store: ${method} ${path} failed: ${deeper instanceof Error ? deeper.message : message}`, { cause, details: { path } })
+  throw new StoreError(`store: ${method} ${path} failed: ${deeper instanceof Error ? deeper.message : message}`, {
+    cause,
+    details: { path },
+  })
 }
 
 function expectStatus(response: Response, method: string, path: string, allowed: readonly number[]): void {
@@ -93,6 +117,9 @@ function expectStatus(response: Response, method: string, path: string, allowed:
 
 function tagOf({ headers }: Response, path: string): string {
   const tag = headers.get('etag') ?? headers.get('last-modified')
-  if (tag === null) throw new StoreError(`store: expected an ETag or Last-Modified with ${path}: without one a changed file cannot be told from the old one`)
+  if (tag === null)
+    throw new StoreError(
+      `store: expected an ETag or Last-Modified with ${path}: without one a changed file cannot be told from the old one`,
+    )
   return tag
 }

@@ -32,20 +32,29 @@ export async function exists(store: FleetStore, path: string): Promise<boolean> 
 /** A whole file. @throws {StoreError} where there is none */
 export async function readWhole(store: FleetStore, path: string, signal?: AbortSignal): Promise<Uint8Array> {
   const found = await store.stat(path)
-  if (found === undefined) throw new StoreError(`store: expected a file ${path}, but there is none`, { details: { path } })
+  if (found === undefined)
+    throw new StoreError(`store: expected a file ${path}, but there is none`, { details: { path } })
   return store.read(path, 0, found.bytes, signal)
 }
 
-export function writeTensors(store: FleetStore, path: string, tensors: Readonly<Record<string, Tensor>>): Promise<void> {
+export function writeTensors(
+  store: FleetStore,
+  path: string,
+  tensors: Readonly<Record<string, Tensor>>,
+): Promise<void> {
   return store.write(path, writeSafetensors(tensors))
 }
 
 /** @throws {FormatError} when one of `names` is missing */
 export async function readTensors<Name extends string>(
-  store: FleetStore, path: string, names: readonly Name[], signal?: AbortSignal,
+  store: FleetStore,
+  path: string,
+  names: readonly Name[],
+  signal?: AbortSignal,
 ): Promise<Record<Name, Tensor>> {
   const tensors = await readStateDict(await readWhole(store, path, signal))
   const missing = names.filter((name) => tensors[name] === undefined)
-  if (missing.length > 0) throw new FormatError(`store: expected tensors ${names.join(', ')} in ${path}, but it lacks ${missing.join(', ')}`)
+  if (missing.length > 0)
+    throw new FormatError(`store: expected tensors ${names.join(', ')} in ${path}, but it lacks ${missing.join(', ')}`)
   return tensors
 }

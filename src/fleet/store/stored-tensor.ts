@@ -46,7 +46,8 @@ export function checkStoredTensor(what: string, value: unknown): asserts value i
 /** The reference of a tensor with the file's present tag. @throws {StoreError} where there is no such file */
 export async function referTo(store: FleetStore, { file, name }: StoredTensor): Promise<TensorReference> {
   const found = await store.stat(file)
-  if (found === undefined) throw new StoreError(`store: expected a file ${file}, but there is none`, { details: { path: file } })
+  if (found === undefined)
+    throw new StoreError(`store: expected a file ${file}, but there is none`, { details: { path: file } })
   return { file, name, tag: found.tag }
 }
 
@@ -56,18 +57,31 @@ export async function referTo(store: FleetStore, { file, name }: StoredTensor): 
  * @throws {ProtocolError} when the file is another one than the asking side saw
  * @throws {OptionError} when the file has no such tensor; {FormatError} when it is malformed or holds integers
  */
-export async function openTensor(store: FleetStore, reference: TensorReference, signal?: AbortSignal): Promise<OpenTensor> {
+export async function openTensor(
+  store: FleetStore,
+  reference: TensorReference,
+  signal?: AbortSignal,
+): Promise<OpenTensor> {
   const { file, name, tag } = reference
   const found = await referTo(store, reference)
-  if (found.tag !== tag) throw new ProtocolError(`store: expected ${file} with tag ${tag}, got ${found.tag}: the file has changed since the call was made`)
+  if (found.tag !== tag)
+    throw new ProtocolError(
+      `store: expected ${file} with tag ${tag}, got ${found.tag}: the file has changed since the call was made`,
+    )
   const headerBytes = readHeaderLength(await store.read(file, 0, 8, signal))
   const { entries } = parseHeader(await store.read(file, 8, 8 + headerBytes, signal))
   const entry = entries.find((candidate) => candidate.name === name)
   if (entry === undefined) {
-    const names = entries.slice(0, 8).map((candidate) => candidate.name).join(', ')
-    throw new OptionError(`store: expected a tensor ${describe(name)} in ${file}, which has ${names}${entries.length > 8 ? ', …' : ''}`)
+    const names = entries
+      .slice(0, 8)
+      .map((candidate) => candidate.name)
+      .join(', ')
+    throw new OptionError(
+      `store: expected a tensor ${describe(name)} in ${file}, which has ${names}${entries.length > 8 ? ', …' : ''}`,
+    )
   }
-  if (!FLOATS.includes(entry.type)) throw new FormatError(`store: expected floats in ${name} of ${file}, got ${entry.type}`)
+  if (!FLOATS.includes(entry.type))
+    throw new FormatError(`store: expected floats in ${name} of ${file}, got ${entry.type}`)
   return { reference, shape: entry.shape, entry, dataStart: 8 + headerBytes }
 }
 
@@ -77,11 +91,18 @@ export async function openTensor(store: FleetStore, reference: TensorReference, 
  * @returns [..., end − start, D] in shared memory, the caller's
  * @throws {ShapeError} when the range is outside the tensor; {StoreError} when it cannot be read
  */
-export async function readRows(store: FleetStore, tensor: OpenTensor, { start, end }: RowRange, signal?: AbortSignal): Promise<Tensor> {
+export async function readRows(
+  store: FleetStore,
+  tensor: OpenTensor,
+  { start, end }: RowRange,
+  signal?: AbortSignal,
+): Promise<Tensor> {
   const { shape, entry, reference } = tensor
   const [rows = 0, width = 0] = shape.slice(-2)
   if (shape.length < 2 || start < 0 || end > rows || start > end) {
-    throw new ShapeError(`store: expected rows within ${reference.name} ${formatShape(shape)} of ${reference.file}, got ${start} to ${end}`)
+    throw new ShapeError(
+      `store: expected rows within ${reference.name} ${formatShape(shape)} of ${reference.file}, got ${start} to ${end}`,
+    )
   }
   const leading = shape.slice(0, -2)
   const blocks = leading.reduce((product, size) => product * size, 1)

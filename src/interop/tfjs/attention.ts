@@ -1,4 +1,14 @@
-import { customGrad, getBackend, reshape, tensor as tfTensor, tidy, type GradSaveFunc, type Tensor, type Tensor3D, type Tensor4D } from '@tensorflow/tfjs-core'
+import {
+  customGrad,
+  getBackend,
+  reshape,
+  tensor as tfTensor,
+  tidy,
+  type GradSaveFunc,
+  type Tensor,
+  type Tensor3D,
+  type Tensor4D,
+} from '@tensorflow/tfjs-core'
 import { attention as pooledAttention } from '../../attention/default-runtime.ts'
 import type { AttentionOptions } from '../../attention/attention-options.ts'
 import type { Tensor as HostTensor } from '../../core/tensor.ts'
@@ -11,9 +21,10 @@ import { recomputeGradients } from './recompute.ts'
 /**
  * softmax(scale·QKᵀ + …)·V on tfjs tensors, at once, without the matrix of scores, with a gradient.
  *
- * On tfjs's webgpu backend the work is dispatched on its device and nothing is copied; values cannot be looked at there, so
- * NaN and infinities come out as the hardware has it; its gradient is recomputed by tfjs operations, whose memory grows with
- * M·N. On cpu and wasm our kernels compute both on the calling thread, in linear memory. Query, key, value and bias have gradients.
+ * On tfjs's webgpu backend the work is dispatched on its device and nothing is copied; values cannot be looked at
+ * there, so NaN and infinities come out as the hardware has it; its gradient is recomputed by tfjs operations, whose
+ * memory grows with M·N. On cpu and wasm our kernels compute both on the calling thread, in linear memory. Query, key,
+ * value and bias have gradients.
  *
  * @param query [M, D], [B, M, D], [B, H, M, D], or with `heads` [B, M, E]; key and value likewise
  * @returns the query's layout with the value's last size; the caller's to dispose
@@ -30,7 +41,11 @@ export function attention(query: Tensor, key: Tensor, value: Tensor, options: Tf
       const { value: result, saved } = forward(given, mask, call)
       save([...kept, ...saved])
       const gradFunc = (dOutput: Tensor, all: Tensor[]): Tensor[] =>
-        backward({ given: all.slice(0, given.length), mask: mask && all[given.length], saved: all.slice(kept.length) }, call, dOutput)
+        backward(
+          { given: all.slice(0, given.length), mask: mask && all[given.length], saved: all.slice(kept.length) },
+          call,
+          dOutput,
+        )
       return { value: result, gradFunc }
     })
     return run(query, key, value, ...(bias === undefined ? [] : [bias]))
@@ -65,10 +80,14 @@ function backward({ given, mask, saved }: Kept, call: TfCall, dOutput: Tensor): 
   const dHeads = withHeads(dOutput, call, call.layout.sizes.heads)
   const [output, logSumExp] = saved as [Tensor4D, Tensor3D] | []
   const { query, key, value, bias } =
-    output === undefined || logSumExp === undefined ? recomputeGradients(inputs, call, dHeads) : hostBackward(inputs, call, { output, logSumExp }, dHeads)
+    output === undefined || logSumExp === undefined
+      ? recomputeGradients(inputs, call, dHeads)
+      : hostBackward(inputs, call, { output, logSumExp }, dHeads)
   const [q, k, v, b] = given as [Tensor, Tensor, Tensor, Tensor | undefined]
   return [
-    inLayoutOf(q, query, call), inLayoutOf(k, key, call), inLayoutOf(v, value, call),
+    inLayoutOf(q, query, call),
+    inLayoutOf(k, key, call),
+    inLayoutOf(v, value, call),
     ...(b === undefined || bias === null ? [] : [reshape(bias, b.shape)]),
   ]
 }
@@ -78,7 +97,12 @@ function backward({ given, mask, saved }: Kept, call: TfCall, dOutput: Tensor): 
  *
  * @throws as heddle's `attention` does
  */
-export async function attentionAsync(query: Tensor, key: Tensor, value: Tensor, options: TfAttentionOptions = {}): Promise<Tensor> {
+export async function attentionAsync(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  options: TfAttentionOptions = {},
+): Promise<Tensor> {
   checkTfCall(query, key, value, options)
   const { mask, bias, ...rest } = options
   const pooled: AttentionOptions = {
@@ -87,7 +111,10 @@ export async function attentionAsync(query: Tensor, key: Tensor, value: Tensor, 
     ...(bias === undefined ? {} : { bias: await onHost(bias) }),
   }
   const [q, k, v] = await Promise.all([query, key, value].map(onHost))
-  const { output } = await pooledAttention({ query: q as HostTensor, key: k as HostTensor, value: v as HostTensor }, pooled)
+  const { output } = await pooledAttention(
+    { query: q as HostTensor, key: k as HostTensor, value: v as HostTensor },
+    pooled,
+  )
   return tfTensor(output.data, [...output.shape])
 }
 

@@ -27,14 +27,21 @@ export function gpuForward(inputs: ForwardInputs, call: TfCall): tf.Tensor4D {
   if (batch * heads * queries === 0 || keys === 0) return tf.zeros([batch, heads, queries, valueSize])
   const backend = tf.backend() as unknown as TfWebGpu
   const gpu = adopted(backend.device)
-  const padded = { query: padColumns(inputs.query), key: padColumns(inputs.key), value: padColumns(inputs.value), bias: scoreBias(inputs, keys) }
+  const padded = {
+    query: padColumns(inputs.query),
+    key: padColumns(inputs.key),
+    value: padColumns(inputs.value),
+    bias: scoreBias(inputs, keys),
+  }
   const bufferOf = (tensor: tf.TensorInfo): GPUBuffer => {
     backend.uploadToGPU(tensor.dataId)
     return backend.tensorMap.get(tensor.dataId).resource as GPUBuffer
   }
   const output = backend.makeTensorInfo([batch, heads, queries, Math.ceil(valueSize / 4) * 4], 'float32')
   const buffers: HeadBuffers = {
-    query: bufferOf(padded.query), key: bufferOf(padded.key), value: bufferOf(padded.value),
+    query: bufferOf(padded.query),
+    key: bufferOf(padded.key),
+    value: bufferOf(padded.value),
     bias: padded.bias === null ? null : { buffer: bufferOf(padded.bias), shape: padded.bias.shape },
     output: bufferOf(output),
   }
@@ -61,7 +68,14 @@ function adopted(device: GPUDevice): GpuDevice {
 /** The last axis padded with zeros to whole vectors of four, as the kernels read rows. */
 function padColumns(tensor: tf.Tensor4D): tf.Tensor4D {
   const missing = (4 - (tensor.shape[3] % 4)) % 4
-  return missing === 0 ? tensor : tf.pad(tensor, [[0, 0], [0, 0], [0, 0], [0, missing]])
+  return missing === 0
+    ? tensor
+    : tf.pad(tensor, [
+        [0, 0],
+        [0, 0],
+        [0, 0],
+        [0, missing],
+      ])
 }
 
 /** Mask and bias as one bias, −∞ where the mask forbids; keys written out and padded to vectors of four. */
@@ -104,5 +118,8 @@ function headTask({ layout, options }: TfCall, b: number, h: number, bias: tf.Te
 
 function segmentArrays({ options }: TfCall): ReadonlyMap<number, TaskArray> {
   if (options.segments === null) return new Map()
-  return new Map([[SEGMENTS.query, options.segments.query], [SEGMENTS.key, options.segments.key]])
+  return new Map([
+    [SEGMENTS.query, options.segments.query],
+    [SEGMENTS.key, options.segments.key],
+  ])
 }

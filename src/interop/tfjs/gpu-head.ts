@@ -43,7 +43,8 @@ export class GpuHead {
   /** @throws {MemoryBudgetError} when one head's keys pass what the device can bind */
   run(batch: number, head: number, { rows, slots }: GpuBlockSizes): void {
     const step = rows >= this.sizes.queries ? rows : Math.max(ROW_STEP, Math.floor(rows / ROW_STEP) * ROW_STEP)
-    for (let first = 0; first < this.sizes.queries; first += step) this.#block(batch, head, first, Math.min(step, this.sizes.queries - first), slots)
+    for (let first = 0; first < this.sizes.queries; first += step)
+      this.#block(batch, head, first, Math.min(step, this.sizes.queries - first), slots)
     this.gpu.device.queue.submit([this.#encoder.finish()])
     this.gpu.free(...this.#scratch)
   }
@@ -51,7 +52,14 @@ export class GpuHead {
   #block(batch: number, head: number, first: number, rows: number, slots: number): void {
     const { gpu, task, sizes } = this
     const valueQuads = Math.ceil(sizes.valueSize / 4)
-    const shape = { score: scoreShapeOf(task), valueQuads, dropout: task.settings.dropout !== null, statistics: false, halfValues: false, tile: tileFor(this.tile, gpu, { score: scoreShapeOf(task), valueQuads }) }
+    const shape = {
+      score: scoreShapeOf(task),
+      valueQuads,
+      dropout: task.settings.dropout !== null,
+      statistics: false,
+      halfValues: false,
+      tile: tileFor(this.tile, gpu, { score: scoreShapeOf(task), valueQuads }),
+    }
     const rowGroups = Math.ceil(rows / tileRows(shape.tile))
     const groups = rowGroups * valueSlices(shape)
     const splitKeys = gpuSplitKeys(gpu.facts, sizes.keys, groups, slots)
@@ -59,13 +67,20 @@ export class GpuHead {
     const partials = this.#keep(gpu.storage('partials', splits * rows * valueQuads * 16))
     const rowStates = this.#keep(gpu.storage('row-states', splits * rows * 32))
     const pass = { start: 0, end: sizes.keys, segmentStart: 0, segmentKeys: sizes.keys }
-    this.#dispatch(attentionPartialKernel(shape), [
-      { binding: 0, resource: { buffer: this.#keep(uploadParams({ gpu, task }, first, rows, pass, { splitKeys, slot: 0 })) } },
-      ...this.#inputs(batch, head, first, rows),
-      ...this.#segments(first, rows, pass),
-      { binding: 7, resource: { buffer: partials } },
-      { binding: 8, resource: { buffer: rowStates } },
-    ], [rowGroups, splits, valueSlices(shape)])
+    this.#dispatch(
+      attentionPartialKernel(shape),
+      [
+        {
+          binding: 0,
+          resource: { buffer: this.#keep(uploadParams({ gpu, task }, first, rows, pass, { splitKeys, slot: 0 })) },
+        },
+        ...this.#inputs(batch, head, first, rows),
+        ...this.#segments(first, rows, pass),
+        { binding: 7, resource: { buffer: partials } },
+        { binding: 8, resource: { buffer: rowStates } },
+      ],
+      [rowGroups, splits, valueSlices(shape)],
+    )
     this.#merge(batch, head, first, rows, splits, partials, rowStates)
   }
 
@@ -75,7 +90,10 @@ export class GpuHead {
     const [rowBytes, valueBytes] = [Math.ceil(headSize / 4) * 16, Math.ceil(valueSize / 4) * 16]
     const source = batch * keyValueHeads + Math.floor((head * keyValueHeads) / heads)
     const entries = [
-      { binding: 1, resource: this.#region(buffers.query, ((batch * heads + head) * queries + first) * rowBytes, rows * rowBytes) },
+      {
+        binding: 1,
+        resource: this.#region(buffers.query, ((batch * heads + head) * queries + first) * rowBytes, rows * rowBytes),
+      },
       { binding: 2, resource: this.#region(buffers.key, source * keys * rowBytes, keys * rowBytes) },
       { binding: 6, resource: this.#region(buffers.value, source * keys * valueBytes, keys * valueBytes) },
     ]
@@ -83,7 +101,13 @@ export class GpuHead {
     const [B = 1, H = 1, M = 1] = buffers.bias.shape
     const columnBytes = Math.ceil(keys / 4) * 16
     const row = ((B === 1 ? 0 : batch) * H + (H === 1 ? 0 : head)) * M + (M === 1 ? 0 : first)
-    return [...entries, { binding: 4, resource: this.#region(buffers.bias.buffer, row * columnBytes, (M === 1 ? 1 : rows) * columnBytes) }]
+    return [
+      ...entries,
+      {
+        binding: 4,
+        resource: this.#region(buffers.bias.buffer, row * columnBytes, (M === 1 ? 1 : rows) * columnBytes),
+      },
+    ]
   }
 
   #segments(first: number, rows: number, pass: Pass): GPUBindGroupEntry[] {
@@ -95,28 +119,49 @@ export class GpuHead {
     return uploadScoreInputs({ gpu: this.gpu, task, context }, { first, count: rows }, pass, this.#scratch)
   }
 
-  #merge(batch: number, head: number, first: number, rows: number, splits: number, partials: GPUBuffer, rowStates: GPUBuffer): void {
+  #merge(
+    batch: number,
+    head: number,
+    first: number,
+    rows: number,
+    splits: number,
+    partials: GPUBuffer,
+    rowStates: GPUBuffer,
+  ): void {
     const { gpu, sizes, buffers } = this
     const valueQuads = Math.ceil(sizes.valueSize / 4)
-    const [start, bytes] = [((batch * sizes.heads + head) * sizes.queries + first) * valueQuads * 16, rows * valueQuads * 16]
+    const [start, bytes] = [
+      ((batch * sizes.heads + head) * sizes.queries + first) * valueQuads * 16,
+      rows * valueQuads * 16,
+    ]
     const aligned = start % ALIGNMENT === 0
-    const output = aligned ? { buffer: buffers.output, offset: start, size: bytes } : { buffer: this.#keep(gpu.storage('output', bytes)), size: bytes }
+    const output = aligned
+      ? { buffer: buffers.output, offset: start, size: bytes }
+      : { buffer: this.#keep(gpu.storage('output', bytes)), size: bytes }
     const values = { rows, slots: splits, last: 1, statistics: 0 }
-    const params = this.#keep(gpu.upload('merge-params', mergeParams.byteLength, (mapped) => mergeParams.write(mapped, values), USAGE.uniform))
-    this.#dispatch(attentionMergeKernel(valueQuads), [
-      { binding: 0, resource: { buffer: params } },
-      { binding: 1, resource: { buffer: partials } },
-      { binding: 2, resource: { buffer: rowStates } },
-      { binding: 3, resource: output },
-      { binding: 4, resource: { buffer: this.#keep(gpu.storage('row-results', rows * 4)) } },
-    ], [mergeGroups(rows)])
+    const params = this.#keep(
+      gpu.upload('merge-params', mergeParams.byteLength, (mapped) => mergeParams.write(mapped, values), USAGE.uniform),
+    )
+    this.#dispatch(
+      attentionMergeKernel(valueQuads),
+      [
+        { binding: 0, resource: { buffer: params } },
+        { binding: 1, resource: { buffer: partials } },
+        { binding: 2, resource: { buffer: rowStates } },
+        { binding: 3, resource: output },
+        { binding: 4, resource: { buffer: this.#keep(gpu.storage('row-results', rows * 4)) } },
+      ],
+      [mergeGroups(rows)],
+    )
     if (!aligned) this.#encoder.copyBufferToBuffer(output.buffer, 0, buffers.output, start, bytes)
   }
 
   /** A part of a buffer for a binding; copied where its start is not aligned. */
   #region(buffer: GPUBuffer, offset: number, size: number): GPUBufferBinding {
     if (size > this.gpu.largestBufferBytes) {
-      throw new MemoryBudgetError(`attention: expected a head of up to ${this.gpu.largestBufferBytes} bytes on this device, got ${size}`)
+      throw new MemoryBudgetError(
+        `attention: expected a head of up to ${this.gpu.largestBufferBytes} bytes on this device, got ${size}`,
+      )
     }
     if (offset % ALIGNMENT === 0) return { buffer, offset, size }
     const copy = this.#keep(this.gpu.storage('part', size))
@@ -128,7 +173,10 @@ export class GpuHead {
     const pipeline = this.gpu.pipelineNow(kernel)
     const pass = this.#encoder.beginComputePass({ label: kernel.label })
     pass.setPipeline(pipeline)
-    pass.setBindGroup(0, this.gpu.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: [...entries] }))
+    pass.setBindGroup(
+      0,
+      this.gpu.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: [...entries] }),
+    )
     pass.dispatchWorkgroups(x, y, z)
     pass.end()
   }

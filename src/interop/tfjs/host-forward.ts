@@ -31,15 +31,33 @@ export interface HostOutput {
 /** On tfjs's cpu and wasm backends: our kernels, at once, on the calling thread. */
 export function hostForward(inputs: ForwardInputs, call: TfCall): HostOutput {
   const { output, logSumExp } = attentionNow(hostInputs(inputs), hostOptions(inputs, call))
-  return { output: tensor4d(output.data, output.shape as [number, number, number, number]), logSumExp: tensor3d(logSumExp.data, logSumExp.shape as [number, number, number]) }
+  return {
+    output: tensor4d(output.data, output.shape as [number, number, number, number]),
+    logSumExp: tensor3d(logSumExp.data, logSumExp.shape as [number, number, number]),
+  }
 }
 
 /** The gradients there, from what forward gave: no matrix of scores is made. */
-export function hostBackward(inputs: ForwardInputs, call: TfCall, { output, logSumExp }: HostOutput, dOutput: Tensor4D): Gradients {
-  const given = { ...hostInputs(inputs), output: hostTensor(output), logSumExp: hostTensor(logSumExp), dOutput: hostTensor(dOutput) }
+export function hostBackward(
+  inputs: ForwardInputs,
+  call: TfCall,
+  { output, logSumExp }: HostOutput,
+  dOutput: Tensor4D,
+): Gradients {
+  const given = {
+    ...hostInputs(inputs),
+    output: hostTensor(output),
+    logSumExp: hostTensor(logSumExp),
+    dOutput: hostTensor(dOutput),
+  }
   const { dQuery, dKey, dValue, dBias } = attentionBackwardNow(given, hostOptions(inputs, call))
   const tensor = ({ data, shape }: HostTensor): Tensor4D => tensor4d(data, shape as [number, number, number, number])
-  return { query: tensor(dQuery), key: tensor(dKey), value: tensor(dValue), bias: dBias === undefined ? null : tensor(dBias) }
+  return {
+    query: tensor(dQuery),
+    key: tensor(dKey),
+    value: tensor(dValue),
+    bias: dBias === undefined ? null : tensor(dBias),
+  }
 }
 
 function hostInputs({ query, key, value }: ForwardInputs): AttentionInputs {

@@ -12,12 +12,17 @@ export interface Projection {
 
 export interface MultiHeadAttentionOptions extends Omit<TfAttentionOptions, 'heads'> {
   readonly heads: number
-  readonly projections: { readonly query: Projection; readonly key: Projection; readonly value: Projection; readonly output: Projection }
+  readonly projections: {
+    readonly query: Projection
+    readonly key: Projection
+    readonly value: Projection
+    readonly output: Projection
+  }
 }
 
 /**
- * Concat(head₁ … head_H)·Wo + bo with headᵢ = attention(X·Wq, Y·Wk, Y·Wv), each product plus its bias; the gradient reaches
- * the inputs and all projections.
+ * Concat(head₁ … head_H)·Wo + bo with headᵢ = attention(X·Wq, Y·Wk, Y·Wv), each product plus its bias; the gradient
+ * reaches the inputs and all projections.
  *
  * @param query X [B, M, E]
  * @param source Y [B, N, E]; the query for self-attention
@@ -37,7 +42,10 @@ export function multiHeadAttention(query: Tensor, source: Tensor, options: Multi
 /** X·W + b over the last axis of [B, N, in]. */
 function project(name: string, input: Tensor, { kernel, bias }: Projection): Tensor {
   const [batch = 0, rows = 0, size] = input.shape
-  if (input.rank !== 3) throw new ShapeError(`multiHeadAttention: expected ${name} input of rank 3 [B, N, E], got ${formatShape(input.shape)}`)
+  if (input.rank !== 3)
+    throw new ShapeError(
+      `multiHeadAttention: expected ${name} input of rank 3 [B, N, E], got ${formatShape(input.shape)}`,
+    )
   if (kernel.rank !== 2 || kernel.shape[0] !== size) {
     throw new ShapeError(`multiHeadAttention: expected ${name} kernel [${size}, out], got ${formatShape(kernel.shape)}`)
   }

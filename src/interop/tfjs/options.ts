@@ -6,7 +6,17 @@ import { checkNames } from '../../core/check.ts'
 import { OptionError } from '../../core/errors.ts'
 
 type SharedNames =
-  | 'causal' | 'queryOffset' | 'window' | 'alibiSlopes' | 'softcap' | 'scale' | 'segments' | 'keyLengths' | 'dropout' | 'heads' | 'keyValueHeads'
+  | 'causal'
+  | 'queryOffset'
+  | 'window'
+  | 'alibiSlopes'
+  | 'softcap'
+  | 'scale'
+  | 'segments'
+  | 'keyLengths'
+  | 'dropout'
+  | 'heads'
+  | 'keyValueHeads'
 
 /** The options of `attention` that mean something here; mask and bias are tfjs tensors. */
 export interface TfAttentionOptions extends Pick<AttentionOptions, SharedNames> {
@@ -17,10 +27,24 @@ export interface TfAttentionOptions extends Pick<AttentionOptions, SharedNames> 
 }
 
 const NAMES: readonly (keyof TfAttentionOptions)[] = [
-  'causal', 'queryOffset', 'window', 'alibiSlopes', 'softcap', 'scale', 'segments', 'keyLengths', 'dropout', 'heads', 'keyValueHeads', 'mask', 'bias',
+  'causal',
+  'queryOffset',
+  'window',
+  'alibiSlopes',
+  'softcap',
+  'scale',
+  'segments',
+  'keyLengths',
+  'dropout',
+  'heads',
+  'keyValueHeads',
+  'mask',
+  'bias',
 ]
 
-/** A call after all checks, in the one form that the rest works on: [B, H, M, D], [B, Hkv, N, D] and [B, Hkv, N, Dv]. */
+/**
+ * A call after all checks, in the one form that the rest works on: [B, H, M, D], [B, Hkv, N, D] and [B, Hkv, N, Dv].
+ */
 export interface TfCall extends CheckedCall {
   /** the options but heads, mask and bias, as `attention` takes them for rank 4 */
   readonly plain: AttentionOptions
@@ -30,14 +54,20 @@ export interface TfCall extends CheckedCall {
 export function checkTfCall(query: TfTensor, key: TfTensor, value: TfTensor, options: TfAttentionOptions): TfCall {
   options = checkNames('attention: options', options, NAMES)
   for (const [name, tensor] of Object.entries({ query, key, value })) {
-    if (tensor.dtype !== 'float32') throw new OptionError(`attention: expected ${name} of type float32, got ${tensor.dtype}`)
+    if (tensor.dtype !== 'float32')
+      throw new OptionError(`attention: expected ${name} of type float32, got ${tensor.dtype}`)
   }
   const { mask, bias, heads, keyValueHeads, ...plain } = options
-  const splitting = { ...(heads === undefined ? {} : { heads }), ...(keyValueHeads === undefined ? {} : { keyValueHeads }) }
+  const splitting = {
+    ...(heads === undefined ? {} : { heads }),
+    ...(keyValueHeads === undefined ? {} : { keyValueHeads }),
+  }
   const call = checkShapes({ query: query.shape, key: key.shape, value: value.shape }, { ...plain, ...splitting })
   if (mask !== undefined) checkBroadcast('mask', mask.shape, call.layout)
   if (bias !== undefined) checkBroadcast('bias', bias.shape, call.layout)
-  if (mask?.dtype === 'float32') throw new OptionError('attention: expected mask of type bool or int32, got float32 (a bias adds to the scores)')
-  if (bias !== undefined && bias.dtype !== 'float32') throw new OptionError(`attention: expected bias of type float32, got ${bias.dtype}`)
+  if (mask?.dtype === 'float32')
+    throw new OptionError('attention: expected mask of type bool or int32, got float32 (a bias adds to the scores)')
+  if (bias !== undefined && bias.dtype !== 'float32')
+    throw new OptionError(`attention: expected bias of type float32, got ${bias.dtype}`)
   return { ...call, plain }
 }

@@ -59,7 +59,11 @@ function visibleKeys({ layout, options }: TfCall): tf.Tensor {
   const allowed = new Uint8Array(batch * queries * keys)
   for (let b = 0; b < batch; b++) {
     for (let i = 0; i < queries; i++) {
-      const seen = keysSeenFrom(i + ofBatch(options.queryOffset, b), options.settings, Math.min(keys, ofBatch(options.keyLength, b)))
+      const seen = keysSeenFrom(
+        i + ofBatch(options.queryOffset, b),
+        options.settings,
+        Math.min(keys, ofBatch(options.keyLength, b)),
+      )
       for (let j = seen.start; j < seen.end; j++) {
         const { segments } = options
         if (segments !== null && segments.query[b * queries + i] !== segments.key[b * keys + j]) continue

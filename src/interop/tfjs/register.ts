@@ -7,8 +7,8 @@ interface WebGpuModule {
 }
 
 /**
- * Registers tfjs's webgpu backend under `name` on a device with all of the adapter's limits, also where `navigator.gpu` is
- * missing (Node, with the optional peer `webgpu`). Call `tf.setBackend(name)` and `await tf.ready()` afterwards.
+ * Registers tfjs's webgpu backend under `name` on a device with all of the adapter's limits, also where `navigator.gpu`
+ * is missing (Node, with the optional peer `webgpu`). Call `tf.setBackend(name)` and `await tf.ready()` afterwards.
  *
  * @param module the imported `@tensorflow/tfjs-backend-webgpu`
  * @returns whether the name was free

@@ -4,11 +4,14 @@ import { activationOf, evenHeadSize, layerNormSpec, linearSpec, type Family } fr
 
 /** Heads of tasks on top of encoders, and buffers. */
 export const ENCODER_EXTRAS: readonly RegExp[] = [
-  /^(cls|classifier|qa_outputs|lm_head|pooler|score|head|decoder)\./, /(^|\.)position_ids$/, /^embeddings\.token_type_ids$/,
+  /^(cls|classifier|qa_outputs|lm_head|pooler|score|head|decoder)\./,
+  /(^|\.)position_ids$/,
+  /^embeddings\.token_type_ids$/,
 ]
 
 /** Layer norms had other names in the first BERT checkpoints. */
-export const oldNormNames = (name: string): string => name.replace(/LayerNorm\.gamma$/, 'LayerNorm.weight').replace(/LayerNorm\.beta$/, 'LayerNorm.bias')
+export const oldNormNames = (name: string): string =>
+  name.replace(/LayerNorm\.gamma$/, 'LayerNorm.weight').replace(/LayerNorm\.beta$/, 'LayerNorm.bias')
 
 /** Devlin et al. 2019. */
 export const bert: Family = {
@@ -44,7 +47,11 @@ function encoder(config: ModelConfig, offset: number): Architecture {
     embeddings: {
       tokens: { name: 'embeddings.word_embeddings.weight', rows: vocabulary, width: modelDim },
       positions: { name: 'embeddings.position_embeddings.weight', rows, width: modelDim, offset },
-      types: { name: 'embeddings.token_type_embeddings.weight', rows: config.size('type_vocab_size', 2), width: modelDim },
+      types: {
+        name: 'embeddings.token_type_embeddings.weight',
+        rows: config.size('type_vocab_size', 2),
+        width: modelDim,
+      },
       norm: layerNormSpec('embeddings.LayerNorm', modelDim, epsilon),
     },
     blocks: blocksOf(config, modelDim, epsilon),
@@ -64,7 +71,12 @@ function blocksOf(config: ModelConfig, modelDim: number, epsilon: number): Block
       order: 'post',
       attention: attention(name),
       attentionNorm: layerNormSpec(`${name}.attention.output.LayerNorm`, modelDim, epsilon),
-      feedForward: { gate: null, up: linearSpec(`${name}.intermediate.dense`, modelDim, hidden, true), down: linearSpec(`${name}.output.dense`, hidden, modelDim, true), activation },
+      feedForward: {
+        gate: null,
+        up: linearSpec(`${name}.intermediate.dense`, modelDim, hidden, true),
+        down: linearSpec(`${name}.output.dense`, hidden, modelDim, true),
+        activation,
+      },
       feedForwardNorm: layerNormSpec(`${name}.output.LayerNorm`, modelDim, epsilon),
     }
   })
@@ -76,7 +88,16 @@ export function bertAttention(config: ModelConfig, modelDim: number): (block: st
   const headSize = evenHeadSize(config, modelDim, heads)
   return (block) => {
     const linear = (name: string) => linearSpec(`${block}.attention.${name}`, modelDim, modelDim, true)
-    return { ...PLAIN_ATTENTION, heads, keyValueHeads: heads, headSize, query: linear('self.query'), key: linear('self.key'), value: linear('self.value'), output: linear('output.dense') }
+    return {
+      ...PLAIN_ATTENTION,
+      heads,
+      keyValueHeads: heads,
+      headSize,
+      query: linear('self.query'),
+      key: linear('self.key'),
+      value: linear('self.value'),
+      output: linear('output.dense'),
+    }
   }
 }
 
@@ -94,6 +115,7 @@ export function refuseDecoders(config: ModelConfig): void {
 /** Pruned heads and quantised weights, which any config may name. */
 export function refusePrunedHeads(config: ModelConfig): void {
   const pruned = config.get('pruned_heads')
-  if (pruned !== undefined && pruned !== null && Object.keys(pruned).length > 0) config.refuse('pruned_heads (expected none)')
+  if (pruned !== undefined && pruned !== null && Object.keys(pruned).length > 0)
+    config.refuse('pruned_heads (expected none)')
   config.only('quantization_config')
 }

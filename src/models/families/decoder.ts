@@ -31,7 +31,8 @@ export function decoderArchitecture(config: ModelConfig, traits: DecoderTraits):
   const modelDim = config.size('hidden_size')
   const vocabulary = config.size('vocab_size')
   const heads = config.size('num_attention_heads')
-  const headSize = config.get('head_dim') === undefined ? evenHeadSize(config, modelDim, heads) : config.size('head_dim')
+  const headSize =
+    config.get('head_dim') === undefined ? evenHeadSize(config, modelDim, heads) : config.size('head_dim')
   const { rotary, maxLength } = rotaryConfig(config, headSize)
   const epsilon = config.positive('rms_norm_eps', 1e-6)
   const tied = config.flag('tie_word_embeddings', false)
@@ -40,7 +41,12 @@ export function decoderArchitecture(config: ModelConfig, traits: DecoderTraits):
     vocabulary,
     modelDim,
     maxLength,
-    embeddings: { tokens: { name: 'embed_tokens.weight', rows: vocabulary, width: modelDim }, positions: null, types: null, norm: null },
+    embeddings: {
+      tokens: { name: 'embed_tokens.weight', rows: vocabulary, width: modelDim },
+      positions: null,
+      types: null,
+      norm: null,
+    },
     blocks: blocksOf(config, modelDim, epsilon, (layer, name) => ({ ...attention(layer, name), rotary })),
     finalNorm: rmsNormSpec('norm', modelDim, epsilon),
     head: tied ? 'tied' : linearSpec('lm_head', modelDim, vocabulary, false),
@@ -54,9 +60,14 @@ interface AttentionSizes {
   readonly epsilon: number
 }
 
-function attentionOf(config: ModelConfig, traits: DecoderTraits, { modelDim, heads, headSize, epsilon }: AttentionSizes): (layer: number, block: string) => AttentionSpec {
+function attentionOf(
+  config: ModelConfig,
+  traits: DecoderTraits,
+  { modelDim, heads, headSize, epsilon }: AttentionSizes,
+): (layer: number, block: string) => AttentionSpec {
   const keyValueHeads = config.size('num_key_value_heads', traits.keyValueHeads ?? heads)
-  if (heads % keyValueHeads !== 0) config.refuse(`num_key_value_heads ${keyValueHeads} (expected a divisor of ${heads} heads)`)
+  if (heads % keyValueHeads !== 0)
+    config.refuse(`num_key_value_heads ${keyValueHeads} (expected a divisor of ${heads} heads)`)
   const { input, output } = traits.biases(config)
   const windowOf = traits.window(config)
   return (layer, block) => {
@@ -79,7 +90,12 @@ function attentionOf(config: ModelConfig, traits: DecoderTraits, { modelDim, hea
   }
 }
 
-function blocksOf(config: ModelConfig, modelDim: number, epsilon: number, attention: (layer: number, block: string) => AttentionSpec): BlockSpec[] {
+function blocksOf(
+  config: ModelConfig,
+  modelDim: number,
+  epsilon: number,
+  attention: (layer: number, block: string) => AttentionSpec,
+): BlockSpec[] {
   const hidden = config.size('intermediate_size')
   const activation = activationOf(config, ['hidden_act', 'hidden_activation'], 'silu')
   return Array.from({ length: config.size('num_hidden_layers') }, (_, layer) => {
@@ -101,7 +117,11 @@ function blocksOf(config: ModelConfig, modelDim: number, epsilon: number, attent
 }
 
 /** `layer_types` where a config has them; else what `fallback` says. Both name the same windows. */
-export function slidingWindows(config: ModelConfig, window: number | null, slides: (layer: number) => boolean): (layer: number) => number | null {
+export function slidingWindows(
+  config: ModelConfig,
+  window: number | null,
+  slides: (layer: number) => boolean,
+): (layer: number) => number | null {
   const types = config.get('layer_types')
   if (types === undefined) return (layer) => (slides(layer) ? window : null)
   const known = ['full_attention', 'sliding_attention']

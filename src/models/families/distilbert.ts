@@ -11,7 +11,10 @@ export const distilbert: Family = {
   modelTypes: ['distilbert'],
   prefixes: ['distilbert.'],
   rename: oldNormNames,
-  unused: [/^(vocab_transform|vocab_layer_norm|vocab_projector|pre_classifier|classifier|qa_outputs)\./, /(^|\.)position_ids$/],
+  unused: [
+    /^(vocab_transform|vocab_layer_norm|vocab_projector|pre_classifier|classifier|qa_outputs)\./,
+    /(^|\.)position_ids$/,
+  ],
   pooling: 'mean',
   architecture(config) {
     refuseDecoders(config)
@@ -45,9 +48,23 @@ function blocksOf(config: ModelConfig, modelDim: number): BlockSpec[] {
     return {
       name,
       order: 'post',
-      attention: { ...PLAIN_ATTENTION, heads, keyValueHeads: heads, headSize, query: linear('q_lin'), key: linear('k_lin'), value: linear('v_lin'), output: linear('out_lin') },
+      attention: {
+        ...PLAIN_ATTENTION,
+        heads,
+        keyValueHeads: heads,
+        headSize,
+        query: linear('q_lin'),
+        key: linear('k_lin'),
+        value: linear('v_lin'),
+        output: linear('out_lin'),
+      },
       attentionNorm: layerNormSpec(`${name}.sa_layer_norm`, modelDim, EPSILON),
-      feedForward: { gate: null, up: linearSpec(`${name}.ffn.lin1`, modelDim, hidden, true), down: linearSpec(`${name}.ffn.lin2`, hidden, modelDim, true), activation },
+      feedForward: {
+        gate: null,
+        up: linearSpec(`${name}.ffn.lin1`, modelDim, hidden, true),
+        down: linearSpec(`${name}.ffn.lin2`, hidden, modelDim, true),
+        activation,
+      },
       feedForwardNorm: layerNormSpec(`${name}.output_layer_norm`, modelDim, EPSILON),
     }
   })

@@ -27,14 +27,24 @@ export interface Family {
 
 /** Names that `hidden_act` and its like have for what Heddle computes. */
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {
-  gelu: 'gelu', gelu_python: 'gelu', gelu_new: 'gelu-tanh', gelu_fast: 'gelu-tanh', gelu_pytorch_tanh: 'gelu-tanh',
-  silu: 'silu', swish: 'silu', relu: 'relu',
+  gelu: 'gelu',
+  gelu_python: 'gelu',
+  gelu_new: 'gelu-tanh',
+  gelu_fast: 'gelu-tanh',
+  gelu_pytorch_tanh: 'gelu-tanh',
+  silu: 'silu',
+  swish: 'silu',
+  relu: 'relu',
 }
 
-/** The activation that a config names; one that is not supported is noted, and stands for GELU until the config is refused. */
+/**
+ * The activation that a config names; one that is not supported is noted, and stands for GELU until the config is
+ * refused.
+ */
 export function activationOf(config: ModelConfig, names: readonly string[], fallback: string): Activation {
   const given = config.text(names, fallback)
-  if (!Object.hasOwn(ACTIVATIONS, given)) config.refuse(`${names[0]} ${JSON.stringify(given)} (supported: ${Object.keys(ACTIVATIONS).join(', ')})`)
+  if (!Object.hasOwn(ACTIVATIONS, given))
+    config.refuse(`${names[0]} ${JSON.stringify(given)} (supported: ${Object.keys(ACTIVATIONS).join(', ')})`)
   return ACTIVATIONS[given] ?? 'gelu'
 }
 
@@ -52,6 +62,7 @@ export function rmsNormSpec(name: string, size: number, epsilon: number): NormSp
 
 /** E/H. Heads that do not divide are noted. */
 export function evenHeadSize(config: ModelConfig, modelDim: number, heads: number): number {
-  if (modelDim % heads !== 0) config.refuse(`${heads} heads of a model of size ${modelDim} (expected heads that divide it)`)
+  if (modelDim % heads !== 0)
+    config.refuse(`${heads} heads of a model of size ${modelDim} (expected heads that divide it)`)
   return Math.max(1, Math.floor(modelDim / heads))
 }

@@ -17,7 +17,10 @@ export const gpt2: Family = {
     config.only('scale_attn_by_inverse_layer_idx', false)
     config.only('tie_word_embeddings', true)
     const modelDim = config.size(['n_embd', 'hidden_size'])
-    const [vocabulary, rows] = [config.size('vocab_size'), config.size(['n_positions', 'max_position_embeddings'], 1024)]
+    const [vocabulary, rows] = [
+      config.size('vocab_size'),
+      config.size(['n_positions', 'max_position_embeddings'], 1024),
+    ]
     const epsilon = config.positive('layer_norm_epsilon', 1e-5)
     return {
       vocabulary,
@@ -44,13 +47,33 @@ function blocksOf(config: ModelConfig, modelDim: number, epsilon: number): Block
   const scale = config.flag('scale_attn_weights', true) ? null : 1
   return Array.from({ length: config.size(['n_layer', 'num_hidden_layers']) }, (_, index) => {
     const name = `h.${index}`
-    const joined = joinedProjections(`${name}.attn.c_attn`, { modelDim, heads, keyValueHeads: heads, headSize, bias: true })
+    const joined = joinedProjections(`${name}.attn.c_attn`, {
+      modelDim,
+      heads,
+      keyValueHeads: heads,
+      headSize,
+      bias: true,
+    })
     return {
       name,
       order: 'pre',
-      attention: { ...PLAIN_ATTENTION, heads, keyValueHeads: heads, headSize, ...joined, output: linearSpec(`${name}.attn.c_proj`, modelDim, modelDim, true), causal: true, scale },
+      attention: {
+        ...PLAIN_ATTENTION,
+        heads,
+        keyValueHeads: heads,
+        headSize,
+        ...joined,
+        output: linearSpec(`${name}.attn.c_proj`, modelDim, modelDim, true),
+        causal: true,
+        scale,
+      },
       attentionNorm: layerNormSpec(`${name}.ln_1`, modelDim, epsilon),
-      feedForward: { gate: null, up: linearSpec(`${name}.mlp.c_fc`, modelDim, hidden, true), down: linearSpec(`${name}.mlp.c_proj`, hidden, modelDim, true), activation },
+      feedForward: {
+        gate: null,
+        up: linearSpec(`${name}.mlp.c_fc`, modelDim, hidden, true),
+        down: linearSpec(`${name}.mlp.c_proj`, hidden, modelDim, true),
+        activation,
+      },
       feedForwardNorm: layerNormSpec(`${name}.ln_2`, modelDim, epsilon),
     }
   })

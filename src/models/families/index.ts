@@ -9,7 +9,19 @@ import { llama, mistral, qwen2, qwen3 } from './llama.ts'
 import { modernBert } from './modernbert.ts'
 import { nomicBert } from './nomic-bert.ts'
 
-const FAMILIES: readonly Family[] = [bert, roberta, distilbert, nomicBert, modernBert, jinaBert, gpt2, llama, mistral, qwen2, qwen3]
+const FAMILIES: readonly Family[] = [
+  bert,
+  roberta,
+  distilbert,
+  nomicBert,
+  modernBert,
+  jinaBert,
+  gpt2,
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+]
 
 /** Every `model_type` that can be loaded. */
 export const MODEL_TYPES: readonly string[] = [...new Set(FAMILIES.flatMap(({ modelTypes }) => modelTypes))]
@@ -17,8 +29,10 @@ export const MODEL_TYPES: readonly string[] = [...new Set(FAMILIES.flatMap(({ mo
 /** @throws {FormatError} for a config without a `model_type`, or of another one than Heddle knows */
 export function familyOf(config: Readonly<Record<string, unknown>>): Family {
   const type = config['model_type']
-  if (typeof type !== 'string') throw new FormatError(`config.json: expected a model_type among ${MODEL_TYPES.join(', ')}, got ${describe(type)}`)
+  if (typeof type !== 'string')
+    throw new FormatError(`config.json: expected a model_type among ${MODEL_TYPES.join(', ')}, got ${describe(type)}`)
   const family = FAMILIES.find(({ modelTypes, accepts }) => modelTypes.includes(type) && (accepts?.(config) ?? true))
-  if (family === undefined) throw new FormatError(`config.json: expected a model_type among ${MODEL_TYPES.join(', ')}, got ${describe(type)}`)
+  if (family === undefined)
+    throw new FormatError(`config.json: expected a model_type among ${MODEL_TYPES.join(', ')}, got ${describe(type)}`)
   return family
 }

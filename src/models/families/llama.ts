@@ -7,10 +7,20 @@ const bothBiases = (config: ModelConfig): { input: boolean; output: boolean } =>
   return { input: bias, output: bias }
 }
 
-const family = (name: string, traits: DecoderTraits): Family => ({ ...DECODER, name, modelTypes: [name], architecture: (config) => decoderArchitecture(config, traits) })
+const family = (name: string, traits: DecoderTraits): Family => ({
+  ...DECODER,
+  name,
+  modelTypes: [name],
+  architecture: (config) => decoderArchitecture(config, traits),
+})
 
 /** Touvron et al. 2023; Grattafiori et al. 2024. */
-export const llama = family('llama', { biases: bothBiases, headNorms: false, keyValueHeads: null, window: (config) => slidingWindows(config, null, () => false) })
+export const llama = family('llama', {
+  biases: bothBiases,
+  headNorms: false,
+  keyValueHeads: null,
+  window: (config) => slidingWindows(config, null, () => false),
+})
 
 /** Jiang et al. 2023: a window over the last `sliding_window` keys in every layer. */
 export const mistral = family('mistral', {
@@ -32,7 +42,12 @@ const qwenWindow: DecoderTraits['window'] = (config) => {
 }
 
 /** Yang et al. 2024: biases on query, key and value. */
-export const qwen2 = family('qwen2', { biases: () => ({ input: true, output: false }), headNorms: false, keyValueHeads: 32, window: qwenWindow })
+export const qwen2 = family('qwen2', {
+  biases: () => ({ input: true, output: false }),
+  headNorms: false,
+  keyValueHeads: 32,
+  window: qwenWindow,
+})
 
 /** Yang et al. 2025: norms over each head of queries and keys. */
 export const qwen3 = family('qwen3', { biases: bothBiases, headNorms: true, keyValueHeads: 32, window: qwenWindow })

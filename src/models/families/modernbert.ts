@@ -3,7 +3,10 @@ import type { ModelConfig } from '../model-config.ts'
 import { refusePrunedHeads } from './bert.ts'
 import { activationOf, evenHeadSize, layerNormSpec, linearSpec, type Family } from './family.ts'
 
-/** Warner et al. 2024: every third layer sees everything, the others a window; rotary positions with a base for each kind. */
+/**
+ * Warner et al. 2024: every third layer sees everything, the others a window; rotary positions with a base for each
+ * kind.
+ */
 export const modernBert: Family = {
   name: 'modernbert',
   modelTypes: ['modernbert'],
@@ -36,7 +39,11 @@ function architecture(config: ModelConfig): Architecture {
   }
 }
 
-function blocksOf(config: ModelConfig, modelDim: number, norm: (name: string) => NonNullable<BlockSpec['attentionNorm']>): BlockSpec[] {
+function blocksOf(
+  config: ModelConfig,
+  modelDim: number,
+  norm: (name: string) => NonNullable<BlockSpec['attentionNorm']>,
+): BlockSpec[] {
   const heads = config.size('num_attention_heads')
   const headSize = evenHeadSize(config, modelDim, heads)
   const hidden = config.size('intermediate_size')
@@ -45,14 +52,36 @@ function blocksOf(config: ModelConfig, modelDim: number, norm: (name: string) =>
   const sight = sightOf(config)
   return Array.from({ length: config.size('num_hidden_layers') }, (_, layer) => {
     const name = `layers.${layer}`
-    const joined = joinedProjections(`${name}.attn.Wqkv`, { modelDim, heads, keyValueHeads: heads, headSize, bias: attentionBias })
-    const gated = (rowStart: number) => ({ ...linearSpec(`${name}.mlp.Wi`, modelDim, hidden, bias), part: { rowStart, ofRows: 2 * hidden } })
+    const joined = joinedProjections(`${name}.attn.Wqkv`, {
+      modelDim,
+      heads,
+      keyValueHeads: heads,
+      headSize,
+      bias: attentionBias,
+    })
+    const gated = (rowStart: number) => ({
+      ...linearSpec(`${name}.mlp.Wi`, modelDim, hidden, bias),
+      part: { rowStart, ofRows: 2 * hidden },
+    })
     return {
       name,
       order: 'pre',
-      attention: { ...PLAIN_ATTENTION, heads, keyValueHeads: heads, headSize, ...joined, output: linearSpec(`${name}.attn.Wo`, modelDim, modelDim, attentionBias), ...sight(layer) },
+      attention: {
+        ...PLAIN_ATTENTION,
+        heads,
+        keyValueHeads: heads,
+        headSize,
+        ...joined,
+        output: linearSpec(`${name}.attn.Wo`, modelDim, modelDim, attentionBias),
+        ...sight(layer),
+      },
       attentionNorm: layer === 0 ? null : norm(`${name}.attn_norm`),
-      feedForward: { gate: gated(0), up: gated(hidden), down: linearSpec(`${name}.mlp.Wo`, hidden, modelDim, bias), activation },
+      feedForward: {
+        gate: gated(0),
+        up: gated(hidden),
+        down: linearSpec(`${name}.mlp.Wo`, hidden, modelDim, bias),
+        activation,
+      },
       feedForwardNorm: norm(`${name}.mlp_norm`),
     }
   })
@@ -67,7 +96,8 @@ function sightOf(config: ModelConfig): (layer: number) => Pick<BlockSpec['attent
     const given = config.get(name)
     const part = parameters?.part(kind) ?? null
     part?.only('rope_type', 'default')
-    const found = part?.positive('rope_theta', fallback) ?? (typeof given === 'number' ? config.positive(name) : fallback)
+    const found =
+      part?.positive('rope_theta', fallback) ?? (typeof given === 'number' ? config.positive(name) : fallback)
     part?.finish('rotary positions')
     return found
   }
@@ -75,6 +105,10 @@ function sightOf(config: ModelConfig): (layer: number) => Pick<BlockSpec['attent
   const near = base('sliding_attention', 'local_rope_theta', 10_000)
   parameters?.finish('rotary positions')
   const types = config.get('layer_types')
-  const isWide = (layer: number): boolean => (Array.isArray(types) ? types[layer] === 'full_attention' : layer % every === 0)
-  return (layer) => (isWide(layer) ? { rotary: { base: wide }, window: null } : { rotary: { base: near }, window: { before: side, after: side } })
+  const isWide = (layer: number): boolean =>
+    Array.isArray(types) ? types[layer] === 'full_attention' : layer % every === 0
+  return (layer) =>
+    isWide(layer)
+      ? { rotary: { base: wide }, window: null }
+      : { rotary: { base: near }, window: { before: side, after: side } }
 }

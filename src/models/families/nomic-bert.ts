@@ -1,4 +1,10 @@
-import { joinedProjections, PLAIN_ATTENTION, type Architecture, type BlockSpec, type FeedForwardSpec } from '../architecture.ts'
+import {
+  joinedProjections,
+  PLAIN_ATTENTION,
+  type Architecture,
+  type BlockSpec,
+  type FeedForwardSpec,
+} from '../architecture.ts'
 import type { RotaryOptions } from '../../nn/layers/rotary-frequencies.ts'
 import type { ModelConfig } from '../model-config.ts'
 import { ENCODER_EXTRAS } from './bert.ts'
@@ -38,7 +44,14 @@ function architecture(config: ModelConfig): Architecture {
     embeddings: {
       tokens: { name: 'embeddings.word_embeddings.weight', rows: vocabulary, width: modelDim },
       positions: null,
-      types: types === 0 ? null : { name: 'embeddings.token_type_embeddings.weight', rows: config.size('type_vocab_size', 2), width: modelDim },
+      types:
+        types === 0
+          ? null
+          : {
+              name: 'embeddings.token_type_embeddings.weight',
+              rows: config.size('type_vocab_size', 2),
+              width: modelDim,
+            },
       norm: layerNormSpec('emb_ln', modelDim, epsilon),
     },
     blocks: blocksOf(config, modelDim, epsilon),
@@ -65,7 +78,15 @@ function blocksOf(config: ModelConfig, modelDim: number, epsilon: number): Block
     return {
       name,
       order: 'post',
-      attention: { ...PLAIN_ATTENTION, heads, keyValueHeads: heads, headSize, ...joined, output: linearSpec(`${name}.attn.out_proj`, modelDim, modelDim, bias), rotary },
+      attention: {
+        ...PLAIN_ATTENTION,
+        heads,
+        keyValueHeads: heads,
+        headSize,
+        ...joined,
+        output: linearSpec(`${name}.attn.out_proj`, modelDim, modelDim, bias),
+        rotary,
+      },
       attentionNorm: layerNormSpec(`${name}.norm1`, modelDim, epsilon),
       feedForward: feedForward(name),
       feedForwardNorm: layerNormSpec(`${name}.norm2`, modelDim, epsilon),
@@ -82,7 +103,11 @@ function rotaryOf(config: ModelConfig, headSize: number): RotaryOptions | null {
     config.refuse('rotary_emb_fraction 0 (supported: above 0 up to 1)')
     return null
   }
-  return { base, size: Math.floor(headSize * fraction), ...(typeof factor === 'number' ? { scaling: { kind: 'dynamic' as const, factor, trainedLength } } : {}) }
+  return {
+    base,
+    size: Math.floor(headSize * fraction),
+    ...(typeof factor === 'number' ? { scaling: { kind: 'dynamic' as const, factor, trainedLength } } : {}),
+  }
 }
 
 /** Gates are rounded up to multiples of 256; plain layers are as wide as the config says. */
@@ -93,7 +118,12 @@ function feedForwardOf(config: ModelConfig, modelDim: number): (block: string) =
   const gated = { swiglu: 'silu', geglu: 'gelu' }[given] as FeedForwardSpec['activation'] | undefined
   if (gated === undefined) {
     const activation = activationOf(config, ['activation_function', 'hidden_act'], 'gelu')
-    return (block) => ({ gate: null, up: linearSpec(`${block}.mlp.fc1`, modelDim, wide, bias1), down: linearSpec(`${block}.mlp.fc2`, wide, modelDim, bias2), activation })
+    return (block) => ({
+      gate: null,
+      up: linearSpec(`${block}.mlp.fc1`, modelDim, wide, bias1),
+      down: linearSpec(`${block}.mlp.fc2`, wide, modelDim, bias2),
+      activation,
+    })
   }
   const hidden = Math.ceil(wide / 256) * 256
   return (block) => ({

@@ -8,8 +8,8 @@ export interface RotaryConfig {
 }
 
 /**
- * `rope_theta`, `rope_scaling` and `partial_rotary_factor`, or `rope_parameters` that hold all of them. A scaling without an
- * original length is one of `max_position_embeddings`.
+ * `rope_theta`, `rope_scaling` and `partial_rotary_factor`, or `rope_parameters` that hold all of them. A scaling
+ * without an original length is one of `max_position_embeddings`.
  */
 export function rotaryConfig(config: ModelConfig, headSize: number): RotaryConfig {
   const positions = config.size('max_position_embeddings')
@@ -19,11 +19,15 @@ export function rotaryConfig(config: ModelConfig, headSize: number): RotaryConfi
   if (parameters !== null) config.get('rope_theta')
   const fraction = parameters?.positive('partial_rotary_factor', 1) ?? config.positive('partial_rotary_factor', 1)
   const size = Math.floor(headSize * fraction)
-  if (size < 2 || size > headSize || size % 2 !== 0) config.refuse(`rotary positions on ${size} of ${headSize} elements (expected an even number of them)`)
+  if (size < 2 || size > headSize || size % 2 !== 0)
+    config.refuse(`rotary positions on ${size} of ${headSize} elements (expected an even number of them)`)
   const source = parameters ?? scalings
   const scaling = source === null ? null : scalingOf(source, config, positions)
   source?.finish('rotary positions')
-  return { rotary: { base, size, ...(scaling === null ? {} : { scaling }) }, maxLength: lengthOf(scaling, positions, source) }
+  return {
+    rotary: { base, size, ...(scaling === null ? {} : { scaling }) },
+    maxLength: lengthOf(scaling, positions, source),
+  }
 }
 
 function scalingOf(source: ModelConfig, config: ModelConfig, positions: number): RotaryScaling | null {
@@ -39,12 +43,30 @@ function scalingOf(source: ModelConfig, config: ModelConfig, positions: number):
       return { kind, factor, trainedLength }
     case 'yarn': {
       source.only('truncate', true)
-      const optional = (name: string): number | undefined => (source.get(name) === undefined ? undefined : source.positive(name))
-      const [betaFast, betaSlow, attentionFactor] = [optional('beta_fast'), optional('beta_slow'), optional('attention_factor')]
-      return { kind, factor, trainedLength, ...(betaFast === undefined ? {} : { betaFast }), ...(betaSlow === undefined ? {} : { betaSlow }), ...(attentionFactor === undefined ? {} : { attentionFactor }) }
+      const optional = (name: string): number | undefined =>
+        source.get(name) === undefined ? undefined : source.positive(name)
+      const [betaFast, betaSlow, attentionFactor] = [
+        optional('beta_fast'),
+        optional('beta_slow'),
+        optional('attention_factor'),
+      ]
+      return {
+        kind,
+        factor,
+        trainedLength,
+        ...(betaFast === undefined ? {} : { betaFast }),
+        ...(betaSlow === undefined ? {} : { betaSlow }),
+        ...(attentionFactor === undefined ? {} : { attentionFactor }),
+      }
     }
     case 'llama3':
-      return { kind, factor, trainedLength, lowFrequencyFactor: source.positive('low_freq_factor'), highFrequencyFactor: source.positive('high_freq_factor') }
+      return {
+        kind,
+        factor,
+        trainedLength,
+        lowFrequencyFactor: source.positive('low_freq_factor'),
+        highFrequencyFactor: source.positive('high_freq_factor'),
+      }
     default:
       config.refuse(`rope_scaling of type ${JSON.stringify(kind)} (supported: linear, ntk, dynamic, yarn, llama3)`)
       return null
@@ -55,6 +77,7 @@ function scalingOf(source: ModelConfig, config: ModelConfig, positions: number):
 function lengthOf(scaling: RotaryScaling | null, positions: number, source: ModelConfig | null): number {
   if (scaling === null) return positions
   const original = source?.get('original_max_position_embeddings')
-  if (scaling.kind === 'dynamic' || (typeof original === 'number' && scaling.kind !== 'llama3')) return Math.max(positions, Math.floor(scaling.factor * (typeof original === 'number' ? original : positions)))
+  if (scaling.kind === 'dynamic' || (typeof original === 'number' && scaling.kind !== 'llama3'))
+    return Math.max(positions, Math.floor(scaling.factor * (typeof original === 'number' ? original : positions)))
   return positions
 }

@@ -20,17 +20,25 @@ export interface DecoderModel {
   buildHead(graph: Graph, hidden: Value): Value
 }
 
-/** Prompts that go through the model piece by piece where sinks need a mask: it grows with the rows of a call times all before them. */
+/**
+ * Prompts that go through the model piece by piece where sinks need a mask: it grows with the rows of a call times all
+ * before them.
+ */
 const PIECE_ROWS = 512
 
 /**
- * Prefill with the prompts, then one row per step and sequence. Each sequence has its own length in the caches, so that its
- * arithmetic is that of a run alone.
+ * Prefill with the prompts, then one row per step and sequence. Each sequence has its own length in the caches, so that
+ * its arithmetic is that of a run alone.
  *
- * @returns the prompts and what follows them: a tensor for a tensor, else one array per prompt, which ends with its stop token
+ * @returns the prompts and what follows them: a tensor for a tensor, else one array per prompt, which ends with its
+ *   stop token
  * @throws {NumericError} where a logit is NaN or +∞: a model that holds NaN, or whose activations overflow
  */
-export async function generateTokens(model: DecoderModel, given: Tensor<Int32Array> | readonly Prompt[], options: GenerateOptions): Promise<Tensor<Int32Array> | Int32Array[]> {
+export async function generateTokens(
+  model: DecoderModel,
+  given: Tensor<Int32Array> | readonly Prompt[],
+  options: GenerateOptions,
+): Promise<Tensor<Int32Array> | Int32Array[]> {
   const { prompts, generation } = checkGeneration(model, given, options)
   const rows = rowsOf(prompts, generation)
   const tokens = tokensOneByOne(model, prompts, generation, rows)
@@ -43,13 +51,24 @@ export async function generateTokens(model: DecoderModel, given: Tensor<Int32Arr
   return { data, shape: given.shape.length === 1 ? [capacity] : [prompts.batch, capacity] }
 }
 
-/** The new tokens as they are chosen, step by step, in the order of the prompts. @throws as `generateTokens`; for wrong arguments at once */
-export function streamTokens(model: DecoderModel, given: Tensor<Int32Array> | readonly Prompt[], options: GenerateOptions): AsyncGenerator<GeneratedToken, void, undefined> {
+/**
+ * The new tokens as they are chosen, step by step, in the order of the prompts. @throws as `generateTokens`; for wrong
+ * arguments at once
+ */
+export function streamTokens(
+  model: DecoderModel,
+  given: Tensor<Int32Array> | readonly Prompt[],
+  options: GenerateOptions,
+): AsyncGenerator<GeneratedToken, void, undefined> {
   const { prompts, generation } = checkGeneration(model, given, options)
   return tokensOneByOne(model, prompts, generation, rowsOf(prompts, generation))
 }
 
-function checkGeneration(model: DecoderModel, given: Tensor<Int32Array> | readonly Prompt[], options: GenerateOptions): { prompts: Prompts; generation: Generation } {
+function checkGeneration(
+  model: DecoderModel,
+  given: Tensor<Int32Array> | readonly Prompt[],
+  options: GenerateOptions,
+): { prompts: Prompts; generation: Generation } {
   const prompts = readPrompts('generate: prompt', given, model.vocabulary)
   return { prompts, generation: resolveGeneration(options, model.vocabulary, prompts.batch) }
 }
@@ -69,8 +88,18 @@ function rowsOf({ lengths, longest, tokens }: Prompts, { maxNewTokens }: Generat
   })
 }
 
-async function* tokensOneByOne(model: DecoderModel, prompts: Prompts, generation: Generation, rows: readonly Row[]): AsyncGenerator<GeneratedToken, void, undefined> {
-  const { maxNewTokens, onToken, stops, forward: { signal } } = generation
+async function* tokensOneByOne(
+  model: DecoderModel,
+  prompts: Prompts,
+  generation: Generation,
+  rows: readonly Row[],
+): AsyncGenerator<GeneratedToken, void, undefined> {
+  const {
+    maxNewTokens,
+    onToken,
+    stops,
+    forward: { signal },
+  } = generation
   const decoder = new Decoder(model, generation, prompts.batch, prompts.longest + maxNewTokens)
   await decoder.readPrompts(prompts)
   for (let step = 0; step < maxNewTokens; step++) {
@@ -79,7 +108,12 @@ async function* tokensOneByOne(model: DecoderModel, prompts: Prompts, generation
     for (const [batch, row] of rows.entries()) {
       if (!row.running) continue
       const position = row.length
-      const token = chooseToken(logits.subarray(batch * model.vocabulary, (batch + 1) * model.vocabulary), row, batch, generation)
+      const token = chooseToken(
+        logits.subarray(batch * model.vocabulary, (batch + 1) * model.vocabulary),
+        row,
+        batch,
+        generation,
+      )
       row.tokens[row.length++] = token
       row.running = !stops(token, batch)
       onToken?.({ batch, position, token })
@@ -88,7 +122,10 @@ async function* tokensOneByOne(model: DecoderModel, prompts: Prompts, generation
     if (step + 1 === maxNewTokens || !rows.some(({ running }) => running)) return
     throwIfAborted(signal)
     // A sequence that has ended goes through the model beside the others, but adds nothing to the caches.
-    await decoder.read(Int32Array.from(rows, ({ tokens, length }) => tokens[length - 1] ?? 0), rows.map(({ running }) => (running ? 1 : 0)))
+    await decoder.read(
+      Int32Array.from(rows, ({ tokens, length }) => tokens[length - 1] ?? 0),
+      rows.map(({ running }) => (running ? 1 : 0)),
+    )
   }
 }
 
@@ -120,18 +157,31 @@ class Decoder {
       const rows = Math.min(pieceRows, longest - start)
       const piece = new Int32Array(this.batch * rows)
       lengths.forEach((_, b) => piece.set(tokens.subarray(b * longest + start, b * longest + start + rows), b * rows))
-      await this.read(piece, lengths.map((length) => Math.max(0, Math.min(rows, length - start))))
+      await this.read(
+        piece,
+        lengths.map((length) => Math.max(0, Math.min(rows, length - start))),
+      )
     }
   }
 
-  /** Runs tokens [B, rows] behind what the caches hold. @param counts of each sequence's tokens, those that are its own; the rest fills up */
+  /**
+   * Runs tokens [B, rows] behind what the caches hold. @param counts of each sequence's tokens, those that are its own;
+   * the rest fills up
+   */
   async read(tokens: Int32Array, counts: readonly number[]): Promise<void> {
-    const { model, batch, generation: { forward, reach } } = this
+    const {
+      model,
+      batch,
+      generation: { forward, reach },
+    } = this
     const rows = tokens.length / batch
     const runtime = forward.runtime ?? (await defaultRuntime())
     const { data } = await appendRows(this.#caches, counts, forward.signal, () => {
       const graph = new Graph({ position: Array.from(this.#caches[0]?.lengths ?? [0]) })
-      const output = model.buildHidden(graph, tokensOf(graph, 'generate', [batch, rows], tokens), { caches: this.#caches, ...reach })
+      const output = model.buildHidden(graph, tokensOf(graph, 'generate', [batch, rows], tokens), {
+        caches: this.#caches,
+        ...reach,
+      })
       return runForward(graph, output, runtime, forward, [])
     })
     const hidden = data[0] as Float32Array
@@ -143,9 +193,16 @@ class Decoder {
 
   /** [B, vocabulary], after each sequence's last token. */
   async logits(): Promise<Float32Array> {
-    const { model, batch, generation: { forward } } = this
+    const {
+      model,
+      batch,
+      generation: { forward },
+    } = this
     const graph = new Graph()
-    const logits = model.buildHead(graph, graph.input('last rows', { batch, rows: 1, width: model.modelDim }, this.#last))
+    const logits = model.buildHead(
+      graph,
+      graph.input('last rows', { batch, rows: 1, width: model.modelDim }, this.#last),
+    )
     const runtime = forward.runtime ?? (await defaultRuntime())
     return (await runForward(graph, logits, runtime, forward, [])).data[0] as Float32Array
   }
@@ -157,5 +214,7 @@ function checkLogits(logits: Float32Array, batch: number, position: number): voi
   if (wrong < 0 && logits.every((logit) => logit === -Infinity)) wrong = 0
   if (wrong < 0) return
   const where = `token ${wrong} at position ${position} of batch ${batch}`
-  throw new NumericError(`generate: expected finite logits, got ${logits[wrong]} for ${where}`, { details: { batch, position, token: wrong } })
+  throw new NumericError(`generate: expected finite logits, got ${logits[wrong]} for ${where}`, {
+    details: { batch, position, token: wrong },
+  })
 }

@@ -29,7 +29,10 @@ export interface GenerateOptions extends Omit<ForwardOptions, 'chunkSize' | 'mon
   readonly temperature?: number
   /** Draw among the k likeliest only. @default all */
   readonly topK?: number
-  /** Draw among the likeliest tokens that together reach this probability, above 0 and up to 1; of the k likeliest with `topK`. @default 1 */
+  /**
+   * Draw among the likeliest tokens that together reach this probability, above 0 and up to 1; of the k likeliest with
+   * `topK`. @default 1
+   */
   readonly topP?: number
   /** A sequence ends with this token. In a tensor of results it fills the sequence's rest while others go on. */
   readonly stopToken?: number
@@ -45,7 +48,18 @@ export interface GenerateOptions extends Omit<ForwardOptions, 'chunkSize' | 'mon
   readonly onToken?: (token: GeneratedToken) => void
 }
 
-const NAMES = ['maxNewTokens', 'temperature', 'topK', 'topP', 'stopToken', 'stopTokens', 'sample', 'onToken', 'window', 'sinks']
+const NAMES = [
+  'maxNewTokens',
+  'temperature',
+  'topK',
+  'topP',
+  'stopToken',
+  'stopTokens',
+  'sample',
+  'onToken',
+  'window',
+  'sinks',
+]
 const SAMPLING_NAMES = ['temperature', 'topK', 'topP'] as const
 
 /** Options after all checks. */
@@ -64,13 +78,22 @@ export function resolveGeneration(given: GenerateOptions, vocabulary: number, ba
   const options = checkNames('generate: options', given, [...FORWARD_NAMES, ...NAMES])
   const { maxNewTokens, onToken, window, sinks } = options
   const reach = { ...(window === undefined ? {} : { window }), ...(sinks === undefined ? {} : { sinks }) }
-  const entries = Object.entries(options).filter(([name, value]) => name !== 'seed' && value !== undefined && (FORWARD_NAMES as readonly string[]).includes(name))
+  const entries = Object.entries(options).filter(
+    ([name, value]) => name !== 'seed' && value !== undefined && (FORWARD_NAMES as readonly string[]).includes(name),
+  )
   const forward = Object.fromEntries(entries) as ForwardOptions
   checkForward('generate', forward)
   checkInteger('generate: option maxNewTokens', maxNewTokens, 1)
   if (onToken !== undefined) checkFunction('generate: option onToken', onToken)
   checkReach('generate', reach)
-  return { maxNewTokens, choose: chooserOf(options, vocabulary), stops: stopsOf(options, vocabulary, batch), onToken, reach, forward }
+  return {
+    maxNewTokens,
+    choose: chooserOf(options, vocabulary),
+    stops: stopsOf(options, vocabulary, batch),
+    onToken,
+    reach,
+    forward,
+  }
 }
 
 function chooserOf(options: GenerateOptions, vocabulary: number): Generation['choose'] {
@@ -84,31 +107,42 @@ function chooserOf(options: GenerateOptions, vocabulary: number): Generation['ch
   if (other !== undefined) throw new OptionError(`generate: expected option sample or ${other}, got both`)
   return (logits, row) => {
     const token: unknown = sample(logits, row)
-    checkInteger(`generate: option sample: its result for batch ${row.batch}, position ${row.position}`, token, 0, vocabulary - 1)
+    checkInteger(
+      `generate: option sample: its result for batch ${row.batch}, position ${row.position}`,
+      token,
+      0,
+      vocabulary - 1,
+    )
     return token
   }
 }
 
 function samplingRule({ temperature = 0, topK = 0, topP = 1, seed }: GenerateOptions): SamplingRule {
-  if (typeof temperature !== 'number' || !(temperature >= 0 && temperature < Infinity)) throw expected('generate: option temperature', 'a number ≥ 0', temperature)
+  if (typeof temperature !== 'number' || !(temperature >= 0 && temperature < Infinity))
+    throw expected('generate: option temperature', 'a number ≥ 0', temperature)
   checkInteger('generate: option topK', topK, 0)
-  if (typeof topP !== 'number' || !(topP > 0 && topP <= 1)) throw expected('generate: option topP', 'a number above 0 and up to 1', topP)
-  if (temperature > 0 && seed === undefined) throw new OptionError('generate: expected option seed with a temperature above 0, got none')
+  if (typeof topP !== 'number' || !(topP > 0 && topP <= 1))
+    throw expected('generate: option topP', 'a number above 0 and up to 1', topP)
+  if (temperature > 0 && seed === undefined)
+    throw new OptionError('generate: expected option seed with a temperature above 0, got none')
   return { temperature, topK, topP, seed: seed === undefined ? null : seedWords('generate: option seed', seed) }
 }
 
 function stopsOf({ stopToken, stopTokens }: GenerateOptions, vocabulary: number, batch: number): Generation['stops'] {
-  const check = (name: string, token: unknown): void => checkInteger(`generate: option ${name}`, token, 0, vocabulary - 1)
+  const check = (name: string, token: unknown): void =>
+    checkInteger(`generate: option ${name}`, token, 0, vocabulary - 1)
   if (stopToken !== undefined) {
     if (stopTokens !== undefined) throw new OptionError('generate: expected option stopToken or stopTokens, got both')
     check('stopToken', stopToken)
     return (token) => token === stopToken
   }
   if (stopTokens === undefined) return () => false
-  if (!Array.isArray(stopTokens)) throw expected('generate: option stopTokens', 'a list of tokens, or one list per sequence', stopTokens)
+  if (!Array.isArray(stopTokens))
+    throw expected('generate: option stopTokens', 'a list of tokens, or one list per sequence', stopTokens)
   const perRow = stopTokens.some((entry) => Array.isArray(entry))
   const lists = (perRow ? stopTokens : [stopTokens]) as readonly (readonly number[])[]
-  if (perRow && lists.length !== batch) throw new OptionError(`generate: option stopTokens: expected ${batch} lists, one per sequence, got ${lists.length}`)
+  if (perRow && lists.length !== batch)
+    throw new OptionError(`generate: option stopTokens: expected ${batch} lists, one per sequence, got ${lists.length}`)
   lists.forEach((list, b) => {
     if (!Array.isArray(list)) throw expected(`generate: option stopTokens ${b}`, 'a list of tokens', list)
     list.forEach((token) => check(perRow ? `stopTokens ${b}` : 'stopTokens', token))

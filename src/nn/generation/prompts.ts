@@ -17,12 +17,16 @@ export interface Prompts {
   readonly tokens: Int32Array
 }
 
-/** Prompts of one length as a tensor [B, M] or [M], or a list of any. @throws {OptionError} {ShapeError} for anything else, and for tokens beyond the vocabulary */
+/**
+ * Prompts of one length as a tensor [B, M] or [M], or a list of any. @throws {OptionError} {ShapeError} for anything
+ * else, and for tokens beyond the vocabulary
+ */
 export function readPrompts(what: string, given: unknown, vocabulary: number): Prompts {
   if (Array.isArray(given)) return listed(what, given as readonly unknown[], vocabulary)
   const prompt = readTokens(what, given, vocabulary)
   const [rows = 0, batch = 1] = prompt.shape.toReversed()
-  if (rows < 1) throw new ShapeError(`${what}: expected a prompt of at least one token, got ${formatShape(prompt.shape)}`)
+  if (rows < 1)
+    throw new ShapeError(`${what}: expected a prompt of at least one token, got ${formatShape(prompt.shape)}`)
   return { batch, lengths: new Array<number>(batch).fill(rows), longest: rows, tokens: prompt.data }
 }
 
@@ -37,11 +41,13 @@ function listed(what: string, given: readonly unknown[], vocabulary: number): Pr
 }
 
 function tokensOf(what: string, prompt: unknown, vocabulary: number): Prompt {
-  if (!Array.isArray(prompt) && !(prompt instanceof Int32Array)) throw expected(what, 'an array of tokens or an Int32Array', prompt)
+  if (!Array.isArray(prompt) && !(prompt instanceof Int32Array))
+    throw expected(what, 'an array of tokens or an Int32Array', prompt)
   const tokens = prompt as Prompt
   if (tokens.length < 1) throw new ShapeError(`${what}: expected a prompt of at least one token, got an empty one`)
   for (const token of tokens) {
-    if (!(Number.isInteger(token) && token >= 0 && token < vocabulary)) throw new OptionError(`${what}: expected tokens from 0 to ${vocabulary - 1}, got ${String(token)}`)
+    if (!(Number.isInteger(token) && token >= 0 && token < vocabulary))
+      throw new OptionError(`${what}: expected tokens from 0 to ${vocabulary - 1}, got ${String(token)}`)
   }
   return tokens
 }

@@ -12,14 +12,17 @@ export interface SamplingRule {
 }
 
 /**
- * The next token out of one row of logits: divided by the temperature, then the k largest, then of these the likeliest that
- * reach `topP` (Holtzman et al. 2020, nucleus sampling). The same seed, position and row give the same token.
+ * The next token out of one row of logits: divided by the temperature, then the k largest, then of these the likeliest
+ * that reach `topP` (Holtzman et al. 2020, nucleus sampling). The same seed, position and row give the same token.
  */
 export function sampleToken(logits: Float32Array, rule: SamplingRule, position: number, batch: number): number {
   if (rule.temperature === 0 || rule.seed === null) return largestIndex(logits)
   const candidates = strongest(logits, rule.topK)
   const largest = logits[candidates[0] ?? 0] ?? 0
-  const powers = nucleus(candidates.map((token) => exactExp(((logits[token] ?? 0) - largest) / rule.temperature)), rule.topP)
+  const powers = nucleus(
+    candidates.map((token) => exactExp(((logits[token] ?? 0) - largest) / rule.temperature)),
+    rule.topP,
+  )
   const words = new Uint32Array(4)
   philoxWords(words, rule.seed, position, batch, 0, 0xfffffffe)
   let left = ((words[0] ?? 0) / 2 ** 32) * sumOf(powers)

@@ -33,7 +33,16 @@ export interface MultiHeadAttentionOptions {
   readonly seed?: Seed
 }
 
-const NAMES: readonly (keyof MultiHeadAttentionOptions)[] = ['modelDim', 'heads', 'keyValueHeads', 'bias', 'dropout', 'rotary', 'initialisation', 'seed']
+const NAMES: readonly (keyof MultiHeadAttentionOptions)[] = [
+  'modelDim',
+  'heads',
+  'keyValueHeads',
+  'bias',
+  'dropout',
+  'rotary',
+  'initialisation',
+  'seed',
+]
 
 /** Which of the three projections. */
 export type Projection = 'query' | 'key' | 'value'
@@ -59,7 +68,15 @@ export abstract class AttentionProjections<Options extends ForwardOptions> exten
   constructor(options: MultiHeadAttentionOptions) {
     super()
     options = checkNames('MultiHeadAttention: options', options, NAMES)
-    const { modelDim, heads, keyValueHeads = heads, bias = true, dropout = 0, initialisation = 'xavier-uniform', seed = 0 } = options
+    const {
+      modelDim,
+      heads,
+      keyValueHeads = heads,
+      bias = true,
+      dropout = 0,
+      initialisation = 'xavier-uniform',
+      seed = 0,
+    } = options
     checkSizes(modelDim, heads, keyValueHeads)
     checkProbability('MultiHeadAttention: option dropout', dropout)
     checkOneOf('MultiHeadAttention: option initialisation', initialisation, WEIGHT_INITIALISATIONS)
@@ -74,7 +91,10 @@ export abstract class AttentionProjections<Options extends ForwardOptions> exten
     const words = seedWords('MultiHeadAttention: option seed', seed)
     this.inProjWeight = this.addParameter('in_proj_weight', new Parameter([rows, modelDim]))
     this.inProjBias = bias ? this.addParameter('in_proj_bias', new Parameter([rows])) : null
-    this.outProj = this.addModule('out_proj', new Linear(modelDim, modelDim, { bias, initialisation, seed: seedValue(deriveSeed(words, 3)) }))
+    this.outProj = this.addModule(
+      'out_proj',
+      new Linear(modelDim, modelDim, { bias, initialisation, seed: seedValue(deriveSeed(words, 3)) }),
+    )
     for (const [index, name] of (['query', 'key', 'value'] as const).entries()) {
       const { rowStart, outSize } = this.part(name)
       initialise(this.inProjWeight, initialisation, seedValue(deriveSeed(words, index)), { rowStart, rows: outSize })
@@ -102,7 +122,10 @@ export abstract class AttentionProjections<Options extends ForwardOptions> exten
   /** Rows [B, M, E] projected to [B, M, heads·D], with their rotary positions. */
   project(graph: Graph, name: Projection, from: Value): Value {
     const weight = this.part(name)
-    const bias = this.inProjBias === null ? null : { parameter: this.inProjBias, rowStart: weight.rowStart, outSize: weight.outSize, inSize: 1 }
+    const bias =
+      this.inProjBias === null
+        ? null
+        : { parameter: this.inProjBias, rowStart: weight.rowStart, outSize: weight.outSize, inSize: 1 }
     const projected = linear(graph, from, weight, bias, PURPOSES[name])
     const turned = this.rotary === null || name === 'value' ? projected : this.rotary.build(graph, projected)
     graph.trace(name, turned, [from.batch, weight.outSize / this.headSize, from.rows, this.headSize])
@@ -123,8 +146,10 @@ function checkSizes(modelDim: unknown, heads: unknown, keyValueHeads: unknown): 
   checkInteger('MultiHeadAttention: option modelDim', modelDim, 1)
   checkInteger('MultiHeadAttention: option heads', heads, 1)
   checkInteger('MultiHeadAttention: option keyValueHeads', keyValueHeads, 1)
-  if (modelDim % heads !== 0) throw new OptionError(`MultiHeadAttention: expected heads that divide modelDim ${modelDim}, got ${heads}`)
-  if (heads % keyValueHeads !== 0) throw new OptionError(`MultiHeadAttention: expected keyValueHeads that divide heads ${heads}, got ${keyValueHeads}`)
+  if (modelDim % heads !== 0)
+    throw new OptionError(`MultiHeadAttention: expected heads that divide modelDim ${modelDim}, got ${heads}`)
+  if (heads % keyValueHeads !== 0)
+    throw new OptionError(`MultiHeadAttention: expected keyValueHeads that divide heads ${heads}, got ${keyValueHeads}`)
 }
 
 function resolveRotary(rotary: unknown, headSize: number): RotaryTable | null {
@@ -132,6 +157,7 @@ function resolveRotary(rotary: unknown, headSize: number): RotaryTable | null {
   const what = 'MultiHeadAttention: option rotary'
   const given: unknown = rotary === true ? {} : typeof rotary === 'object' ? rotary : { base: rotary }
   const options = given as RotaryOptions
-  if (options.size === undefined && headSize % 2 !== 0) throw new OptionError(`MultiHeadAttention: expected an even head size for rotary positions, got ${headSize}`)
+  if (options.size === undefined && headSize % 2 !== 0)
+    throw new OptionError(`MultiHeadAttention: expected an even head size for rotary positions, got ${headSize}`)
   return new RotaryTable(headSize, resolveRotaryOptions(what, options, headSize))
 }

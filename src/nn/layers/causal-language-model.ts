@@ -38,8 +38,8 @@ export interface LanguageModelForward extends ForwardOptions, TokenReach {
   /** One cache per block, for step-by-step decoding: the tokens are those behind what the caches hold. */
   readonly caches?: readonly KeyValueCache[]
   /**
-   * [B]: how many of each sequence's tokens are its own, from 0 to M; the rest only fills the tensor up. Their output means
-   * nothing, and the caches do not keep them. Needs `caches`.
+   * [B]: how many of each sequence's tokens are its own, from 0 to M; the rest only fills the tensor up. Their output
+   * means nothing, and the caches do not keep them. Needs `caches`.
    *
    * @default M each
    */
@@ -53,11 +53,19 @@ export interface LanguageModelForward extends ForwardOptions, TokenReach {
   readonly positions?: Tensor<Int32Array>
 }
 
-const NAMES: readonly string[] = [...BLOCK_NAMES.filter((name) => name !== 'rotary'), 'vocabulary', 'layers', 'positions', 'maxLength', 'tieWeights', 'scaleEmbeddings']
+const NAMES: readonly string[] = [
+  ...BLOCK_NAMES.filter((name) => name !== 'rotary'),
+  'vocabulary',
+  'layers',
+  'positions',
+  'maxLength',
+  'tieWeights',
+  'scaleEmbeddings',
+]
 
 /**
- * A decoder-only transformer: embedding, positions, causal blocks (pre-norm unless asked otherwise), a last norm, and logits
- * over the vocabulary. Parameters: `embedding.weight`, `positions.weight` where learned, `encoder.layers.0.…`,
+ * A decoder-only transformer: embedding, positions, causal blocks (pre-norm unless asked otherwise), a last norm, and
+ * logits over the vocabulary. Parameters: `embedding.weight`, `positions.weight` where learned, `encoder.layers.0.…`,
  * `encoder.norm.*`, and `head.weight` where it is not tied.
  */
 export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward> {
@@ -75,7 +83,15 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   constructor(options: CausalLanguageModelOptions) {
     super()
     options = checkNames('CausalLanguageModel: options', options, NAMES)
-    const { vocabulary, layers, positions = 'rotary', maxLength, tieWeights = true, scaleEmbeddings = positions === 'sinusoidal', ...block } = options
+    const {
+      vocabulary,
+      layers,
+      positions = 'rotary',
+      maxLength,
+      tieWeights = true,
+      scaleEmbeddings = positions === 'sinusoidal',
+      ...block
+    } = options
     const { modelDim, dropout = 0, norm = 'pre' } = block
     checkInteger('CausalLanguageModel: option vocabulary', vocabulary, 1)
     checkOneOf('CausalLanguageModel: option positions', positions, ['rotary', 'sinusoidal', 'learned'])
@@ -87,12 +103,31 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     this.modelDim = modelDim
     // The paper scales embeddings up beside sines of size 1; a small deviation keeps tied logits small.
     const scale = scaleEmbeddings ? Math.sqrt(modelDim) : 1
-    this.embedding = this.addModule('embedding', new Embedding(vocabulary, modelDim, { scale, deviation: 0.02, seed: partSeed(0) }))
-    const learned = positions === 'learned' ? { kind: positions, ...(maxLength === undefined ? {} : { maxLength }) } : {}
-    this.positions = positions === 'rotary' ? null : this.addModule('positions', new PositionalEncoding({ modelDim, seed: partSeed(1), ...learned }))
+    this.embedding = this.addModule(
+      'embedding',
+      new Embedding(vocabulary, modelDim, { scale, deviation: 0.02, seed: partSeed(0) }),
+    )
+    const learned =
+      positions === 'learned' ? { kind: positions, ...(maxLength === undefined ? {} : { maxLength }) } : {}
+    this.positions =
+      positions === 'rotary'
+        ? null
+        : this.addModule('positions', new PositionalEncoding({ modelDim, seed: partSeed(1), ...learned }))
     this.inputDropout = this.addModule('dropout', new Dropout(modelDim, dropout))
-    this.encoder = this.addModule('encoder', new TransformerEncoder({ ...block, norm, layers, rotary: positions === 'rotary', finalNorm: true, seed: partSeed(2) }))
-    this.head = tieWeights ? null : this.addModule('head', new Linear(modelDim, vocabulary, { bias: false, seed: partSeed(3) }))
+    this.encoder = this.addModule(
+      'encoder',
+      new TransformerEncoder({
+        ...block,
+        norm,
+        layers,
+        rotary: positions === 'rotary',
+        finalNorm: true,
+        seed: partSeed(2),
+      }),
+    )
+    this.head = tieWeights
+      ? null
+      : this.addModule('head', new Linear(modelDim, vocabulary, { bias: false, seed: partSeed(3) }))
   }
 
   override get label(): string {
@@ -100,11 +135,12 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   }
 
   /**
-   * Continues token sequences one token at a time, with the keys and values of earlier tokens kept. On wasm lanes the logits
-   * of a sequence have the same bits alone and in a batch, whatever the lengths of the others.
+   * Continues token sequences one token at a time, with the keys and values of earlier tokens kept. On wasm lanes the
+   * logits of a sequence have the same bits alone and in a batch, whatever the lengths of the others.
    *
    * @param prompt Int32 [B, M] or [M], at least one token each
-   * @returns [B, M + new] or [M + new], the caller's; a sequence that ended early is filled up with the token that ended it
+   * @returns [B, M + new] or [M + new], the caller's; a sequence that ended early is filled up with the token that
+   *   ended it
    * @throws {OptionError} {ShapeError} before anything is allocated
    * @throws {NumericError} that names the place of a logit which is NaN or +∞
    */
@@ -115,18 +151,24 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
    * @returns each prompt with what follows it, up to its stop token
    */
   generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Int32Array[]>
-  async generate(prompts: Tensor<Int32Array> | readonly Prompt[], options: GenerateOptions): Promise<Tensor<Int32Array> | Int32Array[]> {
+  async generate(
+    prompts: Tensor<Int32Array> | readonly Prompt[],
+    options: GenerateOptions,
+  ): Promise<Tensor<Int32Array> | Int32Array[]> {
     this.#checkEvaluation()
     return generateTokens(this, prompts, options)
   }
 
   /**
-   * The tokens of `generate` as they are chosen: step by step, and in each step in the order of the prompts. Leaving the loop
-   * ends the work.
+   * The tokens of `generate` as they are chosen: step by step, and in each step in the order of the prompts. Leaving
+   * the loop ends the work.
    *
    * @throws as `generate` does; for wrong arguments at once
    */
-  stream(prompts: Tensor<Int32Array> | readonly Prompt[], options: GenerateOptions): AsyncGenerator<GeneratedToken, void, undefined> {
+  stream(
+    prompts: Tensor<Int32Array> | readonly Prompt[],
+    options: GenerateOptions,
+  ): AsyncGenerator<GeneratedToken, void, undefined> {
     this.#checkEvaluation()
     return streamTokens(this, prompts, options)
   }
@@ -141,11 +183,20 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   }
 
   /** Tokens to the rows [B, M, E] that the head reads. */
-  buildHidden(graph: Graph, tokens: Value, { caches, segments, positions, window, sinks }: LanguageModelForward = {}): Value {
+  buildHidden(
+    graph: Graph,
+    tokens: Value,
+    { caches, segments, positions, window, sinks }: LanguageModelForward = {},
+  ): Value {
     const reach = { ...(window === undefined ? {} : { window }), ...(sinks === undefined ? {} : { sinks }) }
     checkReach(this.label, reach)
     const input = graph.seeded(0, () => graph.within('embedding', () => this.#embed(graph, tokens, positions)))
-    const attention = { causal: true, ...reachOptions(graph, tokens, reach), ...(caches === undefined ? {} : { caches }), ...(segments === undefined ? {} : { segments: segmentsOf(tokens, segments) }) }
+    const attention = {
+      causal: true,
+      ...reachOptions(graph, tokens, reach),
+      ...(caches === undefined ? {} : { caches }),
+      ...(segments === undefined ? {} : { segments: segmentsOf(tokens, segments) }),
+    }
     return graph.seeded(1, () => graph.within('encoder', () => this.encoder.build(graph, input, attention)))
   }
 
@@ -162,7 +213,10 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     const embedded = this.embedding.build(graph, tokens)
     const { positions } = this
     if (positions === null) return this.inputDropout.build(graph, embedded)
-    return this.inputDropout.build(graph, given === undefined ? positions.build(graph, embedded) : positions.buildAt(graph, embedded, given))
+    return this.inputDropout.build(
+      graph,
+      given === undefined ? positions.build(graph, embedded) : positions.buildAt(graph, embedded, given),
+    )
   }
 
   protected override get scope(): string {
@@ -177,14 +231,16 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     const { batch, rows } = sizes
     if (lengths === undefined) return super.rowCounts({}, sizes)
     const what = 'CausalLanguageModel: option lengths'
-    if (!(lengths instanceof Int32Array) || lengths.length !== batch) throw expected(what, `an Int32Array of ${batch}, one entry per sequence`, lengths)
+    if (!(lengths instanceof Int32Array) || lengths.length !== batch)
+      throw expected(what, `an Int32Array of ${batch}, one entry per sequence`, lengths)
     lengths.forEach((length, b) => checkInteger(`${what} ${b}`, length, 0, rows))
     if (caches === undefined) throw new OptionError(`${what}: expected caches with it, got none`)
     return Array.from(lengths)
   }
 
   #checkEvaluation(): void {
-    if (this.drops) throw new OptionError('generate: expected a model in evaluation mode, got one in training mode with dropout')
+    if (this.drops)
+      throw new OptionError('generate: expected a model in evaluation mode, got one in training mode with dropout')
   }
 
   protected override cachesOf({ caches }: LanguageModelForward): readonly CacheUse[] {
@@ -205,7 +261,10 @@ function checkPerToken(option: string, tensor: Tensor<Int32Array>, { batch, rows
   const what = `CausalLanguageModel: option ${option}`
   checkTensor(what, Int32Array, tensor)
   const sizes = tokenRowsOfShape(what, tensor.shape)
-  if (sizes.batch !== batch || sizes.rows !== rows) throw new ShapeError(`${what}: expected shape ${formatShape([batch, rows])}, as the tokens have it, got ${formatShape(tensor.shape)}`)
+  if (sizes.batch !== batch || sizes.rows !== rows)
+    throw new ShapeError(
+      `${what}: expected shape ${formatShape([batch, rows])}, as the tokens have it, got ${formatShape(tensor.shape)}`,
+    )
 }
 
 /** Segments as attention takes them. */

@@ -4,7 +4,10 @@ import type { Value } from '../../program/operation.ts'
 import { drop } from '../../program/operations/elementwise.ts'
 import { Module } from '../module.ts'
 
-/** In training mode each element is 0 with the given probability, else times 1/(1 − probability); in evaluation mode nothing. */
+/**
+ * In training mode each element is 0 with the given probability, else times 1/(1 − probability); in evaluation mode
+ * nothing.
+ */
 export class Dropout extends Module {
   readonly outputDim: number
 

@@ -65,10 +65,16 @@ export class Embedding extends Module<Int32Array> {
 
 /** Tokens as a value of a graph. */
 export function tokensOf(graph: Graph, what: string, shape: readonly number[], data: Int32Array | null): Value {
-  return graph.input('tokens', { ...tokenRowsOfShape(what, shape), width: 1 }, data, { layout: 'tokens', integers: true })
+  return graph.input('tokens', { ...tokenRowsOfShape(what, shape), width: 1 }, data, {
+    layout: 'tokens',
+    integers: true,
+  })
 }
 
-/** Tokens, read once. @throws {OptionError} {ShapeError} unless they are an Int32 tensor [B, M] or [M] with values below the vocabulary */
+/**
+ * Tokens, read once. @throws {OptionError} {ShapeError} unless they are an Int32 tensor [B, M] or [M] with values below
+ * the vocabulary
+ */
 export function readTokens(what: string, value: unknown, vocabulary: number): Tensor<Int32Array> {
   const tokens = readTensor(what, Int32Array, value)
   tokenRowsOfShape(what, tokens.shape)

@@ -25,7 +25,14 @@ export interface FeedForwardOptions {
   readonly seed?: Seed
 }
 
-const NAMES: readonly (keyof FeedForwardOptions)[] = ['modelDim', 'feedForwardDim', 'activation', 'dropout', 'initialisation', 'seed']
+const NAMES: readonly (keyof FeedForwardOptions)[] = [
+  'modelDim',
+  'feedForwardDim',
+  'activation',
+  'dropout',
+  'initialisation',
+  'seed',
+]
 
 /**
  * y = W₂·f(W₁·x + b₁) + b₂. The hidden layer exists for a few rows at a time only. Parameters: `linear1.weight`,
@@ -44,7 +51,14 @@ export class FeedForward extends Module {
   constructor(options: FeedForwardOptions) {
     super()
     options = checkNames('FeedForward: options', options, NAMES)
-    const { modelDim, feedForwardDim: hidden = 4 * modelDim, activation = 'relu', dropout = 0, initialisation = 'xavier-uniform', seed = 0 } = options
+    const {
+      modelDim,
+      feedForwardDim: hidden = 4 * modelDim,
+      activation = 'relu',
+      dropout = 0,
+      initialisation = 'xavier-uniform',
+      seed = 0,
+    } = options
     checkInteger('FeedForward: option modelDim', modelDim, 1)
     checkInteger('FeedForward: option feedForwardDim', hidden, 1)
     checkOneOf('FeedForward: option activation', activation, ACTIVATIONS)
@@ -52,8 +66,14 @@ export class FeedForward extends Module {
     this.inputDim = modelDim
     this.outputDim = modelDim
     this.activation = activation
-    this.linear1 = this.addModule('linear1', new Linear(modelDim, hidden, { initialisation, seed: seedValue(deriveSeed(words, 0)) }))
-    this.linear2 = this.addModule('linear2', new Linear(hidden, modelDim, { initialisation, seed: seedValue(deriveSeed(words, 1)) }))
+    this.linear1 = this.addModule(
+      'linear1',
+      new Linear(modelDim, hidden, { initialisation, seed: seedValue(deriveSeed(words, 0)) }),
+    )
+    this.linear2 = this.addModule(
+      'linear2',
+      new Linear(hidden, modelDim, { initialisation, seed: seedValue(deriveSeed(words, 1)) }),
+    )
     this.hiddenDropout = this.addModule('dropout1', new Dropout(hidden, dropout))
     this.outputDropout = this.addModule('dropout2', new Dropout(modelDim, dropout))
   }

@@ -26,7 +26,15 @@ export interface LayerAttentionOptions {
 }
 
 export const LAYER_ATTENTION_NAMES: readonly (keyof LayerAttentionOptions)[] = [
-  'causal', 'window', 'mask', 'keyMask', 'bias', 'alibiSlopes', 'softcap', 'segments', 'keyLengths',
+  'causal',
+  'window',
+  'mask',
+  'keyMask',
+  'bias',
+  'alibiSlopes',
+  'softcap',
+  'segments',
+  'keyLengths',
 ]
 
 export interface LayerAttentionSizes {
@@ -46,7 +54,12 @@ export interface LayerAttentionExtras {
 }
 
 /** The options of `attention` that these layer options stand for, on [B, H, M, D] tensors. */
-export function toAttentionOptions(what: string, sizes: LayerAttentionSizes, options: LayerAttentionOptions, extras: LayerAttentionExtras): AttentionOptions {
+export function toAttentionOptions(
+  what: string,
+  sizes: LayerAttentionSizes,
+  options: LayerAttentionOptions,
+  extras: LayerAttentionExtras,
+): AttentionOptions {
   const { causal, window, mask, bias, alibiSlopes, softcap } = options
   const { positions, dropout, seed } = extras
   return {
@@ -57,7 +70,9 @@ export function toAttentionOptions(what: string, sizes: LayerAttentionSizes, opt
     ...(mask === undefined ? {} : { mask: withHeadAxis(`${what}: option mask`, Uint8Array, mask) }),
     ...(bias === undefined ? {} : { bias: withHeadAxis(`${what}: option bias`, Float32Array, bias) }),
     ...ownRowsOnly(keyLimits(what, sizes, options), sizes, positions),
-    ...(positions.every((position) => position === 0) ? {} : { queryOffset: positions.length > 1 ? Int32Array.from(positions) : (positions[0] ?? 0) }),
+    ...(positions.every((position) => position === 0)
+      ? {}
+      : { queryOffset: positions.length > 1 ? Int32Array.from(positions) : (positions[0] ?? 0) }),
     ...(seed === null || dropout === 0 ? {} : { dropout: { probability: dropout, seed: seedValue(seed) } }),
   }
 }
@@ -70,30 +85,60 @@ export function resolveLayerAttention(sizes: LayerAttentionSizes, options: Atten
 }
 
 /** [B, M, N] counts for all heads; other ranks stay. */
-function withHeadAxis<Data extends Uint8Array | Float32Array>(what: string, Class: TensorClass<Data>, given: Tensor<Data>): Tensor<Data> {
+function withHeadAxis<Data extends Uint8Array | Float32Array>(
+  what: string,
+  Class: TensorClass<Data>,
+  given: Tensor<Data>,
+): Tensor<Data> {
   const { data, shape } = readTensor(what, Class, given)
   if (shape.length !== 3) return { data, shape }
   return { data, shape: [shape[0] ?? 1, 1, shape[1] ?? 1, shape[2] ?? 1] }
 }
 
-/** A key mask that only cuts off the end is a length, which skips work; any other is a segment number that no query has. */
-function keyLimits(what: string, sizes: LayerAttentionSizes, { keyMask, keyLengths, segments }: LayerAttentionOptions): Pick<AttentionOptions, 'keyLengths' | 'segments'> {
+/**
+ * A key mask that only cuts off the end is a length, which skips work; any other is a segment number that no query has.
+ */
+function keyLimits(
+  what: string,
+  sizes: LayerAttentionSizes,
+  { keyMask, keyLengths, segments }: LayerAttentionOptions,
+): Pick<AttentionOptions, 'keyLengths' | 'segments'> {
   const given = { ...(keyLengths === undefined ? {} : { keyLengths }), ...(segments === undefined ? {} : { segments }) }
   if (keyMask === undefined) return given
   keyMask = readTensor(`${what}: option keyMask`, Uint8Array, keyMask)
   const { batch, keys, queries } = sizes
-  const fits = keyMask.shape.length === 1 ? batch === 1 && keyMask.shape[0] === keys : keyMask.shape.length === 2 && keyMask.shape[0] === batch && keyMask.shape[1] === keys
-  if (!fits) throw new ShapeError(`${what}: option keyMask: expected shape ${formatShape([batch, keys])}, got ${formatShape(keyMask.shape)}`)
+  const fits =
+    keyMask.shape.length === 1
+      ? batch === 1 && keyMask.shape[0] === keys
+      : keyMask.shape.length === 2 && keyMask.shape[0] === batch && keyMask.shape[1] === keys
+  if (!fits)
+    throw new ShapeError(
+      `${what}: option keyMask: expected shape ${formatShape([batch, keys])}, got ${formatShape(keyMask.shape)}`,
+    )
   const lengths = prefixLengths(keyMask.data, batch, keys)
   if (lengths !== null && keyLengths === undefined) return { ...given, keyLengths: lengths }
   return { ...given, segments: maskedSegments(keyMask.data, batch, queries, keys, segments) }
 }
 
-/** Where sequences of a cache have different lengths, each ends with the rows of this call. Wrong lengths stay, for attention to refuse. */
-function ownRowsOnly<Limits extends Pick<AttentionOptions, 'keyLengths'>>(limits: Limits, { batch, queries }: LayerAttentionSizes, positions: readonly number[]): Limits {
+/**
+ * Where sequences of a cache have different lengths, each ends with the rows of this call. Wrong lengths stay, for
+ * attention to refuse.
+ */
+function ownRowsOnly<Limits extends Pick<AttentionOptions, 'keyLengths'>>(
+  limits: Limits,
+  { batch, queries }: LayerAttentionSizes,
+  positions: readonly number[],
+): Limits {
   const { keyLengths } = limits
-  if (positions.length <= 1 || (keyLengths !== undefined && !(keyLengths instanceof Int32Array && keyLengths.length === batch))) return limits
-  return { ...limits, keyLengths: Int32Array.from(positions, (position, b) => Math.min(keyLengths?.[b] ?? Infinity, position + queries)) }
+  if (
+    positions.length <= 1 ||
+    (keyLengths !== undefined && !(keyLengths instanceof Int32Array && keyLengths.length === batch))
+  )
+    return limits
+  return {
+    ...limits,
+    keyLengths: Int32Array.from(positions, (position, b) => Math.min(keyLengths?.[b] ?? Infinity, position + queries)),
+  }
 }
 
 function prefixLengths(mask: Uint8Array, batch: number, keys: number): Int32Array | null {
@@ -107,7 +152,13 @@ function prefixLengths(mask: Uint8Array, batch: number, keys: number): Int32Arra
   return lengths
 }
 
-function maskedSegments(mask: Uint8Array, batch: number, queries: number, keys: number, segments: LayerAttentionOptions['segments']): NonNullable<AttentionOptions['segments']> {
+function maskedSegments(
+  mask: Uint8Array,
+  batch: number,
+  queries: number,
+  keys: number,
+  segments: LayerAttentionOptions['segments'],
+): NonNullable<AttentionOptions['segments']> {
   const query = segments?.query ?? { data: new Int32Array(batch * queries), shape: [batch, queries] }
   const taken = new Set(query.data)
   let unused = -1

@@ -11,7 +11,10 @@ export interface LayerNormOptions {
   readonly bias?: boolean
 }
 
-/** y = (x − mean)/√(variance + epsilon)·w + b over each row; the variance divides by the size. Parameters: `weight`, `bias`. */
+/**
+ * y = (x − mean)/√(variance + epsilon)·w + b over each row; the variance divides by the size. Parameters: `weight`,
+ * `bias`.
+ */
 export class LayerNorm extends Module {
   readonly outputDim: number
   readonly weight: Parameter
@@ -44,7 +47,13 @@ export class LayerNorm extends Module {
   }
 
   override build(graph: Graph, input: Value): Value {
-    const output = norm(graph, input, wholeWeight(this.weight), this.bias === null ? null : wholeWeight(this.bias), this.epsilon)
+    const output = norm(
+      graph,
+      input,
+      wholeWeight(this.weight),
+      this.bias === null ? null : wholeWeight(this.bias),
+      this.epsilon,
+    )
     graph.trace('norm', output)
     return output
   }

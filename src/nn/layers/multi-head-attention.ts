@@ -11,7 +11,13 @@ import { KeyValueCache } from '../key-value-cache.ts'
 import type { CacheUse } from '../module.ts'
 import type { BackwardOptions, BackwardResult } from '../run-backward.ts'
 import { AttentionProjections } from './attention-projections.ts'
-import { LAYER_ATTENTION_NAMES, resolveLayerAttention, toAttentionOptions, type LayerAttentionOptions, type LayerAttentionSizes } from './layer-attention-options.ts'
+import {
+  LAYER_ATTENTION_NAMES,
+  resolveLayerAttention,
+  toAttentionOptions,
+  type LayerAttentionOptions,
+  type LayerAttentionSizes,
+} from './layer-attention-options.ts'
 import { averageOverHeads, inCallerOrder } from './returned-weights.ts'
 
 /** What a call wants to know of attention beside its output. */
@@ -54,12 +60,21 @@ export interface AttentionSources {
   readonly value: Value
 }
 
-const NAMES: readonly string[] = [...LAYER_ATTENTION_NAMES, 'key', 'value', 'averageWeights', 'cache', 'returnWeights', 'returnLogSumExp', 'returnStatistics']
+const NAMES: readonly string[] = [
+  ...LAYER_ATTENTION_NAMES,
+  'key',
+  'value',
+  'averageWeights',
+  'cache',
+  'returnWeights',
+  'returnLogSumExp',
+  'returnStatistics',
+]
 
 /**
  * Concat(head₁ … head_H)·W_Oᵀ + b_O, head_h = softmax(Q_h·K_hᵀ/√D + …)·V_h (Vaswani et al. 2017, §3.2.2), with
- * Q = x·W_Qᵀ + b_Q and so on. Memory beyond input and output: queries, keys and values, O(n·E); never n², unless all weights
- * are asked for.
+ * Q = x·W_Qᵀ + b_Q and so on. Memory beyond input and output: queries, keys and values, O(n·E); never n², unless all
+ * weights are asked for.
  */
 export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionForward> {
   override get label(): string {
@@ -91,12 +106,26 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
    *
    * @param dOutput [B, M, E] or [M, E], as the query
    */
-  override async backward(query: Tensor, dOutput: Tensor, options: MultiHeadAttentionForward & BackwardOptions = {}): Promise<MultiHeadAttentionBackwardResult> {
+  override async backward(
+    query: Tensor,
+    dOutput: Tensor,
+    options: MultiHeadAttentionForward & BackwardOptions = {},
+  ): Promise<MultiHeadAttentionBackwardResult> {
     const { key, ...withoutKey } = options
     const call: MultiHeadAttentionForward & BackwardOptions = key === query ? withoutKey : options
-    const names = [...(call.key === undefined ? [] : ['key']), ...(call.value === undefined || call.value === call.key ? [] : ['value'])]
-    const { inputs: [dInput, ...others], gradients, report } = await this.runBackward(query, dOutput, call, names)
-    const shapeOf = (gradient: Tensor, like: Tensor | undefined): Tensor => ({ data: gradient.data, shape: [...(like?.shape ?? gradient.shape)] })
+    const names = [
+      ...(call.key === undefined ? [] : ['key']),
+      ...(call.value === undefined || call.value === call.key ? [] : ['value']),
+    ]
+    const {
+      inputs: [dInput, ...others],
+      gradients,
+      report,
+    } = await this.runBackward(query, dOutput, call, names)
+    const shapeOf = (gradient: Tensor, like: Tensor | undefined): Tensor => ({
+      data: gradient.data,
+      shape: [...(like?.shape ?? gradient.shape)],
+    })
     const found = new Map(names.map((name, index) => [name, others[index]]))
     const [dKey, dValue] = [found.get('key'), found.get('value')]
     return {
@@ -125,16 +154,34 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     const value = this.project(graph, 'value', sources.value)
     if (cache === undefined) return { query, key, value }
     const cached = cache.values(graph, graph.position)
-    return { query, key: append(graph, key, cached.key, graph.positions), value: append(graph, value, cached.value, graph.positions) }
+    return {
+      query,
+      key: append(graph, key, cached.key, graph.positions),
+      value: append(graph, value, cached.value, graph.positions),
+    }
   }
 
   /** The context of queries, keys and values. */
   attendProjected(graph: Graph, { query, key, value }: AttentionSources, options: MultiHeadAttentionForward): Value {
     const { heads, keyValueHeads, headSize } = this
-    const sizes: LayerAttentionSizes = { batch: query.batch, heads, keyValueHeads, queries: query.rows, keys: key.rows, headSize }
+    const sizes: LayerAttentionSizes = {
+      batch: query.batch,
+      heads,
+      keyValueHeads,
+      queries: query.rows,
+      keys: key.rows,
+      headSize,
+    }
     const extras = { positions: graph.positions, dropout: this.dropout, seed: this.attentionSeed(graph.seed) }
     const attention = { ...toAttentionOptions(graph.scope, sizes, options, extras), ...detailsOf(options) }
-    const { context, results } = attend(graph, query, key, value, { heads, keyHeads: keyValueHeads }, resolveLayerAttention(sizes, attention))
+    const { context, results } = attend(
+      graph,
+      query,
+      key,
+      value,
+      { heads, keyHeads: keyValueHeads },
+      resolveLayerAttention(sizes, attention),
+    )
     for (const [name, result] of results) graph.expose(name, result)
     const weights = results.get('weights')
     if (weights !== undefined) graph.trace('weights', weights, [query.batch, heads, query.rows, key.rows])
@@ -155,37 +202,69 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     if (cache !== undefined) this.#checkCache(options)
     const source = (name: 'key' | 'value', tensor: Tensor): Value => {
       const { data, shape } = readRows(`MultiHeadAttention: ${name}`, tensor, this.modelDim)
-      return graph.input(name, { ...rowsOfShape(`MultiHeadAttention: ${name}`, shape, this.modelDim), width: this.modelDim }, data)
+      return graph.input(
+        name,
+        { ...rowsOfShape(`MultiHeadAttention: ${name}`, shape, this.modelDim), width: this.modelDim },
+        data,
+      )
     }
     const keys = key === undefined ? query : source('key', key)
     const values = value === undefined || value === key ? keys : source('value', value)
-    if (keys.batch !== query.batch) throw new ShapeError(`MultiHeadAttention: expected key of batch ${query.batch} like query, got ${keys.batch}`)
+    if (keys.batch !== query.batch)
+      throw new ShapeError(`MultiHeadAttention: expected key of batch ${query.batch} like query, got ${keys.batch}`)
     if (values.batch !== query.batch || values.rows !== keys.rows) {
-      throw new ShapeError(`MultiHeadAttention: expected value [${query.batch}, ${keys.rows}, ${this.modelDim}] like key, got [${values.batch}, ${values.rows}, ${values.width}]`)
+      throw new ShapeError(
+        `MultiHeadAttention: expected value [${query.batch}, ${keys.rows}, ${this.modelDim}] like key, got [${values.batch}, ${values.rows}, ${values.width}]`,
+      )
     }
     return { query, key: keys, value: values }
   }
 
   #checkCache({ key, value, returnWeights, returnLogSumExp, returnStatistics }: MultiHeadAttentionForward): void {
-    if (key !== undefined || value !== undefined) throw new OptionError('MultiHeadAttention: expected option cache with self-attention, got a key or value beside it')
+    if (key !== undefined || value !== undefined)
+      throw new OptionError(
+        'MultiHeadAttention: expected option cache with self-attention, got a key or value beside it',
+      )
     if (Boolean(returnWeights) || returnLogSumExp === true || returnStatistics === true) {
-      throw new OptionError('MultiHeadAttention: expected no weights, log-sum-exp or statistics with option cache; a full forward pass returns them')
+      throw new OptionError(
+        'MultiHeadAttention: expected no weights, log-sum-exp or statistics with option cache; a full forward pass returns them',
+      )
     }
   }
 
-  #details(query: Tensor, options: MultiHeadAttentionForward, exposed: ReadonlyMap<string, TensorData>): Omit<MultiHeadAttentionResult, keyof LayerResult> {
+  #details(
+    query: Tensor,
+    options: MultiHeadAttentionForward,
+    exposed: ReadonlyMap<string, TensorData>,
+  ): Omit<MultiHeadAttentionResult, keyof LayerResult> {
     const { batch, rows } = rowsOfShape('MultiHeadAttention: query', query.shape, this.modelDim)
-    const floats = (name: string): Tensor => ({ data: exposed.get(name) as Float32Array, shape: [batch, this.heads, rows] })
+    const floats = (name: string): Tensor => ({
+      data: exposed.get(name) as Float32Array,
+      shape: [batch, this.heads, rows],
+    })
     const weights = exposed.get('weights') as Float32Array | undefined
     const keys = options.key === undefined ? rows : (options.key.shape.at(-2) ?? 0)
     return {
       ...(weights === undefined ? {} : { weights: this.#weights(weights, [batch, this.heads, rows, keys], options) }),
       ...(exposed.has('logSumExp') ? { logSumExp: floats('logSumExp') } : {}),
-      ...(exposed.has('entropy') ? { statistics: { entropy: floats('entropy'), maxWeight: floats('maxWeight'), meanDistance: floats('meanDistance'), maxIndex: { data: exposed.get('maxIndex') as Int32Array, shape: [batch, this.heads, rows] } } } : {}),
+      ...(exposed.has('entropy')
+        ? {
+            statistics: {
+              entropy: floats('entropy'),
+              maxWeight: floats('maxWeight'),
+              meanDistance: floats('meanDistance'),
+              maxIndex: { data: exposed.get('maxIndex') as Int32Array, shape: [batch, this.heads, rows] },
+            },
+          }
+        : {}),
     }
   }
 
-  #weights(data: Float32Array, shape: readonly [number, number, number, number], { returnWeights, averageWeights }: MultiHeadAttentionForward): Tensor {
+  #weights(
+    data: Float32Array,
+    shape: readonly [number, number, number, number],
+    { returnWeights, averageWeights }: MultiHeadAttentionForward,
+  ): Tensor {
     const weights = typeof returnWeights === 'object' ? inCallerOrder(data, shape, returnWeights) : { data, shape }
     return averageWeights === true ? averageOverHeads(weights) : weights
   }

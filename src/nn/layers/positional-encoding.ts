@@ -86,7 +86,8 @@ export class PositionalEncoding extends Module {
   table(rows: number): Tensor {
     if (this.weight !== null) {
       const [maxLength = 0] = this.weight.shape
-      if (rows > maxLength) throw new OptionError(`PositionalEncoding: expected at most ${maxLength} learned positions, got ${rows}`)
+      if (rows > maxLength)
+        throw new OptionError(`PositionalEncoding: expected at most ${maxLength} learned positions, got ${rows}`)
       return this.weight
     }
     if (this.#table === null || (this.#table.shape[0] ?? 0) < rows) this.#table = sinusoidalTable(rows, this.inputDim)
@@ -96,25 +97,43 @@ export class PositionalEncoding extends Module {
   override build(graph: Graph, input: Value): Value {
     if (graph.isRagged) return this.buildAt(graph, input, successive(graph.positions, input.rows))
     const { data, shape } = this.table(graph.position + input.rows)
-    const table = graph.input('positions', { batch: 1, rows: shape[0] ?? 0, width: this.inputDim }, data, { layout: 'positions' })
+    const table = graph.input('positions', { batch: 1, rows: shape[0] ?? 0, width: this.inputDim }, data, {
+      layout: 'positions',
+    })
     return this.#add(graph, input, positions(graph, table, input, this.weight))
   }
 
-  /** The same at positions of one's own. @param at [batch, rows] of the input @throws {OptionError} for one that there is none for */
+  /**
+   * The same at positions of one's own. @param at [batch, rows] of the input @throws {OptionError} for one that there
+   * is none for
+   */
   buildAt(graph: Graph, input: Value, at: Tensor<Int32Array>): Value {
     let last = -1
     for (const position of at.data) {
       if (position < 0) throw expected(`${this.label}: positions`, 'integers ≥ 0', position)
       if (position > last) last = position
     }
-    const { data, shape: [rows = 0] } = this.table(last + 1)
+    const {
+      data,
+      shape: [rows = 0],
+    } = this.table(last + 1)
     if (this.weight !== null) {
-      const indices = graph.input('position numbers', { batch: input.batch, rows: input.rows, width: 1 }, at.data, { layout: 'tokens', integers: true })
+      const indices = graph.input('position numbers', { batch: input.batch, rows: input.rows, width: 1 }, at.data, {
+        layout: 'tokens',
+        integers: true,
+      })
       return this.#add(graph, input, embed(graph, indices, this.weight, 1))
     }
     const gathered = new Float32Array(at.data.length * this.inputDim)
-    if (rows > 0) at.data.forEach((position, row) => gathered.set(data.subarray(position * this.inputDim, (position + 1) * this.inputDim), row * this.inputDim))
-    return this.#add(graph, input, graph.input('positions', { batch: input.batch, rows: input.rows, width: this.inputDim }, gathered))
+    if (rows > 0)
+      at.data.forEach((position, row) =>
+        gathered.set(data.subarray(position * this.inputDim, (position + 1) * this.inputDim), row * this.inputDim),
+      )
+    return this.#add(
+      graph,
+      input,
+      graph.input('positions', { batch: input.batch, rows: input.rows, width: this.inputDim }, gathered),
+    )
   }
 
   #add(graph: Graph, input: Value, encoding: Value): Value {
@@ -126,5 +145,11 @@ export class PositionalEncoding extends Module {
 
 /** Positions of `rows` rows from each sequence's first, [B, rows]. */
 function successive(first: readonly number[], rows: number): Tensor<Int32Array> {
-  return { data: Int32Array.from({ length: first.length * rows }, (_, index) => (first[Math.floor(index / rows)] ?? 0) + (index % rows)), shape: [first.length, rows] }
+  return {
+    data: Int32Array.from(
+      { length: first.length * rows },
+      (_, index) => (first[Math.floor(index / rows)] ?? 0) + (index % rows),
+    ),
+    shape: [first.length, rows],
+  }
 }

@@ -10,7 +10,11 @@ type WeightShape = readonly [batch: number, heads: number, rows: number, keys: n
  * @param data [B, distinct heads, distinct rows, N], both ascending
  * @param shape of all weights
  */
-export function inCallerOrder(data: Float32Array, [batch, heads, rows, keys]: WeightShape, wanted: WeightSelection): Tensor {
+export function inCallerOrder(
+  data: Float32Array,
+  [batch, heads, rows, keys]: WeightShape,
+  wanted: WeightSelection,
+): Tensor {
   const headList = wanted.heads === undefined ? Array.from({ length: heads }, (_, head) => head) : [...wanted.heads]
   const rowList = wanted.rows === undefined ? Array.from({ length: rows }, (_, row) => row) : [...wanted.rows]
   const [headPlaces, rowPlaces] = [placesOf(headList), placesOf(rowList)]
@@ -21,7 +25,8 @@ export function inCallerOrder(data: Float32Array, [batch, heads, rows, keys]: We
   for (let b = 0; b < batch; b++) {
     for (const head of headList) {
       for (const row of rowList) {
-        const from = ((b * headPlaces.size + (headPlaces.get(head) ?? 0)) * rowPlaces.size + (rowPlaces.get(row) ?? 0)) * keys
+        const from =
+          ((b * headPlaces.size + (headPlaces.get(head) ?? 0)) * rowPlaces.size + (rowPlaces.get(row) ?? 0)) * keys
         ordered.set(data.subarray(from, from + keys), to)
         to += keys
       }

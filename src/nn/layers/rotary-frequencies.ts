@@ -8,18 +8,33 @@ export type RotaryScaling =
   | { readonly kind: 'linear'; readonly factor: number }
   /** the base times factor^(R/(R − 2)), for R turned elements ("NTK-aware") */
   | { readonly kind: 'ntk'; readonly factor: number }
-  /** the same by the length n of the sequence: factor·n/trained − (factor − 1) in place of the factor, from `trainedLength` on */
+  /**
+   * the same by the length n of the sequence: factor·n/trained − (factor − 1) in place of the factor, from
+   * `trainedLength` on
+   */
   | { readonly kind: 'dynamic'; readonly factor: number; readonly trainedLength: number }
-  /** YaRN (Peng et al. 2023): fast pairs stay, slow ones are divided by `factor`, between them a ramp; cosines and sines times `attentionFactor` */
+  /**
+   * YaRN (Peng et al. 2023): fast pairs stay, slow ones are divided by `factor`, between them a ramp; cosines and sines
+   * times `attentionFactor`
+   */
   | {
-      readonly kind: 'yarn'; readonly factor: number; readonly trainedLength: number
+      readonly kind: 'yarn'
+      readonly factor: number
+      readonly trainedLength: number
       /** @default 32 and 1, as in the paper */
-      readonly betaFast?: number; readonly betaSlow?: number
+      readonly betaFast?: number
+      readonly betaSlow?: number
       /** @default 0.1·ln(factor) + 1 */
       readonly attentionFactor?: number
     }
   /** Llama 3.1: the same idea with a ramp in wavelengths */
-  | { readonly kind: 'llama3'; readonly factor: number; readonly trainedLength: number; readonly lowFrequencyFactor: number; readonly highFrequencyFactor: number }
+  | {
+      readonly kind: 'llama3'
+      readonly factor: number
+      readonly trainedLength: number
+      readonly lowFrequencyFactor: number
+      readonly highFrequencyFactor: number
+    }
 
 /** Rotary positions (Su et al. 2021). */
 export interface RotaryOptions {
@@ -44,7 +59,9 @@ export interface RotaryFrequencies {
 }
 
 /** The names and the lowest values of each kind's numbers. */
-const SCALING_NUMBERS: Readonly<Record<RotaryScaling['kind'], { readonly needed: readonly string[]; readonly optional?: readonly string[] }>> = {
+const SCALING_NUMBERS: Readonly<
+  Record<RotaryScaling['kind'], { readonly needed: readonly string[]; readonly optional?: readonly string[] }>
+> = {
   linear: { needed: ['factor'] },
   ntk: { needed: ['factor'] },
   dynamic: { needed: ['factor', 'trainedLength'] },
@@ -73,7 +90,8 @@ function checkScaling(what: string, scaling: RotaryScaling): void {
   for (const name of [...needed, ...optional]) {
     const value = (scaling as unknown as Record<string, unknown>)[name]
     if (value === undefined && optional.includes(name)) continue
-    if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0) throw expected(`${what}: ${name}`, 'a number > 0', value)
+    if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
+      throw expected(`${what}: ${name}`, 'a number > 0', value)
   }
 }
 
@@ -84,7 +102,8 @@ export function dependsOnLength({ scaling }: ResolvedRotary): boolean {
 
 /** @param length of the longest sequence, which only dynamic scaling looks at */
 export function rotaryFrequencies({ base, size, scaling }: ResolvedRotary, length: number): RotaryFrequencies {
-  const plain = (from: number): Float64Array => Float64Array.from({ length: size / 2 }, (_, c) => exactExp((-2 * c * exactLog(from)) / size))
+  const plain = (from: number): Float64Array =>
+    Float64Array.from({ length: size / 2 }, (_, c) => exactExp((-2 * c * exactLog(from)) / size))
   const stretched = (factor: number): number => base * exactExp((size / (size - 2)) * exactLog(factor))
   switch (scaling?.kind) {
     case undefined:
@@ -95,7 +114,11 @@ export function rotaryFrequencies({ base, size, scaling }: ResolvedRotary, lengt
       return { frequencies: plain(stretched(scaling.factor)), amplitude: 1 }
     case 'dynamic': {
       const { factor, trainedLength } = scaling
-      return { frequencies: length <= trainedLength ? plain(base) : plain(stretched((factor * length) / trainedLength - (factor - 1))), amplitude: 1 }
+      return {
+        frequencies:
+          length <= trainedLength ? plain(base) : plain(stretched((factor * length) / trainedLength - (factor - 1))),
+        amplitude: 1,
+      }
     }
     case 'yarn':
       return yarn(plain(base), scaling, { base, size })
@@ -104,10 +127,21 @@ export function rotaryFrequencies({ base, size, scaling }: ResolvedRotary, lengt
   }
 }
 
-function yarn(plain: Float64Array, scaling: Extract<RotaryScaling, { kind: 'yarn' }>, { base, size }: { readonly base: number; readonly size: number }): RotaryFrequencies {
-  const { factor, trainedLength, betaFast = 32, betaSlow = 1, attentionFactor = factor <= 1 ? 1 : 0.1 * exactLog(factor) + 1 } = scaling
+function yarn(
+  plain: Float64Array,
+  scaling: Extract<RotaryScaling, { kind: 'yarn' }>,
+  { base, size }: { readonly base: number; readonly size: number },
+): RotaryFrequencies {
+  const {
+    factor,
+    trainedLength,
+    betaFast = 32,
+    betaSlow = 1,
+    attentionFactor = factor <= 1 ? 1 : 0.1 * exactLog(factor) + 1,
+  } = scaling
   // The pair that turns so many times over the trained length.
-  const pairOf = (turns: number): number => (size * exactLog(trainedLength / (turns * 2 * Math.PI))) / (2 * exactLog(base))
+  const pairOf = (turns: number): number =>
+    (size * exactLog(trainedLength / (turns * 2 * Math.PI))) / (2 * exactLog(base))
   const low = Math.max(Math.floor(pairOf(betaFast)), 0)
   const high = Math.min(Math.ceil(pairOf(betaSlow)), size - 1)
   const width = high === low ? 0.001 : high - low
@@ -118,7 +152,10 @@ function yarn(plain: Float64Array, scaling: Extract<RotaryScaling, { kind: 'yarn
   return { frequencies, amplitude: attentionFactor }
 }
 
-function llama3(frequency: number, { factor, trainedLength, lowFrequencyFactor, highFrequencyFactor }: Extract<RotaryScaling, { kind: 'llama3' }>): number {
+function llama3(
+  frequency: number,
+  { factor, trainedLength, lowFrequencyFactor, highFrequencyFactor }: Extract<RotaryScaling, { kind: 'llama3' }>,
+): number {
   const turns = (trainedLength * frequency) / (2 * Math.PI)
   if (turns > highFrequencyFactor) return frequency
   if (turns < lowFrequencyFactor) return frequency / factor

@@ -39,7 +39,17 @@ export interface TransformerBlockOptions {
 }
 
 export const BLOCK_NAMES: readonly (keyof TransformerBlockOptions)[] = [
-  'modelDim', 'heads', 'keyValueHeads', 'feedForwardDim', 'dropout', 'norm', 'activation', 'epsilon', 'rotary', 'initialisation', 'seed',
+  'modelDim',
+  'heads',
+  'keyValueHeads',
+  'feedForwardDim',
+  'dropout',
+  'norm',
+  'activation',
+  'epsilon',
+  'rotary',
+  'initialisation',
+  'seed',
 ]
 
 /** What `forward` of a block takes. */
@@ -50,8 +60,8 @@ export interface BlockForward extends ForwardOptions, LayerAttentionOptions {
 
 /**
  * One layer of a transformer (Vaswani et al. 2017, §3.1). Post-norm: h = norm₁(x + attention(x)), y = norm₂(h + ff(h));
- * pre-norm: h = x + attention(norm₁(x)), y = h + ff(norm₂(h)). Parameters, as PyTorch's TransformerEncoderLayer names them: `self_attn.*`, `linear1.*`,
- * `linear2.*`, `norm1.*`, `norm2.*`.
+ * pre-norm: h = x + attention(norm₁(x)), y = h + ff(norm₂(h)). Parameters, as PyTorch's TransformerEncoderLayer names
+ * them: `self_attn.*`, `linear1.*`, `linear2.*`, `norm1.*`, `norm2.*`.
  */
 export class TransformerBlock extends Module<Float32Array, BlockForward> {
   readonly inputDim: number
@@ -67,15 +77,44 @@ export class TransformerBlock extends Module<Float32Array, BlockForward> {
   constructor(options: TransformerBlockOptions) {
     super()
     options = checkNames('TransformerBlock: options', options, BLOCK_NAMES)
-    const { modelDim, heads, norm = 'post', dropout = 0, epsilon = 1e-5, initialisation = 'xavier-uniform', seed = 0 } = options
+    const {
+      modelDim,
+      heads,
+      norm = 'post',
+      dropout = 0,
+      epsilon = 1e-5,
+      initialisation = 'xavier-uniform',
+      seed = 0,
+    } = options
     checkOneOf('TransformerBlock: option norm', norm, ['post', 'pre'])
     const words = seedWords('TransformerBlock: option seed', seed)
     const { keyValueHeads = heads, feedForwardDim = 4 * modelDim, activation = 'relu', rotary = false } = options
     this.norm = norm
-    this.selfAttention = this.addModule('self_attn', new MultiHeadAttention({ modelDim, heads, keyValueHeads, dropout, rotary, initialisation, seed: seedValue(deriveSeed(words, 0)) }))
+    this.selfAttention = this.addModule(
+      'self_attn',
+      new MultiHeadAttention({
+        modelDim,
+        heads,
+        keyValueHeads,
+        dropout,
+        rotary,
+        initialisation,
+        seed: seedValue(deriveSeed(words, 0)),
+      }),
+    )
     this.inputDim = modelDim
     this.modelDim = modelDim
-    this.feedForward = this.addModule('', new FeedForward({ modelDim, feedForwardDim, activation, dropout, initialisation, seed: seedValue(deriveSeed(words, 1)) }))
+    this.feedForward = this.addModule(
+      '',
+      new FeedForward({
+        modelDim,
+        feedForwardDim,
+        activation,
+        dropout,
+        initialisation,
+        seed: seedValue(deriveSeed(words, 1)),
+      }),
+    )
     this.norm1 = this.addModule('norm1', new LayerNorm(modelDim, epsilon))
     this.norm2 = this.addModule('norm2', new LayerNorm(modelDim, epsilon))
     this.attentionDropout = this.addModule('dropout', new Dropout(modelDim, dropout))

@@ -42,7 +42,9 @@ export class TransformerEncoder extends Module<Float32Array, StackForward> {
     checkInteger('TransformerEncoder: option layers', layers, 1, MOST_LAYERS)
     checkBoolean('TransformerEncoder: option finalNorm', finalNorm)
     const words = seedWords('TransformerEncoder: option seed', options.seed ?? 0)
-    this.blocks = Array.from({ length: layers }, (_, index) => this.addModule(`layers.${index}`, new TransformerBlock({ ...block, seed: seedValue(deriveSeed(words, index)) })))
+    this.blocks = Array.from({ length: layers }, (_, index) =>
+      this.addModule(`layers.${index}`, new TransformerBlock({ ...block, seed: seedValue(deriveSeed(words, index)) })),
+    )
     this.inputDim = options.modelDim
     this.modelDim = options.modelDim
     this.finalNorm = finalNorm ? this.addModule('norm', new LayerNorm(options.modelDim, options.epsilon)) : null
@@ -83,7 +85,8 @@ export class TransformerEncoder extends Module<Float32Array, StackForward> {
   /** @internal One cache per block. @throws {OptionError} unless there are as many */
   cacheUses(caches: readonly KeyValueCache[] | undefined): readonly CacheUse[] {
     if (caches === undefined) return []
-    if (caches.length !== this.blocks.length) throw expected(`${this.label}: option caches`, `${this.blocks.length} caches, one per block`, caches)
+    if (caches.length !== this.blocks.length)
+      throw expected(`${this.label}: option caches`, `${this.blocks.length} caches, one per block`, caches)
     return this.blocks.flatMap((block, index) => block.cacheUses(caches[index] as KeyValueCache))
   }
 }

@@ -31,7 +31,8 @@ export class ByteReader {
         throw new FormatError(`safetensors: expected ${count} bytes of ${what}, but the file ends after ${filled}`)
       }
       const part = this.#slice(Math.min(count - filled, this.#chunk.length - this.#place))
-      if (filled + part.length > bytes.length) bytes = grown(bytes, Math.min(count, Math.max(2 * bytes.length, filled + part.length)))
+      if (filled + part.length > bytes.length)
+        bytes = grown(bytes, Math.min(count, Math.max(2 * bytes.length, filled + part.length)))
       bytes.set(part, filled)
       filled += part.length
     }
@@ -61,7 +62,8 @@ export class ByteReader {
     for (;;) {
       const chunk = await this.#next()
       if (chunk === undefined) return false
-      if (!(chunk instanceof Uint8Array)) throw new OptionError(`safetensors: expected chunks of bytes, got ${describe(chunk)}`)
+      if (!(chunk instanceof Uint8Array))
+        throw new OptionError(`safetensors: expected chunks of bytes, got ${describe(chunk)}`)
       this.#chunk = chunk as Uint8Array<ArrayBuffer>
       this.#place = 0
       if (chunk.length > 0) return true

@@ -2,8 +2,8 @@
 const TOKENS = /("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|[{}]/gs
 
 /**
- * The first name that an object of a JSON text holds twice, at any depth; undefined where there is none. `JSON.parse` keeps the
- * last one without a word.
+ * The first name that an object of a JSON text holds twice, at any depth; undefined where there is none. `JSON.parse`
+ * keeps the last one without a word.
  *
  * @param json a text that `JSON.parse` takes
  */

@@ -3,8 +3,8 @@ import type { Tensor, TensorData } from '../../core/tensor.ts'
 import type { TensorEntry } from './safetensors-header.ts'
 
 /**
- * The elements of an entry as Heddle holds them: F64, F32, F16 and BF16 as float32, I64 and I32 as int32, U8 and BOOL as
- * bytes.
+ * The elements of an entry as Heddle holds them: F64, F32, F16 and BF16 as float32, I64 and I32 as int32, U8 and BOOL
+ * as bytes.
  *
  * @param bytes exactly the entry's bytes, little-endian
  * @throws {FormatError} when an I64 value is outside int32
@@ -58,6 +58,7 @@ function halfToNumber(half: number): number {
 }
 
 function narrow(name: string, value: bigint): number {
-  if (value < -(2n ** 31n) || value >= 2n ** 31n) throw new FormatError(`safetensors: expected ${name}'s I64 values to fit int32, got ${value}`)
+  if (value < -(2n ** 31n) || value >= 2n ** 31n)
+    throw new FormatError(`safetensors: expected ${name}'s I64 values to fit int32, got ${value}`)
   return Number(value)
 }

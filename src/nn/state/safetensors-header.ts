@@ -32,14 +32,17 @@ export function readHeaderLength(bytes: Uint8Array): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const length = view.getUint32(0, true)
   if (view.getUint32(4, true) !== 0 || length > MAX_HEADER_BYTES) {
-    throw new FormatError(`safetensors: expected a header of at most ${MAX_HEADER_BYTES} bytes, got ${view.getBigUint64(0, true)}`)
+    throw new FormatError(
+      `safetensors: expected a header of at most ${MAX_HEADER_BYTES} bytes, got ${view.getBigUint64(0, true)}`,
+    )
   }
   if (length < 2) throw new FormatError(`safetensors: expected a header of at least 2 bytes, got ${length}`)
   return length
 }
 
 /**
- * Reads and checks the header: names that differ, types, shapes with checked products, ranges in order without gap or overlap.
+ * Reads and checks the header: names that differ, types, shapes with checked products, ranges in order without gap or
+ * overlap.
  *
  * @throws {FormatError} for anything else
  */
@@ -54,7 +57,9 @@ export function parseHeader(bytes: Uint8Array): SafetensorsHeader {
   let end = 0
   for (const entry of entries) {
     if (entry.start !== end) {
-      throw new FormatError(`safetensors: expected tensors without gap or overlap; ${entry.name} should start at byte ${end}, got ${entry.start}`)
+      throw new FormatError(
+        `safetensors: expected tensors without gap or overlap; ${entry.name} should start at byte ${end}, got ${entry.start}`,
+      )
     }
     end = entry.end
   }
@@ -65,7 +70,8 @@ function parseJson(bytes: Uint8Array): unknown {
   if (bytes[0] !== 0x7b) throw new FormatError('safetensors: expected the header to start with "{"')
   const { text, parsed } = readJson(bytes)
   const twice = nameGivenTwice(text)
-  if (twice !== undefined) throw new FormatError(`safetensors: expected each name once, got ${JSON.stringify(twice.slice(0, 80))} twice`)
+  if (twice !== undefined)
+    throw new FormatError(`safetensors: expected each name once, got ${JSON.stringify(twice.slice(0, 80))} twice`)
   return parsed
 }
 
@@ -81,7 +87,12 @@ function readJson(bytes: Uint8Array): { readonly text: string; readonly parsed: 
 function readMetadata(metadata: unknown): Readonly<Record<string, string>> {
   if (metadata === undefined) return {}
   const isText = (value: unknown): value is string => typeof value === 'string'
-  if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata) || !Object.values(metadata).every(isText)) {
+  if (
+    typeof metadata !== 'object' ||
+    metadata === null ||
+    Array.isArray(metadata) ||
+    !Object.values(metadata).every(isText)
+  ) {
     throw new FormatError('safetensors: expected __metadata__ to be an object of strings')
   }
   return metadata as Record<string, string>
@@ -89,14 +100,18 @@ function readMetadata(metadata: unknown): Readonly<Record<string, string>> {
 
 function readEntry(name: string, entry: unknown): TensorEntry {
   const fail = (expectation: string, got: unknown): never => {
-    throw new FormatError(`safetensors: expected ${JSON.stringify(name.slice(0, 80))} to have ${expectation}, got ${describe(got)}`)
+    throw new FormatError(
+      `safetensors: expected ${JSON.stringify(name.slice(0, 80))} to have ${expectation}, got ${describe(got)}`,
+    )
   }
   if (typeof entry !== 'object' || entry === null) return fail('an entry that is an object', entry)
   const { dtype, shape, data_offsets: offsets } = entry as Record<string, unknown>
-  if (typeof dtype !== 'string' || !Object.hasOwn(ELEMENT_BYTES, dtype)) return fail(`a dtype among ${Object.keys(ELEMENT_BYTES).join(', ')}`, dtype)
+  if (typeof dtype !== 'string' || !Object.hasOwn(ELEMENT_BYTES, dtype))
+    return fail(`a dtype among ${Object.keys(ELEMENT_BYTES).join(', ')}`, dtype)
   const type = dtype as ElementType
   if (!Array.isArray(shape) || !shape.every(isSize)) return fail('a shape of integers ≥ 0', shape)
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) return fail('data_offsets of two integers ≥ 0', offsets)
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
+    return fail('data_offsets of two integers ≥ 0', offsets)
   const [start, end] = offsets as [number, number]
   const elements = product(shape)
   const bytes = elements * ELEMENT_BYTES[type]

@@ -13,10 +13,12 @@ export interface SafetensorsContent {
 
 /**
  * Reads a safetensors file: eight bytes of header length, a JSON header, and the tensors' bytes. A stream is read as it
- * comes; beyond the tensors themselves, memory holds the header and one tensor's bytes. F16, BF16 and F64 become float32.
+ * comes; beyond the tensors themselves, memory holds the header and one tensor's bytes. F16, BF16 and F64 become
+ * float32.
  *
  * @param source the whole file as bytes, or a stream of it (`response.body`, `fs.createReadStream`, a Blob)
- * @throws {FormatError} when the file is malformed, ends early, or goes on after its last tensor; nothing outside is read
+ * @throws {FormatError} when the file is malformed, ends early, or goes on after its last tensor; nothing outside is
+ *   read
  */
 export async function readSafetensors(source: ByteSource): Promise<SafetensorsContent> {
   const reader = new ByteReader(source)
@@ -24,7 +26,8 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsCo
     const headerBytes = readHeaderLength(await reader.take(8, 'the header length'))
     const { entries, metadata } = parseHeader(await reader.take(headerBytes, 'the header'))
     const tensors: [string, Tensor<TensorData>][] = []
-    for (const entry of entries) tensors.push([entry.name, decodeElements(entry, await reader.take(entry.end - entry.start, entry.name))])
+    for (const entry of entries)
+      tensors.push([entry.name, decodeElements(entry, await reader.take(entry.end - entry.start, entry.name))])
     await reader.expectEnd()
     return { tensors: Object.fromEntries(tensors), metadata }
   } finally {
@@ -32,11 +35,17 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsCo
   }
 }
 
-/** The float32 tensors of a safetensors file, for `loadStateDict`. @throws {FormatError} when the file is malformed or holds integers */
+/**
+ * The float32 tensors of a safetensors file, for `loadStateDict`. @throws {FormatError} when the file is malformed or
+ * holds integers
+ */
 export async function readStateDict(source: ByteSource): Promise<Record<string, Tensor>> {
   const { tensors } = await readSafetensors(source)
   const integers = Object.entries(tensors).filter(([, tensor]) => !(tensor.data instanceof Float32Array))
-  if (integers.length > 0) throw new FormatError(`safetensors: expected floats in a state dict, got integers in ${integers.map(([name]) => name).join(', ')}`)
+  if (integers.length > 0)
+    throw new FormatError(
+      `safetensors: expected floats in a state dict, got integers in ${integers.map(([name]) => name).join(', ')}`,
+    )
   return tensors as Record<string, Tensor>
 }
 
@@ -46,7 +55,10 @@ export async function readStateDict(source: ByteSource): Promise<Record<string, 
  * @param metadata strings to store beside them
  * @returns a new array, the caller's
  */
-export function writeSafetensors(tensors: Readonly<Record<string, Tensor<TensorData>>>, metadata?: Readonly<Record<string, string>>): Uint8Array {
+export function writeSafetensors(
+  tensors: Readonly<Record<string, Tensor<TensorData>>>,
+  metadata?: Readonly<Record<string, string>>,
+): Uint8Array {
   let end = 0
   const entries = Object.entries(tensors).map(([name, tensor]): [string, unknown] => {
     checkTensorToWrite(name, tensor)
@@ -72,7 +84,10 @@ export function writeSafetensors(tensors: Readonly<Record<string, Tensor<TensorD
 function checkTensorToWrite(name: string, { data, shape }: Tensor<TensorData>): void {
   if (name === '__metadata__') throw new OptionError('safetensors: expected tensor names other than __metadata__')
   const elements = checkedProduct(shape, `safetensors: ${name}`)
-  if (elements !== data.length) throw new OptionError(`safetensors: expected ${elements} elements in ${name} ${formatShape(shape)}, got ${data.length}`)
+  if (elements !== data.length)
+    throw new OptionError(
+      `safetensors: expected ${elements} elements in ${name} ${formatShape(shape)}, got ${data.length}`,
+    )
 }
 
 function typeOf(data: TensorData): string {

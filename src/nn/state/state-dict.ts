@@ -18,9 +18,14 @@ export interface LoadReport {
 }
 
 /** Copies `state` into `parameters`, all or nothing. Its errors list everything that is wrong, not the first of it. */
-export function assignState(parameters: ReadonlyMap<string, Parameter>, state: Readonly<Record<string, Tensor>>, options: LoadOptions): LoadReport {
+export function assignState(
+  parameters: ReadonlyMap<string, Parameter>,
+  state: Readonly<Record<string, Tensor>>,
+  options: LoadOptions,
+): LoadReport {
   options = checkNames('loadStateDict: options', options, ['strict', 'allowNonFinite'])
-  if (typeof state !== 'object' || state === null) throw new OptionError(`loadStateDict: expected an object of tensors, got ${describe(state)}`)
+  if (typeof state !== 'object' || state === null)
+    throw new OptionError(`loadStateDict: expected an object of tensors, got ${describe(state)}`)
   const missing = [...parameters.keys()].filter((name) => !Object.hasOwn(state, name))
   const unexpected = Object.keys(state).filter((name) => !parameters.has(name))
   const misshapen = [...parameters].flatMap(([name, parameter]) => misfit(name, parameter, state))
@@ -43,7 +48,9 @@ function misfit(name: string, parameter: Parameter, state: Readonly<Record<strin
   if (!Object.hasOwn(state, name)) return []
   const given = state[name] as Partial<Tensor> | null | undefined
   if (!(given?.data instanceof Float32Array) || !Array.isArray(given.shape)) {
-    return [`${name} (expected a float32 tensor ${formatShape(parameter.shape)}, got ${describe(given?.data ?? given)})`]
+    return [
+      `${name} (expected a float32 tensor ${formatShape(parameter.shape)}, got ${describe(given?.data ?? given)})`,
+    ]
   }
   const shape: readonly number[] = given.shape
   const same = shape.length === parameter.shape.length && shape.every((size, axis) => size === parameter.shape[axis])
@@ -61,7 +68,9 @@ function refuse(missing: readonly string[], unexpected: readonly string[], missh
   if (complaints.length === 0) return
   const message = `loadStateDict: expected exactly the parameters of the module; ${complaints.join('; ')}`
   const details = { missing, unexpected, misshapen }
-  throw missing.length + unexpected.length > 0 ? new FormatError(message, { details }) : new ShapeError(message, { details })
+  throw missing.length + unexpected.length > 0
+    ? new FormatError(message, { details })
+    : new ShapeError(message, { details })
 }
 
 /** @throws {NumericError} that names every array which holds NaN or an infinity, and where */
@@ -70,5 +79,8 @@ export function refuseNonFinite(arrays: readonly (readonly [string, Float32Array
     const index = data.findIndex((value) => !Number.isFinite(value))
     return index < 0 ? [] : [`${name} (${data[index]} at element ${index})`]
   })
-  if (found.length > 0) throw new NumericError(`loadStateDict: expected finite weights, got NaN or infinities in ${found.join(', ')}`, { details: { found } })
+  if (found.length > 0)
+    throw new NumericError(`loadStateDict: expected finite weights, got NaN or infinities in ${found.join(', ')}`, {
+      details: { found },
+    })
 }

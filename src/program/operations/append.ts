@@ -11,7 +11,14 @@ import type { OperationRule } from '../rule.ts'
  */
 export function append(graph: Graph, from: Value, cache: Value, past: readonly number[]): Value {
   const { heads, capacity } = cache
-  return graph.add('append', [from, cache], { past }, cache.name, { batch: from.batch, rows: Math.max(...past) + from.rows, width: from.width }, { layout: 'heads', heads, capacity })
+  return graph.add(
+    'append',
+    [from, cache],
+    { past },
+    cache.name,
+    { batch: from.batch, rows: Math.max(...past) + from.rows, width: from.width },
+    { layout: 'heads', heads, capacity },
+  )
 }
 
 /** It is a store, which the stage adds for whatever is written to memory. */

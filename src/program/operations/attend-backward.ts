@@ -17,11 +17,16 @@ export function attendAdjoint(operation: Operation<'attend'>, dContext: Value, t
   const dOutput = split(tape.graph, dContext, attributes.heads)
   const slots = segments[0]?.length ?? 1
   const { heads, keyHeads } = attributes
-  return tape.graph.addWith('attend-backward', [query, key, value, tape.recall(context), tape.recall(logSumExp), dOutput], { forward: attributes, segments }, [
-    { name: 'gradient slots', sizes: query, storage: { layout: 'heads', heads, slots } },
-    { name: 'key gradients', sizes: key, storage: { layout: 'heads', heads: keyHeads } },
-    { name: 'value gradients', sizes: value, storage: { layout: 'heads', heads: keyHeads } },
-  ])
+  return tape.graph.addWith(
+    'attend-backward',
+    [query, key, value, tape.recall(context), tape.recall(logSumExp), dOutput],
+    { forward: attributes, segments },
+    [
+      { name: 'gradient slots', sizes: query, storage: { layout: 'heads', heads, slots } },
+      { name: 'key gradients', sizes: key, storage: { layout: 'heads', heads: keyHeads } },
+      { name: 'value gradients', sizes: value, storage: { layout: 'heads', heads: keyHeads } },
+    ],
+  )
 }
 
 /** How each batch's keys are cut; one entry serves all where they are alike. */
@@ -33,7 +38,10 @@ function segmentsOf({ batch, rows }: Value, { options, keyHeads, keys, headSize,
 }
 
 /** Work of the whole operation. */
-export function attendBackwardFlops({ inputs: [query, , , context], attributes: { forward } }: Operation<'attend-backward'>): number {
+export function attendBackwardFlops({
+  inputs: [query, , , context],
+  attributes: { forward },
+}: Operation<'attend-backward'>): number {
   const { batch, rows } = query as Value
   const attend = { attributes: forward, outputs: [context as Value] } as unknown as Operation<'attend'>
   return FLOP_RATIO * attendFlops(attend, { batch: 0, rowStart: 0, rows: batch * rows })

@@ -19,7 +19,14 @@ export interface Attended {
 }
 
 /** softmax(scale·QKᵀ + …)·V for every head; query [B, M, H·D], key [B, N, Hkv·D], value [B, N, Hkv·Dv]. */
-export function attend(graph: Graph, query: Value, key: Value, value: Value, { heads, keyHeads }: AttendSizes, options: ResolvedOptions): Attended {
+export function attend(
+  graph: Graph,
+  query: Value,
+  key: Value,
+  value: Value,
+  { heads, keyHeads }: AttendSizes,
+  options: ResolvedOptions,
+): Attended {
   const { batch, rows } = query
   const inputs = [split(graph, query, heads), split(graph, key, keyHeads), split(graph, value, keyHeads)]
   const keys = key.rows
@@ -31,36 +38,60 @@ export function attend(graph: Graph, query: Value, key: Value, value: Value, { h
     ...results.map((name) => resultValue(name, attributes, { batch, rows })),
   ])
   const [context] = outputs
-  return { context: context as Value, results: new Map(results.map((name, index) => [name, outputs[index + 1] as Value])) }
+  return {
+    context: context as Value,
+    results: new Map(results.map((name, index) => [name, outputs[index + 1] as Value])),
+  }
 }
 
 /** Gradients need the log-sum-exp. */
-function wantedResults({ logSumExp, statistics, weights }: ResolvedOptions, forGradients: boolean): (RowResultName | 'weights')[] {
+function wantedResults(
+  { logSumExp, statistics, weights }: ResolvedOptions,
+  forGradients: boolean,
+): (RowResultName | 'weights')[] {
   const rowResults = ROW_RESULTS.filter((name) => (name === 'logSumExp' ? logSumExp || forGradients : statistics))
   return weights === 'none' ? rowResults : [...rowResults, 'weights']
 }
 
 /** [B, H, M] each; weights [B, H, M, N], or those of the chosen heads and rows. */
-function resultValue(name: RowResultName | 'weights', { options, heads, keys }: AttendAttributes, { batch, rows }: Pick<Value, 'batch' | 'rows'>) {
-  if (name !== 'weights') return { name, sizes: { batch, rows, width: heads }, storage: { layout: 'heads' as const, heads, integers: name === 'maxIndex' } }
+function resultValue(
+  name: RowResultName | 'weights',
+  { options, heads, keys }: AttendAttributes,
+  { batch, rows }: Pick<Value, 'batch' | 'rows'>,
+) {
+  if (name !== 'weights')
+    return {
+      name,
+      sizes: { batch, rows, width: heads },
+      storage: { layout: 'heads' as const, heads, integers: name === 'maxIndex' },
+    }
   const chosen = chosenWeights(options)
   const [count, chosenRows] = chosen === null ? [heads, rows] : [chosen.heads.length, chosen.rows.length]
-  return { name, sizes: { batch, rows: chosenRows, width: count * keys }, storage: { layout: 'heads' as const, heads: count, capacity: chosenRows } }
+  return {
+    name,
+    sizes: { batch, rows: chosenRows, width: count * keys },
+    storage: { layout: 'heads' as const, heads: count, capacity: chosenRows },
+  }
 }
 
 /** The distinct heads and rows whose weights are wanted, ascending; null where all of them are, or none. */
-export function chosenWeights({ weights }: ResolvedOptions): { readonly heads: readonly number[]; readonly rows: readonly number[] } | null {
+export function chosenWeights({
+  weights,
+}: ResolvedOptions): { readonly heads: readonly number[]; readonly rows: readonly number[] } | null {
   if (typeof weights === 'string') return null
   const distinct = (list: readonly number[]): number[] => [...new Set(list)].sort((a, b) => a - b)
   return { heads: distinct(weights.heads), rows: distinct(weights.rows) }
 }
 
 /** Work of attention over one chunk of rows, which may run on into the next sequences. */
-export function attendFlops({ attributes: { options, heads, headSize, valueSize }, outputs: [context] }: Operation<'attend'>, chunk: Chunk): number {
+export function attendFlops(
+  { attributes: { options, heads, headSize, valueSize }, outputs: [context] }: Operation<'attend'>,
+  chunk: Chunk,
+): number {
   const visibility: Visibility = { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength }
   const sequence = (context as Value).rows
   let pairs = 0
-  for (let done = 0; done < chunk.rows; ) {
+  for (let done = 0; done < chunk.rows;) {
     const flat = chunk.rowStart + done
     const row = flat % sequence
     const rows = Math.min(chunk.rows - done, sequence - row)
@@ -71,6 +102,14 @@ export function attendFlops({ attributes: { options, heads, headSize, valueSize 
 }
 
 /** The arrays of mask, bias and segments. */
-export function optionArrays({ attributes: { options: { mask, bias, segments } } }: Operation<'attend'>): TaskArray[] {
-  return [...(mask === null ? [] : [mask.data]), ...(bias === null ? [] : [bias.data]), ...(segments === null ? [] : [segments.query, segments.key])]
+export function optionArrays({
+  attributes: {
+    options: { mask, bias, segments },
+  },
+}: Operation<'attend'>): TaskArray[] {
+  return [
+    ...(mask === null ? [] : [mask.data]),
+    ...(bias === null ? [] : [bias.data]),
+    ...(segments === null ? [] : [segments.query, segments.key]),
+  ]
 }

@@ -11,7 +11,9 @@ export function add(graph: Graph, a: Value, b: Value): Value {
 
 export const addRule: OperationRule<'add'> = {
   inPlace: [0, 1],
-  lower: ({ inputs: [a, b], outputs: [to] }, { at, reused }) => [{ op: 'add', from: at((reused === b ? a : b) as Value), to: at(to as Value) }],
+  lower: ({ inputs: [a, b], outputs: [to] }, { at, reused }) => [
+    { op: 'add', from: at((reused === b ? a : b) as Value), to: at(to as Value) },
+  ],
   adjoint: (_, dOutput) => [dOutput, dOutput],
 }
 
@@ -24,7 +26,10 @@ export function subtract(graph: Graph, a: Value, b: Value): Value {
 export const subtractRule: OperationRule<'subtract'> = {
   inPlace: [0],
   lower: ({ inputs: [, b], outputs: [to] }, { at }) => [{ op: 'subtract', from: at(b as Value), to: at(to as Value) }],
-  adjoint: ({ inputs: [, b] }, dOutput, { graph, needs }) => [dOutput, needs(b as Value) ? scale(graph, dOutput, -1) : null],
+  adjoint: ({ inputs: [, b] }, dOutput, { graph, needs }) => [
+    dOutput,
+    needs(b as Value) ? scale(graph, dOutput, -1) : null,
+  ],
 }
 
 /** factor·x. */
@@ -46,7 +51,9 @@ export function multiply(graph: Graph, a: Value, b: Value): Value {
 
 export const multiplyRule: OperationRule<'multiply'> = {
   inPlace: [0, 1],
-  lower: ({ inputs: [a, b], outputs: [to] }, { at, reused }) => [{ op: 'multiply', from: at((reused === b ? a : b) as Value), to: at(to as Value) }],
+  lower: ({ inputs: [a, b], outputs: [to] }, { at, reused }) => [
+    { op: 'multiply', from: at((reused === b ? a : b) as Value), to: at(to as Value) },
+  ],
   adjoint: ({ inputs: [a, b] }, dOutput, tape) => {
     const times = (other: Value): Value => multiply(tape.graph, dOutput, tape.recall(other))
     return [tape.needs(a as Value) ? times(b as Value) : null, tape.needs(b as Value) ? times(a as Value) : null]
@@ -60,7 +67,9 @@ export function activate(graph: Graph, from: Value, activation: Activation): Val
 
 export const activateRule: OperationRule<'activate'> = {
   inPlace: [0],
-  lower: ({ outputs: [to], attributes: { activation } }, { at }) => [{ op: 'activate', register: at(to as Value), activation }],
+  lower: ({ outputs: [to], attributes: { activation } }, { at }) => [
+    { op: 'activate', register: at(to as Value), activation },
+  ],
   adjoint: ({ inputs: [x], attributes: { activation } }, dOutput, { graph, recall }) => [
     graph.add('activate-backward', [recall(x as Value), dOutput], { activation }, 'activations', dOutput),
   ],
@@ -68,11 +77,16 @@ export const activateRule: OperationRule<'activate'> = {
 
 export const activateBackwardRule: OperationRule<'activate-backward'> = {
   inPlace: [1],
-  lower: ({ inputs: [x], outputs: [to], attributes: { activation } }, { at }) => [{ op: 'activate-backward', x: at(x as Value), dy: at(to as Value), activation }],
+  lower: ({ inputs: [x], outputs: [to], attributes: { activation } }, { at }) => [
+    { op: 'activate-backward', x: at(x as Value), dy: at(to as Value), activation },
+  ],
   adjoint: noAdjoint,
 }
 
-/** Each element is 0 with this probability, else times 1/(1 − probability); the part's seed and the place in it decide which. */
+/**
+ * Each element is 0 with this probability, else times 1/(1 − probability); the part's seed and the place in it decide
+ * which.
+ */
 export function drop(graph: Graph, from: Value, probability: number): Value {
   // The site is counted whether or not anything is dropped, so that it does not depend on other layers' modes.
   const site = graph.nextSite()
@@ -85,7 +99,12 @@ export const dropRule: OperationRule<'drop'> = {
   inPlace: [0],
   lower: ({ outputs: [to], attributes: { probability, seed, site } }, { at }) => {
     // A threshold of 2³² drops everything. It does not fit into the kernel's word: there the factor alone does it.
-    const dropout = { threshold: Math.floor(probability * 2 ** 32), keepScale: probability === 1 ? 0 : 1 / (1 - probability), ...seed, site }
+    const dropout = {
+      threshold: Math.floor(probability * 2 ** 32),
+      keepScale: probability === 1 ? 0 : 1 / (1 - probability),
+      ...seed,
+      site,
+    }
     return [{ op: 'drop', register: at(to as Value), dropout }]
   },
   // The counter alone decides what is dropped: the same of the gradient.

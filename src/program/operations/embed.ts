@@ -6,7 +6,11 @@ import { sumTable } from '../tape.ts'
 
 /** scale · table[token] for each row. */
 export function embed(graph: Graph, tokens: Value, table: Parameter, scale: number): Value {
-  return graph.add('embed', [tokens], { table, scale }, 'embeddings', { batch: tokens.batch, rows: tokens.rows, width: table.shape[1] ?? 0 })
+  return graph.add('embed', [tokens], { table, scale }, 'embeddings', {
+    batch: tokens.batch,
+    rows: tokens.rows,
+    width: table.shape[1] ?? 0,
+  })
 }
 
 export const embedRule: OperationRule<'embed'> = {

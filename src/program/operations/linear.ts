@@ -5,9 +5,19 @@ import type { OperationRule } from '../rule.ts'
 import { sumOuter, sumRows } from '../tape.ts'
 
 /** from·Wᵀ + b; with a transposed view, from·W. */
-export function linear(graph: Graph, from: Value, weight: WeightView, bias: WeightView | null, name = 'activations'): Value {
+export function linear(
+  graph: Graph,
+  from: Value,
+  weight: WeightView,
+  bias: WeightView | null,
+  name = 'activations',
+): Value {
   checkWidth(graph, 'an input', from, inputsOf(weight))
-  return graph.add('linear', [from], { weight, bias }, name, { batch: from.batch, rows: from.rows, width: outputsOf(weight) })
+  return graph.add('linear', [from], { weight, bias }, name, {
+    batch: from.batch,
+    rows: from.rows,
+    width: outputsOf(weight),
+  })
 }
 
 export const linearRule: OperationRule<'linear'> = {
@@ -15,7 +25,13 @@ export const linearRule: OperationRule<'linear'> = {
   weights: ({ attributes: { weight, bias } }) => (bias === null ? [weight] : [weight, bias]),
   scratchPerRow: ({ attributes: { weight } }) => inputsOf(weight) + PACKED_COLUMNS,
   lower: ({ inputs: [from], outputs: [to], attributes: { weight, bias } }, { at, weight: place }) => [
-    { op: 'linear', from: at(from as Value), to: at(to as Value), weight: place(weight), bias: bias === null ? null : place(bias) },
+    {
+      op: 'linear',
+      from: at(from as Value),
+      to: at(to as Value),
+      weight: place(weight),
+      bias: bias === null ? null : place(bias),
+    },
   ],
   // dX = dY·W, dW = dYᵀ·X, db = Σ dY.
   adjoint: ({ inputs: [from], attributes: { weight, bias } }, dOutput, tape) => {

@@ -4,9 +4,16 @@ import type { Parameter } from '../parameter.ts'
 import type { OperationRule } from '../rule.ts'
 import { sumTable } from '../tape.ts'
 
-/** Rows [position, position + rows) of a table by position, for every sequence of `like`. @param parameter where the table is learned */
+/**
+ * Rows [position, position + rows) of a table by position, for every sequence of `like`. @param parameter where the
+ * table is learned
+ */
 export function positions(graph: Graph, table: Value, like: Value, parameter: Parameter | null): Value {
-  return graph.add('positions', [table], { position: graph.position, parameter }, 'positions', { batch: like.batch, rows: like.rows, width: table.width })
+  return graph.add('positions', [table], { position: graph.position, parameter }, 'positions', {
+    batch: like.batch,
+    rows: like.rows,
+    width: table.width,
+  })
 }
 
 export const positionsRule: OperationRule<'positions'> = {
@@ -22,10 +29,11 @@ export const positionsRule: OperationRule<'positions'> = {
 }
 
 /**
- * Rotary positions (Su et al. 2021): the pair (x_c, x_{c + R/2}) of every head turns by the angle of its row's position.
+ * Rotary positions (Su et al. 2021): the pair (x_c, x_{c + R/2}) of every head turns by the angle of its row's
+ * position.
  *
- * @param table cosines [0, R/2) and sines [R/2, R), by position, or a row for each row of `from`; its width R may be less than
- * the head size
+ * @param table cosines [0, R/2) and sines [R/2, R), by position, or a row for each row of `from`; its width R may be
+ *   less than the head size
  */
 export function rotate(graph: Graph, from: Value, table: Value, headSize = table.width): Value {
   const position = isByPosition(table) ? graph.position : 0
@@ -41,8 +49,13 @@ export const rotateRule: OperationRule<'rotate'> = {
   inPlace: [0],
   lower: ({ inputs: [, table], outputs: [to], attributes: { headSize, turned, position, back } }, { at, rows }) => [
     {
-      op: 'rotate', register: at(to as Value), headSize, turned, table: rows(table as Value, position),
-      ...(isByPosition(table as Value) ? { byPosition: true } : {}), ...(back ? { back } : {}),
+      op: 'rotate',
+      register: at(to as Value),
+      headSize,
+      turned,
+      table: rows(table as Value, position),
+      ...(isByPosition(table as Value) ? { byPosition: true } : {}),
+      ...(back ? { back } : {}),
     },
   ],
   scratchPerRow: ({ attributes: { turned } }) => turned,

@@ -3,7 +3,15 @@ import type { Operation, OperationKind } from '../operation.ts'
 import type { Parameter } from '../parameter.ts'
 import type { OperationRule } from '../rule.ts'
 import { appendRule } from './append.ts'
-import { activateBackwardRule, activateRule, addRule, dropRule, multiplyRule, scaleRule, subtractRule } from './elementwise.ts'
+import {
+  activateBackwardRule,
+  activateRule,
+  addRule,
+  dropRule,
+  multiplyRule,
+  scaleRule,
+  subtractRule,
+} from './elementwise.ts'
 import { embedRule } from './embed.ts'
 import { foldRule } from './fold.ts'
 import { linearRule } from './linear.ts'
@@ -15,7 +23,13 @@ import { rmsNormHeadsRule } from './rms-norm-heads.ts'
 import { splitRule } from './split.ts'
 
 /** Kinds that need all rows of something: attention, its gradient, and sums. Everything else is row-wise. */
-const WHOLE_KINDS = ['attend', 'attend-backward', 'sum-outer', 'sum-rows', 'sum-table'] as const satisfies readonly OperationKind[]
+const WHOLE_KINDS = [
+  'attend',
+  'attend-backward',
+  'sum-outer',
+  'sum-rows',
+  'sum-table',
+] as const satisfies readonly OperationKind[]
 export type WholeKind = (typeof WHOLE_KINDS)[number]
 export type RowKind = Exclude<OperationKind, WholeKind>
 
@@ -62,7 +76,11 @@ export function ruleOf(operation: Operation): OperationRule<OperationKind> {
 export function parametersOf(operation: Operation): Parameter[] {
   if (!isRowWise(operation)) return []
   const rule = ruleOf(operation)
-  return [...(rule.weights?.(operation) ?? []).map(({ parameter }) => parameter), ...(rule.tables?.(operation) ?? []), ...(rule.learned?.(operation) ?? [])]
+  return [
+    ...(rule.weights?.(operation) ?? []).map(({ parameter }) => parameter),
+    ...(rule.tables?.(operation) ?? []),
+    ...(rule.learned?.(operation) ?? []),
+  ]
 }
 
 /** Each parameter that a graph's operations read, once. */

@@ -13,12 +13,15 @@ export interface Baselines {
   readonly bigram: number
 }
 
-/** Weights of the unigram in the bigram, of which the best one for the held-out batches is taken: that favours the bigram. */
+/**
+ * Weights of the unigram in the bigram, of which the best one for the held-out batches is taken: that favours the
+ * bigram.
+ */
 const BACK_OFFS = [0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]
 
 /**
- * Losses of the simplest models of next tokens, counted on the training batches and measured on the held-out ones. Unigrams
- * are counted with one added to each; a bigram is (count(a, b) + κ·unigram(b)) / (count(a) + κ).
+ * Losses of the simplest models of next tokens, counted on the training batches and measured on the held-out ones.
+ * Unigrams are counted with one added to each; a bigram is (count(a, b) + κ·unigram(b)) / (count(a) + κ).
  *
  * @param size how many tokens there are
  * @throws {OptionError} when no target counts
@@ -27,14 +30,23 @@ export function baselines(training: Iterable<Batch>, validation: Iterable<Batch>
   checkInteger('baselines: size', size, 1)
   const counts = countPairs(training, size)
   const held = countPairs(validation, size)
-  if (counts.total === 0 || held.total === 0) throw new OptionError('baselines: expected targets that count in the training and in the held-out batches, got none')
+  if (counts.total === 0 || held.total === 0)
+    throw new OptionError(
+      'baselines: expected targets that count in the training and in the held-out batches, got none',
+    )
   const unigram = (token: number): number => ((counts.targets[token] ?? 0) + 1) / (counts.total + size)
   const mean = (probability: (before: number, token: number) => number): number => {
     let sum = 0
     for (const [pair, times] of held.pairs) sum -= times * exactLog(probability(Math.floor(pair / size), pair % size))
     return sum / held.total
   }
-  const bigrams = BACK_OFFS.map((weight) => mean((before, token) => ((counts.pairs.get(before * size + token) ?? 0) + weight * unigram(token)) / ((counts.tokens[before] ?? 0) + weight)))
+  const bigrams = BACK_OFFS.map((weight) =>
+    mean(
+      (before, token) =>
+        ((counts.pairs.get(before * size + token) ?? 0) + weight * unigram(token)) /
+        ((counts.tokens[before] ?? 0) + weight),
+    ),
+  )
   return { chance: exactLog(size), unigram: mean((_, token) => unigram(token)), bigram: Math.min(...bigrams) }
 }
 
@@ -47,7 +59,12 @@ interface PairCounts {
 }
 
 function countPairs(batches: Iterable<Batch>, size: number): PairCounts {
-  const counts = { total: 0, tokens: new Float64Array(size), targets: new Float64Array(size), pairs: new Map<number, number>() }
+  const counts = {
+    total: 0,
+    tokens: new Float64Array(size),
+    targets: new Float64Array(size),
+    pairs: new Map<number, number>(),
+  }
   for (const { tokens, targets, mask } of batches) {
     for (const [place, token] of (tokens?.data ?? []).entries()) {
       const target = targets?.data[place] ?? -1

@@ -5,9 +5,9 @@ const ROUNDS = 6
 const DOMAIN = 0xfffffffc
 
 /**
- * The place of `index` in a permutation of 0 … size − 1 that the seed and `epoch` choose, without computing any other place: a
- * Feistel network over Philox on the next even power of two, walked until it comes back below `size` (Black and Rogaway
- * 2002).
+ * The place of `index` in a permutation of 0 … size − 1 that the seed and `epoch` choose, without computing any other
+ * place: a Feistel network over Philox on the next even power of two, walked until it comes back below `size` (Black
+ * and Rogaway 2002).
  *
  * @param size up to 2³⁰
  */

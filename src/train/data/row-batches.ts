@@ -25,12 +25,17 @@ export function batchOfRows(rows: readonly TokenRow[]): Batch {
   return {
     tokens: tensorOf(({ tokens }) => tokens),
     targets: tensorOf(({ targets }) => targets),
-    ...(isPacked ? { segments: tensorOf(({ segments }) => segments), positions: tensorOf(({ positions }) => positions) } : {}),
+    ...(isPacked
+      ? { segments: tensorOf(({ segments }) => segments), positions: tensorOf(({ positions }) => positions) }
+      : {}),
   }
 }
 
 /** Which of `size` items are in a batch of endless shuffled epochs; nothing before it needs to be known. */
-export function shuffledItems(index: number, { batch, size, seed }: { readonly batch: number; readonly size: number; readonly seed: SeedWords }): { readonly item: number; readonly epoch: number }[] {
+export function shuffledItems(
+  index: number,
+  { batch, size, seed }: { readonly batch: number; readonly size: number; readonly seed: SeedWords },
+): { readonly item: number; readonly epoch: number }[] {
   return Array.from({ length: batch }, (_, row) => {
     const drawn = index * batch + row
     const epoch = Math.floor(drawn / size)

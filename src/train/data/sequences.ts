@@ -11,27 +11,36 @@ export interface SequenceOptions {
   readonly batch: number
   /** Tokens per row. @default what the longest sequence needs */
   readonly length?: number
-  /** Whether a row holds as many whole sequences as fit, told apart by `segments` and `positions`. @default false: one each */
+  /**
+   * Whether a row holds as many whole sequences as fit, told apart by `segments` and `positions`. @default false: one
+   * each
+   */
   readonly pack?: boolean
   /** The token that fills rows up; its targets do not count. @default 0 */
   readonly padding?: number
 }
 
 /**
- * Batches of separate sequences, in a shuffled order: every sequence of an epoch once. A sequence of n tokens gives n − 1
- * pairs of a token and its target, the token after it. Batch k is computed from k and the seed alone.
+ * Batches of separate sequences, in a shuffled order: every sequence of an epoch once. A sequence of n tokens gives n −
+ * 1 pairs of a token and its target, the token after it. Batch k is computed from k and the seed alone.
  *
  * @param options `seed` is 0 by default
- * @returns a function from the number of a batch to the batch: tokens and targets [batch, length], with `pack` also segments
- * and positions
+ * @returns a function from the number of a batch to the batch: tokens and targets [batch, length], with `pack` also
+ *   segments and positions
  * @throws {OptionError} when there is no sequence, one has fewer than two tokens, or one does not fit a row
  */
-export function sequenceBatches(sequences: readonly Int32Array[], options: SequenceOptions & { readonly seed?: Seed }): (index: number) => Batch {
+export function sequenceBatches(
+  sequences: readonly Int32Array[],
+  options: SequenceOptions & { readonly seed?: Seed },
+): (index: number) => Batch {
   options = checkNames('sequenceBatches: options', options, ['batch', 'length', 'pack', 'padding', 'seed'])
   const words = seedWords('sequenceBatches: option seed', options.seed ?? 0)
   const rows = rowsOf('sequenceBatches', sequences, options, deriveSeed(words, 0))
   const order = deriveSeed(words, 1)
-  return (index) => batchOfRows(shuffledItems(index, { batch: options.batch, size: rows.count, seed: order }).map(({ item }) => rows.at(item)))
+  return (index) =>
+    batchOfRows(
+      shuffledItems(index, { batch: options.batch, size: rows.count, seed: order }).map(({ item }) => rows.at(item)),
+    )
 }
 
 /** All sequences, in order, for evaluation. @throws {OptionError} as `sequenceBatches` */
@@ -46,13 +55,24 @@ export function sequencesInOrder(sequences: readonly Int32Array[], options: Sequ
  *
  * @throws {OptionError} unless the share lies between 0 and 1 and leaves items on both sides
  */
-export function splitItems<Item>(items: readonly Item[], validation: number, seed: Seed = 0): { readonly training: Item[]; readonly validation: Item[] } {
-  if (typeof validation !== 'number' || !(validation > 0 && validation < 1)) throw expected('splitItems: validation', 'a number between 0 and 1', validation)
+export function splitItems<Item>(
+  items: readonly Item[],
+  validation: number,
+  seed: Seed = 0,
+): { readonly training: Item[]; readonly validation: Item[] } {
+  if (typeof validation !== 'number' || !(validation > 0 && validation < 1))
+    throw expected('splitItems: validation', 'a number between 0 and 1', validation)
   const words = seedWords('splitItems: seed', seed)
   const held = Math.round(items.length * validation)
-  if (held === 0 || held === items.length) throw new OptionError(`splitItems: expected items on both sides, got ${items.length - held} to train and ${held} to hold out`)
+  if (held === 0 || held === items.length)
+    throw new OptionError(
+      `splitItems: expected items on both sides, got ${items.length - held} to train and ${held} to hold out`,
+    )
   const isHeldOut = (index: number): boolean => permuted(index, items.length, words, 0) < held
-  return { training: items.filter((_, index) => !isHeldOut(index)), validation: items.filter((_, index) => isHeldOut(index)) }
+  return {
+    training: items.filter((_, index) => !isHeldOut(index)),
+    validation: items.filter((_, index) => isHeldOut(index)),
+  }
 }
 
 interface Rows {
@@ -61,8 +81,14 @@ interface Rows {
 }
 
 /** @param shuffle packs in an order that this seed chooses, so that neighbours in the list do not always share a row */
-function rowsOf(what: string, sequences: readonly Int32Array[], options: SequenceOptions, shuffle: SeedWords | null): Rows {
-  if (!Array.isArray(sequences) || !sequences.every((sequence) => sequence instanceof Int32Array)) throw expected(`${what}: sequences`, 'an array of Int32Arrays', sequences)
+function rowsOf(
+  what: string,
+  sequences: readonly Int32Array[],
+  options: SequenceOptions,
+  shuffle: SeedWords | null,
+): Rows {
+  if (!Array.isArray(sequences) || !sequences.every((sequence) => sequence instanceof Int32Array))
+    throw expected(`${what}: sequences`, 'an array of Int32Arrays', sequences)
   if (sequences.length === 0) throw new OptionError(`${what}: expected at least one sequence, got none`)
   const { batch, pack = false, padding = 0 } = options
   const length = options.length ?? sequences.reduce((most, { length: tokens }) => Math.max(most, tokens - 1), 1)
@@ -71,9 +97,15 @@ function rowsOf(what: string, sequences: readonly Int32Array[], options: Sequenc
   checkInteger(`${what}: option padding`, padding, 0)
   checkBoolean(`${what}: option pack`, pack)
   const wrong = sequences.findIndex(({ length: tokens }) => tokens < 2 || tokens > length + 1)
-  if (wrong >= 0) throw new OptionError(`${what}: expected sequences of 2 to ${length + 1} tokens (a row has ${length}, each with the token after it), got ${sequences[wrong]?.length} tokens in sequence ${wrong}`)
-  if (!pack) return { count: sequences.length, at: (index) => fillRow([sequences[index] as Int32Array], length, padding, false) }
-  const ordered = sequences.map((_, index) => sequences[shuffle === null ? index : permuted(index, sequences.length, shuffle, 0)] as Int32Array)
+  if (wrong >= 0)
+    throw new OptionError(
+      `${what}: expected sequences of 2 to ${length + 1} tokens (a row has ${length}, each with the token after it), got ${sequences[wrong]?.length} tokens in sequence ${wrong}`,
+    )
+  if (!pack)
+    return { count: sequences.length, at: (index) => fillRow([sequences[index] as Int32Array], length, padding, false) }
+  const ordered = sequences.map(
+    (_, index) => sequences[shuffle === null ? index : permuted(index, sequences.length, shuffle, 0)] as Int32Array,
+  )
   const groups = grouped(ordered, length)
   return { count: groups.length, at: (index) => fillRow(groups[index] ?? [], length, padding, true) }
 }

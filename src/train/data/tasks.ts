@@ -42,12 +42,13 @@ export function reverseTask(options: TaskOptions): (index: number) => Batch {
 }
 
 /**
- * Symbols in a random order without repetition, over and over: what follows a symbol is found where it occurred before. The
- * period is drawn for each row, evenly on a logarithmic scale. Only rows from the second period on count, where the answer
- * is known. Solved by an induction head (Olsson et al. 2022), and by nothing that looks less far back than the period.
+ * Symbols in a random order without repetition, over and over: what follows a symbol is found where it occurred before.
+ * The period is drawn for each row, evenly on a logarithmic scale. Only rows from the second period on count, where the
+ * answer is known. Solved by an induction head (Olsson et al. 2022), and by nothing that looks less far back than the
+ * period.
  *
- * Long periods alone teach slowly, because the one key that answers is lost among many. A `shortest` of 4 teaches the same
- * head on short periods first.
+ * Long periods alone teach slowly, because the one key that answers is lost among many. A `shortest` of 4 teaches the
+ * same head on short periods first.
  *
  * @throws {OptionError} when periods are longer than the length, or than there are symbols
  */
@@ -72,11 +73,18 @@ interface Periods {
   readonly longest: number
 }
 
-function checkedPeriods(length: number, symbols: number, given: { readonly [Name in keyof Periods]: number | undefined }): Periods {
+function checkedPeriods(
+  length: number,
+  symbols: number,
+  given: { readonly [Name in keyof Periods]: number | undefined },
+): Periods {
   const { shortest = Math.max(1, Math.floor(length / 4)), longest = Math.floor(length / 2) } = given
   checkInteger('inductionTask: option longest', longest, 1, length - 1)
   checkInteger('inductionTask: option shortest', shortest, 1, longest)
-  if (symbols < longest) throw new OptionError(`inductionTask: option symbols: expected at least as many as the longest period, ${longest}, got ${symbols}`)
+  if (symbols < longest)
+    throw new OptionError(
+      `inductionTask: option symbols: expected at least as many as the longest period, ${longest}, got ${symbols}`,
+    )
   return { shortest, longest }
 }
 
@@ -85,7 +93,11 @@ function logarithmic({ shortest, longest }: Periods, share: number): number {
   return Math.min(longest, Math.floor(shortest * exactExp(share * exactLog((longest + 1) / shortest))))
 }
 
-function repetition(what: string, options: TaskOptions, answer: (half: readonly number[]) => readonly number[]): (index: number) => Batch {
+function repetition(
+  what: string,
+  options: TaskOptions,
+  answer: (half: readonly number[]) => readonly number[],
+): (index: number) => Batch {
   const { batch, length, symbols, seed } = checked(what, options)
   if (length % 2 !== 0) throw new OptionError(`${what}: option length: expected an even number, got ${length}`)
   const rowOf = (own: SeedWords): TokenRow => {
@@ -94,10 +106,14 @@ function repetition(what: string, options: TaskOptions, answer: (half: readonly 
     const all = Int32Array.of(...half, symbols, ...answer(half))
     return { tokens: all.subarray(0, length), targets: all.slice(1).fill(IGNORED, 0, length / 2) }
   }
-  return (index) => batchOfRows(Array.from({ length: batch }, (_, row) => rowOf(deriveSeed(deriveSeed(seed, index), row))))
+  return (index) =>
+    batchOfRows(Array.from({ length: batch }, (_, row) => rowOf(deriveSeed(deriveSeed(seed, index), row))))
 }
 
-function checked(what: string, options: TaskOptions): { readonly batch: number; readonly length: number; readonly symbols: number; readonly seed: SeedWords } {
+function checked(
+  what: string,
+  options: TaskOptions,
+): { readonly batch: number; readonly length: number; readonly symbols: number; readonly seed: SeedWords } {
   options = checkNames(`${what}: options`, options, ['batch', 'length', 'symbols', 'seed'])
   const { batch, length, symbols, seed = 0 } = options
   checkInteger(`${what}: option batch`, batch, 1)

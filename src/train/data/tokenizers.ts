@@ -34,7 +34,10 @@ export class CharacterTokenizer implements Tokenizer {
     checkString('CharacterTokenizer: text', text)
     return Int32Array.from(text, (character, place) => {
       const token = this.#numbers.get(character)
-      if (token === undefined) throw new OptionError(`CharacterTokenizer: expected characters of the vocabulary, got ${JSON.stringify(character)} at character ${place}`)
+      if (token === undefined)
+        throw new OptionError(
+          `CharacterTokenizer: expected characters of the vocabulary, got ${JSON.stringify(character)} at character ${place}`,
+        )
       return token
     })
   }
@@ -57,9 +60,9 @@ export interface WordTokenizerOptions {
 const UNKNOWN = '<unk>'
 
 /**
- * One token per word, number, mark or run of space, as `Intl.Segmenter` finds them; one space before a word belongs to it.
- * Token 0 is for everything else. Decoded tokens join to the text that was encoded. Where words begin may change with the
- * engine's version of Unicode.
+ * One token per word, number, mark or run of space, as `Intl.Segmenter` finds them; one space before a word belongs to
+ * it. Token 0 is for everything else. Decoded tokens join to the text that was encoded. Where words begin may change
+ * with the engine's version of Unicode.
  */
 export class WordTokenizer implements Tokenizer {
   readonly #numbers: ReadonlyMap<string, number>
@@ -70,7 +73,8 @@ export class WordTokenizer implements Tokenizer {
     readonly locale = 'en',
   ) {
     this.#numbers = numbered('WordTokenizer', vocabulary)
-    if (vocabulary[0] !== UNKNOWN) throw expected('WordTokenizer: vocabulary[0]', JSON.stringify(UNKNOWN), vocabulary[0])
+    if (vocabulary[0] !== UNKNOWN)
+      throw expected('WordTokenizer: vocabulary[0]', JSON.stringify(UNKNOWN), vocabulary[0])
   }
 
   /** The pieces of a text, the most frequent first. @throws {OptionError} when there is none, or for wrong options */
@@ -82,7 +86,9 @@ export class WordTokenizer implements Tokenizer {
     if (maxSize !== Infinity) checkInteger('WordTokenizer: option maxSize', maxSize, 2)
     const counts = new Map<string, number>()
     for (const piece of pieces(text, locale)) counts.set(piece, (counts.get(piece) ?? 0) + 1)
-    const ordered = [...counts].filter(([piece, count]) => count >= minCount && piece !== UNKNOWN).sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
+    const ordered = [...counts]
+      .filter(([piece, count]) => count >= minCount && piece !== UNKNOWN)
+      .sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
     return new WordTokenizer([UNKNOWN, ...ordered.slice(0, maxSize - 1).map(([piece]) => piece)], locale)
   }
 
@@ -116,11 +122,18 @@ function* pieces(text: string, locale: string): Generator<string, void, undefine
 }
 
 function numbered(what: string, vocabulary: unknown): Map<string, number> {
-  if (!Array.isArray(vocabulary) || vocabulary.length === 0 || !vocabulary.every((piece) => typeof piece === 'string' && piece !== '')) {
+  if (
+    !Array.isArray(vocabulary) ||
+    vocabulary.length === 0 ||
+    !vocabulary.every((piece) => typeof piece === 'string' && piece !== '')
+  ) {
     throw expected(`${what}: vocabulary`, 'an array of one or more strings that are not empty', vocabulary)
   }
   const numbers = new Map((vocabulary as string[]).map((piece, token) => [piece, token]))
-  if (numbers.size !== vocabulary.length) throw new OptionError(`${what}: vocabulary: expected strings that differ, got ${vocabulary.length - numbers.size} twice`)
+  if (numbers.size !== vocabulary.length)
+    throw new OptionError(
+      `${what}: vocabulary: expected strings that differ, got ${vocabulary.length - numbers.size} twice`,
+    )
   return numbers
 }
 

@@ -13,16 +13,19 @@ export interface WindowOptions {
 }
 
 /**
- * Batches of windows of a long text, in a shuffled order: every window of an epoch once. Each epoch cuts the text at other
- * places. Batch k is computed from k and the seed alone.
+ * Batches of windows of a long text, in a shuffled order: every window of an epoch once. Each epoch cuts the text at
+ * other places. Batch k is computed from k and the seed alone.
  *
  * @param tokens [n], one text
  * @param options `seed` is 0 by default
- * @returns a function from the number of a batch to the batch: tokens and targets [batch, length], where a token's target is
- * the one after it
+ * @returns a function from the number of a batch to the batch: tokens and targets [batch, length], where a token's
+ *   target is the one after it
  * @throws {OptionError} when the text is shorter than one window and its last target
  */
-export function windowBatches(tokens: Int32Array, options: WindowOptions & { readonly seed?: Seed }): (index: number) => Batch {
+export function windowBatches(
+  tokens: Int32Array,
+  options: WindowOptions & { readonly seed?: Seed },
+): (index: number) => Batch {
   options = checkNames('windowBatches: options', options, ['batch', 'length', 'seed'])
   const { batch, length, seed = 0 } = checked('windowBatches', tokens, options)
   const words = seedWords('windowBatches: option seed', seed)
@@ -42,12 +45,18 @@ export function windowBatches(tokens: Int32Array, options: WindowOptions & { rea
 export function windowsInOrder(tokens: Int32Array, options: WindowOptions): Batch[] {
   options = checkNames('windowsInOrder: options', options, ['batch', 'length'])
   const { batch, length } = checked('windowsInOrder', tokens, options)
-  return batchesInOrder(Math.floor((tokens.length - 1) / length), batch, (index) => windowAt(tokens, index * length, length))
+  return batchesInOrder(Math.floor((tokens.length - 1) / length), batch, (index) =>
+    windowAt(tokens, index * length, length),
+  )
 }
 
 /** The last share of a text is held out. @throws {OptionError} unless the share lies between 0 and 1 */
-export function splitText(tokens: Int32Array, validation: number): { readonly training: Int32Array; readonly validation: Int32Array } {
-  if (typeof validation !== 'number' || !(validation > 0 && validation < 1)) throw expected('splitText: validation', 'a number between 0 and 1', validation)
+export function splitText(
+  tokens: Int32Array,
+  validation: number,
+): { readonly training: Int32Array; readonly validation: Int32Array } {
+  if (typeof validation !== 'number' || !(validation > 0 && validation < 1))
+    throw expected('splitText: validation', 'a number between 0 and 1', validation)
   const cut = Math.round(tokens.length * (1 - validation))
   return { training: tokens.subarray(0, cut), validation: tokens.subarray(cut) }
 }
@@ -56,7 +65,10 @@ function checked<Options extends WindowOptions>(what: string, tokens: unknown, o
   if (!(tokens instanceof Int32Array)) throw expected(`${what}: tokens`, 'an Int32Array', tokens)
   checkInteger(`${what}: option batch`, options.batch, 1)
   checkInteger(`${what}: option length`, options.length, 1)
-  if (tokens.length < options.length + 1) throw new OptionError(`${what}: expected a text of at least ${options.length + 1} tokens for windows of ${options.length}, got ${tokens.length}`)
+  if (tokens.length < options.length + 1)
+    throw new OptionError(
+      `${what}: expected a text of at least ${options.length + 1} tokens for windows of ${options.length}, got ${tokens.length}`,
+    )
   return options
 }
 

@@ -27,7 +27,8 @@ const SECOND = 'secondMoment'
 
 /**
  * Adam (Kingma and Ba 2015): m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g²,
- * p ← p − rate·(m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε), where the gradient g includes λ·p. The same updates as PyTorch's.
+ * p ← p − rate·(m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε), where the gradient g includes λ·p. The same updates as
+ * PyTorch's.
  */
 export class Adam extends Optimizer<AdamHyperparameters> {
   /** @throws {OptionError} for unknown names and wrong values */
@@ -39,14 +40,19 @@ export class Adam extends Optimizer<AdamHyperparameters> {
     return [FIRST, SECOND]
   }
 
-  protected override updateLoop(arrays: UpdateArrays, hyperparameters: AdamHyperparameters, rate: number, steps: number): UpdateLoop {
+  protected override updateLoop(
+    arrays: UpdateArrays,
+    hyperparameters: AdamHyperparameters,
+    rate: number,
+    steps: number,
+  ): UpdateLoop {
     return adamLoop(arrays, hyperparameters, { rate, steps, penalty: hyperparameters.weightDecay, shrink: 1 })
   }
 }
 
 /**
- * Adam with decoupled weight decay (Loshchilov and Hutter 2019): p shrinks by the factor 1 − rate·λ before the update, and
- * the gradient is left alone. The same updates as PyTorch's.
+ * Adam with decoupled weight decay (Loshchilov and Hutter 2019): p shrinks by the factor 1 − rate·λ before the update,
+ * and the gradient is left alone. The same updates as PyTorch's.
  */
 export class AdamW extends Optimizer<AdamHyperparameters> {
   /** @throws {OptionError} for unknown names and wrong values */
@@ -58,8 +64,18 @@ export class AdamW extends Optimizer<AdamHyperparameters> {
     return [FIRST, SECOND]
   }
 
-  protected override updateLoop(arrays: UpdateArrays, hyperparameters: AdamHyperparameters, rate: number, steps: number): UpdateLoop {
-    return adamLoop(arrays, hyperparameters, { rate, steps, penalty: 0, shrink: 1 - rate * hyperparameters.weightDecay })
+  protected override updateLoop(
+    arrays: UpdateArrays,
+    hyperparameters: AdamHyperparameters,
+    rate: number,
+    steps: number,
+  ): UpdateLoop {
+    return adamLoop(arrays, hyperparameters, {
+      rate,
+      steps,
+      penalty: 0,
+      shrink: 1 - rate * hyperparameters.weightDecay,
+    })
   }
 }
 
@@ -97,17 +113,25 @@ function adamLoop(
   }
 }
 
-function resolved(what: string, options: AdamOptions, decay: number): { readonly base: AdamHyperparameters; readonly groups: AdamOptions['groups'] } {
+function resolved(
+  what: string,
+  options: AdamOptions,
+  decay: number,
+): { readonly base: AdamHyperparameters; readonly groups: AdamOptions['groups'] } {
   options = checkNames(`${what}: options`, options, NAMES)
   const { learningRate = 1e-3, betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = decay, groups } = options
   return { base: { learningRate, betas, epsilon, weightDecay }, groups }
 }
 
-function check(named: (name: string) => string, { learningRate, betas, epsilon, weightDecay }: AdamHyperparameters): void {
+function check(
+  named: (name: string) => string,
+  { learningRate, betas, epsilon, weightDecay }: AdamHyperparameters,
+): void {
   checkRate(named('learningRate'), learningRate)
   const list: unknown = betas
   const isShare = (beta: unknown): boolean => typeof beta === 'number' && beta >= 0 && beta < 1
-  if (!Array.isArray(list) || list.length !== 2 || !list.every(isShare)) throw expected(named('betas'), 'two numbers from 0, below 1', list)
+  if (!Array.isArray(list) || list.length !== 2 || !list.every(isShare))
+    throw expected(named('betas'), 'two numbers from 0, below 1', list)
   checkRate(named('epsilon'), epsilon)
   checkRate(named('weightDecay'), weightDecay)
 }

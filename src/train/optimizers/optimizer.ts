@@ -9,7 +9,14 @@ import { checkGradients, nonFiniteGradient, type Gradients } from '../gradients.
 import { PacedLoop } from '../paced-loop.ts'
 import { checkRate } from '../schedules.ts'
 import { readState, writeState, type OptimizerState, type ParameterState } from './optimizer-state.ts'
-import { distinctParameters, resolveGroups, type HyperparameterCheck, type ParameterGroup, type ResolvedGroup, type Trainable } from './parameter-groups.ts'
+import {
+  distinctParameters,
+  resolveGroups,
+  type HyperparameterCheck,
+  type ParameterGroup,
+  type ResolvedGroup,
+  type Trainable,
+} from './parameter-groups.ts'
 
 export interface StepOptions {
   /** In place of each group's own rate: one for all, or made out of a group's own. */
@@ -49,9 +56,9 @@ export interface OptimizerDescription {
 }
 
 /**
- * Updates parameters out of gradients. New values are computed beside the old ones and put in place together, on the calling
- * thread, at the end of `step`: an error or an abort leaves everything as it was. Memory beside the parameters: twice the
- * moments, and the parameters once more.
+ * Updates parameters out of gradients. New values are computed beside the old ones and put in place together, on the
+ * calling thread, at the end of `step`: an error or an abort leaves everything as it was. Memory beside the parameters:
+ * twice the moments, and the parameters once more.
  */
 export abstract class Optimizer<H extends { readonly learningRate: number } = { readonly learningRate: number }> {
   readonly parameters: ReadonlyMap<string, Parameter>
@@ -66,7 +73,11 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
   protected constructor(
     readonly name: string,
     trainable: Trainable,
-    options: { readonly base: H; readonly groups: readonly ParameterGroup<H>[] | undefined; readonly check: HyperparameterCheck<H> },
+    options: {
+      readonly base: H
+      readonly groups: readonly ParameterGroup<H>[] | undefined
+      readonly check: HyperparameterCheck<H>
+    },
   ) {
     this.parameters = distinctParameters(`${name}: parameters`, trainable)
     this.groups = resolveGroups(name, this.parameters, options)
@@ -97,7 +108,10 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
       const loop = new PacedLoop(signal)
       for (const update of updates) await this.#compute(what, update, loop)
       // A forward pass that other code has begun reads the old values to its end.
-      await changeParameters(updates.map(({ parameter }) => parameter), () => this.#commit(updates))
+      await changeParameters(
+        updates.map(({ parameter }) => parameter),
+        () => this.#commit(updates),
+      )
     } finally {
       this.#stepping = false
     }
@@ -122,7 +136,10 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
 
   /** The hyperparameters of each group and its parameters, as plain data. */
   describe(): OptimizerDescription {
-    return { optimizer: this.name, groups: this.groups.map(({ hyperparameters, names }) => ({ ...hyperparameters, parameters: names })) }
+    return {
+      optimizer: this.name,
+      groups: this.groups.map(({ hyperparameters, names }) => ({ ...hyperparameters, parameters: names })),
+    }
   }
 
   /** Which moments a parameter with these hyperparameters has. */
@@ -133,28 +150,46 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
 
   #group(name: string): ResolvedGroup<H> {
     const group = this.#groupOf.get(name)
-    if (group === undefined) throw new OptionError(`${this.name}: expected a parameter of this optimizer, got ${JSON.stringify(name)}`)
+    if (group === undefined)
+      throw new OptionError(`${this.name}: expected a parameter of this optimizer, got ${JSON.stringify(name)}`)
     return group
   }
 
   #prepare(what: string, gradients: Gradients, learningRate: StepOptions['learningRate']): Update[] {
     checkGradients(what, gradients)
-    const rates = new Map(this.groups.map((group) => [group, rateOf(what, learningRate, group.hyperparameters.learningRate)]))
+    const rates = new Map(
+      this.groups.map((group) => [group, rateOf(what, learningRate, group.hyperparameters.learningRate)]),
+    )
     const unknown = [...gradients.keys()].filter((name) => !this.parameters.has(name))
-    if (unknown.length > 0) throw new OptionError(`${what}: expected gradients of this optimizer's parameters, got ${unknown.join(', ')}`)
+    if (unknown.length > 0)
+      throw new OptionError(`${what}: expected gradients of this optimizer's parameters, got ${unknown.join(', ')}`)
     const given = [...this.parameters].filter(([name]) => gradients.has(name))
     for (const [name, { shape }] of given) {
       const gradient = gradients.get(name)
-      if (gradient === undefined || !sameShape(gradient.shape, shape) || gradient.data.length !== this.parameters.get(name)?.data.length) {
-        throw new ShapeError(`${what}: expected the gradient of ${name} to have shape ${formatShape(shape)}, got ${formatShape(gradient?.shape ?? [])}`)
+      if (
+        gradient === undefined ||
+        !sameShape(gradient.shape, shape) ||
+        gradient.data.length !== this.parameters.get(name)?.data.length
+      ) {
+        throw new ShapeError(
+          `${what}: expected the gradient of ${name} to have shape ${formatShape(shape)}, got ${formatShape(gradient?.shape ?? [])}`,
+        )
       }
     }
-    return given.map(([name, parameter]) => this.#update(name, parameter, gradients.get(name)?.data ?? new Float32Array(0), rates.get(this.#group(name)) ?? 0))
+    return given.map(([name, parameter]) =>
+      this.#update(
+        name,
+        parameter,
+        gradients.get(name)?.data ?? new Float32Array(0),
+        rates.get(this.#group(name)) ?? 0,
+      ),
+    )
   }
 
   #update(name: string, parameter: Parameter, gradient: Float32Array, rate: number): Update {
     const { hyperparameters } = this.#group(name)
-    const zeros = (): Record<string, Float32Array> => Object.fromEntries(this.momentsOf(hyperparameters).map((moment) => [moment, this.#array(parameter.data.length)]))
+    const zeros = (): Record<string, Float32Array> =>
+      Object.fromEntries(this.momentsOf(hyperparameters).map((moment) => [moment, this.#array(parameter.data.length)]))
     const state = this.#states.get(name) ?? { steps: 0, moments: zeros() }
     const spare = this.#spares.get(name) ?? { newParameter: this.#array(parameter.data.length), newMoments: zeros() }
     this.#spares.set(name, spare)
@@ -173,7 +208,9 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
     if (sum === 0) return
     throw (
       nonFiniteGradient(what, name, { data: arrays.gradient, shape: parameter.shape }) ??
-      new NumericError(`${what}: expected ${name} to stay finite, but the update leads beyond float32`, { details: { parameter: name } })
+      new NumericError(`${what}: expected ${name} to stay finite, but the update leads beyond float32`, {
+        details: { parameter: name },
+      })
     )
   }
 
@@ -189,7 +226,8 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
 }
 
 function rateOf(what: string, given: StepOptions['learningRate'], own: number): number {
-  if (given !== undefined && typeof given !== 'number' && typeof given !== 'function') throw expected(`${what}: option learningRate`, 'a number or a function of the group’s own rate', given)
+  if (given !== undefined && typeof given !== 'number' && typeof given !== 'function')
+    throw expected(`${what}: option learningRate`, 'a number or a function of the group’s own rate', given)
   const rate: unknown = typeof given === 'function' ? given(own) : (given ?? own)
   checkRate(`${what}: learning rate`, rate)
   return rate

@@ -21,7 +21,10 @@ export interface ResolvedGroup<Hyperparameters> {
 }
 
 /** Checks complete hyperparameters. @param named the name of one in messages @throws {OptionError} */
-export type HyperparameterCheck<Hyperparameters> = (named: (name: string) => string, hyperparameters: Hyperparameters) => void
+export type HyperparameterCheck<Hyperparameters> = (
+  named: (name: string) => string,
+  hyperparameters: Hyperparameters,
+) => void
 
 /** Each parameter once, under its first name. @throws {OptionError} when there is none */
 export function distinctParameters(what: string, trainable: Trainable): Map<string, Parameter> {
@@ -30,7 +33,10 @@ export function distinctParameters(what: string, trainable: Trainable): Map<stri
   const distinct = new Map<string, Parameter>()
   const seen = new Set<unknown>()
   for (const [name, parameter] of named as Map<unknown, unknown>) {
-    if (typeof name !== 'string' || !(parameter instanceof Parameter)) throw new OptionError(`${what}: expected a Map from names to Parameters, got ${describe(parameter)} under ${describe(name)}`)
+    if (typeof name !== 'string' || !(parameter instanceof Parameter))
+      throw new OptionError(
+        `${what}: expected a Map from names to Parameters, got ${describe(parameter)} under ${describe(name)}`,
+      )
     if (!seen.has(parameter)) distinct.set(name, parameter)
     seen.add(parameter)
   }
@@ -47,7 +53,15 @@ export function distinctParameters(what: string, trainable: Trainable): Map<stri
 export function resolveGroups<H extends object>(
   what: string,
   parameters: ReadonlyMap<string, Parameter>,
-  { base, groups, check }: { readonly base: H; readonly groups: readonly ParameterGroup<H>[] | undefined; readonly check: HyperparameterCheck<H> },
+  {
+    base,
+    groups,
+    check,
+  }: {
+    readonly base: H
+    readonly groups: readonly ParameterGroup<H>[] | undefined
+    readonly check: HyperparameterCheck<H>
+  },
 ): ResolvedGroup<H>[] {
   check((name) => `${what}: option ${name}`, base)
   if (groups !== undefined && !Array.isArray(groups)) throw expected(`${what}: option groups`, 'an array', groups)
@@ -62,6 +76,10 @@ export function resolveGroups<H extends object>(
     return { match, hyperparameters, names: [] as string[] }
   })
   const rest = { hyperparameters: base, names: [] as string[] }
-  for (const [name, parameter] of parameters) (given.find(({ match }) => match(name, parameter)) ?? rest).names.push(name)
-  return [...given, rest].map(({ hyperparameters, names }) => ({ hyperparameters: Object.freeze({ ...hyperparameters }), names }))
+  for (const [name, parameter] of parameters)
+    (given.find(({ match }) => match(name, parameter)) ?? rest).names.push(name)
+  return [...given, rest].map(({ hyperparameters, names }) => ({
+    hyperparameters: Object.freeze({ ...hyperparameters }),
+    names,
+  }))
 }

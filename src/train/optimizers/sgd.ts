@@ -35,7 +35,11 @@ export class SGD extends Optimizer<SGDHyperparameters> {
     return momentum === 0 ? [] : ['momentum']
   }
 
-  protected override updateLoop({ parameter, gradient, moments, newParameter, newMoments }: UpdateArrays, hyperparameters: SGDHyperparameters, rate: number): UpdateLoop {
+  protected override updateLoop(
+    { parameter, gradient, moments, newParameter, newMoments }: UpdateArrays,
+    hyperparameters: SGDHyperparameters,
+    rate: number,
+  ): UpdateLoop {
     const { momentum: factor, nesterov, weightDecay } = hyperparameters
     // Without momentum there is no array of it: the slope itself goes into the new parameter's place first.
     const momentum = moments['momentum'] ?? gradient
@@ -55,10 +59,15 @@ export class SGD extends Optimizer<SGDHyperparameters> {
   }
 }
 
-function check(named: (name: string) => string, { learningRate, momentum, nesterov, weightDecay }: SGDHyperparameters): void {
+function check(
+  named: (name: string) => string,
+  { learningRate, momentum, nesterov, weightDecay }: SGDHyperparameters,
+): void {
   checkRate(named('learningRate'), learningRate)
-  if (typeof momentum !== 'number' || !(momentum >= 0 && momentum < 1)) throw expected(named('momentum'), 'a number from 0, below 1', momentum)
+  if (typeof momentum !== 'number' || !(momentum >= 0 && momentum < 1))
+    throw expected(named('momentum'), 'a number from 0, below 1', momentum)
   checkBoolean(named('nesterov'), nesterov)
-  if (nesterov && momentum === 0) throw new OptionError(`${named('nesterov')}: expected a momentum above 0 with it, got 0`)
+  if (nesterov && momentum === 0)
+    throw new OptionError(`${named('nesterov')}: expected a momentum above 0 with it, got 0`)
   checkRate(named('weightDecay'), weightDecay)
 }

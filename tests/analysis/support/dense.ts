@@ -16,7 +16,9 @@ export function denseWeights(inputs: { readonly query: Tensor; readonly key: Ten
   const { B, H, M, N } = problem
   const { weights } = attentionOracle(problem, exactly)
   const each = (row: (b: number, h: number, i: number) => Float64Array): Dense['weights'] =>
-    Array.from({ length: B }, (_, b) => Array.from({ length: H }, (__, h) => Array.from({ length: M }, (___, i) => row(b, h, i))))
+    Array.from({ length: B }, (_, b) =>
+      Array.from({ length: H }, (__, h) => Array.from({ length: M }, (___, i) => row(b, h, i))),
+    )
   return {
     problem,
     weights: each((b, h, i) => weights.subarray(((b * H + h) * M + i) * N, ((b * H + h) * M + i + 1) * N)),
@@ -62,7 +64,9 @@ export function denseMass(
   for (let b = 0; b < B; b++) {
     for (let i = 0; i < M; i++) {
       const position = i + offsetOf(problem, b)
-      const keys = [...uniform[b]![head]![i]!.keys()].filter((j) => uniform[b]![head]![i]![j]! > 0 && member(b, position, j))
+      const keys = [...uniform[b]![head]![i]!.keys()].filter(
+        (j) => uniform[b]![head]![i]![j]! > 0 && member(b, position, j),
+      )
       if (keys.length === 0) continue
       rows++
       const row = (of === 'weights' ? weights : uniform)[b]![head]![i]!
@@ -73,7 +77,11 @@ export function denseMass(
 }
 
 /** Means of entropy, relative entropy, distance and largest weight over the rows that see a key. */
-export function denseMeasures({ problem, weights, uniform }: Dense, head: number, of: 'weights' | 'uniform'): Record<string, number> {
+export function denseMeasures(
+  { problem, weights, uniform }: Dense,
+  head: number,
+  of: 'weights' | 'uniform',
+): Record<string, number> {
   const found: Record<string, number[]> = { entropy: [], relativeEntropy: [], distance: [], largest: [] }
   for (let b = 0; b < problem.B; b++) {
     for (let i = 0; i < problem.M; i++) {
@@ -87,11 +95,18 @@ export function denseMeasures({ problem, weights, uniform }: Dense, head: number
       found['largest']!.push(Math.max(...row))
     }
   }
-  return Object.fromEntries(Object.entries(found).map(([name, values]) => [name, values.reduce((a, b) => a + b, 0) / values.length]))
+  return Object.fromEntries(
+    Object.entries(found).map(([name, values]) => [name, values.reduce((a, b) => a + b, 0) / values.length]),
+  )
 }
 
 /** √JSD in base 2, as the mean over rows. */
-export function denseDistance({ problem, weights }: Dense, one: number, other: number, rows: readonly number[]): number {
+export function denseDistance(
+  { problem, weights }: Dense,
+  one: number,
+  other: number,
+  rows: readonly number[],
+): number {
   const bits = (p: number): number => (p > 0 ? p * Math.log2(p) : 0)
   const found: number[] = []
   for (let b = 0; b < problem.B; b++) {

@@ -11,7 +11,8 @@ const NAMES = ['chromium', 'chromium-browser', 'google-chrome']
 export function findChromium(): string | undefined {
   const found = pathOfChromium()
   if (found !== undefined) return found
-  const message = 'Browser tests are skipped: no Chromium found; apt-get install chromium, or set HEDDLE_CHROMIUM to one'
+  const message =
+    'Browser tests are skipped: no Chromium found; apt-get install chromium, or set HEDDLE_CHROMIUM to one'
   if (process.env['HEDDLE_REQUIRE_BROWSER'] === '1') throw new Error(message)
   console.warn(message)
   return undefined

@@ -8,12 +8,23 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const ISOLATION = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' }
 
 /** Bundled before the first test: a page that is reloaded in the middle for a new one would run tests twice. */
-const DEPENDENCIES = ['comlink', '@tensorflow/tfjs-core', '@tensorflow/tfjs-core/dist/register_all_gradients', '@tensorflow/tfjs-backend-webgpu']
+const DEPENDENCIES = [
+  'comlink',
+  '@tensorflow/tfjs-core',
+  '@tensorflow/tfjs-core/dist/register_all_gradients',
+  '@tensorflow/tfjs-backend-webgpu',
+]
 
 /** WebGPU on SwiftShader, and no connection that a closed network would refuse. */
 const FLAGS = [
-  '--no-sandbox', '--enable-unsafe-webgpu', '--enable-dawn-features=disable_workgroup_init', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  '--no-sandbox',
+  '--enable-unsafe-webgpu',
+  '--enable-dawn-features=disable_workgroup_init',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
 ]
 
 /**
@@ -24,22 +35,41 @@ const FLAGS = [
 export function browserProjects(base: { readonly setupFiles: string[] }): TestProjectConfiguration[] {
   const executablePath = findChromium()
   if (executablePath === undefined) return []
-  return [project('browser-isolated', executablePath, true, base), project('browser-plain', executablePath, false, base)]
+  return [
+    project('browser-isolated', executablePath, true, base),
+    project('browser-plain', executablePath, false, base),
+  ]
 }
 
 /** Tests of the page: Node drives the browser. None where no Chromium is found. */
 export function pageProjects(base: { readonly setupFiles: string[] }): TestProjectConfiguration[] {
   if (findChromium() === undefined) return []
-  const test = { ...base, name: 'page', include: ['tests/page/**/*.test.ts'], globalSetup: 'tests/page/support/build-page.ts', fileParallelism: false, testTimeout: 60_000, hookTimeout: 60_000 }
+  const test = {
+    ...base,
+    name: 'page',
+    include: ['tests/page/**/*.test.ts'],
+    globalSetup: 'tests/page/support/build-page.ts',
+    fileParallelism: false,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  }
   return [{ test }]
 }
 
 function project(
-  name: string, executablePath: string, isolated: boolean, base: { readonly setupFiles: string[] },
+  name: string,
+  executablePath: string,
+  isolated: boolean,
+  base: { readonly setupFiles: string[] },
 ): TestProjectConfiguration {
   return {
     // Tests import `heddle` as a user does.
-    resolve: { alias: [{ find: /^heddle$/, replacement: join(ROOT, 'dist/index.js') }, { find: /^heddle\/(\w+)$/, replacement: join(ROOT, 'dist/$1.js') }] },
+    resolve: {
+      alias: [
+        { find: /^heddle$/, replacement: join(ROOT, 'dist/index.js') },
+        { find: /^heddle\/(\w+)$/, replacement: join(ROOT, 'dist/$1.js') },
+      ],
+    },
     optimizeDeps: { include: DEPENDENCIES, entries: [] },
     cacheDir: join(ROOT, 'node_modules/.vite', name),
     server: { headers: isolated ? ISOLATION : {} },

@@ -4,7 +4,10 @@ import { Random } from '../../support/random.ts'
 import { fingerprint, normalTensor } from '../../support/tensors.ts'
 import type { FleetSite } from './fleet-site.ts'
 
-/** A small call in six partials and two merges, with its bits: one key range only, so that a runtime alone gives them too. */
+/**
+ * A small call in six partials and two merges, with its bits: one key range only, so that a runtime alone gives them
+ * too.
+ */
 export const smallInputs: FleetAttentionInputs = {
   query: { file: 'query.safetensors', name: 'q' },
   key: { file: 'keys.safetensors', name: 'k' },

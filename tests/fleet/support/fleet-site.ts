@@ -2,7 +2,17 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import type { Tensor } from 'heddle'
-import { createFleet, folderStore, startFleetWorker, type Fleet, type FleetEvent, type FleetOptions, type FleetStore, type FleetWorker, type FleetWorkerOptions } from 'heddle/fleet'
+import {
+  createFleet,
+  folderStore,
+  startFleetWorker,
+  type Fleet,
+  type FleetEvent,
+  type FleetOptions,
+  type FleetStore,
+  type FleetWorker,
+  type FleetWorkerOptions,
+} from 'heddle/fleet'
 import { writeSafetensors } from 'heddle/nn'
 import type { RedisServer } from './redis-server.ts'
 
@@ -39,8 +49,14 @@ export class FleetSite {
 
   async host(options: Partial<FleetWorkerOptions> = {}): Promise<FleetWorker> {
     const host = await startFleetWorker({
-      connection: this.server.url, queue: this.queue, store: this.store, runtime: { workers: 0 }, models: this.folder, lockMs: 1000,
-      onEvent: (event) => this.events.push(event), ...options,
+      connection: this.server.url,
+      queue: this.queue,
+      store: this.store,
+      runtime: { workers: 0 },
+      models: this.folder,
+      lockMs: 1000,
+      onEvent: (event) => this.events.push(event),
+      ...options,
     })
     this.#open.push(host)
     return host

@@ -11,9 +11,30 @@ export class HostProcess {
   readonly #child: ChildProcess
   readonly #ended: Promise<number | null>
 
-  constructor(site: FleetSite, name: string, onLine: (line: string, host: HostProcess) => void = () => undefined, more: readonly string[] = []) {
-    const args = ['fleet-worker', '--queue', site.queue, '--data', site.folder, '--lanes', '1', '--name', name, '--lock-ms', '1000', ...more]
-    this.#child = spawn(process.execPath, [COMMAND, ...args], { env: { ...process.env, HEDDLE_REDIS_URL: site.server.url }, stdio: ['ignore', 'pipe', 'inherit'] })
+  constructor(
+    site: FleetSite,
+    name: string,
+    onLine: (line: string, host: HostProcess) => void = () => undefined,
+    more: readonly string[] = [],
+  ) {
+    const args = [
+      'fleet-worker',
+      '--queue',
+      site.queue,
+      '--data',
+      site.folder,
+      '--lanes',
+      '1',
+      '--name',
+      name,
+      '--lock-ms',
+      '1000',
+      ...more,
+    ]
+    this.#child = spawn(process.execPath, [COMMAND, ...args], {
+      env: { ...process.env, HEDDLE_REDIS_URL: site.server.url },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     this.#ended = new Promise((resolve) => this.#child.once('exit', (status) => resolve(status)))
     createInterface({ input: this.#child.stdout! }).on('line', (line) => {
       this.lines.push(line)
@@ -23,7 +44,9 @@ export class HostProcess {
 
   /** The job of the first line with this event. */
   jobOf(event: string): string | undefined {
-    return this.lines.map((line) => new RegExp(`^\\S+ \\S+ ${event} \\w+ (\\S+)`).exec(line)?.[1]).find((job) => job !== undefined)
+    return this.lines
+      .map((line) => new RegExp(`^\\S+ \\S+ ${event} \\w+ (\\S+)`).exec(line)?.[1])
+      .find((job) => job !== undefined)
   }
 
   ready(): Promise<void> {

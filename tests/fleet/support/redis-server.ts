@@ -6,11 +6,15 @@ import path from 'node:path'
 import { Redis } from 'ioredis'
 
 /** Whether there is a Redis server to test against. Where it is required, tests run and say what is missing. */
-export const hasRedis = process.env['HEDDLE_REQUIRE_REDIS'] === '1' || spawnSync('redis-server', ['--version']).status === 0
+export const hasRedis =
+  process.env['HEDDLE_REQUIRE_REDIS'] === '1' || spawnSync('redis-server', ['--version']).status === 0
 
 if (!hasRedis) console.warn('tests/fleet: skipped, since there is no redis-server (apt-get install redis-server)')
 
-/** A Redis server of its own on a free port of 127.0.0.1. What a durable one holds survives a power cut, at an fsync per command. */
+/**
+ * A Redis server of its own on a free port of 127.0.0.1. What a durable one holds survives a power cut, at an fsync per
+ * command.
+ */
 export class RedisServer {
   readonly url: string
   readonly #port: number

@@ -23,18 +23,28 @@ export function expectedCases(name: string): readonly ExpectedCase[] {
   return (JSON.parse(readFileSync(`${folderOf(name)}/expected.json`, 'utf8')) as { cases: ExpectedCase[] }).cases
 }
 
-export const configOf = (name: string): Record<string, unknown> => JSON.parse(readFileSync(`${folderOf(name)}/config.json`, 'utf8')) as Record<string, unknown>
+export const configOf = (name: string): Record<string, unknown> =>
+  JSON.parse(readFileSync(`${folderOf(name)}/config.json`, 'utf8')) as Record<string, unknown>
 
 export const ids = (...numbers: number[]): Int32Array => Int32Array.from(numbers)
 
-export const tokensOf = (numbers: readonly number[]): Tensor<Int32Array> => ({ data: Int32Array.from(numbers), shape: [1, numbers.length] })
+export const tokensOf = (numbers: readonly number[]): Tensor<Int32Array> => ({
+  data: Int32Array.from(numbers),
+  shape: [1, numbers.length],
+})
 
 /** A source with some of a folder's files replaced; null takes one away. */
-export function changedFolder(name: string, changes: Readonly<Record<string, MaybeBytes | string | object>>): (file: string) => MaybeBytes {
+export function changedFolder(
+  name: string,
+  changes: Readonly<Record<string, MaybeBytes | string | object>>,
+): (file: string) => MaybeBytes {
   return (file) => {
     const change = changes[file]
     if (change === null) return null
-    if (change !== undefined) return typeof change === 'string' || !(change instanceof Uint8Array) ? new TextEncoder().encode(typeof change === 'string' ? change : JSON.stringify(change)) : change
+    if (change !== undefined)
+      return typeof change === 'string' || !(change instanceof Uint8Array)
+        ? new TextEncoder().encode(typeof change === 'string' ? change : JSON.stringify(change))
+        : change
     try {
       return Uint8Array.from(readFileSync(`${folderOf(name)}/${file}`))
     } catch {
@@ -44,7 +54,8 @@ export function changedFolder(name: string, changes: Readonly<Record<string, May
 }
 
 /** A folder whose config has other values; undefined takes one away. */
-export const withConfig = (name: string, values: Record<string, unknown>): ((file: string) => MaybeBytes) => changedFolder(name, { 'config.json': { ...configOf(name), ...values } })
+export const withConfig = (name: string, values: Record<string, unknown>): ((file: string) => MaybeBytes) =>
+  changedFolder(name, { 'config.json': { ...configOf(name), ...values } })
 
 /** A safetensors file of these tensors. */
 export const weightsFile = (tensors: Readonly<Record<string, Tensor>>): Uint8Array => writeSafetensors(tensors)

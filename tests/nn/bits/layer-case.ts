@@ -32,7 +32,8 @@ export function randomised<M extends AnyModule>(module: M): M {
   for (const [name, parameter] of module.namedParameters()) {
     if (parameter.shape.length !== 1) continue
     const centre = name.endsWith('weight') ? 1 : 0
-    for (let index = 0; index < parameter.data.length; index++) parameter.data[index] = centre + (random.uniform() - 0.5) / 2
+    for (let index = 0; index < parameter.data.length; index++)
+      parameter.data[index] = centre + (random.uniform() - 0.5) / 2
     parameter.touch()
   }
   return module

@@ -38,7 +38,16 @@ export function usePage(): (options?: VisitOptions) => Promise<Visit> {
   const contexts: BrowserContext[] = []
   beforeAll(async () => {
     mkdirSync(SHOTS, { recursive: true })
-    browser = await chromium.launch({ executablePath: findChromium() ?? '', args: ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'] })
+    browser = await chromium.launch({
+      executablePath: findChromium() ?? '',
+      args: [
+        '--no-sandbox',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+        '--no-first-run',
+      ],
+    })
     servers['true'] = await servePage(true)
     servers['false'] = await servePage(false)
   })
@@ -48,8 +57,21 @@ export function usePage(): (options?: VisitOptions) => Promise<Visit> {
     await Promise.all(Object.values(servers).map((server) => server.close()))
   })
   return async (options = {}) => {
-    const { view = 'book', theme = 'light', width = 1280, language = 'en-US', isolated = true, reducedMotion = false, before } = options
-    const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: theme, locale: language, reducedMotion: reducedMotion ? 'reduce' : 'no-preference' })
+    const {
+      view = 'book',
+      theme = 'light',
+      width = 1280,
+      language = 'en-US',
+      isolated = true,
+      reducedMotion = false,
+      before,
+    } = options
+    const context = await browser.newContext({
+      viewport: { width, height: 900 },
+      colorScheme: theme,
+      locale: language,
+      reducedMotion: reducedMotion ? 'reduce' : 'no-preference',
+    })
     contexts.push(context)
     // Far above what any step takes, also beside other work on the machine.
     context.setDefaultTimeout(20_000)
@@ -91,8 +113,9 @@ interface TraceEvent {
 }
 
 /**
- * Traces the page while `act` runs. Tasks count with the time that the thread itself worked: where other processes want the
- * core as well, the clock goes on while a task waits for its turn, and `PerformanceObserver` would report that as a long task.
+ * Traces the page while `act` runs. Tasks count with the time that the thread itself worked: where other processes want
+ * the core as well, the clock goes on while a task waits for its turn, and `PerformanceObserver` would report that as a
+ * long task.
  */
 export async function traceMainThread({ browser, page }: Visit, act: () => Promise<void>): Promise<MainThread> {
   await browser.startTracing(page, { categories: ['toplevel', 'disabled-by-default-devtools.timeline'] })
@@ -104,7 +127,9 @@ export async function traceMainThread({ browser, page }: Visit, act: () => Promi
   }
   const { traceEvents } = JSON.parse(new TextDecoder().decode(trace)) as { readonly traceEvents: readonly TraceEvent[] }
   const key = ({ pid, tid }: TraceEvent): string => `${pid}:${tid}`
-  const main = new Set(traceEvents.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain').map(key))
+  const main = new Set(
+    traceEvents.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain').map(key),
+  )
   const tasks = traceEvents.filter((event) => event.name === 'RunTask' && main.has(key(event)))
   return { tasks: tasks.length, longestMs: Math.max(0, ...tasks.map(({ tdur = 0 }) => tdur / 1000)) }
 }
@@ -116,13 +141,28 @@ export function expectNoLongTask({ tasks, longestMs }: MainThread): void {
   expect(longestMs).toBeLessThan(50)
 }
 
-/** Nothing that axe-core calls serious or critical, no exception, no refusal by the policy, no request elsewhere, no sideways scrolling. */
+/**
+ * Nothing that axe-core calls serious or critical, no exception, no refusal by the policy, no request elsewhere, no
+ * sideways scrolling.
+ */
 export async function expectSound({ page, problems, elsewhere }: Visit): Promise<void> {
   expect(problems).toEqual([])
   expect(elsewhere).toEqual([])
   await page.evaluate(AXE)
-  const violations = await page.evaluate<{ id: string; impact: string; nodes: { html: string }[] }[]>('axe.run().then(({ violations }) => violations)')
+  const violations = await page.evaluate<{ id: string; impact: string; nodes: { html: string }[] }[]>(
+    'axe.run().then(({ violations }) => violations)',
+  )
   const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
-  expect(serious.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ html }) => html.slice(0, 160)).join(' | ')}`)).toEqual([])
-  expect(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')).toBeLessThanOrEqual(0)
+  expect(
+    serious.map(
+      ({ id, nodes }) =>
+        `${id}: ${nodes
+          .slice(0, 3)
+          .map(({ html }) => html.slice(0, 160))
+          .join(' | ')}`,
+    ),
+  ).toEqual([])
+  expect(
+    await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'),
+  ).toBeLessThanOrEqual(0)
 }

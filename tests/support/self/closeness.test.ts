@@ -33,7 +33,9 @@ test('NaN and infinities at the right places pass', () => {
 })
 
 test('a tensor of another shape or length fails', () => {
-  expect(() => expect({ data: reference.exact, shape: [1, 3] }).toMatchOracle(reference)).toThrow('expected shape [3], got [1, 3]')
+  expect(() => expect({ data: reference.exact, shape: [1, 3] }).toMatchOracle(reference)).toThrow(
+    'expected shape [3], got [1, 3]',
+  )
   expect(() => expect([1, -2]).toMatchOracle(reference)).toThrow('expected 3 elements, got 2')
 })
 

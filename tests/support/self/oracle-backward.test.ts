@@ -6,18 +6,27 @@ import { fullCase, singleCases } from '../option-cases.ts'
 import { Random } from '../random.ts'
 import { normalTensor } from '../tensors.ts'
 
-test.each(attentionFixtures())('gradients equal those of PyTorch’s autograd: $name', ({ inputs, options, dOutput, gradients }) => {
-  const reference = backwardReference(inputs, dOutput, options)
-  expect(Object.keys(reference).sort()).toEqual(Object.keys(gradients).sort())
-  for (const [name, { exact, plain, shape }] of Object.entries(reference)) {
-    const expected = gradients[name]!
-    expect(shape, name).toEqual(expected.shape)
-    const worst = exact.reduce((most: number, x: number, at: number) => Math.max(most, Math.abs(x - expected.data[at]!)), 0)
-    expect(worst, name).toBeLessThan(1e-13) // float64, other order of sums
-    const rounded = plain.reduce((most: number, x: number, at: number) => Math.max(most, Math.abs(x - expected.data[at]!)), 0)
-    expect(rounded, name).toBeLessThan(1e-5)
-  }
-})
+test.each(attentionFixtures())(
+  'gradients equal those of PyTorch’s autograd: $name',
+  ({ inputs, options, dOutput, gradients }) => {
+    const reference = backwardReference(inputs, dOutput, options)
+    expect(Object.keys(reference).sort()).toEqual(Object.keys(gradients).sort())
+    for (const [name, { exact, plain, shape }] of Object.entries(reference)) {
+      const expected = gradients[name]!
+      expect(shape, name).toEqual(expected.shape)
+      const worst = exact.reduce(
+        (most: number, x: number, at: number) => Math.max(most, Math.abs(x - expected.data[at]!)),
+        0,
+      )
+      expect(worst, name).toBeLessThan(1e-13) // float64, other order of sums
+      const rounded = plain.reduce(
+        (most: number, x: number, at: number) => Math.max(most, Math.abs(x - expected.data[at]!)),
+        0,
+      )
+      expect(rounded, name).toBeLessThan(1e-5)
+    }
+  },
+)
 
 describe('the oracle follows finite differences of the float64 forward', () => {
   const dims = { B: 2, H: 4, M: 5, N: 7 }
@@ -26,14 +35,21 @@ describe('the oracle follows finite differences of the float64 forward', () => {
   test.each([...singleCases, fullCase])('$name', ({ options: build }) => {
     const random = new Random(41)
     const { B, H, M, N } = dims
-    const inputs = { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, Hkv, N, D]), value: normalTensor(random, [B, Hkv, N, Dv]) }
+    const inputs = {
+      query: normalTensor(random, [B, H, M, D]),
+      key: normalTensor(random, [B, Hkv, N, D]),
+      value: normalTensor(random, [B, Hkv, N, Dv]),
+    }
     const options = build(random, dims)
     const dOutput = normalTensor(random, [B, H, M, Dv])
     const gradients = backwardReference(inputs, dOutput, options)
-    const loss = (): number => attentionReference(inputs, options).output.exact.reduce((sum, x, at) => sum + x * dOutput.data[at]!, 0)
+    const loss = (): number =>
+      attentionReference(inputs, options).output.exact.reduce((sum, x, at) => sum + x * dOutput.data[at]!, 0)
     const slopes = options.alibiSlopes ?? new Float32Array(0)
     const pairs: [string, Float32Array, Float64Array][] = [
-      ['dQuery', inputs.query.data, gradients.dQuery.exact], ['dKey', inputs.key.data, gradients.dKey.exact], ['dValue', inputs.value.data, gradients.dValue.exact],
+      ['dQuery', inputs.query.data, gradients.dQuery.exact],
+      ['dKey', inputs.key.data, gradients.dKey.exact],
+      ['dValue', inputs.value.data, gradients.dValue.exact],
       ['dBias', options.bias?.data ?? new Float32Array(0), gradients.dBias?.exact ?? new Float64Array(0)],
       ['dAlibiSlopes', slopes, gradients.dAlibiSlopes?.exact ?? new Float64Array(0)],
     ]
@@ -42,7 +58,9 @@ describe('the oracle follows finite differences of the float64 forward', () => {
         if (!Number.isFinite(data[at]!)) continue
         const difference = centralDifference(data, at, loss)
         // The steps are not quite alike in float32: some 2⁻²² of the second derivative.
-        expect(Math.abs(difference - gradient[at]!), `${name}[${at}]: ${difference} and ${gradient[at]}`).toBeLessThan(1e-5 * Math.max(1, Math.abs(difference)))
+        expect(Math.abs(difference - gradient[at]!), `${name}[${at}]: ${difference} and ${gradient[at]}`).toBeLessThan(
+          1e-5 * Math.max(1, Math.abs(difference)),
+        )
       }
     }
   })
@@ -62,7 +80,11 @@ function centralDifference(data: Float32Array, at: number, f: () => number): num
 
 test('Pᵀ·X is what the weights say, per query head', () => {
   const random = new Random(42)
-  const inputs = { query: normalTensor(random, [2, 5, 4 * 3]), key: normalTensor(random, [2, 6, 2 * 3]), value: normalTensor(random, [2, 6, 2 * 3]) }
+  const inputs = {
+    query: normalTensor(random, [2, 5, 4 * 3]),
+    key: normalTensor(random, [2, 6, 2 * 3]),
+    value: normalTensor(random, [2, 6, 2 * 3]),
+  }
   const rows = normalTensor(random, [2, 5, 4 * 2])
   const options = { heads: 4, keyValueHeads: 2, causal: true }
   const { weights } = attentionReference(inputs, options)
@@ -70,7 +92,8 @@ test('Pᵀ·X is what the weights say, per query head', () => {
   expect(shape).toEqual([2, 6, 8])
   // Batch 1, head 3, key 2, column 1.
   let sum = 0
-  for (let i = 0; i < 5; i++) sum += weights.exact[((1 * 4 + 3) * 5 + i) * 6 + 2]! * rows.data[(1 * 5 + i) * 8 + 3 * 2 + 1]!
+  for (let i = 0; i < 5; i++)
+    sum += weights.exact[((1 * 4 + 3) * 5 + i) * 6 + 2]! * rows.data[(1 * 5 + i) * 8 + 3 * 2 + 1]!
   expect(exact[(1 * 6 + 2) * 8 + 3 * 2 + 1]).toBeCloseTo(sum, 12)
   const received = transposedReference(inputs, undefined, options)
   expect(received.shape).toEqual([2, 6, 4])

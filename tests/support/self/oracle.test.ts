@@ -22,7 +22,11 @@ describe('the oracle gives what PyTorch gives in float64', () => {
 
 test('the plain float32 result differs from the exact one, by rounding alone', () => {
   const random = new Random(1)
-  const inputs = { query: normalTensor(random, [40, 16]), key: normalTensor(random, [50, 16]), value: normalTensor(random, [50, 16]) }
+  const inputs = {
+    query: normalTensor(random, [40, 16]),
+    key: normalTensor(random, [50, 16]),
+    value: normalTensor(random, [50, 16]),
+  }
   const { output } = attentionReference(inputs)
   const error = worstDifference(output.plain, output.exact)
   expect(error).toBeGreaterThan(1e-8)

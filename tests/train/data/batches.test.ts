@@ -31,14 +31,18 @@ describe('windowBatches', () => {
   it('shows every window of an epoch once, then cuts elsewhere', () => {
     const batchAt = windowBatches(text(1000), { batch: 5, length: 9, seed: 1 })
     // 111 windows fit; one is given up
-    const starts = Array.from({ length: 220 / 5 }, (_, index) => rowsOf(batchAt(index), 'tokens').map((tokens) => tokens[0] ?? 0)).flat()
+    const starts = Array.from({ length: 220 / 5 }, (_, index) =>
+      rowsOf(batchAt(index), 'tokens').map((tokens) => tokens[0] ?? 0),
+    ).flat()
     const epochs = [starts.slice(0, 110), starts.slice(110)]
     for (const epoch of epochs) {
       expect(new Set(epoch).size).toBe(110)
       expect(new Set(epoch.map((start) => start % 9)).size).toBe(1)
       expect(epoch).not.toEqual(epoch.toSorted((a, b) => a - b))
     }
-    expect(epochs[0]?.map((start) => start - Math.min(...(epochs[0] ?? [])))).not.toEqual(epochs[1]?.map((start) => start - Math.min(...(epochs[1] ?? []))))
+    expect(epochs[0]?.map((start) => start - Math.min(...(epochs[0] ?? [])))).not.toEqual(
+      epochs[1]?.map((start) => start - Math.min(...(epochs[1] ?? []))),
+    )
   })
 
   it('knows batch k without the batches before it', () => {
@@ -50,17 +54,32 @@ describe('windowBatches', () => {
   })
 
   it('takes a text of one window', () => {
-    expect(rowsOf(windowBatches(text(9), { batch: 2, length: 8 })(5), 'tokens')).toEqual([[0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]])
-    expect(() => windowBatches(text(8), { batch: 2, length: 8 })).toThrow('windowBatches: expected a text of at least 9 tokens for windows of 8, got 8')
+    expect(rowsOf(windowBatches(text(9), { batch: 2, length: 8 })(5), 'tokens')).toEqual([
+      [0, 1, 2, 3, 4, 5, 6, 7],
+      [0, 1, 2, 3, 4, 5, 6, 7],
+    ])
+    expect(() => windowBatches(text(8), { batch: 2, length: 8 })).toThrow(
+      'windowBatches: expected a text of at least 9 tokens for windows of 8, got 8',
+    )
     expect(() => windowBatches(text(0), { batch: 2, length: 8 })).toThrow(OptionError)
-    expect(() => windowBatches([1, 2] as never, { batch: 1, length: 1 })).toThrow('windowBatches: tokens: expected an Int32Array')
+    expect(() => windowBatches([1, 2] as never, { batch: 1, length: 1 })).toThrow(
+      'windowBatches: tokens: expected an Int32Array',
+    )
   })
 
   it('goes through a text in order for evaluation', () => {
     const batches = windowsInOrder(text(100), { batch: 3, length: 10 })
-    expect(batches.map(({ tokens }) => tokens?.shape)).toEqual([[3, 10], [3, 10], [3, 10]])
+    expect(batches.map(({ tokens }) => tokens?.shape)).toEqual([
+      [3, 10],
+      [3, 10],
+      [3, 10],
+    ])
     expect(batches.flatMap((batch) => rowsOf(batch, 'tokens')).flat()).toEqual(Array.from(text(90)))
-    expect(windowsInOrder(text(81), { batch: 3, length: 10 }).map(({ tokens }) => tokens?.shape)).toEqual([[3, 10], [3, 10], [2, 10]])
+    expect(windowsInOrder(text(81), { batch: 3, length: 10 }).map(({ tokens }) => tokens?.shape)).toEqual([
+      [3, 10],
+      [3, 10],
+      [2, 10],
+    ])
   })
 
   it('holds out the end of a text', () => {
@@ -71,13 +90,31 @@ describe('windowBatches', () => {
 })
 
 describe('sequenceBatches', () => {
-  const sequences = [[1, 2, 3, 9], [4, 5, 9], [6, 9], [7, 8, 7, 8, 9], [2, 9]].map((tokens) => Int32Array.from(tokens))
+  const sequences = [
+    [1, 2, 3, 9],
+    [4, 5, 9],
+    [6, 9],
+    [7, 8, 7, 8, 9],
+    [2, 9],
+  ].map((tokens) => Int32Array.from(tokens))
 
   it('pads: one sequence per row, whose rest does not count', () => {
     const [batch] = sequencesInOrder(sequences, { batch: 5, padding: 3 })
     if (batch === undefined) throw new Error('no batch')
-    expect(rowsOf(batch, 'tokens')).toEqual([[1, 2, 3, 3], [4, 5, 3, 3], [6, 3, 3, 3], [7, 8, 7, 8], [2, 3, 3, 3]])
-    expect(rowsOf(batch, 'targets')).toEqual([[2, 3, 9, -100], [5, 9, -100, -100], [9, -100, -100, -100], [8, 7, 8, 9], [9, -100, -100, -100]])
+    expect(rowsOf(batch, 'tokens')).toEqual([
+      [1, 2, 3, 3],
+      [4, 5, 3, 3],
+      [6, 3, 3, 3],
+      [7, 8, 7, 8],
+      [2, 3, 3, 3],
+    ])
+    expect(rowsOf(batch, 'targets')).toEqual([
+      [2, 3, 9, -100],
+      [5, 9, -100, -100],
+      [9, -100, -100, -100],
+      [8, 7, 8, 9],
+      [9, -100, -100, -100],
+    ])
     expect(batch.segments).toBeUndefined()
   })
 
@@ -86,14 +123,28 @@ describe('sequenceBatches', () => {
     if (batch === undefined) throw new Error('no batch')
     expect(more).toEqual([])
     expect(readBatch('batch', batch).rows).toEqual([2, 6])
-    expect(rowsOf(batch, 'tokens')).toEqual([[1, 2, 3, 4, 5, 6], [7, 8, 7, 8, 2, 0]])
-    expect(rowsOf(batch, 'targets')).toEqual([[2, 3, 9, 5, 9, 9], [8, 7, 8, 9, 9, -100]])
-    expect(rowsOf(batch, 'segments')).toEqual([[1, 1, 1, 2, 2, 3], [1, 1, 1, 1, 2, 0]])
-    expect(rowsOf(batch, 'positions')).toEqual([[0, 1, 2, 0, 1, 0], [0, 1, 2, 3, 0, 0]])
+    expect(rowsOf(batch, 'tokens')).toEqual([
+      [1, 2, 3, 4, 5, 6],
+      [7, 8, 7, 8, 2, 0],
+    ])
+    expect(rowsOf(batch, 'targets')).toEqual([
+      [2, 3, 9, 5, 9, 9],
+      [8, 7, 8, 9, 9, -100],
+    ])
+    expect(rowsOf(batch, 'segments')).toEqual([
+      [1, 1, 1, 2, 2, 3],
+      [1, 1, 1, 1, 2, 0],
+    ])
+    expect(rowsOf(batch, 'positions')).toEqual([
+      [0, 1, 2, 0, 1, 0],
+      [0, 1, 2, 3, 0, 0],
+    ])
   })
 
   it.each([false, true])('shows every pair of an epoch once (packed: %s)', (pack) => {
-    const many = Array.from({ length: 200 }, (_, index) => Int32Array.from({ length: 2 + (index % 7) }, (_, place) => 1 + index * 10 + place))
+    const many = Array.from({ length: 200 }, (_, index) =>
+      Int32Array.from({ length: 2 + (index % 7) }, (_, place) => 1 + index * 10 + place),
+    )
     const options = { batch: 1, length: 20, pack, seed: 3 }
     const rows = sequencesInOrder(many, { batch: 1, length: 20, pack }).length
     const batchAt = sequenceBatches(many, options)
@@ -101,7 +152,8 @@ describe('sequenceBatches', () => {
     // the order of packing is its own, so the number of rows may differ a little
     for (let index = 0; pairs.length < 200 + 200 * 3 - 3 - 5 && index < 2 * rows; index++) {
       const batch = batchAt(index)
-      for (const [place, target] of (batch.targets?.data ?? []).entries()) if (target !== -100) pairs.push(batch.tokens?.data[place] ?? -1)
+      for (const [place, target] of (batch.targets?.data ?? []).entries())
+        if (target !== -100) pairs.push(batch.tokens?.data[place] ?? -1)
     }
     const expected = many.flatMap((sequence) => Array.from(sequence.subarray(0, -1)))
     expect(new Set(pairs).size).toBe(pairs.length)
@@ -112,7 +164,11 @@ describe('sequenceBatches', () => {
   it.each([
     [[], { batch: 1 }, 'sequenceBatches: expected at least one sequence, got none'],
     [[Int32Array.of(1)], { batch: 1 }, 'expected sequences of 2 to 2 tokens'],
-    [[Int32Array.of(1, 2), Int32Array.of(1, 2, 3, 4)], { batch: 1, length: 2 }, 'expected sequences of 2 to 3 tokens (a row has 2, each with the token after it), got 4 tokens in sequence 1'],
+    [
+      [Int32Array.of(1, 2), Int32Array.of(1, 2, 3, 4)],
+      { batch: 1, length: 2 },
+      'expected sequences of 2 to 3 tokens (a row has 2, each with the token after it), got 4 tokens in sequence 1',
+    ],
     [[[1, 2]], { batch: 1 }, 'sequences: expected an array of Int32Arrays'],
     [[Int32Array.of(1, 2)], { batch: 0 }, 'option batch'],
     [[Int32Array.of(1, 2)], { batch: 1, packed: true }, 'got "packed"'],

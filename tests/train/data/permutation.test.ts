@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { permuted } from '../../../src/train/data/permutation.ts'
 
 const seed = { seedLow: 3, seedHigh: 9 }
-const order = (size: number, epoch = 0, words = seed): number[] => Array.from({ length: size }, (_, index) => permuted(index, size, words, epoch))
+const order = (size: number, epoch = 0, words = seed): number[] =>
+  Array.from({ length: size }, (_, index) => permuted(index, size, words, epoch))
 
 describe('permuted', () => {
   it.each([1, 2, 3, 4, 5, 7, 16, 17, 255, 1000, 4097])('takes each of %i places once', (size) => {
@@ -10,7 +11,12 @@ describe('permuted', () => {
   })
 
   it('depends on seed and epoch', () => {
-    const orders = [order(100), order(100, 1), order(100, 0, { seedLow: 4, seedHigh: 9 }), order(100, 0, { seedLow: 3, seedHigh: 8 })]
+    const orders = [
+      order(100),
+      order(100, 1),
+      order(100, 0, { seedLow: 4, seedHigh: 9 }),
+      order(100, 0, { seedLow: 3, seedHigh: 8 }),
+    ]
     expect(new Set(orders.map(String)).size).toBe(4)
     expect(order(100)).toEqual(orders[0])
   })

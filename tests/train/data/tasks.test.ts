@@ -7,7 +7,10 @@ import { copyTask, inductionTask, reverseTask } from '../../../src/train/data/ta
 /** tokens and targets of row 0 */
 function firstRow({ tokens, targets }: Batch): { tokens: number[]; targets: number[] } {
   const length = tokens?.shape[1] ?? 0
-  return { tokens: Array.from(tokens?.data.subarray(0, length) ?? []), targets: Array.from(targets?.data.subarray(0, length) ?? []) }
+  return {
+    tokens: Array.from(tokens?.data.subarray(0, length) ?? []),
+    targets: Array.from(targets?.data.subarray(0, length) ?? []),
+  }
 }
 
 describe('tasks', () => {
@@ -59,27 +62,44 @@ describe('tasks', () => {
     expect(periods.filter((period) => period < 16).length / 400).toBeCloseTo(0.5, 1)
   })
 
-  it.each([['copy', copyTask], ['reverse', reverseTask], ['induction', inductionTask]] as const)('%s: batch k depends on k and the seed alone', (_, make) => {
+  it.each([
+    ['copy', copyTask],
+    ['reverse', reverseTask],
+    ['induction', inductionTask],
+  ] as const)('%s: batch k depends on k and the seed alone', (_, make) => {
     const options = { batch: 4, length: 16, symbols: 9, seed: 3 }
     expect(make(options)(7)).toEqual(make(options)(7))
     expect(make(options)(7)).not.toEqual(make(options)(8))
     expect(make({ ...options, seed: 4 })(7)).not.toEqual(make(options)(7))
-    const rows = new Set(Array.from({ length: 4 }, (_, row) => String(make(options)(7).tokens?.data.subarray(row * 16, row * 16 + 16))))
+    const rows = new Set(
+      Array.from({ length: 4 }, (_, row) => String(make(options)(7).tokens?.data.subarray(row * 16, row * 16 + 16))),
+    )
     expect(rows.size).toBe(4)
   })
 
   it('refuse what cannot be', () => {
-    expect(() => copyTask({ batch: 1, length: 5, symbols: 4 })).toThrow('copyTask: option length: expected an even number, got 5')
-    expect(() => inductionTask({ batch: 1, length: 64, symbols: 31 })).toThrow('inductionTask: option symbols: expected at least as many as the longest period, 32, got 31')
-    expect(() => inductionTask({ batch: 1, length: 64, symbols: 64, longest: 64 })).toThrow('inductionTask: option longest: expected an integer from 1 to 63, got number 64')
-    expect(() => inductionTask({ batch: 1, length: 64, symbols: 64, shortest: 9, longest: 8 })).toThrow('inductionTask: option shortest')
+    expect(() => copyTask({ batch: 1, length: 5, symbols: 4 })).toThrow(
+      'copyTask: option length: expected an even number, got 5',
+    )
+    expect(() => inductionTask({ batch: 1, length: 64, symbols: 31 })).toThrow(
+      'inductionTask: option symbols: expected at least as many as the longest period, 32, got 31',
+    )
+    expect(() => inductionTask({ batch: 1, length: 64, symbols: 64, longest: 64 })).toThrow(
+      'inductionTask: option longest: expected an integer from 1 to 63, got number 64',
+    )
+    expect(() => inductionTask({ batch: 1, length: 64, symbols: 64, shortest: 9, longest: 8 })).toThrow(
+      'inductionTask: option shortest',
+    )
     expect(() => reverseTask({ batch: 1, length: 4, symbols: 1 })).toThrow(OptionError)
     expect(() => reverseTask({ batch: 1, length: 4, symbols: 2, size: 3 } as never)).toThrow('got "size"')
   })
 })
 
 describe('baselines', () => {
-  const batchOf = (tokens: number[], targets: number[]): Batch => ({ tokens: { data: Int32Array.from(tokens), shape: [tokens.length] }, targets: { data: Int32Array.from(targets), shape: [targets.length] } })
+  const batchOf = (tokens: number[], targets: number[]): Batch => ({
+    tokens: { data: Int32Array.from(tokens), shape: [tokens.length] },
+    targets: { data: Int32Array.from(targets), shape: [targets.length] },
+  })
 
   it('are known where counts are', () => {
     // 0 → 1 always; 1 → 0 or 2, alike

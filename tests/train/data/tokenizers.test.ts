@@ -14,8 +14,12 @@ describe('CharacterTokenizer', () => {
 
   it('names a character that it does not know', () => {
     const tokenizer = CharacterTokenizer.fromText('abc')
-    expect(() => tokenizer.encode('abж')).toThrow('CharacterTokenizer: expected characters of the vocabulary, got "ж" at character 2')
-    expect(() => tokenizer.decode([3])).toThrow('CharacterTokenizer: tokens: expected integers from 0 to 2, got number 3')
+    expect(() => tokenizer.encode('abж')).toThrow(
+      'CharacterTokenizer: expected characters of the vocabulary, got "ж" at character 2',
+    )
+    expect(() => tokenizer.decode([3])).toThrow(
+      'CharacterTokenizer: tokens: expected integers from 0 to 2, got number 3',
+    )
   })
 })
 
@@ -43,7 +47,8 @@ describe('both', () => {
     const text = fc.string({ unit: 'grapheme', minLength: 1 }).filter((value) => !value.includes('<unk>'))
     fc.assert(
       fc.property(text, (value) => {
-        for (const tokenizer of [CharacterTokenizer.fromText(value), WordTokenizer.fromText(value)]) expect(tokenizer.decode(tokenizer.encode(value))).toBe(value)
+        for (const tokenizer of [CharacterTokenizer.fromText(value), WordTokenizer.fromText(value)])
+          expect(tokenizer.decode(tokenizer.encode(value))).toBe(value)
       }),
     )
     for (const value of ['  a  b ', ' ', '\n\n x', 'a\t \tb', 'Call me Ishmael. ']) {

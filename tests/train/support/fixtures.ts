@@ -32,14 +32,25 @@ export interface LossFixture {
 interface TrainFixtures {
   readonly optimizers: readonly OptimizerFixture[]
   readonly clipping: readonly ClippingFixture[]
-  readonly schedule: { readonly base: number; readonly minimum: number; readonly steps: number; readonly rates: readonly { readonly step: number; readonly rate: number }[] }
+  readonly schedule: {
+    readonly base: number
+    readonly minimum: number
+    readonly steps: number
+    readonly rates: readonly { readonly step: number; readonly rate: number }[]
+  }
   readonly losses: readonly LossFixture[]
 }
 
 /** What PyTorch answered: tests/fixtures/generate_train.py. */
-export const fixtures = JSON.parse(readFileSync(new URL('../../fixtures/train.json', import.meta.url), 'utf8')) as TrainFixtures
+export const fixtures = JSON.parse(
+  readFileSync(new URL('../../fixtures/train.json', import.meta.url), 'utf8'),
+) as TrainFixtures
 
-const SHAPES: Readonly<Record<string, readonly number[]>> = { 'embedding.weight': [3, 4], 'norm.weight': [4], 'norm.bias': [4] }
+const SHAPES: Readonly<Record<string, readonly number[]>> = {
+  'embedding.weight': [3, 4],
+  'norm.weight': [4],
+  'norm.bias': [4],
+}
 
 /** The fixture's parameters with these values. */
 export function parametersOf(values: Numbers): Map<string, Parameter> {
@@ -52,5 +63,10 @@ export function parametersOf(values: Numbers): Map<string, Parameter> {
 }
 
 export function gradientsOf(values: Numbers): Map<string, { data: Float32Array; shape: readonly number[] }> {
-  return new Map(Object.entries(values).map(([name, elements]) => [name, { data: Float32Array.from(elements), shape: SHAPES[name] ?? [elements.length] }]))
+  return new Map(
+    Object.entries(values).map(([name, elements]) => [
+      name,
+      { data: Float32Array.from(elements), shape: SHAPES[name] ?? [elements.length] },
+    ]),
+  )
 }

@@ -1,6 +1,6 @@
 /**
- * A run in a process of its own, for a test that kills it: `node resumable-run.mjs FILE STEPS` goes on from FILE where it
- * exists, and writes it anew after every step. It says the step on stdout.
+ * A run in a process of its own, for a test that kills it: `node resumable-run.mjs FILE STEPS` goes on from FILE where
+ * it exists, and writes it anew after every step. It says the step on stdout.
  */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { cosineAnnealing } from '../../../src/train/schedules.ts'

@@ -8,8 +8,17 @@ import { tinyBatch, tinyGradients, type TinyModel } from './tiny-model.ts'
 export type Options = Partial<TrainOptions>
 
 /** A run over generated batches with AdamW, unless the options say otherwise. */
-export function tinyRun(model: TinyModel, options: Options = {}, call = tinyGradients()): AsyncGenerator<TrainStep, void, undefined> {
-  const defaults = { data: (index: number) => tinyBatch(index), loss: crossEntropy(), optimizer: new AdamW(model, { learningRate: 0.05 }), steps: 10 }
+export function tinyRun(
+  model: TinyModel,
+  options: Options = {},
+  call = tinyGradients(),
+): AsyncGenerator<TrainStep, void, undefined> {
+  const defaults = {
+    data: (index: number) => tinyBatch(index),
+    loss: crossEntropy(),
+    optimizer: new AdamW(model, { learningRate: 0.05 }),
+    steps: 10,
+  }
   return trainWith(call, model, { ...defaults, ...options })
 }
 

@@ -4,16 +4,20 @@ import { fixtures } from './fixtures.ts'
 import { smoothedCrossEntropy, tinyBatch, tinyGradients, TinyModel } from './tiny-model.ts'
 
 describe('the model that stands in where a test needs gradients', () => {
-  it.each(fixtures.losses)('has PyTorch’s loss: smoothing $labelSmoothing', ({ labelSmoothing, logits, targets, value, gradient }) => {
-    const counted = targets.filter((target) => target >= 0).length
-    let loss = 0
-    for (const [row, target] of targets.entries()) {
-      const { loss: own, dLogits } = smoothedCrossEntropy(logits.slice(row * 7, row * 7 + 7), target, labelSmoothing)
-      if (target >= 0) loss += own / counted
-      for (const [item, slope] of dLogits.entries()) expect(target < 0 ? 0 : slope / counted).toBeCloseTo(gradient[row * 7 + item] ?? NaN, 6)
-    }
-    expect(loss).toBeCloseTo(value, 6)
-  })
+  it.each(fixtures.losses)(
+    'has PyTorch’s loss: smoothing $labelSmoothing',
+    ({ labelSmoothing, logits, targets, value, gradient }) => {
+      const counted = targets.filter((target) => target >= 0).length
+      let loss = 0
+      for (const [row, target] of targets.entries()) {
+        const { loss: own, dLogits } = smoothedCrossEntropy(logits.slice(row * 7, row * 7 + 7), target, labelSmoothing)
+        if (target >= 0) loss += own / counted
+        for (const [item, slope] of dLogits.entries())
+          expect(target < 0 ? 0 : slope / counted).toBeCloseTo(gradient[row * 7 + item] ?? NaN, 6)
+      }
+      expect(loss).toBeCloseTo(value, 6)
+    },
+  )
 
   it('has the gradients that differences have', async () => {
     const model = new TinyModel(6, 4, 0.3)

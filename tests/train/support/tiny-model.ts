@@ -53,16 +53,27 @@ export function tinyGradients(seen: SeenCall[] = []): GradientCall {
     const { tokens, targets } = batch
     if (tokens === undefined || targets === undefined) throw new TypeError('expected tokens and targets')
     const counted = countTargets(rule, batch, [...tokens.shape, model.vocabulary])
-    const sums = { embedding: new Float64Array(model.embedding.data.length), head: new Float64Array(model.head.data.length) }
+    const sums = {
+      embedding: new Float64Array(model.embedding.data.length),
+      head: new Float64Array(model.head.data.length),
+    }
     let loss = 0
     for (const [row, token] of tokens.data.entries()) {
       const target = targets.data[row] ?? 0
       if (target === rule.ignoreIndex || batch.mask?.data[row] === 0) continue
       loss += addRow(model, { token, target, keep: keptColumns(model, options, row) }, rule, sums) / counted
     }
-    const named: [string, Float64Array, Parameter][] = [['embedding.weight', sums.embedding, model.embedding], ['head.weight', sums.head, model.head]]
+    const named: [string, Float64Array, Parameter][] = [
+      ['embedding.weight', sums.embedding, model.embedding],
+      ['head.weight', sums.head, model.head],
+    ]
     const wanted = named.filter(([name]) => options.only?.includes(name) ?? true)
-    const gradients = new Map(wanted.map(([name, sum, { shape }]): [string, Tensor] => [name, { data: Float32Array.from(sum, (value) => value / counted), shape }]))
+    const gradients = new Map(
+      wanted.map(([name, sum, { shape }]): [string, Tensor] => [
+        name,
+        { data: Float32Array.from(sum, (value) => value / counted), shape },
+      ]),
+    )
     return { loss, counted, gradients, report: NO_REPORT }
   }
 }
@@ -84,22 +95,34 @@ interface Row {
 }
 
 /** Adds a row's gradients to the sums. @returns its loss */
-function addRow({ embedding, head, vocabulary, width }: TinyModel, { token, target, keep }: Row, { labelSmoothing }: CrossEntropy, sums: { embedding: Float64Array; head: Float64Array }): number {
+function addRow(
+  { embedding, head, vocabulary, width }: TinyModel,
+  { token, target, keep }: Row,
+  { labelSmoothing }: CrossEntropy,
+  sums: { embedding: Float64Array; head: Float64Array },
+): number {
   const hidden = keep.map((factor, column) => factor * Math.tanh(embedding.data[token * width + column] ?? 0))
-  const logits = Array.from({ length: vocabulary }, (_, item) => hidden.reduce((sum, value, column) => sum + value * (head.data[item * width + column] ?? 0), 0))
+  const logits = Array.from({ length: vocabulary }, (_, item) =>
+    hidden.reduce((sum, value, column) => sum + value * (head.data[item * width + column] ?? 0), 0),
+  )
   const { loss, dLogits } = smoothedCrossEntropy(logits, target, labelSmoothing)
   dLogits.forEach((slope, item) => {
     for (let column = 0; column < width; column++) {
       const value = hidden[column] ?? 0
       sums.head[item * width + column]! += slope * value
-      sums.embedding[token * width + column]! += slope * (head.data[item * width + column] ?? 0) * (keep[column] ?? 0) * (1 - value * value)
+      sums.embedding[token * width + column]! +=
+        slope * (head.data[item * width + column] ?? 0) * (keep[column] ?? 0) * (1 - value * value)
     }
   })
   return loss
 }
 
 /** −Σ q·ln softmax(logits) and its gradient, softmax − q. */
-export function smoothedCrossEntropy(logits: readonly number[], target: number, labelSmoothing: number): { readonly loss: number; readonly dLogits: number[] } {
+export function smoothedCrossEntropy(
+  logits: readonly number[],
+  target: number,
+  labelSmoothing: number,
+): { readonly loss: number; readonly dLogits: number[] } {
   const largest = Math.max(...logits)
   const logSum = largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0))
   const wanted = logits.map((_, item) => labelSmoothing / logits.length + (item === target ? 1 - labelSmoothing : 0))

@@ -41,24 +41,51 @@ export const attentionCases: readonly AttentionCase[] = [
   { name: 'mask', shape: small, options: { mask: maskTensor(new Random(1), [1, 2, 45, 70]) }, chunkRows: 13 },
   { name: 'mask that broadcasts rows', shape: batched, options: { mask: maskTensor(new Random(2), [2, 1, 1, 41]) } },
   { name: 'mask that broadcasts keys', shape: batched, options: { mask: maskTensor(new Random(3), [37, 1]) } },
-  { name: 'bias with −∞', shape: small, options: { bias: withMinusInfinity(normalTensor(new Random(4), [2, 45, 70])) }, chunkRows: 32 },
-  { name: 'bias of the lowest float32', shape: small, options: { bias: filled([45, 70], (at) => (at % 3 === 0 || at < 140 ? -3.4028234663852886e38 : 0)) } },
+  {
+    name: 'bias with −∞',
+    shape: small,
+    options: { bias: withMinusInfinity(normalTensor(new Random(4), [2, 45, 70])) },
+    chunkRows: 32,
+  },
+  {
+    name: 'bias of the lowest float32',
+    shape: small,
+    options: { bias: filled([45, 70], (at) => (at % 3 === 0 || at < 140 ? -3.4028234663852886e38 : 0)) },
+  },
   { name: 'bias that broadcasts rows', shape: batched, options: { bias: normalTensor(new Random(5), [41]) } },
-  { name: 'ALiBi', shape: { ...small, H: 4 }, options: { alibiSlopes: Float32Array.of(0.5, 0.25, 0, 0.0625), queryOffset: 7 } },
+  {
+    name: 'ALiBi',
+    shape: { ...small, H: 4 },
+    options: { alibiSlopes: Float32Array.of(0.5, 0.25, 0, 0.0625), queryOffset: 7 },
+  },
   { name: 'softcap', shape: small, options: { softcap: 2, scale: 3 } },
   { name: 'softcap, ALiBi, bias, mask and causal', shape: small, options: everything(new Random(6)) },
   { name: 'segments', shape: batched, options: segments(new Random(7), batched) },
   { name: 'key lengths, one of them 0', shape: batched, options: { keyLengths: Int32Array.of(0, 29) } },
-  { name: 'dropout', shape: batched, options: { dropout: { probability: 0.3, seed: 0x1_2345_6789_ab } }, chunkRows: 11 },
+  {
+    name: 'dropout',
+    shape: batched,
+    options: { dropout: { probability: 0.3, seed: 0x1_2345_6789_ab } },
+    chunkRows: 11,
+  },
   { name: 'dropout of everything', shape: batched, options: { dropout: { probability: 1, seed: 5 } } },
-  { name: 'dropout with causal', shape: { B: 1, H: 1, M: 100, N: 100, D: 8 }, options: { causal: true, dropout: { probability: 0.5, seed: 9 } }, chunkRows: 30 },
+  {
+    name: 'dropout with causal',
+    shape: { B: 1, H: 1, M: 100, N: 100, D: 8 },
+    options: { causal: true, dropout: { probability: 0.5, seed: 9 } },
+    chunkRows: 30,
+  },
   { name: 'no key at all', shape: { ...small, N: 0 }, options: {} },
   { name: 'one row', shape: { ...small, M: 1, N: 600 }, options: {} },
 ]
 
 export function inputsOf({ B, H, Hkv = H, M, N, D, Dv = D }: CaseShape) {
   const random = new Random(M * 1000 + N + D)
-  return { query: normalTensor(random, [B, H, M, D]), key: normalTensor(random, [B, Hkv, N, D]), value: normalTensor(random, [B, Hkv, N, Dv]) }
+  return {
+    query: normalTensor(random, [B, H, M, D]),
+    key: normalTensor(random, [B, Hkv, N, D]),
+    value: normalTensor(random, [B, Hkv, N, Dv]),
+  }
 }
 
 /** The same key, or one whose weight differs by float32 rounding only. */
@@ -67,7 +94,10 @@ export function maxIndexAgrees({ maxIndex, weights, problem }: AttentionReferenc
   return actual.every((index, row) => {
     const expected = maxIndex.exact[row] as number
     if (index === expected || index < 0 || expected < 0) return index === expected
-    const [is, should] = [weights.exact[row * problem.N + index] as number, weights.exact[row * problem.N + expected] as number]
+    const [is, should] = [
+      weights.exact[row * problem.N + index] as number,
+      weights.exact[row * problem.N + expected] as number,
+    ]
     return Math.abs(is - should) <= 1e-6 * should && is !== should
   })
 }
@@ -81,8 +111,14 @@ function withMinusInfinity(bias: ReturnType<typeof normalTensor>) {
 
 function everything(random: Random): MathOptions {
   return {
-    causal: true, queryOffset: 30, softcap: 1.5, scale: 0.7, window: { before: 50 },
-    alibiSlopes: Float32Array.of(0.3, 0.1), bias: normalTensor(random, [1, 2, 45, 70]), mask: maskTensor(random, [45, 70]),
+    causal: true,
+    queryOffset: 30,
+    softcap: 1.5,
+    scale: 0.7,
+    window: { before: 50 },
+    alibiSlopes: Float32Array.of(0.3, 0.1),
+    bias: normalTensor(random, [1, 2, 45, 70]),
+    mask: maskTensor(random, [45, 70]),
     dropout: { probability: 0.1, seed: 77 },
   }
 }

@@ -1,17 +1,24 @@
 import { existsSync } from 'node:fs'
 
 /** SwiftShader's Vulkan driver, where browsers' packages put it. */
-const DRIVERS = ['/usr/lib/chromium/vk_swiftshader_icd.json', '/usr/lib64/chromium-browser/vk_swiftshader_icd.json', '/opt/google/chrome/vk_swiftshader_icd.json']
+const DRIVERS = [
+  '/usr/lib/chromium/vk_swiftshader_icd.json',
+  '/usr/lib64/chromium-browser/vk_swiftshader_icd.json',
+  '/opt/google/chrome/vk_swiftshader_icd.json',
+]
 
 /** A GPU object must outlive its devices. */
 const kept: GPU[] = []
 
 /**
- * The GPU that tests in Node run on, or why there is none. A driver that the environment names is kept; else SwiftShader's,
- * if a browser brought it. Vulkan reads the variable when the first adapter is asked for. Without zeroed workgroup memory,
- * SwiftShader compiles a kernel in a tenth of the time, and a kernel that relies on zeros is found out.
+ * The GPU that tests in Node run on, or why there is none. A driver that the environment names is kept; else
+ * SwiftShader's, if a browser brought it. Vulkan reads the variable when the first adapter is asked for. Without zeroed
+ * workgroup memory, SwiftShader compiles a kernel in a tenth of the time, and a kernel that relies on zeros is found
+ * out.
  */
-export async function testGpu(flags: string[] = ['enable-dawn-features=disable_workgroup_init']): Promise<{ gpu?: GPU; reason?: string }> {
+export async function testGpu(
+  flags: string[] = ['enable-dawn-features=disable_workgroup_init'],
+): Promise<{ gpu?: GPU; reason?: string }> {
   const driver = DRIVERS.find((path) => existsSync(path))
   if (process.env['VK_ICD_FILENAMES'] === undefined && driver !== undefined) process.env['VK_ICD_FILENAMES'] = driver
   try {

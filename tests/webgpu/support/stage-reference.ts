@@ -6,7 +6,9 @@ import { philox } from '../../support/philox.ts'
 type Rows = number[][]
 type Arrays = (id: number) => TaskArray
 
-/** Each store of a stage in float64, row by row as the steps say: [rows, width], or [heads, rows, D] for `store-heads`. */
+/**
+ * Each store of a stage in float64, row by row as the steps say: [rows, width], or [heads, rows, D] for `store-heads`.
+ */
 export function stageReference(task: RowStageTask, arrays: Arrays): number[][] {
   const registers: Rows[] = []
   const stored: number[][] = []
@@ -24,18 +26,27 @@ function apply(step: RowStep, task: RowStageTask, registers: Rows[], arrays: Arr
   if (step.op === 'load') registers[step.to] = loaded(step.from, task.rows, width(step.to), arrays)
   if (step.op === 'embed') {
     const tokens = loaded(step.tokens, task.rows, 1, arrays)
-    registers[step.to] = tokens.map(([token = 0]) => row(arrays(step.table.array), step.table.offset + token * step.table.rowStride, width(step.to)).map((x) => x * step.scale))
+    registers[step.to] = tokens.map(([token = 0]) =>
+      row(arrays(step.table.array), step.table.offset + token * step.table.rowStride, width(step.to)).map(
+        (x) => x * step.scale,
+      ),
+    )
   }
   if (step.op === 'linear') {
     const { outSize, inSize, offset, array } = step.weight
-    const bias = step.bias === null ? new Array<number>(outSize).fill(0) : row(arrays(step.bias.array), step.bias.offset, outSize)
+    const bias =
+      step.bias === null ? new Array<number>(outSize).fill(0) : row(arrays(step.bias.array), step.bias.offset, outSize)
     const weights = Array.from({ length: outSize }, (_, o) => row(arrays(array), offset + o * inSize, inSize))
-    registers[step.to] = rowsOf(step.from).map((x) => weights.map((w, o) => w.reduce((sum, wc, c) => sum + wc * (x[c] as number), bias[o] as number)))
+    registers[step.to] = rowsOf(step.from).map((x) =>
+      weights.map((w, o) => w.reduce((sum, wc, c) => sum + wc * (x[c] as number), bias[o] as number)),
+    )
   }
   if (step.op === 'norm') {
     const vector = ({ array, offset, outSize }: ResidentWeight): number[] => row(arrays(array), offset, outSize)
     const [w, b] = [vector(step.weight), step.bias === null ? vector(step.weight).fill(0) : vector(step.bias)]
-    registers[step.to] = rowsOf(step.from).map((x) => normalised(x, step.epsilon).map((value, c) => value * (w[c] as number) + (b[c] as number)))
+    registers[step.to] = rowsOf(step.from).map((x) =>
+      normalised(x, step.epsilon).map((value, c) => value * (w[c] as number) + (b[c] as number)),
+    )
   }
   if (step.op === 'rms-norm') {
     const w = row(arrays(step.weight.array), step.weight.offset, step.weight.outSize)
@@ -44,11 +55,24 @@ function apply(step: RowStep, task: RowStageTask, registers: Rows[], arrays: Arr
       return x.map((value, c) => (value / length) * (w[c] as number))
     })
   }
-  if (step.op === 'multiply') registers[step.to] = rowsOf(step.to).map((x, r) => x.map((value, c) => value * ((rowsOf(step.from)[r] as number[])[c] as number)))
-  if (step.op === 'add') registers[step.to] = rowsOf(step.to).map((x, r) => x.map((value, c) => value + ((rowsOf(step.from)[r] as number[])[c] as number)))
-  if (step.op === 'activate') registers[step.register] = rowsOf(step.register).map((x) => x.map(exactActivations[step.activation]))
-  if (step.op === 'drop') registers[step.register] = rowsOf(step.register).map((x, r) => dropped(x, task.rowStart + r, task.batch, step.dropout))
-  if (step.op === 'rotate') registers[step.register] = rowsOf(step.register).map((x, r) => rotated(x, step, row(arrays(step.table.array), step.table.offset + r * step.table.rowStride, step.turned)))
+  if (step.op === 'multiply')
+    registers[step.to] = rowsOf(step.to).map((x, r) =>
+      x.map((value, c) => value * ((rowsOf(step.from)[r] as number[])[c] as number)),
+    )
+  if (step.op === 'add')
+    registers[step.to] = rowsOf(step.to).map((x, r) =>
+      x.map((value, c) => value + ((rowsOf(step.from)[r] as number[])[c] as number)),
+    )
+  if (step.op === 'activate')
+    registers[step.register] = rowsOf(step.register).map((x) => x.map(exactActivations[step.activation]))
+  if (step.op === 'drop')
+    registers[step.register] = rowsOf(step.register).map((x, r) =>
+      dropped(x, task.rowStart + r, task.batch, step.dropout),
+    )
+  if (step.op === 'rotate')
+    registers[step.register] = rowsOf(step.register).map((x, r) =>
+      rotated(x, step, row(arrays(step.table.array), step.table.offset + r * step.table.rowStride, step.turned)),
+    )
 }
 
 function normalised(x: readonly number[], epsilon: number): number[] {
@@ -57,14 +81,23 @@ function normalised(x: readonly number[], epsilon: number): number[] {
   return x.map((value) => (value - mean) / Math.sqrt(variance + epsilon))
 }
 
-function dropped(x: readonly number[], rowIndex: number, batch: number, rule: Extract<RowStep, { op: 'drop' }>['dropout']): number[] {
+function dropped(
+  x: readonly number[],
+  rowIndex: number,
+  batch: number,
+  rule: Extract<RowStep, { op: 'drop' }>['dropout'],
+): number[] {
   return x.map((value, c) => {
     const words = philox([Math.floor(c / 4), rowIndex, batch, rule.site], [rule.seedLow, rule.seedHigh])
     return (words[c % 4] as number) >= rule.threshold ? value * rule.keepScale : 0
   })
 }
 
-function rotated(x: readonly number[], { headSize, turned }: Extract<RowStep, { op: 'rotate' }>, angles: readonly number[]): number[] {
+function rotated(
+  x: readonly number[],
+  { headSize, turned }: Extract<RowStep, { op: 'rotate' }>,
+  angles: readonly number[],
+): number[] {
   const half = turned / 2
   return x.map((value, at) => {
     const c = at % headSize
@@ -79,7 +112,12 @@ function byHeads(rows: Rows, heads: number): number[] {
   return Array.from({ length: heads }, (_, h) => rows.flatMap((x) => x.slice(h * size, (h + 1) * size))).flat()
 }
 
-function loaded(slice: { array: number; offset: number; rowStride: number }, rows: number, width: number, arrays: Arrays): Rows {
+function loaded(
+  slice: { array: number; offset: number; rowStride: number },
+  rows: number,
+  width: number,
+  arrays: Arrays,
+): Rows {
   return Array.from({ length: rows }, (_, r) => row(arrays(slice.array), slice.offset + r * slice.rowStride, width))
 }
 

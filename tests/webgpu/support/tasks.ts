@@ -32,7 +32,11 @@ const IDS = { query: 1, key: 2, value: 3, mask: 4, bias: 5, querySegments: 6, ke
 /** The arrays of a call as a lane has them. */
 export function arraysOf(problem: Problem): Map<number, TaskArray> {
   const { mask, bias, segments } = problem.options
-  const arrays = new Map<number, TaskArray>([[IDS.query, problem.query], [IDS.key, problem.key], [IDS.value, problem.value]])
+  const arrays = new Map<number, TaskArray>([
+    [IDS.query, problem.query],
+    [IDS.key, problem.key],
+    [IDS.value, problem.value],
+  ])
   if (mask) arrays.set(IDS.mask, mask.data)
   if (bias) arrays.set(IDS.bias, bias.data)
   if (segments) arrays.set(IDS.querySegments, segments.query.data).set(IDS.keySegments, segments.key.data)
@@ -40,25 +44,59 @@ export function arraysOf(problem: Problem): Map<number, TaskArray> {
 }
 
 /** One task: rows [rowStart, rowStart + rows) of head h of batch b. */
-export function taskOf(problem: Problem, b: number, h: number, rowStart: number, rows: number, options: TaskOptions = {}): AttentionTask {
+export function taskOf(
+  problem: Problem,
+  b: number,
+  h: number,
+  rowStart: number,
+  rows: number,
+  options: TaskOptions = {},
+): AttentionTask {
   const { H, Hkv, M, N, D, Dv } = problem
-  const { scale = 1 / Math.sqrt(D), softcap = 0, causal = false, window, dropout, keyLengths, alibiSlopes, mask, bias, segments } = problem.options
+  const {
+    scale = 1 / Math.sqrt(D),
+    softcap = 0,
+    causal = false,
+    window,
+    dropout,
+    keyLengths,
+    alibiSlopes,
+    mask,
+    bias,
+    segments,
+  } = problem.options
   const head = b * Hkv + Math.floor((h * Hkv) / H)
-  const selected = options.weightRows?.filter((row) => row >= rowStart && row < rowStart + rows).map((row) => row - rowStart)
+  const selected = options.weightRows
+    ?.filter((row) => row >= rowStart && row < rowStart + rows)
+    .map((row) => row - rowStart)
   const wantsWeights = options.standard === true || selected !== undefined
   return {
     kind: 'attention',
     settings: {
-      keys: N, headSize: D, valueSize: Dv, scale, softcap, causal,
-      windowBefore: window?.before ?? Infinity, windowAfter: window?.after ?? Infinity,
-      dropout: dropout === undefined ? null : {
-        threshold: Math.floor(dropout.probability * 2 ** 32), keepScale: 1 / (1 - dropout.probability),
-        seedLow: dropout.seed % 2 ** 32, seedHigh: Math.floor(dropout.seed / 2 ** 32),
-      },
+      keys: N,
+      headSize: D,
+      valueSize: Dv,
+      scale,
+      softcap,
+      causal,
+      windowBefore: window?.before ?? Infinity,
+      windowAfter: window?.after ?? Infinity,
+      dropout:
+        dropout === undefined
+          ? null
+          : {
+              threshold: Math.floor(dropout.probability * 2 ** 32),
+              keepScale: 1 / (1 - dropout.probability),
+              seedLow: dropout.seed % 2 ** 32,
+              seedHigh: Math.floor(dropout.seed / 2 ** 32),
+            },
       standard: options.standard === true,
     },
-    batchHead: b * H + h, rowStart, rows,
-    keyStart: options.keys?.start ?? 0, keyEnd: options.keys?.end ?? N,
+    batchHead: b * H + h,
+    rowStart,
+    rows,
+    keyStart: options.keys?.start ?? 0,
+    keyEnd: options.keys?.end ?? N,
     keyLength: keyLengths?.[b] ?? N,
     queryOffset: offsetOf(problem, b),
     alibiSlope: alibiSlopes?.[alibiSlopes.length === H ? h : b * H + h] ?? 0,
@@ -67,11 +105,14 @@ export function taskOf(problem: Problem, b: number, h: number, rowStart: number,
     value: { array: IDS.value, offset: head * N * Dv, rowStride: Dv },
     ...(mask ? { mask: scoreSlice(IDS.mask, mask, b, h, rowStart) } : {}),
     ...(bias ? { bias: scoreSlice(IDS.bias, bias, b, h, rowStart) } : {}),
-    ...(segments ? {
-      querySegments: { array: IDS.querySegments, offset: b * M + rowStart, rowStride: 1 },
-      keySegments: { array: IDS.keySegments, offset: b * N, rowStride: 1 },
-    } : {}),
-    output: true, logSumExp: true,
+    ...(segments
+      ? {
+          querySegments: { array: IDS.querySegments, offset: b * M + rowStart, rowStride: 1 },
+          keySegments: { array: IDS.keySegments, offset: b * N, rowStride: 1 },
+        }
+      : {}),
+    output: true,
+    logSumExp: true,
     ...(options.statistics === false ? {} : { entropy: true, maxWeight: true, maxIndex: true, meanDistance: true }),
     ...(wantsWeights ? { weights: true } : {}),
     ...(selected === undefined ? {} : { weightRows: Int32Array.from(selected) }),
@@ -87,7 +128,10 @@ function scoreSlice(array: number, tensor: Tensor<TensorData>, b: number, h: num
   return { array, offset, rowStride: stride, columnStride: N === 1 ? 0 : 1 }
 }
 
-export function contextOf(arrays: ReadonlyMap<number, TaskArray>, pace: () => Promise<void> | undefined = () => undefined): TaskContext {
+export function contextOf(
+  arrays: ReadonlyMap<number, TaskArray>,
+  pace: () => Promise<void> | undefined = () => undefined,
+): TaskContext {
   return {
     array: (id) => {
       const array = arrays.get(id)
@@ -99,7 +143,12 @@ export function contextOf(arrays: ReadonlyMap<number, TaskArray>, pace: () => Pr
 }
 
 /** Runs a call ([B, H, M, D] inputs) chunk by chunk on one backend and puts the results together. */
-export async function runCall(backend: Backend, inputs: AttentionInputs, math: MathOptions = {}, options: TaskOptions = {}): Promise<Assembled> {
+export async function runCall(
+  backend: Backend,
+  inputs: AttentionInputs,
+  math: MathOptions = {},
+  options: TaskOptions = {},
+): Promise<Assembled> {
   const problem = normalise(inputs, math)
   const context = contextOf(arraysOf(problem), options.pace)
   const results: AttentionTaskResult[] = []
@@ -113,9 +162,16 @@ export async function runCall(backend: Backend, inputs: AttentionInputs, math: M
     }
   }
   backend.release?.([...arraysOf(problem).keys()])
-  const join = (name: keyof AttentionTaskResult) => Float32Array.from(results.flatMap((result) => [...((result[name] as Float32Array | undefined) ?? [])]))
+  const join = (name: keyof AttentionTaskResult) =>
+    Float32Array.from(results.flatMap((result) => [...((result[name] as Float32Array | undefined) ?? [])]))
   return {
-    output: join('output'), logSumExp: join('logSumExp'), entropy: join('entropy'), maxWeight: join('maxWeight'),
-    maxIndex: Int32Array.from(join('maxIndex')), meanDistance: join('meanDistance'), weights: join('weights'), results,
+    output: join('output'),
+    logSumExp: join('logSumExp'),
+    entropy: join('entropy'),
+    maxWeight: join('maxWeight'),
+    maxIndex: Int32Array.from(join('maxIndex')),
+    meanDistance: join('meanDistance'),
+    weights: join('weights'),
+    results,
   }
 }

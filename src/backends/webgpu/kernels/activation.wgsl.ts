@@ -2,9 +2,9 @@ import type { Activation } from '../../../protocol/stage.ts'
 import type { Kernel } from './kernel.ts'
 
 /**
- * x·Φ(x) = max(x, 0) − w(|x|), w(z) = z·½erfc(z/√2) = z·(P(z)/Q(z))·e^(−z²/2), as in assembly/row-activation.ts, which says
- * where P and Q come from. Past 13.19 w is below the smallest normal number. z² is taken apart so that the last bits of z²/2
- * are not lost, which would be the first ones of its power.
+ * x·Φ(x) = max(x, 0) − w(|x|), w(z) = z·½erfc(z/√2) = z·(P(z)/Q(z))·e^(−z²/2), as in assembly/row-activation.ts, which
+ * says where P and Q come from. Past 13.19 w is below the smallest normal number. z² is taken apart so that the last
+ * bits of z²/2 are not lost, which would be the first ones of its power.
  */
 const geluSource = `fn geluOf(x: vec4f) -> vec4f {
   let z = min(abs(x), vec4f(13.19));
@@ -15,7 +15,10 @@ const geluSource = `fn geluOf(x: vec4f) -> vec4f {
   return max(x, vec4f(0)) - select(vec4f(0), w, z < vec4f(13.19));
 }`
 
-/** ½·x·(1 + tanh y) = max(x, 0) − |x|·h²/(1 + h²), h = e^(−|y|), y = √(2/π)·(x + 0.044715·x³); past 11 that is max(x, 0). */
+/**
+ * ½·x·(1 + tanh y) = max(x, 0) − |x|·h²/(1 + h²), h = e^(−|y|), y = √(2/π)·(x + 0.044715·x³); past 11 that is max(x,
+ * 0).
+ */
 const geluTanhSource = `fn geluTanhOf(x: vec4f) -> vec4f {
   let z = min(abs(x), vec4f(11));
   let h = exp(-0.7978845608 * (z + 0.044715 * z * z * z));
@@ -23,8 +26,8 @@ const geluTanhSource = `fn geluTanhOf(x: vec4f) -> vec4f {
 }`
 
 /**
- * x/(1 + e^(−x)) = max(x, 0) − |x|·h²/(1 + h²), h = e^(−|x|/2), which loses no digits below 0. |x|·h is taken first: h² is
- * below the smallest normal number where |x|·h² is not. Past 110 both are.
+ * x/(1 + e^(−x)) = max(x, 0) − |x|·h²/(1 + h²), h = e^(−|x|/2), which loses no digits below 0. |x|·h is taken first: h²
+ * is below the smallest normal number where |x|·h² is not. Past 110 both are.
  */
 const siluSource = `fn siluOf(x: vec4f) -> vec4f {
   let z = abs(x);
@@ -39,7 +42,10 @@ const BODIES: Readonly<Record<Activation, { readonly functions: string; readonly
   silu: { functions: siluSource, value: 'siluOf(x)' },
 }
 
-/** ReLU, GELU (x·Φ(x)) or its tanh form (Hendrycks, Gimpel, 2016), or SiLU, in place. Dispatch: ⌈quads / 64⌉ × rows workgroups of 64. */
+/**
+ * ReLU, GELU (x·Φ(x)) or its tanh form (Hendrycks, Gimpel, 2016), or SiLU, in place. Dispatch: ⌈quads / 64⌉ × rows
+ * workgroups of 64.
+ */
 export function activationKernel(activation: Activation, quads: number): Kernel {
   const { functions, value } = BODIES[activation]
   return {

@@ -15,9 +15,9 @@ export function mergeGroups(rows: number): number {
  *     m = max m_s   l = Σ e^(m_s − m)·l_s   O = Σ e^(m_s − m)·O_s
  *
  * and, when `last`, writes O / l to `output` [rows, valueQuads] and the bits of the row results (`ROW_RESULT_NAMES`) to
- * `rowResults` [5, rows]: log-sum-exp m + ln l, entropy ln l − T / l with T = Σ e^(s − m)·(s − m), largest weight 1 / l,
- * its key, mean distance. A row with l = 0 had no allowed key: 0, and −∞ for its log-sum-exp.
- * Dispatch: mergeGroups(rows) workgroups. One workgroup owns a row, so that slot 0 is read before it is written.
+ * `rowResults` [5, rows]: log-sum-exp m + ln l, entropy ln l − T / l with T = Σ e^(s − m)·(s − m), largest weight 1 /
+ * l, its key, mean distance. A row with l = 0 had no allowed key: 0, and −∞ for its log-sum-exp. Dispatch:
+ * mergeGroups(rows) workgroups. One workgroup owns a row, so that slot 0 is read before it is written.
  */
 export function attentionMergeKernel(valueQuads: number): Kernel {
   return {

@@ -36,13 +36,21 @@ export function ownQuads(valueQuads: number): number {
 }
 
 /** Bytes of workgroup memory: the stage (Q and K slabs, then V), probabilities, and the rows' maxima. */
-export function partialWorkgroupBytes({ score, valueQuads, tile }: Pick<PartialShape, 'score' | 'valueQuads' | 'tile'>): number {
+export function partialWorkgroupBytes({
+  score,
+  valueQuads,
+  tile,
+}: Pick<PartialShape, 'score' | 'valueQuads' | 'tile'>): number {
   return stageQuadsOf(score.headQuads, valueQuads, tile.rowsEach) * 16 + 8 * tile.rowsEach * (9 * 16 + 8 * 4)
 }
 
 function stageQuadsOf(headQuads: number, valueQuads: number, rowsEach: RowsEach): number {
   // At the end it holds a vector of sums for each invocation's each row.
-  return Math.max(dotStageQuads(headQuads, rowsEach), TILE * Math.min(CHUNK_QUADS, ownQuads(valueQuads) * 8), 64 * rowsEach)
+  return Math.max(
+    dotStageQuads(headQuads, rowsEach),
+    TILE * Math.min(CHUNK_QUADS, ownQuads(valueQuads) * 8),
+    64 * rowsEach,
+  )
 }
 
 /** Workgroups along z. */
@@ -51,20 +59,23 @@ export function valueSlices({ valueQuads }: Pick<PartialShape, 'valueQuads'>): n
 }
 
 /**
- * Attention of 8R rows over one split of a pass's keys, by online softmax (Milakov, Gimelshein, 2018; FlashAttention-2):
+ * Attention of 8R rows over one split of a pass's keys, by online softmax (Milakov, Gimelshein, 2018;
+ * FlashAttention-2):
  *
  *     m' = max(m, max_j s_j)   α = e^(m − m')   l = α·l + Σ e^(s_j − m')   O = α·O + Σ e^(s_j − m')·keep_j·V_j
  *
- * Dispatch: (⌈rows / 8R⌉, splits, value slices) workgroups of 64. Writes slot + split of `partials` [slots, rows, valueQuads]
- * (unnormalised O) and of `rowStates` [slots, rows, 2]: bits of (m, l, Σ e·(s − m), Σ e·distance), (largest key, 0, 0, 0).
- * l = 0 says that no key was allowed. The sums l, T and Σ e·distance stay with each invocation's own keys until the end.
- * Workgroup memory: 14.5 KiB with R = 4, 24.5 KiB with R = 8 (`partialWorkgroupBytes`).
+ * Dispatch: (⌈rows / 8R⌉, splits, value slices) workgroups of 64. Writes slot + split of `partials` [slots, rows,
+ * valueQuads] (unnormalised O) and of `rowStates` [slots, rows, 2]: bits of (m, l, Σ e·(s − m), Σ e·distance), (largest
+ * key, 0, 0, 0). l = 0 says that no key was allowed. The sums l, T and Σ e·distance stay with each invocation's own
+ * keys until the end. Workgroup memory: 14.5 KiB with R = 4, 24.5 KiB with R = 8 (`partialWorkgroupBytes`).
  */
 export function attentionPartialKernel(shape: PartialShape): Kernel {
   const { score, valueQuads, dropout, statistics, halfValues, tile } = shape
   const { rowsEach, together } = tile
   const quads = ownQuads(valueQuads)
-  const flags = [dropout ? 'dropout' : '', statistics ? 'statistics' : '', halfValues ? 'halfValues' : ''].filter((flag) => flag !== '')
+  const flags = [dropout ? 'dropout' : '', statistics ? 'statistics' : '', halfValues ? 'halfValues' : ''].filter(
+    (flag) => flag !== '',
+  )
   return {
     label: 'heddle.attention-partial',
     key: ['attention-partial', `r${rowsEach}`, `t${together}`, scoreKey(score), `v${valueQuads}`, ...flags].join('-'),
@@ -112,7 +123,10 @@ ${statistics ? `  var t${r} = 0.0;\n  var d${r} = 0.0;\n  var best${r} = LOWEST;
 ${each(quads, (n) => `  var o${r}_${n} = vec4f(0);`)}`
 }
 
-/** The four scores of one row, and their maximum for the row's other invocations: as far as they reach through the subgroup. */
+/**
+ * The four scores of one row, and their maximum for the row's other invocations: as far as they reach through the
+ * subgroup.
+ */
 function scoreRow(r: number, { rowsEach, together }: PartialTile): string {
   const steps = [1, 2, 4].filter((step) => step < together)
   const write = `largest[(y * ${rowsEach}u + ${r}u) * 8u + x${together > 1 ? ` / ${together}u` : ''}] = bitcast<i32>(most${r});`
@@ -169,26 +183,39 @@ function valueChunks(quads: number, { valueQuads, halfValues, tile }: PartialSha
     workgroupBarrier();
     for (var quad = 0u; quad < ${TILE / 4}u; quad++) {
 ${each(tile.rowsEach, (r) => `      let p${r} = probabilities[(${r * 8}u + y) * 9u + quad];`)}
-${each(4, (k) => each(own, (n) => `      let v${k}_${n} = stage[(quad * 4u + ${k}u) * ${width}u + ${n * 8}u + x];
-${each(tile.rowsEach, (r) => `      o${r}_${chunk * parts + n} += p${r}.${'xyzw'[k]} * v${k}_${n};`)}`))}
+${each(4, (k) =>
+  each(
+    own,
+    (n) => `      let v${k}_${n} = stage[(quad * 4u + ${k}u) * ${width}u + ${n * 8}u + x];
+${each(tile.rowsEach, (r) => `      o${r}_${chunk * parts + n} += p${r}.${'xyzw'[k]} * v${k}_${n};`)}`,
+  ),
+)}
     }`
   })
 }
 
 function writePartials(quads: number, { valueQuads, tile }: PartialShape): string {
-  return each(tile.rowsEach, (r) => `  if (rowFirst + y * ${tile.rowsEach}u + ${r}u < params.rows) {
+  return each(
+    tile.rowsEach,
+    (r) => `  if (rowFirst + y * ${tile.rowsEach}u + ${r}u < params.rows) {
     let at = ((params.slot + group.y) * params.rows + row${r}) * ${valueQuads}u;
 ${each(quads, (n) => `    { let column = group.z * ${SLICE_QUADS}u + ${n * 8}u + x; if (column < ${valueQuads}u) { partials[at + column] = o${r}_${n}; } }`)}
-  }`)
+  }`,
+  )
 }
 
 /** Adds up what the eight invocations of a row hold, in their order; the lowest key wins a tie. */
 function writeStates({ statistics, tile: { rowsEach } }: PartialShape): string {
   const of = (r: number): string => `(y * ${rowsEach}u + ${r}u) * 8u`
-  return `${each(rowsEach, (r) => `  stage[${of(r)} + x] = vec4f(l${r}, ${statistics ? `t${r}, d${r}` : '0, 0'}, 0);
-  largest[${of(r)} + x] = ${statistics ? `select(0x7fffffff, bestKey${r}, best${r} == m${r})` : '0'};`)}
+  return `${each(
+    rowsEach,
+    (r) => `  stage[${of(r)} + x] = vec4f(l${r}, ${statistics ? `t${r}, d${r}` : '0, 0'}, 0);
+  largest[${of(r)} + x] = ${statistics ? `select(0x7fffffff, bestKey${r}, best${r} == m${r})` : '0'};`,
+  )}
   workgroupBarrier();
-${each(rowsEach, (r) => `  if (x == 0u && group.z == 0u && rowFirst + y * ${rowsEach}u + ${r}u < params.rows) {
+${each(
+  rowsEach,
+  (r) => `  if (x == 0u && group.z == 0u && rowFirst + y * ${rowsEach}u + ${r}u < params.rows) {
     var sums = vec4f(0);
     var lowestKey = 0x7fffffff;
     for (var other = 0u; other < 8u; other++) {
@@ -198,5 +225,6 @@ ${each(rowsEach, (r) => `  if (x == 0u && group.z == 0u && rowFirst + y * ${rows
     let at = ((params.slot + group.y) * params.rows + row${r}) * 2u;
     rowStates[at] = bitcast<vec4u>(vec4f(m${r}, sums.x, sums.y, sums.z));
     rowStates[at + 1u] = vec4u(u32(lowestKey) + params.segmentStart, 0u, 0u, 0u);
-  }`)}`
+  }`,
+)}`
 }

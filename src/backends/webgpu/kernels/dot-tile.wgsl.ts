@@ -24,10 +24,10 @@ export function dotStageQuads(quads: number, rowsEach: RowsEach = 4): number {
 }
 
 /**
- * WGSL of `dotTile(local, rowFirst, columnFirst)`: the 8R × 32 dot products of rows with columns, 4R an invocation of 8 × 8:
- * (x, y) gets rows R·y … R·y + R − 1 against columns 4x … 4x + 3, what lies past an end counting as zeros. Both operands are
- * staged slab by slab in permuted order (row r at (r mod R)·8 + ⌊r / R⌋, odd stride), so that the eight rows that a step
- * reads lie in different banks: R + 4 reads of 16 bytes for 16·R multiply-adds.
+ * WGSL of `dotTile(local, rowFirst, columnFirst)`: the 8R × 32 dot products of rows with columns, 4R an invocation of 8
+ * × 8: (x, y) gets rows R·y … R·y + R − 1 against columns 4x … 4x + 3, what lies past an end counting as zeros. Both
+ * operands are staged slab by slab in permuted order (row r at (r mod R)·8 + ⌊r / R⌋, odd stride), so that the eight
+ * rows that a step reads lie in different banks: R + 4 reads of 16 bytes for 16·R multiply-adds.
  *
  * Expects of the kernel: `stage: array<vec4f, ≥ dotStageQuads>` in workgroup memory, free when `dotTile` is called.
  */

@@ -1,4 +1,7 @@
-/** A compute kernel as the device builds it: pipelines are cached by `key`, so the key names everything that shapes the source. */
+/**
+ * A compute kernel as the device builds it: pipelines are cached by `key`, so the key names everything that shapes the
+ * source.
+ */
 export interface Kernel {
   readonly label: string
   readonly key: string

@@ -4,9 +4,10 @@ import { rowMeanSource } from './row-mean.wgsl.ts'
 export const layerNormParams = new UniformLayout({ epsilon: 'f32' })
 
 /**
- * to = (from − mean) / √(variance + ε)·w + b over each row (Ba, Kiros, Hinton, 2016), b where there is one, in two passes: the second one centres
- * the row on the first one's mean and corrects it, so that rows with a large mean keep their digits. from and to
- * [rows, ⌈width / 4⌉] in vectors; the padding comes out as zeros. Dispatch: one workgroup of 64 per row.
+ * to = (from − mean) / √(variance + ε)·w + b over each row (Ba, Kiros, Hinton, 2016), b where there is one, in two
+ * passes: the second one centres the row on the first one's mean and corrects it, so that rows with a large mean keep
+ * their digits. from and to [rows, ⌈width / 4⌉] in vectors; the padding comes out as zeros. Dispatch: one workgroup of
+ * 64 per row.
  */
 export function layerNormKernel(width: number, biased: boolean): Kernel {
   const quads = Math.ceil(width / 4)

@@ -2,7 +2,10 @@ import { TILE } from '../constants.ts'
 import { dotStageQuads, dotTileSource } from './dot-tile.wgsl.ts'
 import { each, UniformLayout, type Kernel } from './kernel.ts'
 
-/** `outFirst`, `outCount`: the outputs whose weights are bound, multiples of 32 apart; `outQuads`: vectors of an output row. */
+/**
+ * `outFirst`, `outCount`: the outputs whose weights are bound, multiples of 32 apart; `outQuads`: vectors of an output
+ * row.
+ */
 export const linearParams = new UniformLayout({ rows: 'u32', outFirst: 'u32', outCount: 'u32', outQuads: 'u32' })
 
 /**

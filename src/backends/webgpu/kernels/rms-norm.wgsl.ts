@@ -4,8 +4,8 @@ import { rowMeanSource } from './row-mean.wgsl.ts'
 export const rmsNormParams = new UniformLayout({ epsilon: 'f32' })
 
 /**
- * to = from / √(mean(from²) + ε)·w over each row (Zhang, Sennrich, 2019). from and to [rows, ⌈width / 4⌉] in vectors; the
- * padding comes out as zeros. Dispatch: one workgroup of 64 per row.
+ * to = from / √(mean(from²) + ε)·w over each row (Zhang, Sennrich, 2019). from and to [rows, ⌈width / 4⌉] in vectors;
+ * the padding comes out as zeros. Dispatch: one workgroup of 64 per row.
  */
 export function rmsNormKernel(width: number): Kernel {
   const quads = Math.ceil(width / 4)

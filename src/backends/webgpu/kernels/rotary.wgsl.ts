@@ -2,8 +2,8 @@ import { roundUp } from '../../../core/integers.ts'
 import type { Kernel } from './kernel.ts'
 
 /**
- * Rotary positions in place (Su et al., 2021): the pair (x_c, x_{c + R/2}) of every head turns by the row's angle, whose
- * cosines stand in columns [0, R/2) and sines in [R/2, R) of `table` [rows, ⌈R / 4⌉·4]; elements from R on stay.
+ * Rotary positions in place (Su et al., 2021): the pair (x_c, x_{c + R/2}) of every head turns by the row's angle,
+ * whose cosines stand in columns [0, R/2) and sines in [R/2, R) of `table` [rows, ⌈R / 4⌉·4]; elements from R on stay.
  * Dispatch: ⌈pairs of a row / 64⌉ × rows workgroups of 64.
  */
 export function rotaryKernel(width: number, headSize: number, turned: number): Kernel {

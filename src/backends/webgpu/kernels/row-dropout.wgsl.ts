@@ -2,7 +2,13 @@ import { UniformLayout, type Kernel } from './kernel.ts'
 import { philoxSource } from './philox.wgsl.ts'
 
 export const rowDropoutParams = new UniformLayout({
-  firstRow: 'u32', batch: 'u32', site: 'u32', threshold: 'u32', seedLow: 'u32', seedHigh: 'u32', keepScale: 'f32',
+  firstRow: 'u32',
+  batch: 'u32',
+  site: 'u32',
+  threshold: 'u32',
+  seedLow: 'u32',
+  seedHigh: 'u32',
+  keepScale: 'f32',
 })
 
 /**

@@ -1,7 +1,7 @@
 /**
  * WGSL for a workgroup of 64 that goes over a row of `width` elements in ⌈width / 4⌉ vectors. `mean` is the sum of all
- * invocations' parts divided by the width; all of them must call it. `real` is 1 where a vector's element is in the row and
- * 0 in the padding.
+ * invocations' parts divided by the width; all of them must call it. `real` is 1 where a vector's element is in the row
+ * and 0 in the padding.
  */
 export function rowMeanSource(width: number): string {
   return `var<workgroup> sums: array<vec2f, 64>;

@@ -16,8 +16,8 @@ export interface ScoreShape {
 }
 
 /**
- * What a pass over a range of keys is told. Keys are counted from the start of their segment (the range of keys in the bound
- * buffer), rows from the start of the bound query rows; positions are relative to the segment, clamped to ±2³⁰.
+ * What a pass over a range of keys is told. Keys are counted from the start of their segment (the range of keys in the
+ * bound buffer), rows from the start of the bound query rows; positions are relative to the segment, clamped to ±2³⁰.
  */
 export const scoreParams = new UniformLayout({
   rows: 'u32',
@@ -51,9 +51,9 @@ export function scoreKey(shape: ScoreShape): string {
 }
 
 /**
- * WGSL for a tile of 8R rows × 32 keys of softcap(scale·Q·Kᵀ) + bias − slope·distance, and for which of them are allowed.
- * Invocation (x, y) of 8 × 8 holds rows R·y … R·y + R − 1 and keys 4x … 4x + 3: four neighbouring keys are one Philox block,
- * one mask word, one bias vector. Expects of the kernel what `dotTileSource` expects.
+ * WGSL for a tile of 8R rows × 32 keys of softcap(scale·Q·Kᵀ) + bias − slope·distance, and for which of them are
+ * allowed. Invocation (x, y) of 8 × 8 holds rows R·y … R·y + R − 1 and keys 4x … 4x + 3: four neighbouring keys are one
+ * Philox block, one mask word, one bias vector. Expects of the kernel what `dotTileSource` expects.
  */
 export function scoreTileSource(shape: ScoreShape, rowsEach: RowsEach = 4): string {
   return `${scoreParams.source}
@@ -80,7 +80,9 @@ export function storedType(half: boolean): string {
 
 /** The vector at `index` of a buffer of `storedType`. */
 export function loaded(buffer: string, index: string, half: boolean): string {
-  return half ? `vec4f(unpack2x16float(${buffer}[${index}].x), unpack2x16float(${buffer}[${index}].y))` : `${buffer}[${index}]`
+  return half
+    ? `vec4f(unpack2x16float(${buffer}[${index}].x), unpack2x16float(${buffer}[${index}].y))`
+    : `${buffer}[${index}]`
 }
 
 /** Bits of −∞ mark a masked key: the value itself is never computed with. */
@@ -94,8 +96,12 @@ function finishSource(shape: ScoreShape): string {
   return `fn scoreOf(dots: vec4f, row: u32, place: u32, key: i32) -> vec4f {
   var score = dots * params.scale;
   ${shape.softcap ? 'score = params.softcap * tanhOf(score / params.softcap);' : ''}
-  ${shape.bias ? `let bits = biasBits(row, key);
-  score += bitcast<vec4f>(select(bits, vec4u(0), bits == MINUS_INFINITY));` : ''}
+  ${
+    shape.bias
+      ? `let bits = biasBits(row, key);
+  score += bitcast<vec4f>(select(bits, vec4u(0), bits == MINUS_INFINITY));`
+      : ''
+  }
   ${shape.alibi ? 'score -= params.slope * distanceOf(place, key);' : ''}
   return score;
 }
@@ -104,12 +110,20 @@ fn allowedOf(row: u32, place: u32, key: i32) -> vec4<bool> {
   let low = max(params.lowFirst + i32(place), params.keyMin);
   let high = min(params.highFirst + i32(place), params.keyMax - 1);
   var allowed = (keys >= vec4i(low)) & (keys <= vec4i(high));
-  ${shape.mask ? `let bytes = (vec4u(mask[row * params.maskStride + u32(key - params.passStart) / 4u]) >> vec4u(0, 8, 16, 24)) & vec4u(255);
-  allowed = allowed & (bytes != vec4u(0));` : ''}
+  ${
+    shape.mask
+      ? `let bytes = (vec4u(mask[row * params.maskStride + u32(key - params.passStart) / 4u]) >> vec4u(0, 8, 16, 24)) & vec4u(255);
+  allowed = allowed & (bytes != vec4u(0));`
+      : ''
+  }
   ${shape.bias ? 'allowed = allowed & (biasBits(row, key) != MINUS_INFINITY);' : ''}
-  ${shape.segments ? `let column = params.rows + u32(key - params.passStart);
+  ${
+    shape.segments
+      ? `let column = params.rows + u32(key - params.passStart);
   let keySegments = vec4i(segments[column], segments[column + 1u], segments[column + 2u], segments[column + 3u]);
-  allowed = allowed & (keySegments == vec4i(segments[row]));` : ''}
+  allowed = allowed & (keySegments == vec4i(segments[row]));`
+      : ''
+  }
   return allowed;
 }`
 }

@@ -28,7 +28,9 @@ export function prepareNames({ batch, length, seed }: TrainSettings): PreparedTa
     vocabulary: tokenizer.size,
     pieces: tokenizer.vocabulary,
     dataHash: hashOf(names.join(EDGE)),
-    facts: [`${formatInteger(names.length)} English first names (@stdlib, public domain): ${formatInteger(training.length)} to train, ${formatInteger(validation.length)} held out; ${tokenizer.size} characters`],
+    facts: [
+      `${formatInteger(names.length)} English first names (@stdlib, public domain): ${formatInteger(training.length)} to train, ${formatInteger(validation.length)} held out; ${tokenizer.size} characters`,
+    ],
     training: sequenceBatches(encode(training), { batch, length, pack: true, seed }),
     validation: held,
     baselines: simple,
@@ -47,8 +49,17 @@ export function prepareNames({ batch, length, seed }: TrainSettings): PreparedTa
 async function writeNames({ model, runtime, signal, seed }: Trained, tokenizer: CharacterTokenizer): Promise<string[]> {
   const edge = tokenizer.encode(EDGE)[0] ?? 0
   const prompt = { data: new Int32Array(SAMPLES).fill(edge), shape: [SAMPLES, 1] }
-  const { data } = await model.generate(prompt, { maxNewTokens: LONGEST, temperature: TEMPERATURE, seed, stopToken: edge, runtime, signal })
-  return Array.from({ length: SAMPLES }, (_, row) => tokenizer.decode(data.subarray(row * (LONGEST + 1), (row + 1) * (LONGEST + 1))).replaceAll(EDGE, ''))
+  const { data } = await model.generate(prompt, {
+    maxNewTokens: LONGEST,
+    temperature: TEMPERATURE,
+    seed,
+    stopToken: edge,
+    runtime,
+    signal,
+  })
+  return Array.from({ length: SAMPLES }, (_, row) =>
+    tokenizer.decode(data.subarray(row * (LONGEST + 1), (row + 1) * (LONGEST + 1))).replaceAll(EDGE, ''),
+  )
 }
 
 /** Distinct names in lower case, in a fixed order. @throws {UsageError} that says what to install */

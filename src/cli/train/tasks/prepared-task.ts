@@ -46,7 +46,11 @@ export interface PreparedTask {
 
 /** The held-out loss beside the best of the simple models. */
 export function againstBigram(loss: number, { bigram }: Baselines): Finding {
-  return { name: 'held-out loss below the bigram baseline', passed: loss < bigram, detail: `${loss.toFixed(3)} against ${bigram.toFixed(3)} nats per token` }
+  return {
+    name: 'held-out loss below the bigram baseline',
+    passed: loss < bigram,
+    detail: `${loss.toFixed(3)} against ${bigram.toFixed(3)} nats per token`,
+  }
 }
 
 export function hashOf(data: string | Uint8Array): string {

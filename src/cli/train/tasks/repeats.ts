@@ -4,7 +4,10 @@ import type { TrainSettings } from '../train-settings.ts'
 import { measureExactness } from './exactness.ts'
 import type { Finding, Trained } from './prepared-task.ts'
 
-/** Rows of random tokens that repeat, among the rows of a text: they ask for an induction head, which a text alone forms late. */
+/**
+ * Rows of random tokens that repeat, among the rows of a text: they ask for an induction head, which a text alone forms
+ * late.
+ */
 export interface Repeats {
   /** per batch */
   readonly rows: number
@@ -28,12 +31,25 @@ const RIGHT_SHARE = 0.9
 export function prepareRepeats({ repeats, batch, length, seed }: TrainSettings, text: Int32Array): Repeats | null {
   if (repeats === 0) return null
   const rows = Math.round(repeats * batch)
-  if (rows === 0 || rows === batch) throw new UsageError(`--repeats: expected a share that gives the text and the repetitions a row each of the batch's ${batch}, got ${repeats}`)
+  if (rows === 0 || rows === batch)
+    throw new UsageError(
+      `--repeats: expected a share that gives the text and the repetitions a row each of the batch's ${batch}, got ${repeats}`,
+    )
   const frequent = mostFrequent(text, MOST_TOKENS)
   const longest = Math.min(LONGEST, frequent.length, Math.floor(length / 2))
-  if (longest < SHORTEST) throw new UsageError(`--repeats: expected windows of ${2 * SHORTEST} tokens or more, and ${SHORTEST} different ones, got ${length} and ${frequent.length}`)
+  if (longest < SHORTEST)
+    throw new UsageError(
+      `--repeats: expected windows of ${2 * SHORTEST} tokens or more, and ${SHORTEST} different ones, got ${length} and ${frequent.length}`,
+    )
   const rowsOf = (count: number, own: number): ((index: number) => Batch) => {
-    const task = inductionTask({ batch: count, length, symbols: frequent.length, shortest: SHORTEST, longest, seed: own })
+    const task = inductionTask({
+      batch: count,
+      length,
+      symbols: frequent.length,
+      shortest: SHORTEST,
+      longest,
+      seed: own,
+    })
     return (index) => withTokens(task(index), frequent)
   }
   const heldOut = rowsOf(HELD_OUT_ROWS, seed + 1_000_003)(0)
@@ -45,7 +61,11 @@ export function prepareRepeats({ repeats, batch, length, seed }: TrainSettings, 
       const { right, counted } = await measureExactness(trained, [heldOut])
       const percent = (100 * right) / counted
       const detail = `${percent.toFixed(2)} % of ${counted}; chance ${(100 / frequent.length).toFixed(2)} %`
-      return { name: `at least ${100 * RIGHT_SHARE} % of random tokens right when they repeat`, passed: right >= RIGHT_SHARE * counted, detail }
+      return {
+        name: `at least ${100 * RIGHT_SHARE} % of random tokens right when they repeat`,
+        passed: right >= RIGHT_SHARE * counted,
+        detail,
+      }
     },
   }
 }
@@ -69,7 +89,8 @@ function withTokens({ tokens, targets }: Batch, tokenOf: Int32Array): Batch {
 export function joined(first: (index: number) => Batch, second: (index: number) => Batch): (index: number) => Batch {
   return (index) => {
     const [a, b] = [first(index), second(index)]
-    if (a.tokens === undefined || b.tokens === undefined || a.targets === undefined || b.targets === undefined) throw new TypeError('expected batches of tokens')
+    if (a.tokens === undefined || b.tokens === undefined || a.targets === undefined || b.targets === undefined)
+      throw new TypeError('expected batches of tokens')
     return { tokens: stacked(a.tokens, b.tokens), targets: stacked(a.targets, b.targets) }
   }
 }

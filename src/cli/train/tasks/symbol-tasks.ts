@@ -14,14 +14,26 @@ interface SymbolTask {
 }
 
 const SYMBOL_TASKS: Readonly<Record<'copy' | 'reverse' | 'induction', SymbolTask>> = {
-  copy: { training: copyTask, heldOut: copyTask, marks: 1, describe: ({ length, symbols }) => `copy ${length / 2} symbols out of ${symbols}` },
-  reverse: { training: reverseTask, heldOut: reverseTask, marks: 1, describe: ({ length, symbols }) => `reverse ${length / 2} symbols out of ${symbols}` },
+  copy: {
+    training: copyTask,
+    heldOut: copyTask,
+    marks: 1,
+    describe: ({ length, symbols }) => `copy ${length / 2} symbols out of ${symbols}`,
+  },
+  reverse: {
+    training: reverseTask,
+    heldOut: reverseTask,
+    marks: 1,
+    describe: ({ length, symbols }) => `reverse ${length / 2} symbols out of ${symbols}`,
+  },
   induction: {
     // Short periods teach what long ones then ask for.
     training: (options) => inductionTask({ ...options, shortest: SHORTEST, longest: longestPeriod(options) }),
-    heldOut: (options) => inductionTask({ ...options, shortest: Math.ceil(longestPeriod(options) / 4), longest: longestPeriod(options) }),
+    heldOut: (options) =>
+      inductionTask({ ...options, shortest: Math.ceil(longestPeriod(options) / 4), longest: longestPeriod(options) }),
     marks: 0,
-    describe: (settings) => `what followed this symbol before? ${formatInteger(settings.length)} tokens out of ${settings.symbols} symbols, which repeat after ${SHORTEST} to ${longestPeriod(settings)} (held out: after ${Math.ceil(longestPeriod(settings) / 4)} or more)`,
+    describe: (settings) =>
+      `what followed this symbol before? ${formatInteger(settings.length)} tokens out of ${settings.symbols} symbols, which repeat after ${SHORTEST} to ${longestPeriod(settings)} (held out: after ${Math.ceil(longestPeriod(settings) / 4)} or more)`,
   },
 }
 
@@ -39,13 +51,20 @@ export function heldOutBatches({ task, batch, length, symbols, seed }: SymbolSet
   return SYMBOL_TASKS[task].heldOut({ batch, length, symbols, seed: seed + 1_000_003 })
 }
 
-type SymbolSettings = Pick<TrainSettings, 'batch' | 'length' | 'symbols' | 'seed'> & { readonly task: keyof typeof SYMBOL_TASKS }
+type SymbolSettings = Pick<TrainSettings, 'batch' | 'length' | 'symbols' | 'seed'> & {
+  readonly task: keyof typeof SYMBOL_TASKS
+}
 
-export function prepareSymbols(settings: TrainSettings & { readonly task: 'copy' | 'reverse' | 'induction' }): PreparedTask {
+export function prepareSymbols(
+  settings: TrainSettings & { readonly task: 'copy' | 'reverse' | 'induction' },
+): PreparedTask {
   const { task, batch, length, symbols, seed } = settings
   const { training, marks, describe } = SYMBOL_TASKS[task]
   const heldOutAt = heldOutBatches(settings)
-  const validation = Array.from({ length: Math.max(1, Math.ceil(HELD_OUT_SEQUENCES / batch / (length >= 512 ? 8 : 1))) }, (_, index) => heldOutAt(index))
+  const validation = Array.from(
+    { length: Math.max(1, Math.ceil(HELD_OUT_SEQUENCES / batch / (length >= 512 ? 8 : 1))) },
+    (_, index) => heldOutAt(index),
+  )
   const chance = Math.log(symbols)
   return {
     vocabulary: symbols + marks,
@@ -56,6 +75,10 @@ export function prepareSymbols(settings: TrainSettings & { readonly task: 'copy'
     validation,
     // symbols are drawn evenly: neither how frequent one is nor the one before it tells anything
     baselines: { chance, unigram: chance, bigram: chance },
-    finish: async (trained) => ({ findings: [exactFinding(await measureExactness(trained, validation))], note: '', samples: [] }),
+    finish: async (trained) => ({
+      findings: [exactFinding(await measureExactness(trained, validation))],
+      note: '',
+      samples: [],
+    }),
   }
 }

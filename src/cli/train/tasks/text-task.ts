@@ -1,5 +1,14 @@
 import { readFile } from 'node:fs/promises'
-import { baselines, type Batch, CharacterTokenizer, splitText, windowBatches, windowsInOrder, WordTokenizer, type Tokenizer } from '../../../train/index.ts'
+import {
+  baselines,
+  type Batch,
+  CharacterTokenizer,
+  splitText,
+  windowBatches,
+  windowsInOrder,
+  WordTokenizer,
+  type Tokenizer,
+} from '../../../train/index.ts'
 import { mobyDick, type SourceText } from '../../run/load-text.ts'
 import { formatInteger } from '../../terminal/format.ts'
 import { UsageError } from '../../usage-error.ts'
@@ -20,10 +29,13 @@ const TEMPERATURE = 0.8
 export async function prepareText(settings: TrainSettings): Promise<PreparedTask> {
   const { file, tokens: kind, batch, length, seed } = settings
   const { name, text } = file === null ? mobyDick('--file FILE') : await readTextFile(file)
-  const tokenizer = kind === 'words' ? WordTokenizer.fromText(text, { maxSize: MOST_WORDS }) : CharacterTokenizer.fromText(text)
+  const tokenizer =
+    kind === 'words' ? WordTokenizer.fromText(text, { maxSize: MOST_WORDS }) : CharacterTokenizer.fromText(text)
   const { training, validation } = splitText(tokenizer.encode(text), HELD_OUT)
   if (validation.length < length + 1) {
-    throw new UsageError(`expected a text of ${formatInteger(Math.ceil((length + 1) / HELD_OUT))} ${kind} or more for windows of ${formatInteger(length)} (a tenth is held out), got ${formatInteger(training.length + validation.length)}; --length makes windows shorter`)
+    throw new UsageError(
+      `expected a text of ${formatInteger(Math.ceil((length + 1) / HELD_OUT))} ${kind} or more for windows of ${formatInteger(length)} (a tenth is held out), got ${formatInteger(training.length + validation.length)}; --length makes windows shorter`,
+    )
   }
   const held = windowsInOrder(validation.subarray(0, Math.max(length + 1, VALIDATION_TOKENS + 1)), { batch, length })
   const simple = baselines(windowsInOrder(training, { batch: 1, length }), held, tokenizer.size)
@@ -33,7 +45,10 @@ export async function prepareText(settings: TrainSettings): Promise<PreparedTask
     vocabulary: tokenizer.size,
     pieces: tokenizer.vocabulary,
     dataHash: hashOf(text),
-    facts: [`${name}: ${formatInteger(training.length)} ${kind} to train, ${formatInteger(validation.length)} held out; ${formatInteger(tokenizer.size)} different ones, windows of ${formatInteger(length)}`, ...(repeats === null ? [] : [repeats.fact])],
+    facts: [
+      `${name}: ${formatInteger(training.length)} ${kind} to train, ${formatInteger(validation.length)} held out; ${formatInteger(tokenizer.size)} different ones, windows of ${formatInteger(length)}`,
+      ...(repeats === null ? [] : [repeats.fact]),
+    ],
     training: repeats === null ? windows(batch) : joined(windows(batch - repeats.rows), repeats.training),
     validation: held,
     baselines: simple,
@@ -46,18 +61,28 @@ export async function prepareText(settings: TrainSettings): Promise<PreparedTask
 }
 
 /** What the model writes after the beginning of the held-out part. */
-async function writeOn({ model, runtime, signal, seed }: Trained, tokenizer: Tokenizer, prompt: Int32Array): Promise<string> {
-  const { data } = await model.generate({ data: prompt.slice(), shape: [prompt.length] }, { maxNewTokens: WRITTEN_TOKENS, temperature: TEMPERATURE, seed, runtime, signal })
+async function writeOn(
+  { model, runtime, signal, seed }: Trained,
+  tokenizer: Tokenizer,
+  prompt: Int32Array,
+): Promise<string> {
+  const { data } = await model.generate(
+    { data: prompt.slice(), shape: [prompt.length] },
+    { maxNewTokens: WRITTEN_TOKENS, temperature: TEMPERATURE, seed, runtime, signal },
+  )
   return `${tokenizer.decode(data.subarray(0, prompt.length))} ▸ ${tokenizer.decode(data.subarray(prompt.length))}`
 }
 
 /** @throws {UsageError} when the file cannot be read, is empty, or is not text */
 export async function readTextFile(file: string): Promise<SourceText> {
   const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    throw new UsageError(`--file: expected a file that can be read, got '${file}' (${cause.code ?? 'unreadable'})`, { cause })
+    throw new UsageError(`--file: expected a file that can be read, got '${file}' (${cause.code ?? 'unreadable'})`, {
+      cause,
+    })
   })
   const text = decode(bytes)
-  if (text === undefined || text.includes('\0')) throw new UsageError(`--file: expected text in UTF-8, got a binary file or another encoding: '${file}'`)
+  if (text === undefined || text.includes('\0'))
+    throw new UsageError(`--file: expected text in UTF-8, got a binary file or another encoding: '${file}'`)
   if (text === '') throw new UsageError(`--file: expected a text, got an empty file: '${file}'`)
   return { name: file, text }
 }
