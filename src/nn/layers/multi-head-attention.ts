@@ -176,9 +176,7 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     const attention = { ...toAttentionOptions(graph.scope, sizes, options, extras), ...detailsOf(options) }
     const { context, results } = attend(
       graph,
-      query,
-      key,
-      value,
+      { query, key, value },
       { heads, keyHeads: keyValueHeads },
       resolveLayerAttention(sizes, attention),
     )
