@@ -61,6 +61,7 @@ const poolCase = (pooling: RowPooling, segmented: boolean): OperationCase => ({
     }
     return output
   },
+  samples: 6,
 })
 
 export const attentionCases = {
