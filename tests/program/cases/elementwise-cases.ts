@@ -69,7 +69,7 @@ export const elementwiseCases = {
     },
   },
   activate: Object.fromEntries(
-    (['relu', 'gelu', 'gelu-tanh', 'silu'] as const).map((activation) => [activation, activateCase(activation)]),
+    (['relu', 'gelu', 'gelu-tanh', 'silu', 'tanh'] as const).map((activation) => [activation, activateCase(activation)]),
   ),
   drop: { 'a tenth': dropCase(0.1), most: dropCase(0.75) },
 } satisfies CaseTable
