@@ -148,3 +148,4 @@ export const ACTIVATION_RELU = 1
 export const ACTIVATION_GELU = 2
 export const ACTIVATION_GELU_TANH = 3
 export const ACTIVATION_SILU = 4
+export const ACTIVATION_TANH = 5

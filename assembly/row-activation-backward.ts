@@ -1,4 +1,4 @@
-import { ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_RELU, ACTIVATION_SILU } from './abi'
+import { ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_RELU, ACTIVATION_SILU, ACTIVATION_TANH } from './abi'
 import { expVector } from './exp'
 import { madd, splat } from './lanes'
 
@@ -7,9 +7,10 @@ import { madd, splat } from './lanes'
  * ReLU: 1 for x > 0, else 0;
  * GELU, exact (Hendrycks and Gimpel 2016): Φ(x) + x·φ(x), the normal distribution and its density;
  * GELU, tanh form: σ(2u) + 2·x·u′·σ(2u)·(1 − σ(2u)) with u = √(2/π)·(x + 0.044715·x³);
- * SiLU: σ(x)·(1 + x·(1 − σ(x))).
- * The last three are h(|x|) for negative x and 1 − h(|x|) for others, with h(t) = f′(−t): no tail is a difference of two
- * numbers near 1. Absolute error of f′ up to 2e-7; f′(−∞) = 0, f′(∞) = 1, NaN stays NaN. The product is IEEE's, 0·∞ = NaN.
+ * SiLU: σ(x)·(1 + x·(1 − σ(x)));
+ * tanh: 1 − tanh²(x) = 4u/(1 + u)² with u = e^(−2|x|), which keeps its digits far from 0.
+ * GELU and SiLU are h(|x|) for negative x and 1 − h(|x|) for others, with h(t) = f′(−t): no tail is a difference of two
+ * numbers near 1. Absolute error of f′ up to 2e-7; f′(−∞) = 0, f′(∞) = 1 (of tanh 0), NaN stays NaN. The product is IEEE's, 0·∞ = NaN.
  *
  * @param x [count], the activation's input
  * @param activation one of abi.ts's ACTIVATION_…, not ACTIVATION_NONE
@@ -19,6 +20,7 @@ export function activateBackwardRows(x: usize, count: i32, activation: i32, dy: 
   if (activation == ACTIVATION_RELU) timesSlope(x, count, ACTIVATION_RELU, dy)
   else if (activation == ACTIVATION_GELU) timesSlope(x, count, ACTIVATION_GELU, dy)
   else if (activation == ACTIVATION_GELU_TANH) timesSlope(x, count, ACTIVATION_GELU_TANH, dy)
+  else if (activation == ACTIVATION_TANH) timesSlope(x, count, ACTIVATION_TANH, dy)
   else timesSlope(x, count, ACTIVATION_SILU, dy)
 }
 
@@ -40,6 +42,8 @@ function slope(x: v128, activation: i32): v128 {
   let result: v128
   if (activation == ACTIVATION_RELU) {
     result = v128.and(f32x4.splat(1), f32x4.gt(x, zero))
+  } else if (activation == ACTIVATION_TANH) {
+    result = tanhSlope(f32x4.abs(x))
   } else {
     let h: v128
     if (activation == ACTIVATION_GELU) h = geluTail(f32x4.abs(x))
@@ -48,6 +52,14 @@ function slope(x: v128, activation: i32): v128 {
     result = v128.bitselect(h, f32x4.sub(f32x4.splat(1), h), f32x4.lt(x, zero))
   }
   return v128.bitselect(result, x, f32x4.eq(x, x))
+}
+
+// @ts-ignore: decorator
+@inline
+function tanhSlope(t: v128): v128 {
+  const u = expVector(f32x4.mul(f32x4.pmin(t, f32x4.splat(45)), f32x4.splat(-2)))
+  const inverse = f32x4.div(f32x4.splat(2), f32x4.add(f32x4.splat(1), u))
+  return f32x4.mul(f32x4.mul(u, inverse), inverse)
 }
 
 /**

@@ -1,6 +1,7 @@
-import { ACTIVATION_GELU, ACTIVATION_RELU, ACTIVATION_SILU } from './abi'
+import { ACTIVATION_GELU, ACTIVATION_RELU, ACTIVATION_SILU, ACTIVATION_TANH } from './abi'
 import { madd } from './lanes'
 import { silu } from './silu'
+import { tanhVector } from './tanh'
 
 /**
  * GELU is x·Φ(x) = max(x, 0) − w(|x|), where w(z) = z·Φ(−z) falls to 0: nothing cancels, and no sign needs a case of its own.
@@ -26,8 +27,8 @@ const EXP: usize = memory.data<f32>([
 
 /**
  * Applies an activation to `count` elements in place: ReLU max(x, 0); GELU x·Φ(x) (Hendrycks and Gimpel 2016), exact or by
- * its tanh form; SiLU x·σ(x). The relative error of GELU is at most 5e-7 wherever the result is a normal number, that of the tanh form
- * 5e-7·(1 + 1.6·|x + 0.044715·x³|) below 0; smaller results are within 2⁻¹²⁶ of theirs. −∞ gives 0, NaN stays NaN.
+ * its tanh form; SiLU x·σ(x); tanh, whose relative error is at most 5e-7. The relative error of GELU is at most 5e-7 wherever the result is a normal number, that of the tanh form
+ * 5e-7·(1 + 1.6·|x + 0.044715·x³|) below 0; smaller results are within 2⁻¹²⁶ of theirs. −∞ gives 0 (of tanh −1), NaN stays NaN.
  *
  * @param x [count]
  * @param activation one of abi.ts's ACTIVATION_…
@@ -41,6 +42,8 @@ export function activateRows(x: usize, count: i32, activation: i32): void {
     for (; x < wholeEnd; x += 16) v128.store(x, gelu(v128.load(x)))
   } else if (activation == ACTIVATION_SILU) {
     for (; x < wholeEnd; x += 16) v128.store(x, silu(v128.load(x)))
+  } else if (activation == ACTIVATION_TANH) {
+    for (; x < wholeEnd; x += 16) v128.store(x, tanhVector(v128.load(x)))
   } else {
     for (; x < wholeEnd; x += 16) v128.store(x, geluTanh(v128.load(x)))
   }
@@ -49,6 +52,7 @@ export function activateRows(x: usize, count: i32, activation: i32): void {
     let result = f32x4.max(value, f32x4.splat(0))
     if (activation == ACTIVATION_GELU) result = gelu(value)
     else if (activation == ACTIVATION_SILU) result = silu(value)
+    else if (activation == ACTIVATION_TANH) result = tanhVector(value)
     else if (activation != ACTIVATION_RELU) result = geluTanh(value)
     store<f32>(x, f32x4.extract_lane(result, 0))
   }

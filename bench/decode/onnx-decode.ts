@@ -100,5 +100,5 @@ function modelOf(
   weights: Readonly<Record<string, Tensor>>,
   shape: readonly number[],
 ): Uint8Array {
-  return onnxModel({ nodes, weights, input: { name: 'query', shape }, output: { name: 'output', shape } })
+  return onnxModel({ nodes, weights, inputs: [{ name: 'query', shape }], output: { name: 'output', shape } })
 }

@@ -46,7 +46,7 @@ export async function onnxBlock(modules: Modules, problem: BlockProblem, threads
   const { shape } = problem.input
   const { nodes, weights } = blockGraph(problem)
   const session = await runtime.InferenceSession.create(
-    onnxModel({ nodes, weights, input: { name: 'x', shape }, output: { name: 'y', shape } }),
+    onnxModel({ nodes, weights, inputs: [{ name: 'x', shape }], output: { name: 'y', shape } }),
   )
   const feeds = { x: new runtime.Tensor('float32', problem.input.data.slice(), shape) }
   return {

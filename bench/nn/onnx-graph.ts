@@ -13,17 +13,29 @@ export interface OnnxNode {
 export interface OnnxGraph {
   readonly nodes: readonly OnnxNode[]
   readonly weights: Readonly<Record<string, { readonly data: Float32Array; readonly shape: readonly number[] }>>
-  readonly input: { readonly name: string; readonly shape: readonly number[] }
-  readonly output: { readonly name: string; readonly shape: readonly number[] }
+  readonly inputs: readonly OnnxValue[]
+  readonly output: OnnxValue
 }
 
-export function onnxModel({ nodes, weights, input, output }: OnnxGraph): Uint8Array {
+/** What goes into a graph, or comes out. */
+export interface OnnxValue {
+  readonly name: string
+  /** a name in place of a size: any size */
+  readonly shape: readonly (number | string)[]
+  /** @default 'float32' */
+  readonly type?: 'float32' | 'int64'
+}
+
+/** TensorProto.DataType */
+const TYPES = { float32: 1, int64: 7 } as const
+
+export function onnxModel({ nodes, weights, inputs, output }: OnnxGraph): Uint8Array {
   const graph = message([
     ...nodes.map((node): Field => [1, nodeMessage(node)]),
     [2, 'graph'],
     ...Object.entries(weights).map(([name, weight]): Field => [5, tensorMessage(name, weight.data, weight.shape)]),
-    [11, valueInfo(input.name, input.shape)],
-    [12, valueInfo(output.name, output.shape)],
+    ...inputs.map((input): Field => [11, valueInfo(input)]),
+    [12, valueInfo(output)],
   ])
   return message([
     [1, 8],
@@ -62,8 +74,8 @@ function tensorMessage(name: string, data: Float32Array, shape: readonly number[
   return message([...shape.map((size): Field => [1, size]), [2, 1], [8, name], [9, raw]])
 }
 
-function valueInfo(name: string, shape: readonly number[]): Uint8Array {
-  const dims = shape.map((size): Field => [1, message([[1, size]])])
+function valueInfo({ name, shape, type = 'float32' }: OnnxValue): Uint8Array {
+  const dims = shape.map((size): Field => [1, message([typeof size === 'number' ? [1, size] : [2, size]])])
   return message([
     [1, name],
     [
@@ -72,7 +84,7 @@ function valueInfo(name: string, shape: readonly number[]): Uint8Array {
         [
           1,
           message([
-            [1, 1],
+            [1, TYPES[type]],
             [2, message(dims)],
           ]),
         ],

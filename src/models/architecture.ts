@@ -1,4 +1,5 @@
 import type { RotaryOptions } from '../nn/layers/rotary-frequencies.ts'
+import type { LogitRule } from '../program/operations/logits.ts'
 import type { Activation } from '../protocol/stage.ts'
 
 /**
@@ -17,6 +18,8 @@ export interface Architecture {
   readonly finalNorm: NormSpec | null
   /** logits over the vocabulary: 'tied' takes the token table; null for encoders */
   readonly head: LinearSpec | 'tied' | null
+  /** what the head's products go through; absent: nothing */
+  readonly logits?: LogitRule
 }
 
 export interface EmbeddingsSpec {

@@ -11,6 +11,7 @@ export { MODEL_TYPES } from './families/index.ts'
 export { normalise, poolRows, type Pooling } from './pooling.ts'
 export type { TooLong } from './pieces.ts'
 export { TransformerModel, type TransformerForward } from './transformer-model.ts'
+export { EmbeddingModel } from './embedding-model.ts'
 export { HubLanguageModel } from './language-model.ts'
 export type {
   Architecture,

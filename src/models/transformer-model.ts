@@ -8,6 +8,7 @@ import { readTokens, tokensOf } from '../nn/layers/embedding.ts'
 import { Module, type CacheUse } from '../nn/module.ts'
 import { deriveSeed, seedValue, seedWords, type Seed } from '../core/seed.ts'
 import { wholeWeight, type Value } from '../program/operation.ts'
+import { shapeLogits } from '../program/operations/logits.ts'
 import { Parameter } from '../program/parameter.ts'
 import type { Graph } from '../program/graph.ts'
 import { parameterShapes, type Architecture } from './architecture.ts'
@@ -94,13 +95,14 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
 
   /** Logits [B, M, vocabulary] of hidden rows. @throws {OptionError} for encoders, which have none */
   buildHead(graph: Graph, hidden: Value): Value {
-    const { head, embeddings } = this.architecture
+    const { head, embeddings, logits: rule = {} } = this.architecture
     if (head === null) throw new OptionError(`${this.label}: expected a decoder for logits, got an encoder`)
     return graph.within(head === 'tied' ? 'head' : head.name, () => {
-      const logits =
+      const products =
         head === 'tied'
           ? this.#weights.product(graph, wholeWeight(this.#weights.parameter(embeddings.tokens.name)), hidden)
           : this.#weights.linear(graph, head, hidden)
+      const logits = shapeLogits(graph, products, rule)
       graph.trace('logits', logits)
       return logits
     })

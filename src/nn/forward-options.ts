@@ -5,6 +5,7 @@ import { OptionError, ShapeError } from '../core/errors.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
 import { formatShape, readTensor, type Tensor } from '../core/tensor.ts'
+import type { Value } from '../program/operation.ts'
 import type { LayerReport } from '../program/run.ts'
 import type { Priority } from '../scheduler/job.ts'
 import type { NormEvent } from './norm-monitor.ts'
@@ -91,6 +92,12 @@ export function rowsOfShape(what: string, shape: readonly number[], width: numbe
     throw new ShapeError(`${what}: expected shape [B, M, ${width}] or [M, ${width}], got ${formatShape(shape)}`)
   }
   return { batch, rows }
+}
+
+/** The shape of an output whose input had this one: [B, M, width], or without B where the input had none. */
+export function outputShape(inputShape: readonly number[], input: Value, output: Value): number[] {
+  const lead = input.integers ? inputShape : inputShape.slice(0, -1)
+  return [...lead.slice(0, -1), output.rows, output.width]
 }
 
 /** B and M of [B, M] or [M]. @throws {ShapeError} for other ranks */

@@ -25,6 +25,7 @@ export { activate, add, drop, multiply } from '../program/operations/elementwise
 export { embed } from '../program/operations/embed.ts'
 export { linear } from '../program/operations/linear.ts'
 export { norm } from '../program/operations/norm.ts'
+export { pool, type PoolSegments, type RowPooling } from '../program/operations/pool.ts'
 export { rotate } from '../program/operations/positions.ts'
 export { rmsNorm } from '../program/operations/rms-norm.ts'
 export { rmsNormHeads } from '../program/operations/rms-norm-heads.ts'

@@ -11,6 +11,7 @@ import type { LayerReport } from '../program/run.ts'
 import {
   checkForward,
   dropoutSeed,
+  outputShape,
   readRows,
   rowsOfShape,
   type ForwardOptions,
@@ -84,8 +85,8 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
    * The layer over every row of `input`.
    *
    * @param input [B, M, inputDim] or [M, inputDim]; neither changed nor kept
-   * @returns output of the input's shape with the layer's own last size, the caller's; in shared memory if the input
-   *   was
+   * @returns output of the input's shape with the layer's own last size, and as many rows as `build` makes; the
+   *   caller's, in shared memory if the input was
    * @throws {ShapeError} {OptionError} before anything is allocated; else as `runtime.attention`
    */
   async forward(input: Tensor<Input>, options?: Options): Promise<LayerResult> {
@@ -319,9 +320,8 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
       ])
       const [first, ...exposed] = data
       const names = [...graph.exposed.keys()]
-      const lead = built.input.integers ? input.shape : input.shape.slice(0, -1)
       return {
-        output: { data: first as Float32Array, shape: [...lead, output.width] },
+        output: { data: first as Float32Array, shape: outputShape(input.shape, built.input, output) },
         exposed: new Map(exposed.map((array, index) => [names[index] ?? '', array])),
         report,
       }

@@ -10,7 +10,7 @@ import type { Parameter } from '../program/parameter.ts'
 import { parametersOfGraph } from '../program/operations/rules.ts'
 import { readParameters } from '../program/parameter-access.ts'
 import { runProgram, type LayerReport } from '../program/run.ts'
-import type { ForwardOptions } from './forward-options.ts'
+import { outputShape, type ForwardOptions } from './forward-options.ts'
 
 /** What `backward` takes beside the options of the forward pass. */
 export interface BackwardOptions {
@@ -136,8 +136,7 @@ function checkGradientShape(
   output: Value,
   dOutput: Tensor,
 ): void {
-  const lead = value.integers ? input.shape : input.shape.slice(0, -1)
-  const expected = [...lead, output.width]
+  const expected = outputShape(input.shape, value, output)
   if (dOutput.shape.length === expected.length && dOutput.shape.every((size, axis) => size === expected[axis])) return
   throw new ShapeError(
     `${label}: expected dOutput of the output's shape ${formatShape(expected)}, got ${formatShape(dOutput.shape)}`,

@@ -25,7 +25,7 @@ export interface ResidentWeight {
   readonly transposed?: true
 }
 
-export type Activation = 'relu' | 'gelu' | 'gelu-tanh' | 'silu'
+export type Activation = 'relu' | 'gelu' | 'gelu-tanh' | 'silu' | 'tanh'
 
 /**
  * Dropout by counter: element c of a row is kept when word c mod 4 of the counter (⌊c/4⌋, row, batch, site) is ≥

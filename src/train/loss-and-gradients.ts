@@ -65,7 +65,13 @@ function checkCall(model: unknown, given: Batch, options: GradientOptions): Call
   const { batch, rows } = readBatch('lossAndGradients: batch', given)
   const seed = dropoutSeed('lossAndGradients', model.drops, options.seed)
   const forward = modelGraph(model, batch, seed)
-  const counted = countTargets(loss, batch, [...rows, forward.output.width])
+  const { output } = forward
+  const outputRows = [...rows.slice(0, -1), output.rows]
+  if (batch.mask !== undefined && output.rows !== rows.at(-1))
+    throw new OptionError(
+      `lossAndGradients: expected no mask for a model whose output has other rows than its input, got one; leave the rows out of segments`,
+    )
+  const counted = countTargets(loss, batch, [...outputRows, output.width])
   return { model, forward, batch, loss, seed, signal, runtime, counted, wanted }
 }
 

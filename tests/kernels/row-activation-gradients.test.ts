@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_RELU, ACTIVATION_SILU } from '../../assembly/abi.ts'
+import {
+  ACTIVATION_GELU,
+  ACTIVATION_GELU_TANH,
+  ACTIVATION_RELU,
+  ACTIVATION_SILU,
+  ACTIVATION_TANH,
+} from '../../assembly/abi.ts'
 import { Random } from '../support/random.ts'
 import { normalTensor } from '../support/tensors.ts'
 import { binaries, type Binary } from './kernel-lane.ts'
@@ -58,6 +64,7 @@ const activations: readonly Activation[] = [
     f: (x) => x * logistic(x),
     derivative: (x) => logistic(x) * (1 + x * logistic(-x)),
   },
+  { name: 'tanh', code: ACTIVATION_TANH, f: Math.tanh, derivative: (x) => 1 / Math.cosh(x) ** 2 },
 ]
 
 function slopes(
@@ -109,9 +116,10 @@ describe.each(binaries)('%s', (binary) => {
     })
 
     test('NaN, infinities, zeros and subnormal numbers', () => {
-      const atZero = code === ACTIVATION_RELU ? 0 : 0.5
+      const atZero = { [ACTIVATION_RELU]: 0, [ACTIVATION_TANH]: 1 }[code] ?? 0.5
+      const atInfinity = code === ACTIVATION_TANH ? 0 : 1
       const is = slopes(binary, code, Float32Array.of(NaN, Infinity, -Infinity, 0, -0, PAYLOAD_NAN, -1e-41))
-      expect(Array.from(is, (value) => value + 0)).toEqual([NaN, 1, 0, atZero, atZero, NaN, atZero])
+      expect(Array.from(is, (value) => value + 0)).toEqual([NaN, atInfinity, 0, atZero, atZero, NaN, atZero])
       expect([...slopes(binary, code, Float32Array.of(1, 1, 1), Float32Array.of(NaN, Infinity, 0))]).toEqual([
         NaN,
         Infinity,

@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_RELU, ACTIVATION_SILU } from '../../assembly/abi.ts'
+import {
+  ACTIVATION_GELU,
+  ACTIVATION_GELU_TANH,
+  ACTIVATION_RELU,
+  ACTIVATION_SILU,
+  ACTIVATION_TANH,
+} from '../../assembly/abi.ts'
 import type { RowKernels } from '../../src/backends/wasm/stage-memory.ts'
 import { linearScratchBytes } from '../../src/plan/stage-arena.ts'
 import { exactActivations, finiteRange, tanhArgument } from '../support/activations.ts'
@@ -206,8 +212,11 @@ describe.each(binaries)('%s', (binary) => {
       const inputs = Float32Array.of(NaN, Infinity, largest, -largest, 0, -0, -Infinity, NaN, NaN, NaN)
       const [nan, infinite, most, least, zero, minusZero, below, ...rest] = run(inputs, activation)
       expect([nan, ...rest]).toEqual([NaN, NaN, NaN, NaN])
-      expect([infinite, most]).toEqual([Infinity, largest])
-      for (const value of [least, zero, minusZero, below]) expect(Math.abs(value as number)).toBe(0)
+      const { above, under } =
+        activation === 'tanh' ? { above: [1, 1], under: 1 } : { above: [Infinity, largest], under: 0 }
+      expect([infinite, most]).toEqual(above)
+      for (const value of [zero, minusZero]) expect(Math.abs(value as number)).toBe(0)
+      for (const value of [least, below]) expect(-(value as number) + 0).toBe(under)
       const payload = new Float32Array(Uint32Array.of(0x7f800001, 0x7fffffff, 0xffc12345).buffer)
       expect([...run(payload, activation)]).toEqual([NaN, NaN, NaN])
     })
@@ -231,6 +240,7 @@ const ACTIVATIONS: Readonly<
 > = {
   relu: { code: ACTIVATION_RELU, relativeBound: () => 0 },
   gelu: { code: ACTIVATION_GELU, relativeBound: () => 5e-7 },
+  tanh: { code: ACTIVATION_TANH, relativeBound: () => 5e-7 },
   // Below −87 the power is 0.
   silu: { code: ACTIVATION_SILU, relativeBound: (x) => (x < -87 ? 1 : 5e-7) },
   'gelu-tanh': {

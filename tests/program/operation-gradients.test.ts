@@ -10,7 +10,9 @@ import { noAdjoint } from '../../src/program/rule.ts'
 import { runProgram } from '../../src/program/run.ts'
 import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
-import { CASES, SEED, type OperationCase, type Sizes } from './operation-cases.ts'
+import { SEED } from './cases/elementwise-cases.ts'
+import type { OperationCase, Sizes } from './cases/operation-case.ts'
+import { CASES } from './operation-cases.ts'
 
 /**
  * Every kind of operation, on the shipped kernels: forward against float64, its adjoint against central differences of

@@ -1,5 +1,5 @@
-/** Activations in float64, relative error 1e-12 wherever the result is not 0; at −∞ each has its limit, 0. */
-export const exactActivations: Readonly<Record<'relu' | 'gelu' | 'gelu-tanh' | 'silu', (x: number) => number>> = {
+/** Activations in float64, relative error 1e-12 wherever the result is not 0; at −∞ each has its limit. */
+export const exactActivations: Readonly<Record<'relu' | 'gelu' | 'gelu-tanh' | 'silu' | 'tanh', (x: number) => number>> = {
   relu: (x) => Math.max(x, 0),
   gelu: (x) =>
     x === -Infinity
@@ -9,6 +9,7 @@ export const exactActivations: Readonly<Record<'relu' | 'gelu' | 'gelu-tanh' | '
         : x * (1 - 0.5 * complementaryError(x / Math.SQRT2)),
   // ½·(1 + tanh y) is the logistic function of 2y, which loses nothing below 0.
   silu: (x) => (x === -Infinity ? 0 : x / (1 + Math.exp(-x))),
+  tanh: Math.tanh,
   'gelu-tanh': (x) => (x === -Infinity ? 0 : x / (1 + Math.exp(-2 * tanhArgument(x)))),
 }
 

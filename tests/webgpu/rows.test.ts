@@ -87,7 +87,7 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
     await expectReference(stage.task(steps), stage.arrays)
   })
 
-  describe.each(['relu', 'gelu', 'gelu-tanh', 'silu'] as const)('%s', (activation) => {
+  describe.each(['relu', 'gelu', 'gelu-tanh', 'silu', 'tanh'] as const)('%s', (activation) => {
     const activated = async (inputs: Float32Array) => {
       const stage = new StageOf(1, [inputs.length])
       ;(stage.arrays.get(INPUT) as Float32Array).set(inputs)

@@ -1,4 +1,10 @@
-import { ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_RELU, ACTIVATION_SILU } from '../../../assembly/abi.ts'
+import {
+  ACTIVATION_GELU,
+  ACTIVATION_GELU_TANH,
+  ACTIVATION_RELU,
+  ACTIVATION_SILU,
+  ACTIVATION_TANH,
+} from '../../../assembly/abi.ts'
 import { STAGE_TILE_ROWS } from '../../plan/stage-arena.ts'
 import type { RowStep } from '../../protocol/stage.ts'
 import {
@@ -23,6 +29,7 @@ const ACTIVATIONS = {
   gelu: ACTIVATION_GELU,
   'gelu-tanh': ACTIVATION_GELU_TANH,
   silu: ACTIVATION_SILU,
+  tanh: ACTIVATION_TANH,
 } as const
 
 type StepOf<Op extends RowStep['op']> = Extract<RowStep, { op: Op }>

@@ -1,4 +1,5 @@
 import { PLAIN_ATTENTION, type Architecture, type AttentionSpec, type BlockSpec } from '../architecture.ts'
+import type { LogitRule } from '../../program/operations/logits.ts'
 import type { ModelConfig } from '../model-config.ts'
 import { refusePrunedHeads } from './bert.ts'
 import { activationOf, evenHeadSize, linearSpec, rmsNormSpec, type Family } from './family.ts'
@@ -50,6 +51,16 @@ export function decoderArchitecture(config: ModelConfig, traits: DecoderTraits):
     blocks: blocksOf(config, modelDim, epsilon, (layer, name) => ({ ...attention(layer, name), rotary })),
     finalNorm: rmsNormSpec('norm', modelDim, epsilon),
     head: tied ? 'tied' : linearSpec('lm_head', modelDim, vocabulary, false),
+    logits: logitRule(config),
+  }
+}
+
+/** Cohere's and Gemma's options, which other decoders may have too. */
+function logitRule(config: ModelConfig): LogitRule {
+  const given = (name: string): boolean => config.get(name) !== undefined
+  return {
+    ...(given('logit_scale') ? { scale: config.positive('logit_scale') } : {}),
+    ...(given('final_logit_softcapping') ? { softcap: config.positive('final_logit_softcapping') } : {}),
   }
 }
 

@@ -5,6 +5,7 @@ import { checkTensor, formatShape, type Tensor } from '../../core/tensor.ts'
 import type { Graph } from '../../program/graph.ts'
 import { wholeWeight, type Value } from '../../program/operation.ts'
 import { linear } from '../../program/operations/linear.ts'
+import { checkLogitRule, shapeLogits, type LogitRule } from '../../program/operations/logits.ts'
 import { tokenRowsOfShape, type ForwardOptions } from '../forward-options.ts'
 import { generateTokens, streamTokens } from '../generation/generate.ts'
 import type { GeneratedToken, GenerateOptions } from '../generation/options.ts'
@@ -31,6 +32,10 @@ export interface CausalLanguageModelOptions extends Omit<TransformerBlockOptions
   readonly tieWeights?: boolean
   /** Whether embeddings are times √modelDim, as in the paper. @default with sinusoidal positions */
   readonly scaleEmbeddings?: boolean
+  /** Logits are the head's products times that. @default 1 */
+  readonly logitScale?: number
+  /** c: logits are c·tanh(x/c) of those, so that they stay between −c and c. @default none */
+  readonly logitSoftcap?: number
 }
 
 /** What `CausalLanguageModel.forward` takes. */
@@ -61,6 +66,8 @@ const NAMES: readonly string[] = [
   'maxLength',
   'tieWeights',
   'scaleEmbeddings',
+  'logitScale',
+  'logitSoftcap',
 ]
 
 /**
@@ -78,6 +85,7 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   readonly inputDropout: Dropout
   readonly encoder: TransformerEncoder
   readonly head: Linear | null
+  readonly #logits: LogitRule
 
   /** @throws {OptionError} for unknown names and wrong values */
   constructor(options: CausalLanguageModelOptions) {
@@ -90,6 +98,8 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
       maxLength,
       tieWeights = true,
       scaleEmbeddings = positions === 'sinusoidal',
+      logitScale,
+      logitSoftcap,
       ...block
     } = options
     const { modelDim, dropout = 0, norm = 'pre' } = block
@@ -97,6 +107,11 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     checkOneOf('CausalLanguageModel: option positions', positions, ['rotary', 'sinusoidal', 'learned'])
     checkBoolean('CausalLanguageModel: option tieWeights', tieWeights)
     checkBoolean('CausalLanguageModel: option scaleEmbeddings', scaleEmbeddings)
+    this.#logits = {
+      ...(logitScale === undefined ? {} : { scale: logitScale }),
+      ...(logitSoftcap === undefined ? {} : { softcap: logitSoftcap }),
+    }
+    checkLogitRule('CausalLanguageModel: option', this.#logits)
     const words = seedWords('CausalLanguageModel: option seed', options.seed ?? 0)
     const partSeed = (index: number): bigint => seedValue(deriveSeed(words, index))
     this.vocabulary = vocabulary
@@ -203,7 +218,9 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   /** Logits [B, M, vocabulary] of hidden rows. */
   buildHead(graph: Graph, hidden: Value): Value {
     const { weight } = this.head ?? this.embedding
-    const logits = graph.within('head', () => linear(graph, hidden, wholeWeight(weight), null))
+    const logits = graph.within('head', () =>
+      shapeLogits(graph, linear(graph, hidden, wholeWeight(weight), null), this.#logits),
+    )
     graph.within('head', () => graph.trace('logits', logits))
     return logits
   }

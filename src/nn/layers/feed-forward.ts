@@ -9,13 +9,13 @@ import { Module } from '../module.ts'
 import { Dropout } from './dropout.ts'
 import { Linear } from './linear.ts'
 
-export const ACTIVATIONS: readonly Activation[] = ['relu', 'gelu', 'gelu-tanh', 'silu']
+export const ACTIVATIONS: readonly Activation[] = ['relu', 'gelu', 'gelu-tanh', 'silu', 'tanh']
 
 export interface FeedForwardOptions {
   readonly modelDim: number
   /** the hidden size. @default 4 · modelDim */
   readonly feedForwardDim?: number
-  /** `gelu` is x·Φ(x), exact; `gelu-tanh` its usual approximation; `silu` is x/(1 + e^(−x)). @default 'relu' */
+  /** `gelu` is x·Φ(x), exact; `gelu-tanh` its usual approximation; `silu` is x/(1 + e^(−x)); `tanh`. @default 'relu' */
   readonly activation?: Activation
   /** of the hidden layer, and of the output. @default 0 */
   readonly dropout?: number

@@ -1,5 +1,6 @@
 import type { Activation } from '../../../protocol/stage.ts'
 import type { Kernel } from './kernel.ts'
+import { tanhSource } from './tanh.wgsl.ts'
 
 /**
  * x·Φ(x) = max(x, 0) − w(|x|), w(z) = z·½erfc(z/√2) = z·(P(z)/Q(z))·e^(−z²/2), as in assembly/row-activation.ts, which
@@ -40,10 +41,11 @@ const BODIES: Readonly<Record<Activation, { readonly functions: string; readonly
   gelu: { functions: geluSource, value: 'geluOf(x)' },
   'gelu-tanh': { functions: geluTanhSource, value: 'geluTanhOf(x)' },
   silu: { functions: siluSource, value: 'siluOf(x)' },
+  tanh: { functions: tanhSource, value: 'tanhOf(x)' },
 }
 
 /**
- * ReLU, GELU (x·Φ(x)) or its tanh form (Hendrycks, Gimpel, 2016), or SiLU, in place. Dispatch: ⌈quads / 64⌉ × rows
+ * ReLU, GELU (x·Φ(x)) or its tanh form (Hendrycks, Gimpel, 2016), SiLU, or tanh, in place. Dispatch: ⌈quads / 64⌉ × rows
  * workgroups of 64.
  */
 export function activationKernel(activation: Activation, quads: number): Kernel {
