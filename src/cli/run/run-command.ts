@@ -3,6 +3,7 @@ import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine } from '../machine.ts'
 import { flag, integerOption, stringOption, workersOption } from '../option-values.ts'
 import { prepareFolder, writeReport } from '../report/write-report.ts'
+import { formatInteger } from '../terminal/format.ts'
 import { ProgressBar } from '../terminal/progress-bar.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
@@ -60,6 +61,11 @@ async function runWords(context: CommandContext): Promise<number> {
   const runtime = await createRuntime({ workers: options.workers })
   try {
     const count = Math.min(all.ids.length, await tokenCount(runtime, all, options, context.signal))
+    const { tokens } = options
+    if (typeof tokens === 'number' && tokens > count)
+      context.terminal.line(
+        `Note: the text has ${formatInteger(count)} words; --tokens asked for ${formatInteger(tokens)}`,
+      )
     const words = wordSequence(source.text, count)
     const report = await measureRun(runtime, source, words, all.ids.length, options, context)
     const paths = await writeReport(options.folder, 'run', {
