@@ -78,7 +78,7 @@ export function analyzePage({ file, date, machine, labels, analysis }: AnalyzeRe
   return htmlPage('heddle analyze', lead, figures, [
     {
       heading: 'What each head looks at',
-      html: `${htmlTable(HEAD_COLUMNS, headRows(analysis), 2)}${legend(analysis)
+      html: `${htmlTable(HEAD_COLUMNS, headRows(analysis), { left: 2 })}${legend(analysis)
         .map((line) => `<p>${line}</p>`)
         .join('')}`,
     },
@@ -87,7 +87,7 @@ export function analyzePage({ file, date, machine, labels, analysis }: AnalyzeRe
       : [
           {
             heading: 'Where the last position comes from (attention rollout)',
-            html: htmlTable(['position', 'from', 'share'], shares, 2),
+            html: htmlTable(['position', 'from', 'share'], shares, { left: 2 }),
           },
         ]),
   ])
