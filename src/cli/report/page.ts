@@ -26,7 +26,7 @@ h2 { font-size: 18px; margin: 40px 0 12px; } .lead { color: var(--soft); margin:
 .figures div { background: var(--surface); border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; }
 .figures dt { color: var(--soft); font-size: 13px; } .figures dd { margin: 2px 0 0; font-size: 21px; font-weight: 600; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px; margin: 16px 0; } .plots.alone { grid-template-columns: minmax(0, 760px); }
-.plots svg { display: block; width: 100%; max-width: 640px; height: auto; border: 1px solid var(--line); border-radius: 10px; } .plots.alone svg { max-width: 760px; }
+.plots svg { display: block; width: 100%; max-width: 560px; height: auto; border: 1px solid var(--line); border-radius: 10px; } .plots.alone svg { max-width: 760px; }
 .scroll { overflow-x: auto; background: var(--surface); border: 1px solid var(--line); border-radius: 10px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } th { color: var(--soft); font-weight: 500; font-size: 13px; }
 th, td { text-align: right; padding: 7px 14px; border-bottom: 1px solid var(--line); white-space: nowrap; } tr:last-child td { border-bottom: 0; }
