@@ -123,9 +123,14 @@ describe('bench report', () => {
   })
 
   it('has a page with plots, units and every case', () => {
-    const page = benchPage(report(result(512, 'standard', 2), result(512, 'chunked', 1)))
-    for (const text of ['speed (GFLOP/s)', 'sequence length n (tokens)', '2.00 ×', '1.00 ms', 'chunked'])
-      expect(page).toContain(text)
+    const sizes = [512, 1024, 2048].flatMap((n) => [result(n, 'standard', 2), result(n, 'chunked', 1)])
+    const page = benchPage(report(...sizes))
+    const axes = ['speed (GFLOP/s)', 'sequence length n (tokens), log scale', 'peak memory, log scale']
+    for (const text of [...axes, '2.00 ×', '1.00 ms', 'chunked']) expect(page).toContain(text)
+    // below three lengths a plot would be a dot or two
+    const short = benchPage(report(...sizes.slice(0, 4)))
+    expect(short).not.toContain('<svg')
+    expect(short).toContain('2.00 ×')
   })
 })
 
