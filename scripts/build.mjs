@@ -2,13 +2,14 @@
 // types. `--without-types` keeps the types of the build before, for those who build again and again.
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { deflateRawSync } from 'node:zlib'
 import { build } from 'esbuild'
+import { rollUpTypes } from './build/roll-up-types.mjs'
 
 const root = path.resolve(fileURLToPath(import.meta.url), '../..')
 const run = promisify(execFile)
@@ -31,9 +32,9 @@ await buildKernels()
 // Built beside the old one and swapped at the end: a build that fails leaves the old one usable.
 const out = `build/dist-${process.pid}`
 try {
-  const withTypes = !process.argv.includes('--without-types') || !existsSync('dist/types')
+  const withTypes = !process.argv.includes('--without-types') || typesIn('dist').length === 0
   await Promise.all([buildLibrary(), buildWorker(), buildCommand(), ...(withTypes ? [buildTypes()] : [])])
-  if (!withTypes) await rename('dist/types', `${out}/types`)
+  if (!withTypes) await keepTypes()
   await rm('dist', { recursive: true, force: true })
   await rename(out, 'dist')
 } catch (error) {
@@ -81,7 +82,7 @@ function options(extra) {
 
 /** Entries share chunks, all beside the worker, so that its address is the same from each. */
 async function buildLibrary() {
-  const entryPoints = Object.fromEntries(Object.entries(ENTRIES).filter(([, source]) => existsSync(source)))
+  const entryPoints = presentEntries()
   const external = ['comlink', '@tensorflow/*', 'webgpu', '@huggingface/tokenizers', 'bullmq', 'ioredis', 'node:*']
   await build(options({ entryPoints, splitting: true, chunkNames: '[name]-[hash]', platform: 'neutral', external }))
 }
@@ -145,16 +146,28 @@ async function licenceOf(name) {
   return `${name} ${installed} (${license})\n\n${text.trim()}`
 }
 
-/** Declarations keep the source's layout; their imports name the emitted files. */
+/** The compiler's declarations, rolled up into one file per entry. */
 async function buildTypes() {
+  const folder = `${out}/types`
   const tsc = path.join(path.dirname(require.resolve('typescript/package.json')), 'bin/tsc')
-  await run(process.execPath, [tsc, '--project', 'tsconfig.build.json', '--outDir', `${out}/types`]).catch((error) => {
+  await run(process.execPath, [tsc, '--project', 'tsconfig.build.json', '--outDir', folder]).catch((error) => {
     throw new Error(error.stdout || error.message)
   })
-  for (const file of filesUnder(`${out}/types`).filter((name) => name.endsWith('.d.ts'))) {
-    const text = await readFile(file, 'utf8')
-    await writeFile(file, text.replace(/(from\s+['"]|import\(['"])(\.{1,2}\/[^'"]+)\.ts(['"])/g, '$1$2.js$3'))
-  }
+  await rollUpTypes({ folder, entries: presentEntries(), out })
+  await writeFile(`${out}/worker.d.ts`, 'export {}\n') // it is started, and exports nothing
+}
+
+/** Of a build before. */
+async function keepTypes() {
+  for (const name of typesIn('dist')) await copyFile(`dist/${name}`, `${out}/${name}`)
+}
+
+function typesIn(folder) {
+  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.d.ts')) : []
+}
+
+function presentEntries() {
+  return Object.fromEntries(Object.entries(ENTRIES).filter(([, source]) => existsSync(source)))
 }
 
 function filesUnder(folder) {

@@ -12,7 +12,7 @@ import { worthAWorker } from '../plan/chunk-rows.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import { planSegments } from '../plan/segment-plan.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
-import type { Pool } from '../scheduler/pool.ts'
+import type { LaneFacts, Pool } from '../scheduler/pool.ts'
 import {
   borrowedArrays,
   checkCall,
@@ -23,9 +23,16 @@ import {
   type InputCall,
   type PlanContext,
 } from './attention-call.ts'
+import type { AskedResults, WithAsked } from './asked-results.ts'
 import type { SegmentHost } from './attention-backward.ts'
 import { AttentionJob } from './attention-job.ts'
-import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
+import type {
+  AttentionInputs,
+  AttentionOptions,
+  AttentionReport,
+  AttentionResult,
+  WeightSelection,
+} from './attention-options.ts'
 import { attentionResult } from './attention-result.ts'
 import {
   backwardPlanInputs,
@@ -76,7 +83,7 @@ export class Runtime {
   }
 
   /** Lanes of the pool, and what each holds. */
-  get lanes(): ReturnType<Pool['lanes']> {
+  get lanes(): LaneFacts[] {
     return this.#pool.lanes()
   }
 
@@ -84,15 +91,23 @@ export class Runtime {
    * softmax(scale·QKᵀ + …)·V, exactly, in chunks of query rows over the pool. Memory beyond inputs and output: the
    * plan's.
    *
+   * @returns in its type, those optional tensors that the options ask for are certain to be there
    * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
    * @throws {MemoryBudgetError} when the budget is too small, or the engine refuses an allocation
    * @throws {WorkerLostError} when workers died three times under one task
    * @throws {RuntimeClosedError} after or during `close()`
    * @throws the signal's reason, after an abort
    */
-  async attention(inputs: AttentionInputs, options: AttentionOptions = {}): Promise<AttentionResult> {
+  async attention<
+    Weights extends boolean | WeightSelection = false,
+    LogSumExp extends boolean = false,
+    Statistics extends boolean = false,
+  >(
+    inputs: AttentionInputs,
+    options: AttentionOptions & AskedResults<Weights, LogSumExp, Statistics> = {},
+  ): Promise<WithAsked<AttentionResult, Weights, LogSumExp, Statistics>> {
     this.#checkOpen()
-    return this.attend(checkCall(inputs, options))
+    return this.attend(checkCall(inputs, options)) as never // a result has what was asked for
   }
 
   /** @internal The same for a call that was checked. */
