@@ -2,7 +2,7 @@
 // types. `--without-types` keeps the types of the build before, for those who build again and again.
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -128,6 +128,7 @@ async function buildCommand() {
     }),
   )
   await chmod(`${out}/cli.js`, 0o755)
+  await copyFile('src/cli/run/opening-chapters.txt', `${out}/opening-chapters.txt`)
   await writeLicences(Object.keys(result.metafile.inputs))
 }
 

@@ -35,7 +35,7 @@ const CALIBRATION_TOKENS = 4096
 
 export const runCommand: Command = {
   name: 'run',
-  summary: 'attention over a whole book, checked against a word count, with a report',
+  summary: 'attention over a book, checked against a word count, with a report',
   options: {
     tokens: { type: 'string', value: 'N|all', summary: 'words to take (default: 65,536, fewer on a slow machine)' },
     text: { type: 'string', value: 'FILE', summary: 'a text in place of Moby-Dick' },
