@@ -60,7 +60,7 @@ export class AttentionJob implements Job {
   readonly #places = new Map<AttentionTask, Place>()
   readonly #staging = new Map<JobTask, number>()
   readonly #stagingRowBytes: number
-  readonly #progress: ProgressMeter
+  readonly progress: ProgressMeter
 
   constructor(
     { layout, options }: CheckedCall,
@@ -93,7 +93,7 @@ export class AttentionJob implements Job {
     if (this.tasks.length === 0) this.results.fillEmpty()
     const cost = this.tasks.reduce((sum, task) => sum + task.cost, 0)
     const total = this.tasks.reduce((sum, task) => sum + task.tasks.length, 0)
-    this.#progress = new ProgressMeter(total, cost, options.onProgress)
+    this.progress = new ProgressMeter({ tasks: total, cost, lanes: plan.lanes }, options.onProgress)
   }
 
   provide(id: ArrayId): AttachedArray['array'] {
@@ -111,15 +111,18 @@ export class AttentionJob implements Job {
 
   dispatched(task: JobTask): void {
     this.#ledger.add('in flight', this.#staging.get(task) ?? 0)
+    this.progress.sent(task.cost)
   }
 
   undone(task: JobTask): void {
     this.#ledger.remove('in flight', this.#staging.get(task) ?? 0)
+    this.progress.sent(-task.cost)
   }
 
   completed(jobTask: JobTask, results: readonly TaskResult[], by: TaskRun): void {
     // Tasks of one message ran one after the other, the last of them up to now.
-    let startMs = by.endMs - results.reduce((sum, { elapsedMs }) => sum + elapsedMs, 0)
+    const busyMs = results.reduce((sum, { elapsedMs }) => sum + elapsedMs, 0)
+    let startMs = by.endMs - busyMs
     results.forEach((result, index) => {
       const task = jobTask.tasks[index]
       if (task?.kind !== 'attention') return
@@ -140,7 +143,7 @@ export class AttentionJob implements Job {
       startMs += result.elapsedMs
     })
     this.#ledger.remove('in flight', this.#staging.get(jobTask) ?? 0)
-    this.#progress.step(jobTask.tasks.length, jobTask.cost)
+    this.progress.step(jobTask.tasks.length, jobTask.cost, busyMs)
   }
 
   /** Called when all tasks are done. */

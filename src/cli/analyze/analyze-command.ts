@@ -86,7 +86,11 @@ async function analyze(
       readonly done: number
       readonly total: number
       readonly elapsedMs: number
-    }): void => bar.update({ done, total, elapsedMs, remainingMs: (elapsedMs / done) * (total - done) }, 'analyzing')
+    }): void =>
+      bar.update(
+        { done, total, elapsedMs, remainingMs: done === 0 ? NaN : (elapsedMs / done) * (total - done) },
+        'analyzing',
+      )
     return await analyzeModel(model, { data: tokens, shape: [tokens.length] }, { runtime, signal, labels, onProgress })
   } catch (cause) {
     if (cause instanceof HeddleError && (cause.code === 'OptionError' || cause.code === 'ShapeError'))

@@ -164,12 +164,8 @@ function growthOf(
       chunkSize,
       longestCallMs: asked === 'default' ? DEFAULT_STANDARD_MS : Infinity,
       signal,
-      onStep: ({ done, total }) => {
-        const elapsedMs = performance.now() - startMs
-        // Each step takes four times as long as the one before.
-        const remainingMs = done === 0 ? NaN : elapsedMs * (4 ** (total - done) - 1)
-        bar.update({ done, total, elapsedMs, remainingMs })
-      },
+      onStep: ({ done, total, remainingMs }) =>
+        bar.update({ done, total, elapsedMs: performance.now() - startMs, remainingMs }),
     }),
   )
 }
