@@ -15,9 +15,7 @@ function notes(queries: number, keys: number, options: object): Promise<readonly
 
 describe('causal without a query offset', () => {
   test('has a note where there are more keys than queries, or fewer, that names the offset of a cache', async () => {
-    expect(await notes(1, 10, { causal: true })).toEqual([
-      expect.stringMatching(/M = 1, N = 10 .*queryOffset: 9;/),
-    ])
+    expect(await notes(1, 10, { causal: true })).toEqual([expect.stringMatching(/M = 1, N = 10 .*queryOffset: 9;/)])
     expect(await notes(3, 2, { causal: true })).toEqual([expect.stringContaining('queryOffset: -1')])
   })
 
