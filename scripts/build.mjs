@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { deflateRawSync } from 'node:zlib'
 import { build } from 'esbuild'
-import { rollUpTypes } from './build/roll-up-types.mjs'
+import { rollUpTypes } from './types/roll-up-types.mjs'
 
 const root = path.resolve(fileURLToPath(import.meta.url), '../..')
 const run = promisify(execFile)
@@ -129,6 +129,7 @@ async function buildCommand() {
     }),
   )
   await chmod(`${out}/cli.js`, 0o755)
+  await copyFile('src/cli/run/opening-chapters.txt', `${out}/opening-chapters.txt`)
   await writeLicences(Object.keys(result.metafile.inputs))
 }
 

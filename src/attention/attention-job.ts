@@ -57,7 +57,7 @@ export class AttentionJob implements Job {
   readonly #places = new Map<Task, Place>()
   readonly #staging = new Map<JobTask, number>()
   readonly #stagingRowBytes: number
-  readonly #progress: ProgressMeter
+  readonly progress: ProgressMeter
 
   constructor(
     { layout, options }: CheckedCall,
@@ -92,7 +92,7 @@ export class AttentionJob implements Job {
     if (this.tasks.length === 0) this.results.fillEmpty()
     const cost = tasks.reduce((sum, task) => sum + task.cost, 0)
     const total = tasks.reduce((sum, { place }) => sum + place.heads, 0)
-    this.#progress = new ProgressMeter(total, cost, options.onProgress)
+    this.progress = new ProgressMeter({ tasks: total, cost, lanes: plan.lanes }, options.onProgress)
   }
 
   provide(id: ArrayId): AttachedArray['array'] {
@@ -110,16 +110,19 @@ export class AttentionJob implements Job {
 
   dispatched(task: JobTask): void {
     this.#ledger.add('in flight', this.#staging.get(task) ?? 0)
+    this.progress.sent(task.cost)
   }
 
   undone(task: JobTask): void {
     this.#ledger.remove('in flight', this.#staging.get(task) ?? 0)
+    this.progress.sent(-task.cost)
   }
 
   completed(jobTask: JobTask, results: readonly TaskResult[], by: TaskRun): void {
     const parts = jobTask.tasks.flatMap((task, index) => this.#partsOf(task, results[index] as TaskResult))
     // They ran one after the other, the last of them up to now.
-    let startMs = by.endMs - parts.reduce((sum, { result }) => sum + result.elapsedMs, 0)
+    const busyMs = parts.reduce((sum, { result }) => sum + result.elapsedMs, 0)
+    let startMs = by.endMs - busyMs
     for (const { place, result, weightRows } of parts) {
       this.#take(place, result, weightRows)
       const { batch, head, rowStart, rows } = place
@@ -128,7 +131,7 @@ export class AttentionJob implements Job {
       startMs = endMs
     }
     this.#ledger.remove('in flight', this.#staging.get(jobTask) ?? 0)
-    this.#progress.step(parts.length, jobTask.cost)
+    this.progress.step(parts.length, jobTask.cost, busyMs)
   }
 
   /** Called when all tasks are done. */

@@ -137,12 +137,15 @@ export class Runtime {
     let clean = false
     try {
       const job = new AttentionJob(call, inputs, { request, plan, ledger, memory })
-      const outcome = await pool.run(job)
+      const outcome = await job.progress.follow(() => pool.run(job))
       job.finish()
       clean = outcome.retries === 0
       return {
         ...attentionResult(call, job),
-        report: this.#report(plan, job, outcome, ledger, performance.now() - startMs),
+        report: {
+          ...this.#report(plan, job, outcome, ledger, performance.now() - startMs),
+          notes: call.options.notes,
+        },
       }
     } finally {
       memory.release(clean)
@@ -320,7 +323,7 @@ export class Runtime {
     outcome: JobOutcome,
     ledger: Ledger,
     elapsedMs: number,
-  ): AttentionReport {
+  ): Omit<AttentionReport, 'notes'> {
     const { numerics } = this.#options
     return {
       mode: plan.mode,

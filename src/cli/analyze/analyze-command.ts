@@ -102,8 +102,10 @@ async function analyze(
   const runtime = await createRuntime({ workers: workersOption(values) })
   const bar = new ProgressBar(terminal.err, '')
   try {
-    const onProgress = ({ done, total, elapsedMs }: AnalysisProgress): void =>
-      bar.update({ done, total, elapsedMs, remainingMs: (elapsedMs / done) * (total - done) }, 'analyzing')
+    const onProgress = ({ done, total, elapsedMs }: AnalysisProgress): void => {
+      const remainingMs = done === 0 ? NaN : (elapsedMs / done) * (total - done)
+      bar.update({ done, total, elapsedMs, remainingMs }, 'analyzing')
+    }
     const input = { data: tokens, shape: [tokens.length] }
     return await analyzeModel(model, input, { ...options, runtime, signal, onProgress })
   } catch (cause) {

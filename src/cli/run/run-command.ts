@@ -36,7 +36,7 @@ const CALIBRATION_TOKENS = 4096
 
 export const runCommand: Command = {
   name: 'run',
-  summary: 'attention over a whole book, checked against a word count, with a report',
+  summary: 'attention over a book, checked against a word count, with a report',
   options: {
     tokens: { type: 'string', value: 'N|all', summary: 'words to take (default: 65,536, fewer on a slow machine)' },
     text: { type: 'string', value: 'FILE', summary: 'a text in place of Moby-Dick' },
@@ -170,12 +170,8 @@ function growthOf(
       chunkSize,
       longestCallMs: asked === 'default' ? DEFAULT_STANDARD_MS : Infinity,
       signal,
-      onStep: ({ done, total }) => {
-        const elapsedMs = performance.now() - startMs
-        // Each step takes four times as long as the one before.
-        const remainingMs = done === 0 ? NaN : elapsedMs * (4 ** (total - done) - 1)
-        bar.update({ done, total, elapsedMs, remainingMs })
-      },
+      onStep: ({ done, total, remainingMs }) =>
+        bar.update({ done, total, elapsedMs: performance.now() - startMs, remainingMs }),
     }),
   )
 }

@@ -181,7 +181,10 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
       headSize,
     }
     const extras = { positions: graph.positions, dropout: this.dropout, seed: this.attentionSeed(graph.seed) }
-    const attention = { ...toAttentionOptions(graph.scope, sizes, options, extras), ...detailsOf(options) }
+    // Rows that are kept for later ones do not look ahead, unless they are told to.
+    const causal = options.causal ?? (options.cache === undefined ? undefined : true)
+    const own = causal === undefined ? options : { ...options, causal }
+    const attention = { ...toAttentionOptions(graph.scope, sizes, own, extras), ...detailsOf(options) }
     const { context, results } = attend(
       graph,
       { query, key, value },

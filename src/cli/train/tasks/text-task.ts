@@ -27,7 +27,7 @@ const TEMPERATURE = 0.8
 /** A model of one text, whose last tenth is held out. */
 export async function prepareText(settings: TrainSettings): Promise<PreparedTask> {
   const { file, tokens: kind, batch, length, seed } = settings
-  const { name, text } = file === null ? mobyDick('--file FILE') : await readTextFile('--file', file)
+  const { name, text, hint } = file === null ? await mobyDick() : await readTextFile('--file', file)
   const tokenizer =
     kind === 'words' ? WordTokenizer.fromText(text, { maxSize: MOST_WORDS }) : CharacterTokenizer.fromText(text)
   const { training, validation } = splitText(tokenizer.encode(text), HELD_OUT)
@@ -46,6 +46,7 @@ export async function prepareText(settings: TrainSettings): Promise<PreparedTask
     dataHash: hashOf(text),
     facts: [
       `${name}: ${formatInteger(training.length)} ${kind} to train, ${formatInteger(validation.length)} held out; ${formatInteger(tokenizer.size)} different ones, windows of ${formatInteger(length)}`,
+      ...(hint === undefined ? [] : [hint]),
       ...(repeats === null ? [] : [repeats.fact]),
     ],
     training: repeats === null ? windows(batch) : joined(windows(batch - repeats.rows), repeats.training),
