@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { deflateRawSync } from 'node:zlib'
 import { build } from 'esbuild'
-import { rollUpTypes } from './build/roll-up-types.mjs'
+import { rollUpTypes } from './types/roll-up-types.mjs'
 
 const root = path.resolve(fileURLToPath(import.meta.url), '../..')
 const run = promisify(execFile)
