@@ -33,7 +33,8 @@ await buildKernels()
 const out = `build/dist-${process.pid}`
 try {
   const withTypes = !process.argv.includes('--without-types') || typesIn('dist').length === 0
-  await Promise.all([buildLibrary(), buildWorker(), buildCommand(), ...(withTypes ? [buildTypes()] : [])])
+  const parts = [buildScripts(), ...(withTypes ? [buildTypes()] : [])]
+  await Promise.all(parts)
   if (!withTypes) await keepTypes()
   await rm('dist', { recursive: true, force: true })
   await rename(out, 'dist')
@@ -73,11 +74,18 @@ function options(extra) {
     outdir: out,
     sourcemap: false,
     legalComments: 'none',
-    loader: { '.wasm': 'binary', '.deflate': 'binary' },
+    loader: { '.wasm': 'binary', '.deflate': 'binary', '.txt': 'text' },
     define: { HEDDLE_VERSION: JSON.stringify(version) },
     logLevel: 'warning',
     ...extra,
   }
+}
+
+/** The workers first: the library carries the program of one as text. */
+async function buildScripts() {
+  const inWorkers = await buildWorkers()
+  const [, inCommand] = await Promise.all([buildLibrary(), buildCommand()])
+  await writeLicences([...inWorkers, ...inCommand])
 }
 
 /** Entries share chunks, all beside the worker, so that its address is the same from each. */
@@ -91,9 +99,10 @@ async function buildLibrary() {
  * Self-contained files, which bundlers emit as they are: one for every lane, kernels included, and a small one for WASM
  * lanes.
  */
-async function buildWorker() {
-  await build(
+async function buildWorkers() {
+  const result = await build(
     options({
+      metafile: true,
       entryPoints: { worker: 'workers/worker.ts', 'wasm-worker': 'workers/wasm-worker.ts' },
       platform: 'neutral',
       mainFields: ['module', 'main'],
@@ -101,11 +110,13 @@ async function buildWorker() {
       external: ['webgpu'],
     }),
   )
+  await copyFile(`${out}/wasm-worker.js`, 'build/wasm-worker.txt')
+  return Object.keys(result.metafile.inputs)
 }
 
-/** The command carries its own tools; their licences go beside it. */
+/** The command carries its own tools. @returns the files that it is made of, as `buildWorkers` does */
 async function buildCommand() {
-  if (!existsSync('src/cli/main.ts')) return
+  if (!existsSync('src/cli/main.ts')) return []
   const result = await build(
     options({
       entryPoints: { cli: 'src/cli/main.ts' },
@@ -130,9 +141,10 @@ async function buildCommand() {
   )
   await chmod(`${out}/cli.js`, 0o755)
   await copyFile('src/cli/run/opening-chapters.txt', `${out}/opening-chapters.txt`)
-  await writeLicences(Object.keys(result.metafile.inputs))
+  return Object.keys(result.metafile.inputs)
 }
 
+/** Of every package whose code is in a file of ours. */
 async function writeLicences(inputs) {
   const names = new Set(inputs.flatMap((file) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? []))
   const texts = await Promise.all([...names].sort().map(licenceOf))

@@ -52,7 +52,7 @@ import type {
 } from './backward-options.ts'
 import { backwardRequest } from './backward-request.ts'
 import { CallerLane } from './caller-lane.ts'
-import { hostFallbacks, machineMemoryBytes, type Capabilities } from './capabilities.ts'
+import { machineMemoryBytes, type Capabilities } from './capabilities.ts'
 import { keptLimitBytes, ScratchMemory } from '../scheduler/scratch-memory.ts'
 import type { ResolvedRuntimeOptions } from './runtime-options.ts'
 
@@ -107,7 +107,7 @@ export class Runtime {
     options: AttentionOptions & AskedResults<Weights, LogSumExp, Statistics> = {},
   ): Promise<WithAsked<AttentionResult, Weights, LogSumExp, Statistics>> {
     this.#checkOpen()
-    return this.attend(checkCall(inputs, options)) as never // a result has what was asked for
+    return (await this.attend(checkCall(inputs, options))) as never // a result has what was asked for
   }
 
   /** @internal The same for a call that was checked. */
@@ -273,8 +273,7 @@ export class Runtime {
     throwIfAborted(call.options.signal)
     if (this.#isInline(call)) await this.#caller?.open()
     const pool = this.#poolFor(call)
-    const { numerics, sharedWanted } = this.#options
-    const fallbacks = hostFallbacks(this.capabilities, numerics, sharedWanted)
+    const { numerics, fallbacks } = this.#options
     return { ...this.#planContext(pool), pool, scratch: this.#scratch, numerics, fallbacks }
   }
 
@@ -333,7 +332,7 @@ export class Runtime {
       lanes: outcome.lanes,
       tasks: plan.tasks,
       retries: outcome.retries,
-      fallbacks: [...hostFallbacks(this.capabilities, numerics, this.#options.sharedWanted), ...outcome.fallbacks],
+      fallbacks: [...this.#options.fallbacks, ...outcome.fallbacks],
       reproducible: outcome.lanes.every((lane) => lane.kind === 'wasm'),
       elapsedMs,
       memory: { plannedBytes: plan.totalBytes, peakBytes: ledger.peakBytes, peakByPurpose: ledger.peakByPurpose },

@@ -42,9 +42,9 @@ export class HeddleError extends Error {
     this: Class,
     value: unknown,
   ): value is InstanceType<Class> {
-    if (typeof value !== 'object' || value === null || !(BRAND in value)) return false
-    const Own: unknown = this
-    return Own === HeddleError || value instanceof this || classes[(value as unknown as HeddleError).code] === Own
+    const error = value as (HeddleError & { readonly [BRAND]?: true }) | null | undefined
+    if (error?.[BRAND] !== true) return false
+    return (this as unknown) === HeddleError || (classes[error.code] as unknown) === this || error instanceof this
   }
 
   /** @internal On the prototype, so that errors print without it. */
