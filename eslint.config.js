@@ -96,6 +96,8 @@ export default tseslint.config(
       '@typescript-eslint/restrict-template-expressions': 'off',
       '@typescript-eslint/no-empty-object-type': ['error', { allowInterfaces: 'with-single-extends' }],
       'max-lines': ['error', { max: 300, skipBlankLines: true, skipComments: true }],
+      'max-lines-per-function': ['error', { max: 40, skipBlankLines: true, skipComments: true }],
+      'max-params': ['error', { max: 5 }],
       'max-len': [
         'error',
         { code: 120, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true },
@@ -106,6 +108,29 @@ export default tseslint.config(
   {
     files: ['vitest.config.ts', 'demo/vite.config.ts'],
     rules: { 'no-restricted-exports': 'off' },
+  },
+  {
+    // A kernel's text is one function.
+    files: ['src/backends/webgpu/kernels/*.wgsl.ts'],
+    rules: { 'max-lines-per-function': ['error', { max: 90, skipBlankLines: true, skipComments: true }] },
+  },
+  {
+    // A suite is one function around its tests; references take what their formulas name.
+    files: ['tests/**/*.ts'],
+    rules: { 'max-lines-per-function': 'off', 'max-params': ['error', { max: 8 }] },
+  },
+  {
+    // A contender is one function: what it sets up, and the run that uses it.
+    files: ['bench/**/*.ts'],
+    rules: {
+      'max-lines-per-function': ['error', { max: 100, skipBlankLines: true, skipComments: true }],
+      'max-params': ['error', { max: 6 }],
+    },
+  },
+  {
+    // A component's markup belongs together.
+    files: ['demo/**/*.tsx'],
+    rules: { 'max-lines-per-function': ['error', { max: 80, skipBlankLines: true, skipComments: true }] },
   },
   {
     files: ['tests/**/*.ts', 'bench/**/*.ts', 'scripts/**/*.ts'],

@@ -22,7 +22,7 @@ async function attentionBackward(runtime: Runtime, signal?: AbortSignal): Promis
   const inputs = { query: rows, key: rows, value: rows }
   attended ??= runtime
     .attention(inputs, { causal: true, returnLogSumExp: true })
-    .then(({ output, logSumExp }) => ({ output, logSumExp: logSumExp! }))
+    .then(({ output, logSumExp }) => ({ output, logSumExp: logSumExp }))
   const forward = await attended.catch((error: unknown) => {
     attended = undefined
     throw error

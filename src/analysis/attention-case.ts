@@ -58,7 +58,7 @@ export async function attend(
     { ...options, ...more, returnLogSumExp: true, ...(signal === undefined ? {} : { signal }) },
   )
   host.called()
-  return result as CaseResult
+  return result
 }
 
 /**

@@ -79,8 +79,13 @@ export class AttentionJob implements Job {
     this.#operands = new Operands(plan.transport, new SharedCopies(memory))
     const { batch, heads, queries, valueSize } = layout.sizes
     this.#parts = new SplitKeys(plan.keySplits, valueSize, batch * heads * queries, ledger)
-    const inPlace = plan.keySplits > 1 ? null : (array: TaskArray): ArrayId => this.#operands.whole(array)
-    this.results = new Results(layout, options, plan.transport, sharedResults, ledger, inPlace)
+    const destination = plan.keySplits > 1 ? null : (array: TaskArray): ArrayId => this.#operands.whole(array)
+    this.results = new Results(
+      layout,
+      options,
+      { transport: plan.transport, shared: sharedResults, destination },
+      ledger,
+    )
     this.selection =
       typeof options.weights === 'string'
         ? null

@@ -91,21 +91,26 @@ function isDirect(spec: ResultSpec, options: ResolvedOptions, transport: Transpo
   return shared && spec.given === null
 }
 
+/** Where the results of a call go. */
+export interface ResultPlacement {
+  readonly transport: Transport
+  /** whether they stand in shared memory: they do where all inputs did */
+  readonly shared: boolean
+  /** none where results come in parts that are merged first */
+  readonly destination: ((array: TaskArray) => ArrayId) | null
+}
+
 /** The arrays that a call fills, written by lanes in place or chunk by chunk as results come back. */
 export class Results {
   readonly #specs: readonly ResultSpec[]
   readonly #arrays = new Map<ResultName, TaskArray>()
   readonly #direct = new Map<ResultName, ArrayId>()
 
-  /** @param shared whether results stand in shared memory: they do where all inputs did */
   constructor(
     layout: Layout,
     options: ResolvedOptions,
-    transport: Transport,
-    shared: boolean,
+    { transport, shared, destination }: ResultPlacement,
     ledger: Ledger,
-    /** none where results come in parts that are merged first */
-    destination: ((array: TaskArray) => ArrayId) | null,
   ) {
     const { batch, heads, queries } = layout.sizes
     this.#specs = resultSpecs(layout, options)

@@ -78,22 +78,9 @@ export async function resolveRuntimeOptions(
   capabilities: Capabilities,
   autoKinds?: readonly LaneKind[],
 ): Promise<ResolvedRuntimeOptions> {
-  const {
-    workers = 'auto',
-    numerics = 'fast',
-    sharedMemory = 'auto',
-    memoryBudgetBytes,
-    workerFactory,
-    workerUrl,
-  } = options
-  checkOneOf('createRuntime: option numerics', numerics, ['fast', 'portable'])
-  checkOneOf('createRuntime: option sharedMemory', sharedMemory, ['auto', 'never'])
-  if (memoryBudgetBytes !== undefined && memoryBudgetBytes !== Infinity)
-    checkInteger('createRuntime: option memoryBudgetBytes', memoryBudgetBytes, 0)
-  if (workerFactory !== undefined) checkFunction('createRuntime: option workerFactory', workerFactory)
-  if (workerUrl !== undefined && typeof workerUrl !== 'string' && !(workerUrl instanceof URL)) {
-    throw expected('createRuntime: option workerUrl', 'a string or URL', workerUrl)
-  }
+  checkSimpleOptions(options)
+  const { workers = 'auto', numerics = 'fast', sharedMemory = 'auto' } = options
+  const { memoryBudgetBytes, workerFactory, workerUrl } = options
   const count = workerCount(workers, capabilities)
   const kinds = laneKinds(count, options, autoKinds ?? [])
   const webgpu = checkWebGpu(options.webgpu)
@@ -125,6 +112,18 @@ export async function resolveRuntimeOptions(
     memoryBudgetBytes,
     sharedMemory: sharedMemory === 'auto' && capabilities.threads,
   }
+}
+
+/** Those that are what they should be whatever the others are. */
+function checkSimpleOptions(options: RuntimeOptions): void {
+  const { numerics = 'fast', sharedMemory = 'auto', memoryBudgetBytes, workerFactory, workerUrl } = options
+  checkOneOf('createRuntime: option numerics', numerics, ['fast', 'portable'])
+  checkOneOf('createRuntime: option sharedMemory', sharedMemory, ['auto', 'never'])
+  if (memoryBudgetBytes !== undefined && memoryBudgetBytes !== Infinity)
+    checkInteger('createRuntime: option memoryBudgetBytes', memoryBudgetBytes, 0)
+  if (workerFactory !== undefined) checkFunction('createRuntime: option workerFactory', workerFactory)
+  if (workerUrl !== undefined && typeof workerUrl !== 'string' && !(workerUrl instanceof URL))
+    throw expected('createRuntime: option workerUrl', 'a string or URL', workerUrl)
 }
 
 /** What makes workers of the user's own file is loaded only for those who have one. */

@@ -23,11 +23,7 @@ export function placeStrip(strip: PlaceStrip, options: PlotOptions = {}): string
   const { width = DEFAULT_WIDTH } = options
   const places = strip.weights.length
   if (places === 0) throw new RangeError(`plot '${strip.title}': expected one weight or more, got none`)
-  const bins = new Float64Array(Math.min(places, Math.floor(width - LEFT - RIGHT)))
-  for (let place = 0; place < places; place++) {
-    const bin = Math.floor((place * bins.length) / places)
-    bins[bin] = Math.max(bins[bin] ?? 0, strip.weights[place] ?? 0)
-  }
+  const bins = largestOf(strip.weights, Math.min(places, Math.floor(width - LEFT - RIGHT)))
   const largest = Math.max(...bins, 1e-12)
   const x = scaleLinear()
     .domain([0, places])
@@ -38,22 +34,9 @@ export function placeStrip(strip: PlaceStrip, options: PlotOptions = {}): string
       ? []
       : [`M${coordinate(x(((bin + 0.5) * places) / bins.length))},${BOTTOM}V${coordinate(y(weight))}`],
   )
-  const ticks = x
-    .ticks(width < 480 ? 3 : 6)
-    .map(
-      (tick) =>
-        `<path class="axis" d="M${coordinate(x(tick))},${BOTTOM}v5"/><text x="${coordinate(x(tick))}" y="${BOTTOM + 19}" text-anchor="middle">${formatInteger(tick)}</text>`,
-    )
-  const heights = [0.1, 1].map(
-    (share) =>
-      `<path class="grid" d="M${LEFT},${coordinate(y(share * largest))}H${width - RIGHT}"/><text x="${LEFT - 8}" y="${coordinate(y(share * largest) + 4)}" text-anchor="end">${String(Number((share * largest).toPrecision(2)))}</text>`,
-  )
-  const from =
-    strip.from === undefined
-      ? []
-      : [
-          `<path class="marker s1" transform="translate(${coordinate(x(strip.from + 0.5))},${BOTTOM})" d="M0,-9l5,-9h-10z"/>`,
-        ]
+  const ticks = x.ticks(width < 480 ? 3 : 6).map((tick) => tickMark(coordinate(x(tick)), formatInteger(tick)))
+  const heights = [0.1, 1].map((share) => heightLine(share * largest, y(share * largest), width))
+  const from = strip.from === undefined ? [] : [fromMarker(coordinate(x(strip.from + 0.5)))]
   const body = [
     ...heights,
     `<path class="curve s0" d="${lines.join('')}"/>`,
@@ -64,4 +47,27 @@ export function placeStrip(strip: PlaceStrip, options: PlotOptions = {}): string
     `<text transform="translate(18,${(TOP + BOTTOM) / 2}) rotate(-90)" text-anchor="middle">${escapeText(strip.y)}</text>`,
   ]
   return plotFrame(strip.title, { width, height: BOTTOM + 52 }, body, options)
+}
+
+/** The largest weight of each of `count` stretches of equal length. */
+function largestOf(weights: ArrayLike<number>, count: number): Float64Array {
+  const bins = new Float64Array(count)
+  for (let place = 0; place < weights.length; place++) {
+    const bin = Math.floor((place * count) / weights.length)
+    bins[bin] = Math.max(bins[bin] ?? 0, weights[place] ?? 0)
+  }
+  return bins
+}
+
+function tickMark(x: string, label: string): string {
+  return `<path class="axis" d="M${x},${BOTTOM}v5"/><text x="${x}" y="${BOTTOM + 19}" text-anchor="middle">${label}</text>`
+}
+
+function heightLine(value: number, y: number, width: number): string {
+  const label = String(Number(value.toPrecision(2)))
+  return `<path class="grid" d="M${LEFT},${coordinate(y)}H${width - RIGHT}"/><text x="${LEFT - 8}" y="${coordinate(y + 4)}" text-anchor="end">${label}</text>`
+}
+
+function fromMarker(x: string): string {
+  return `<path class="marker s1" transform="translate(${x},${BOTTOM})" d="M0,-9l5,-9h-10z"/>`
 }

@@ -98,18 +98,9 @@ const NAMES: readonly (keyof TrainOptions)[] = [
 export function resolveTraining(model: AnyModule, options: TrainOptions): ResolvedTraining {
   if (!(model instanceof Module)) throw expected('train: model', 'a Module', model)
   options = checkNames('train: options', options, NAMES)
-  const {
-    data,
-    loss,
-    optimizer,
-    steps = Infinity,
-    accumulate = 1,
-    schedule = constant(),
-    clipNorm,
-    seed = 0,
-    skipNonFinite = false,
-    allowChangedOptions = false,
-  } = options
+  const { data, loss, optimizer, clipNorm } = options
+  const { steps = Infinity, accumulate = 1, schedule = constant(), seed = 0 } = options
+  const { skipNonFinite = false, allowChangedOptions = false } = options
   checkSource(named('data'), data)
   checkLoss(named('loss'), loss)
   if (!(optimizer instanceof Optimizer)) throw expected(named('optimizer'), 'an optimizer, such as AdamW', optimizer)
@@ -122,21 +113,11 @@ export function resolveTraining(model: AnyModule, options: TrainOptions): Resolv
   checkBoolean(named('allowChangedOptions'), allowChangedOptions)
   if (options.resume !== undefined && !(options.resume instanceof Uint8Array))
     throw expected(named('resume'), 'the bytes of a checkpoint', options.resume)
-  const signal = checkedSignal(named('signal'), options.signal)
+  const checked = { data, loss, optimizer, steps, accumulate, schedule, clipNorm, seed, skipNonFinite }
   return {
-    ...{
-      data,
-      loss,
-      optimizer,
-      steps,
-      accumulate,
-      schedule,
-      clipNorm,
-      seed,
-      skipNonFinite,
-      allowChangedOptions,
-      signal,
-    },
+    ...checked,
+    allowChangedOptions,
+    signal: checkedSignal(named('signal'), options.signal),
     only: trainedNames(model, optimizer, options.only),
     evaluate: resolveEvaluation(options.evaluate),
     checkpoint: checkedCheckpoint(options.checkpoint),

@@ -45,7 +45,7 @@ describe('analyzeModel', () => {
     let product = Array.from({ length: N }, (_, i) => Float64Array.from({ length: N }, (__, j) => (i === j ? 1 : 0)))
     for (const [index, rows] of [x, second].entries()) {
       const { weights } = await encoder.blocks[index]!.selfAttention.forward(rows, { ...options, returnWeights: true })
-      const at = (h: number, i: number, j: number): number => weights!.data[((H + h) * N + i) * N + j]!
+      const at = (h: number, i: number, j: number): number => weights.data[((H + h) * N + i) * N + j]!
       expect(found.layers[index]).toMatchObject({ index, layer: `layers.${index}` })
       for (let h = 0; h < H; h++)
         for (let i = 0; i < N; i++)

@@ -59,8 +59,8 @@ describe.each(cases)('$name', ({ options, empty }) => {
     rows.forEach((isEmpty, row) => {
       if (!isEmpty) return
       expect([...result.output.data.subarray(row * 8, row * 8 + 8)]).toEqual(Array(8).fill(0))
-      expect(result.weights!.data.subarray(row * N, (row + 1) * N).every((weight) => weight === 0)).toBe(true)
-      const { entropy, maxWeight, maxIndex, meanDistance } = result.statistics!
+      expect(result.weights.data.subarray(row * N, (row + 1) * N).every((weight) => weight === 0)).toBe(true)
+      const { entropy, maxWeight, maxIndex, meanDistance } = result.statistics
       expect([entropy, maxWeight, maxIndex, meanDistance].map(({ data }) => data[row])).toEqual([0, 0, -1, 0])
     })
   })

@@ -33,7 +33,7 @@ async function partials(
       const part = { query: inputs.query, key: keysOf(inputs.key, from, to), value: keysOf(inputs.value, from, to) }
       const queryOffset = (options.queryOffset ?? 0) - from
       const { output, logSumExp } = await runtime().attention(part, { ...options, queryOffset, returnLogSumExp: true })
-      return { output, logSumExp: logSumExp! }
+      return { output, logSumExp: logSumExp }
     }),
   )
 }
@@ -76,7 +76,7 @@ describe('partials over disjoint ranges of keys', () => {
           { query: packed, key: part, value: part },
           { heads: 3, returnLogSumExp: true },
         )
-        return { output, logSumExp: logSumExp! }
+        return { output, logSumExp: logSumExp }
       }),
     )
     const merged = mergePartials(parts)

@@ -26,7 +26,7 @@ describe.each(['chunked', 'standard'] as const)('%s mode', (mode) => {
         { query, key: tied, value: key },
         { mode, returnStatistics: true },
       )
-      expect([...statistics!.maxIndex.data]).toEqual(Array(9).fill(places[0]))
+      expect([...statistics.maxIndex.data]).toEqual(Array(9).fill(places[0]))
     }
   })
 
@@ -35,11 +35,11 @@ describe.each(['chunked', 'standard'] as const)('%s mode', (mode) => {
     const query = filled([10, 4], (at) => at)
     const options = { mode, returnStatistics: true, window: { before: 3 }, queryOffset: 20 } as const
     const { statistics } = await runtime().attention({ query, key: zeros, value: zeros }, options)
-    statistics!.maxIndex.data.forEach((index, i) => {
+    statistics.maxIndex.data.forEach((index, i) => {
       const first = i + 20 - 3
       expect(index).toBe(first)
-      expect(Math.abs(statistics!.entropy.data[i]! - Math.log(700 - first))).toBeLessThan(1e-5)
-      expect(Math.abs(statistics!.maxWeight.data[i]! * (700 - first) - 1)).toBeLessThan(1e-5)
+      expect(Math.abs(statistics.entropy.data[i]! - Math.log(700 - first))).toBeLessThan(1e-5)
+      expect(Math.abs(statistics.maxWeight.data[i]! * (700 - first) - 1)).toBeLessThan(1e-5)
     })
   })
 
@@ -54,10 +54,10 @@ describe.each(['chunked', 'standard'] as const)('%s mode', (mode) => {
       queryOffset: 0,
     } as const
     const { statistics, output } = await runtime().attention({ query: same, key: same, value: same }, options)
-    expect([...statistics!.maxIndex.data]).toEqual(Array.from({ length: 50 }, (_, i) => i))
-    expect([...statistics!.maxWeight.data]).toEqual(Array(50).fill(1))
-    for (const entropy of statistics!.entropy.data) expect(Math.abs(entropy)).toBeLessThan(1e-6)
-    expect([...statistics!.meanDistance.data]).toEqual(Array(50).fill(0))
+    expect([...statistics.maxIndex.data]).toEqual(Array.from({ length: 50 }, (_, i) => i))
+    expect([...statistics.maxWeight.data]).toEqual(Array(50).fill(1))
+    for (const entropy of statistics.entropy.data) expect(Math.abs(entropy)).toBeLessThan(1e-6)
+    expect([...statistics.meanDistance.data]).toEqual(Array(50).fill(0))
     expect(output.data).toEqual(same.data)
   })
 })

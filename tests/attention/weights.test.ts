@@ -82,7 +82,7 @@ test('auto is standard for the whole matrix and chunked otherwise', async () => 
 test('weights are those before dropout: rows sum to one or to zero', async () => {
   const { weights } = await runtime().attention(inputs, { ...options, returnWeights: true })
   const sums = Array.from({ length: 180 }, (_, row) =>
-    weights!.data.subarray(row * 41, (row + 1) * 41).reduce((a, b) => a + b, 0),
+    weights.data.subarray(row * 41, (row + 1) * 41).reduce((a, b) => a + b, 0),
   )
   expect(sums.some((sum) => sum > 0)).toBe(true)
   for (const sum of sums) expect(sum === 0 || Math.abs(sum - 1) < 1e-5).toBe(true)

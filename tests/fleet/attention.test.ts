@@ -87,7 +87,7 @@ describe.skipIf(!hasRedis)('fleet.attention', () => {
           { query, key: rows(tensors.k, start, end), value: rows(tensors.v, start, end) },
           { returnLogSumExp: true },
         )
-        return { output, logSumExp: logSumExp! }
+        return { output, logSumExp: logSumExp }
       }),
     )
     await runtime.close()

@@ -121,11 +121,11 @@ describe('attention layers', () => {
     const [B, H, M] = [2, 4, 5]
     const layer = new MultiHeadAttention({ modelDim: 8, heads: H })
     const x = normalTensor(random, [B, M, 8], 3)
-    const full = (await layer.forward(x, { runtime, returnWeights: true })).weights!
+    const full = (await layer.forward(x, { runtime, returnWeights: true })).weights
     expect(full.shape).toEqual([B, H, M, M])
     for (let row = 0; row < B * H * M; row++)
       expect(full.data.slice(row * M, row * M + M).reduce((sum, weight) => sum + weight, 0)).toBeCloseTo(1, 6)
-    const mean = (await layer.forward(x, { runtime, returnWeights: true, averageWeights: true })).weights!
+    const mean = (await layer.forward(x, { runtime, returnWeights: true, averageWeights: true })).weights
     expect(mean.shape).toEqual([B, M, M])
     const weight = (b: number, h: number, at: number) => full.data[(b * H + h) * M * M + at]!
     const expected = Array.from(
@@ -140,20 +140,20 @@ describe('attention layers', () => {
       returnStatistics: true,
       returnLogSumExp: true,
     })
-    expect(some.weights!.shape).toEqual([B, 1, 1, M])
+    expect(some.weights.shape).toEqual([B, 1, 1, M])
     for (let b = 0; b < B; b++)
       expect(
         worst(
-          some.weights!.data.slice(b * M, b * M + M),
+          some.weights.data.slice(b * M, b * M + M),
           full.data.slice(((b * H + 2) * M + 4) * M, ((b * H + 2) * M + 5) * M),
         ),
       ).toBeLessThan(1e-6)
-    expect(some.statistics!.entropy.shape).toEqual([B, H, M])
-    expect(some.logSumExp!.shape).toEqual([B, H, M])
-    const entropies = Array.from(some.statistics!.entropy.data, (_, row) =>
+    expect(some.statistics.entropy.shape).toEqual([B, H, M])
+    expect(some.logSumExp.shape).toEqual([B, H, M])
+    const entropies = Array.from(some.statistics.entropy.data, (_, row) =>
       full.data.slice(row * M, row * M + M).reduce((sum, w) => sum - w * Math.log(w), 0),
     )
-    expect(worst(some.statistics!.entropy.data, entropies)).toBeLessThan(1e-5)
+    expect(worst(some.statistics.entropy.data, entropies)).toBeLessThan(1e-5)
   })
 
   it('a block of E 512, FF 2048 has 3,152,384 parameters', () => {

@@ -60,7 +60,7 @@ describe.each(setups)('%s', (_name, runtimeOptions, chunks) => {
           returnWeights: true,
         })
         expectClose(detailed.output, fixture.output)
-        expectClose(detailed.weights!, fixture.weights!)
+        expectClose(detailed.weights, fixture.weights!)
       })
       return
     }

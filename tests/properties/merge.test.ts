@@ -41,7 +41,7 @@ test('keys cut anywhere, causal or windowed: the merged parts equal the whole', 
               queryOffset: queryOffset - from,
               returnLogSumExp: true,
             })
-            return { output, logSumExp: logSumExp! }
+            return { output, logSumExp: logSumExp }
           }),
         )
         const merged = mergePartials(parts)

@@ -28,7 +28,7 @@ export async function forwardFor(
   seed = 5,
 ): Promise<BackwardInputs> {
   const { output, logSumExp } = await runtime.attention(inputs, { ...options, returnLogSumExp: true })
-  return { ...inputs, output, logSumExp: logSumExp!, dOutput: normalTensor(new Random(seed), output.shape) }
+  return { ...inputs, output, logSumExp: logSumExp, dOutput: normalTensor(new Random(seed), output.shape) }
 }
 
 /** The options that forward takes too. */

@@ -67,7 +67,7 @@ export class AttentionRun {
 
   *#pass(passStart: number, rows: number): Generator<Promise<void>> {
     const { arena, layout, task, context } = this
-    const queries = new QueryTiles(arena, layout, task, context, passStart, flagsOf(task))
+    const queries = new QueryTiles(arena, layout, task, context, { start: passStart, flags: flagsOf(task) })
     const tiles = queries.load(rows, querySign(task))
     const sink = this.#results.weights()
     const matrix = sink === undefined ? undefined : new MatrixRows(arena, layout, sink)

@@ -32,15 +32,20 @@ export interface QueryTile {
 
 /** One pass's queries in the arena, and the kernel calls over them. */
 export class QueryTiles {
-  /** @param passStart the pass's first row, counted in the task */
+  private readonly passStart: number
+  private readonly taskFlags: number
+
+  /** @param pass its first row, counted in the task, and the flags of all its tiles */
   constructor(
     private readonly arena: Arena,
     private readonly layout: AttentionArena,
     private readonly task: AttentionTask,
     private readonly context: TaskContext,
-    private readonly passStart: number,
-    private readonly taskFlags: number,
-  ) {}
+    pass: { readonly start: number; readonly flags: number },
+  ) {
+    this.passStart = pass.start
+    this.taskFlags = pass.flags
+  }
 
   /** Packs the pass's queries, times `factor`, and clears their states. */
   load(rows: number, factor: number): QueryTile[] {

@@ -31,10 +31,7 @@ interface Where {
 
 type Places = Pick<AttentionArena, 'mask' | 'bias' | 'blockRows'>
 
-/**
- * Copies what mask and bias say of a tile's rows and a block's keys into the arena.
- *
- */
+/** Copies what mask and bias say of a tile's rows and a block's keys into the arena. */
 export function loadScoreInputs(
   arena: Arena,
   places: Places,
@@ -43,35 +40,19 @@ export function loadScoreInputs(
   { tile, block }: Where,
 ): void {
   const { blockRows } = places
+  const { row } = tile
+  const { start, keys } = block
   if (mask !== undefined) {
     const source = context.array(mask.array) as Uint8Array
-    copyIn(
-      arena.octets,
-      places.mask,
-      blockRows,
-      source,
-      mask,
-      tile.row,
-      stagedRows(mask, tile.rows),
-      block.start,
-      block.keys,
-    )
+    const rows = stagedRows(mask, tile.rows)
+    copyIn(arena.octets, places.mask, blockRows, source, mask, row, rows, start, keys)
     arena.setInteger(P_MASK, places.mask)
     arena.setInteger(P_MASK_STRIDE, mask.rowStride === 0 ? 0 : blockRows)
   }
   if (bias !== undefined) {
     const source = context.array(bias.array) as Float32Array
-    copyIn(
-      arena.floats,
-      places.bias >> 2,
-      blockRows,
-      source,
-      bias,
-      tile.row,
-      stagedRows(bias, tile.rows),
-      block.start,
-      block.keys,
-    )
+    const rows = stagedRows(bias, tile.rows)
+    copyIn(arena.floats, places.bias >> 2, blockRows, source, bias, row, rows, start, keys)
     arena.setInteger(P_BIAS, places.bias)
     arena.setInteger(P_BIAS_STRIDE, bias.rowStride === 0 ? 0 : blockRows)
   }

@@ -64,14 +64,8 @@ export function loadTile({ to, from, byPosition }: StepOf<'load'>, tile: Tile): 
   const view = viewOf(tile, to)
   const array = tile.arrays(from.array) as Float32Array
   for (const { at, rows, row } of byPosition === undefined ? wholeTile(tile) : tile.runs) {
-    copyRows(
-      array,
-      placeOf(from, byPosition === undefined ? at : row),
-      from.rowStride,
-      view.subarray((at - tile.start) * width),
-      width,
-      rows,
-    )
+    const source = { array, start: placeOf(from, byPosition === undefined ? at : row), rowStride: from.rowStride }
+    copyRows(source, view.subarray((at - tile.start) * width), width, rows)
   }
 }
 
@@ -80,14 +74,13 @@ function wholeTile({ start, rows }: Tile): Pick<RowRun, 'at' | 'rows' | 'row'>[]
   return [{ at: start, rows, row: start }]
 }
 
-function copyRows(
-  array: Float32Array,
-  start: number,
-  rowStride: number,
-  view: Float32Array,
-  width: number,
-  rows: number,
-): void {
+interface SourceRows {
+  readonly array: Float32Array
+  readonly start: number
+  readonly rowStride: number
+}
+
+function copyRows({ array, start, rowStride }: SourceRows, view: Float32Array, width: number, rows: number): void {
   if (rowStride === width) {
     view.set(array.subarray(start, start + rows * width))
     return
@@ -125,7 +118,12 @@ export function rotateTile(
   const angles = tile.arrays(table.array) as Float32Array
   for (const { at, rows, row } of byPosition === undefined ? wholeTile(tile) : tile.runs) {
     const start = placeOf(table, byPosition === undefined ? at : row)
-    copyRows(angles, start, table.rowStride, floatsAt(tile, tile.scratch, rows * turned), turned, rows)
+    copyRows(
+      { array: angles, start, rowStride: table.rowStride },
+      floatsAt(tile, tile.scratch, rows * turned),
+      turned,
+      rows,
+    )
     const address = addressOf(tile, register) + (at - tile.start) * width * 4
     tile.kernels.rotateRows(address, rows, width, headSize, turned, tile.scratch, back === true ? -1 : 1)
   }

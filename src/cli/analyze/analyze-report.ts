@@ -119,19 +119,17 @@ export function analyzePage(report: AnalyzeReport): string {
         heading: 'Scores',
         html: htmlTable(HEAD_COLUMNS, headRows(analysis), { left: 2 }) + paragraphs(legend(analysis)),
       },
-      ...(relations.length === 0
-        ? []
-        : [
-            {
-              heading: 'Relations',
-              html: htmlTable(RELATION_COLUMNS, relationRows(relations), { left: 2 }) + paragraphs([RELATION_NOTE]),
-            },
-          ]),
+      relationSection(relations),
       plotSection('Which tokens receive attention', named('received-')),
       plotSection('How much heads differ', named('distance-')),
       rolloutSection(analysis, named('rollout-')),
     ].filter(({ html }) => html !== ''),
   )
+}
+
+function relationSection(relations: AnalyzeReport['relations']): Section {
+  const table = (): string => htmlTable(RELATION_COLUMNS, relationRows(relations), { left: 2 })
+  return { heading: 'Relations', html: relations.length === 0 ? '' : table() + paragraphs([RELATION_NOTE]) }
 }
 
 function plotSection(heading: string, drawings: readonly Drawing[]): Section {

@@ -67,7 +67,7 @@ async function runWords(context: CommandContext): Promise<number> {
         `Note: the text has ${formatInteger(count)} words; --tokens asked for ${formatInteger(tokens)}`,
       )
     const words = wordSequence(source.text, count)
-    const report = await measureRun(runtime, source, words, all.ids.length, options, context)
+    const report = await measureRun(runtime, { source, words, available: all.ids.length }, options, context)
     const paths = await writeReport(options.folder, 'run', {
       data: report,
       html: runPage(report),
@@ -110,11 +110,16 @@ async function tokenCount(
   return fits ?? DEFAULT_TOKENS[DEFAULT_TOKENS.length - 1] ?? count
 }
 
+interface RunText {
+  readonly source: SourceText
+  readonly words: WordSequence
+  /** words of the whole text */
+  readonly available: number
+}
+
 async function measureRun(
   runtime: Runtime,
-  source: SourceText,
-  words: WordSequence,
-  available: number,
+  { source, words, available }: RunText,
   options: RunOptions,
   context: CommandContext,
 ): Promise<RunReport> {
@@ -134,11 +139,7 @@ async function measureRun(
   const check = checkAgainstCount(words, tokens, samples, result)
   const { lanes, fallbacks } = result.report
   printMain(terminal, measurement, check, fallbacks)
-  const counts = countWords(words)
-  const found = {
-    outputHash: tensorHash(result.output),
-    entropyByCount: entropyByCount(words.ids, counts, result.statistics?.entropy.data ?? new Float32Array(0)),
-  }
+  const entropy = result.statistics?.entropy.data ?? new Float32Array(0)
   const growth = await growthOf(runtime, tokens, measurement, options, context)
   printGrowth(terminal, growth)
   return {
@@ -151,7 +152,8 @@ async function measureRun(
     plan: plan.explain(),
     main: measurement,
     check,
-    ...found,
+    outputHash: tensorHash(result.output),
+    entropyByCount: entropyByCount(words.ids, countWords(words), entropy),
     growth,
   }
 }

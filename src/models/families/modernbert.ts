@@ -52,36 +52,25 @@ function blocksOf(
   const sight = sightOf(config)
   return Array.from({ length: config.size('num_hidden_layers') }, (_, layer) => {
     const name = `layers.${layer}`
-    const joined = joinedProjections(`${name}.attn.Wqkv`, {
-      modelDim,
-      heads,
-      keyValueHeads: heads,
-      headSize,
-      bias: attentionBias,
-    })
+    const sizes = { heads, keyValueHeads: heads, headSize }
+    const joined = joinedProjections(`${name}.attn.Wqkv`, { modelDim, ...sizes, bias: attentionBias })
     const gated = (rowStart: number) => ({
       ...linearSpec(`${name}.mlp.Wi`, modelDim, hidden, bias),
       part: { rowStart, ofRows: 2 * hidden },
     })
+    const down = linearSpec(`${name}.mlp.Wo`, hidden, modelDim, bias)
     return {
       name,
       order: 'pre',
       attention: {
         ...PLAIN_ATTENTION,
-        heads,
-        keyValueHeads: heads,
-        headSize,
+        ...sizes,
         ...joined,
         output: linearSpec(`${name}.attn.Wo`, modelDim, modelDim, attentionBias),
         ...sight(layer),
       },
       attentionNorm: layer === 0 ? null : norm(`${name}.attn_norm`),
-      feedForward: {
-        gate: gated(0),
-        up: gated(hidden),
-        down: linearSpec(`${name}.mlp.Wo`, hidden, modelDim, bias),
-        activation,
-      },
+      feedForward: { gate: gated(0), up: gated(hidden), down, activation },
       feedForwardNorm: norm(`${name}.mlp_norm`),
     }
   })

@@ -41,24 +41,9 @@ function scalingOf(source: ModelConfig, config: ModelConfig, positions: number):
       return { kind, factor }
     case 'dynamic':
       return { kind, factor, trainedLength }
-    case 'yarn': {
+    case 'yarn':
       source.only('truncate', true)
-      const optional = (name: string): number | undefined =>
-        source.get(name) === undefined ? undefined : source.positive(name)
-      const [betaFast, betaSlow, attentionFactor] = [
-        optional('beta_fast'),
-        optional('beta_slow'),
-        optional('attention_factor'),
-      ]
-      return {
-        kind,
-        factor,
-        trainedLength,
-        ...(betaFast === undefined ? {} : { betaFast }),
-        ...(betaSlow === undefined ? {} : { betaSlow }),
-        ...(attentionFactor === undefined ? {} : { attentionFactor }),
-      }
-    }
+      return { kind, factor, trainedLength, ...yarnOptions(source) }
     case 'llama3':
       return {
         kind,
@@ -70,6 +55,18 @@ function scalingOf(source: ModelConfig, config: ModelConfig, positions: number):
     default:
       config.refuse(`rope_scaling of type ${JSON.stringify(kind)} (supported: linear, ntk, dynamic, yarn, llama3)`)
       return null
+  }
+}
+
+type YarnOptions = Pick<Extract<RotaryScaling, { kind: 'yarn' }>, 'betaFast' | 'betaSlow' | 'attentionFactor'>
+
+function yarnOptions(source: ModelConfig): YarnOptions {
+  const optional = (option: keyof YarnOptions, name: string): YarnOptions =>
+    source.get(name) === undefined ? {} : { [option]: source.positive(name) }
+  return {
+    ...optional('betaFast', 'beta_fast'),
+    ...optional('betaSlow', 'beta_slow'),
+    ...optional('attentionFactor', 'attention_factor'),
   }
 }
 

@@ -118,31 +118,15 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     this.modelDim = modelDim
     // The paper scales embeddings up beside sines of size 1; a small deviation keeps tied logits small.
     const scale = scaleEmbeddings ? Math.sqrt(modelDim) : 1
-    this.embedding = this.addModule(
-      'embedding',
-      new Embedding(vocabulary, modelDim, { scale, deviation: 0.02, seed: partSeed(0) }),
-    )
-    const learned =
-      positions === 'learned' ? { kind: positions, ...(maxLength === undefined ? {} : { maxLength }) } : {}
-    this.positions =
-      positions === 'rotary'
-        ? null
-        : this.addModule('positions', new PositionalEncoding({ modelDim, seed: partSeed(1), ...learned }))
+    const tokens = { scale, deviation: 0.02, seed: partSeed(0) }
+    this.embedding = this.addModule('embedding', new Embedding(vocabulary, modelDim, tokens))
+    const encoding = encodingOf(positions, modelDim, maxLength, partSeed(1))
+    this.positions = encoding && this.addModule('positions', encoding)
     this.inputDropout = this.addModule('dropout', new Dropout(modelDim, dropout))
-    this.encoder = this.addModule(
-      'encoder',
-      new TransformerEncoder({
-        ...block,
-        norm,
-        layers,
-        rotary: positions === 'rotary',
-        finalNorm: true,
-        seed: partSeed(2),
-      }),
-    )
-    this.head = tieWeights
-      ? null
-      : this.addModule('head', new Linear(modelDim, vocabulary, { bias: false, seed: partSeed(3) }))
+    const encoder = { ...block, norm, layers, rotary: positions === 'rotary', finalNorm: true, seed: partSeed(2) }
+    this.encoder = this.addModule('encoder', new TransformerEncoder(encoder))
+    const head = { bias: false, seed: partSeed(3) }
+    this.head = tieWeights ? null : this.addModule('head', new Linear(modelDim, vocabulary, head))
   }
 
   override get label(): string {
@@ -271,6 +255,18 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   protected override readInput(_what: string, input: unknown): Tensor<Int32Array> {
     return readTokens('CausalLanguageModel: tokens', input, this.vocabulary)
   }
+}
+
+/** None where blocks rotate queries and keys by their positions. */
+function encodingOf(
+  positions: NonNullable<CausalLanguageModelOptions['positions']>,
+  modelDim: number,
+  maxLength: number | undefined,
+  seed: bigint,
+): PositionalEncoding | null {
+  if (positions === 'rotary') return null
+  if (positions !== 'learned') return new PositionalEncoding({ modelDim, seed })
+  return new PositionalEncoding({ modelDim, seed, kind: positions, ...(maxLength !== undefined && { maxLength }) })
 }
 
 /** @throws {OptionError} {ShapeError} unless it has one entry per token */

@@ -42,14 +42,8 @@ export function prepareRepeats({ repeats, batch, length, seed }: TrainSettings, 
       `--repeats: expected windows of ${2 * SHORTEST} tokens or more, and ${SHORTEST} different ones, got ${length} and ${frequent.length}`,
     )
   const rowsOf = (count: number, own: number): ((index: number) => Batch) => {
-    const task = inductionTask({
-      batch: count,
-      length,
-      symbols: frequent.length,
-      shortest: SHORTEST,
-      longest,
-      seed: own,
-    })
+    const sizes = { batch: count, length, symbols: frequent.length }
+    const task = inductionTask({ ...sizes, shortest: SHORTEST, longest, seed: own })
     return (index) => withTokens(task(index), frequent)
   }
   const heldOut = rowsOf(HELD_OUT_ROWS, seed + 1_000_003)(0)
