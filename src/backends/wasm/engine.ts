@@ -5,16 +5,20 @@ import type {
   AttentionBackwardTask,
   AttentionBiasResult,
   AttentionBiasTask,
+  AttentionTransposedResult,
+  AttentionTransposedTask,
   BiasPart,
   KeySegmentTask,
 } from '../../protocol/backward-task.ts'
 import type { AttentionHeadsResult, AttentionHeadsTask } from '../../protocol/heads-task.ts'
+import type { RowStageResult, RowStageTask } from '../../protocol/stage.ts'
+import type { SumResult, SumWork } from '../../protocol/sums.ts'
 import type { AttentionTask, AttentionTaskResult } from '../../protocol/task.ts'
 import type { Backend, TaskContext } from '../backend.ts'
 import { Arena } from './arena.ts'
 import { AttentionRun } from './attention-run.ts'
 import { BiasSweep } from './bias-sweep.ts'
-import { manyHeads } from './heads.ts'
+import { HeadsSweep } from './heads-sweep.ts'
 import { joinHeads, splitResult } from './joined-heads.ts'
 import { SegmentGradients } from './segment-gradients.ts'
 import { SegmentSweep } from './segment-sweep.ts'
@@ -43,102 +47,129 @@ export interface WasmBackend extends Backend {
  * @param module one of the two binaries (binaries.ts); both export the same kernels
  */
 export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
-  let arena: Arena | undefined = new Arena(module, startingArenaBytes())
+  return new WasmEngine(module)
+}
+
+class WasmEngine implements WasmBackend {
+  readonly kind = 'wasm'
+  readonly #module: WebAssembly.Module
+  #arena: Arena | undefined
+  #stages: RowStages | undefined
+
+  constructor(module: WebAssembly.Module) {
+    this.#module = module
+    this.#arena = new Arena(module, startingArenaBytes())
+  }
+
+  residentBytes(): number {
+    return (this.#arena?.bytes ?? 0) + this.stageBytes()
+  }
+
+  stageBytes(): number {
+    return this.#stages?.residentBytes() ?? 0
+  }
+
+  async attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> {
+    return this.#attentionRun(task, context).run()
+  }
+
+  async attentionAll(tasks: readonly AttentionTask[], context: TaskContext): Promise<AttentionTaskResult[]> {
+    const results: AttentionTaskResult[] = []
+    while (results.length < tasks.length) {
+      const joined = joinHeads(tasks, results.length)
+      if (joined === null) results.push(await this.#attentionRun(tasks[results.length] as AttentionTask, context).run())
+      else results.push(...splitResult(joined, await this.#attentionRun(joined.task, context).run()))
+    }
+    return results
+  }
+
+  async attentionHeads(task: AttentionHeadsTask, context: TaskContext): Promise<AttentionHeadsResult> {
+    return sweep(this.#headsSweep(task, context))
+  }
+
+  attentionNow(task: AttentionTask, context: TaskContext): AttentionTaskResult {
+    return this.#attentionRun(task, context).runNow()
+  }
+
+  attentionHeadsNow(task: AttentionHeadsTask, context: TaskContext): AttentionHeadsResult {
+    return sweepNow(this.#headsSweep(task, context))
+  }
+
+  gradientsNow(
+    task: AttentionBackwardTask | AttentionBiasTask,
+    context: TaskContext,
+  ): AttentionBackwardResult | AttentionBiasResult {
+    return task.kind === 'attention-bias'
+      ? sweepNow(this.#biasSweep(task, context))
+      : sweepNow(this.#gradientSweep(task, context))
+  }
+
+  async attentionBackward(task: AttentionBackwardTask, context: TaskContext): Promise<AttentionBackwardResult> {
+    return sweep(this.#gradientSweep(task, context))
+  }
+
+  async attentionTransposed(task: AttentionTransposedTask, context: TaskContext): Promise<AttentionTransposedResult> {
+    const { arena, layout } = this.#segmentArena(task)
+    const work = new SegmentTransposed(arena, layout, task, context)
+    return sweep({ run: new SegmentSweep(arena, layout, task, context, work), work })
+  }
+
+  async attentionBias(task: AttentionBiasTask, context: TaskContext): Promise<AttentionBiasResult> {
+    return sweep(this.#biasSweep(task, context))
+  }
+
+  async rows(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
+    return this.#rowStages().run(task, context)
+  }
+
+  sums(work: SumWork, context: TaskContext): Promise<SumResult> {
+    return Promise.resolve(this.#rowStages().sum(work, context))
+  }
+
+  dispose(): void {
+    this.#arena = undefined
+    this.#stages = undefined
+  }
 
   /** The lane's memory; a larger one where a head size needs it, the old one left to the collector first. */
-  const arenaOf = (bytes: number): Arena => {
-    if (arena !== undefined && arena.bytes >= bytes) return arena
-    arena = undefined
-    return (arena = new Arena(module, bytes))
+  #arenaOf(bytes: number): Arena {
+    if (this.#arena !== undefined && this.#arena.bytes >= bytes) return this.#arena
+    this.#arena = undefined
+    return (this.#arena = new Arena(this.#module, bytes))
   }
 
-  const segmentArena = ({
-    settings: { headSize, valueSize },
-  }: KeySegmentTask): { arena: Arena; layout: BackwardArena } => {
+  #attentionRun(task: AttentionTask, context: TaskContext): AttentionRun {
+    const layout = attentionArena(task.settings.headSize, task.settings.valueSize)
+    return new AttentionRun(this.#arenaOf(layout.bytes), layout, task, context)
+  }
+
+  #headsSweep(task: AttentionHeadsTask, context: TaskContext): Sweep<Pick<AttentionHeadsResult, 'returned'>> {
+    const { headSize, valueSize } = task.inputs.settings
+    const layout = attentionArena(headSize, valueSize)
+    const run = new HeadsSweep(this.#arenaOf(layout.bytes), layout, task, context)
+    return { run, work: run }
+  }
+
+  #segmentArena({ settings: { headSize, valueSize } }: KeySegmentTask): { arena: Arena; layout: BackwardArena } {
     const layout = backwardArena(headSize, valueSize)
-    return { arena: arenaOf(layout.bytes), layout }
+    return { arena: this.#arenaOf(layout.bytes), layout }
   }
 
-  const gradientSweep = (
-    task: AttentionBackwardTask,
-    context: TaskContext,
-  ): Sweep<Partial<AttentionBackwardResult>> => {
-    const { arena, layout } = segmentArena(task)
+  #gradientSweep(task: AttentionBackwardTask, context: TaskContext): Sweep<Partial<AttentionBackwardResult>> {
+    const { arena, layout } = this.#segmentArena(task)
     const work = new SegmentGradients(arena, layout, task, context)
     return { run: new SegmentSweep(arena, layout, task, context, work), work }
   }
 
-  const biasSweep = (task: AttentionBiasTask, context: TaskContext): Sweep<Partial<AttentionBiasResult>> => {
-    const { arena, layout } = segmentArena(task.parts[0] as BiasPart)
+  #biasSweep(task: AttentionBiasTask, context: TaskContext): Sweep<Partial<AttentionBiasResult>> {
+    const { arena, layout } = this.#segmentArena(task.parts[0] as BiasPart)
     const run = new BiasSweep(arena, layout, task, context)
     return { run, work: run }
   }
 
-  const runOf = (task: AttentionTask, context: TaskContext): AttentionRun => {
-    const layout = attentionArena(task.settings.headSize, task.settings.valueSize)
-    return new AttentionRun(arenaOf(layout.bytes), layout, task, context)
-  }
-  const attention = (task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> =>
-    runOf(task, context).run()
-  const attentionAll = async (
-    tasks: readonly AttentionTask[],
-    context: TaskContext,
-  ): Promise<AttentionTaskResult[]> => {
-    const results: AttentionTaskResult[] = []
-    while (results.length < tasks.length) {
-      const joined = joinHeads(tasks, results.length)
-      if (joined === null) results.push(await attention(tasks[results.length] as AttentionTask, context))
-      else results.push(...splitResult(joined, await attention(joined.task, context)))
-    }
-    return results
-  }
-  let stages: RowStages | undefined
-
-  return {
-    kind: 'wasm',
-    residentBytes: () => (arena?.bytes ?? 0) + (stages?.residentBytes() ?? 0),
-    stageBytes: () => stages?.residentBytes() ?? 0,
-    async attention(task, context) {
-      return attention(task, context)
-    },
-    attentionAll,
-    async attentionHeads(task, context) {
-      const startedMs = performance.now()
-      const heads = manyHeads(task, context)
-      return heads.finish(await attentionAll(heads.tasks, heads.context), performance.now() - startedMs)
-    },
-    attentionNow: (task, context) => runOf(task, context).runNow(),
-    attentionHeadsNow(task, context) {
-      const startedMs = performance.now()
-      const heads = manyHeads(task, context)
-      const results = heads.tasks.map((each) => runOf(each, heads.context).runNow())
-      return heads.finish(results, performance.now() - startedMs)
-    },
-    gradientsNow: (task, context) =>
-      task.kind === 'attention-bias' ? sweepNow(biasSweep(task, context)) : sweepNow(gradientSweep(task, context)),
-    async attentionBackward(task, context) {
-      return sweep(gradientSweep(task, context))
-    },
-    async attentionTransposed(task, context) {
-      const { arena, layout } = segmentArena(task)
-      const work = new SegmentTransposed(arena, layout, task, context)
-      return sweep({ run: new SegmentSweep(arena, layout, task, context, work), work })
-    },
-    async attentionBias(task, context) {
-      return sweep(biasSweep(task, context))
-    },
-    async rows(task, context) {
-      stages ??= new RowStages(module, attentionAll)
-      return stages.run(task, context)
-    },
-    sums(work, context) {
-      stages ??= new RowStages(module, attentionAll)
-      return Promise.resolve(stages.sum(work, context))
-    },
-    dispose: () => {
-      arena = undefined
-      stages = undefined
-    },
+  #rowStages(): RowStages {
+    this.#stages ??= new RowStages(this.#module, (tasks, context) => this.attentionAll(tasks, context))
+    return this.#stages
   }
 }
 
