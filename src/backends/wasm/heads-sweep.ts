@@ -9,6 +9,7 @@ import type { AttentionTask, TaskArray } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
 import type { Arena } from './arena.ts'
 import { AttentionRun } from './attention-run.ts'
+import { fitsHeadBlocks, HeadBlocks } from './head-blocks.ts'
 import { joinHeads } from './joined-heads.ts'
 
 /** Many small heads in one arena, one after the other; of one query row, those of a group together. */
@@ -32,6 +33,13 @@ export class HeadsSweep {
   }
 
   *steps(): Generator<Promise<void>, void> {
+    if (fitsHeadBlocks(this.task, this.layout)) {
+      const blocks = new HeadBlocks(this.arena, this.layout, this.task, this.#context)
+      yield* blocks.steps()
+      this.tiles = blocks.tiles
+      this.skippedTiles = blocks.skippedTiles
+      return
+    }
     for (const task of this.#tasks()) {
       const run = new AttentionRun(this.arena, this.layout, task, this.#context)
       yield* run.steps()
