@@ -1,3 +1,4 @@
+export { attendHeads } from './attend-heads'
 export { attendTile } from './attend-tile'
 export { backwardTile, scoreGradientTile, transposedTile } from './backward-tile'
 export { finaliseGroups, hasExtremes, packKeys, packLanes, packValues, resetGroups } from './pack'

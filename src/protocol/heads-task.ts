@@ -33,18 +33,16 @@ export interface AttentionHeadsResult {
   readonly skippedTiles: number
 }
 
-/** The task of each head. The id of the i-th returned array is −1 − i. */
-export function tasksOfHeads({ inputs, results, rows, first, count }: AttentionHeadsTask): AttentionTask[] {
-  return Array.from({ length: count }, (_, index) => {
-    const { batch, head } = headAt(first + index, inputs.heads)
-    const run = { batch, row: 0, rows }
-    const places = destinationsOf(results, head, run, ({ columns }, place) => ({
-      array: -1 - place,
-      offset: index * rows * columns,
-      rowStride: columns,
-    }))
-    return { ...headTask(inputs, head, run), ...places }
-  })
+/** The task of the `index`-th of the heads. The id of the i-th returned array is −1 − i. */
+export function taskOfHead({ inputs, results, rows, first }: AttentionHeadsTask, index: number): AttentionTask {
+  const { batch, head } = headAt(first + index, inputs.heads)
+  const run = { batch, row: 0, rows }
+  const places = destinationsOf(results, head, run, ({ columns }, place) => ({
+    array: -1 - place,
+    offset: index * rows * columns,
+    rowStride: columns,
+  }))
+  return { ...headTask(inputs, head, run), ...places }
 }
 
 /** What the task of one of the heads would have returned. */

@@ -4,6 +4,16 @@ import { MemoryBudgetError } from '../../core/errors.ts'
 /** What the kernels export: shapes and units stand with each in assembly/. */
 export interface Kernels {
   attendTile(): number
+  attendHeads(
+    heads: number,
+    flags: number,
+    query: number,
+    key: number,
+    value: number,
+    output: number,
+    sign: number,
+    keepScale: number,
+  ): number
   packLanes(from: number, stride: number, to: number, rows: number, width: number, step: number, factor: number): void
   resetGroups(state: number, output: number, groups: number, valueSize: number): void
   finaliseGroups(

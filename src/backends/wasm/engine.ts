@@ -18,7 +18,7 @@ import type { Backend, TaskContext } from '../backend.ts'
 import { Arena } from './arena.ts'
 import { AttentionRun } from './attention-run.ts'
 import { BiasSweep } from './bias-sweep.ts'
-import { manyHeads } from './heads.ts'
+import { HeadsSweep } from './heads-sweep.ts'
 import { joinHeads, splitResult } from './joined-heads.ts'
 import { SegmentGradients } from './segment-gradients.ts'
 import { SegmentSweep } from './segment-sweep.ts'
@@ -52,10 +52,12 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
 
 class WasmEngine implements WasmBackend {
   readonly kind = 'wasm'
+  readonly #module: WebAssembly.Module
   #arena: Arena | undefined
   #stages: RowStages | undefined
 
-  constructor(private readonly module: WebAssembly.Module) {
+  constructor(module: WebAssembly.Module) {
+    this.#module = module
     this.#arena = new Arena(module, startingArenaBytes())
   }
 
@@ -68,34 +70,29 @@ class WasmEngine implements WasmBackend {
   }
 
   async attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult> {
-    return this.#run(task, context).run()
+    return this.#attentionRun(task, context).run()
   }
 
   async attentionAll(tasks: readonly AttentionTask[], context: TaskContext): Promise<AttentionTaskResult[]> {
     const results: AttentionTaskResult[] = []
     while (results.length < tasks.length) {
       const joined = joinHeads(tasks, results.length)
-      if (joined === null) results.push(await this.attention(tasks[results.length] as AttentionTask, context))
-      else results.push(...splitResult(joined, await this.attention(joined.task, context)))
+      if (joined === null) results.push(await this.#attentionRun(tasks[results.length] as AttentionTask, context).run())
+      else results.push(...splitResult(joined, await this.#attentionRun(joined.task, context).run()))
     }
     return results
   }
 
   async attentionHeads(task: AttentionHeadsTask, context: TaskContext): Promise<AttentionHeadsResult> {
-    const startedMs = performance.now()
-    const heads = manyHeads(task, context)
-    return heads.finish(await this.attentionAll(heads.tasks, heads.context), performance.now() - startedMs)
+    return sweep(this.#headsSweep(task, context))
   }
 
   attentionNow(task: AttentionTask, context: TaskContext): AttentionTaskResult {
-    return this.#run(task, context).runNow()
+    return this.#attentionRun(task, context).runNow()
   }
 
   attentionHeadsNow(task: AttentionHeadsTask, context: TaskContext): AttentionHeadsResult {
-    const startedMs = performance.now()
-    const heads = manyHeads(task, context)
-    const results = heads.tasks.map((each) => this.attentionNow(each, heads.context))
-    return heads.finish(results, performance.now() - startedMs)
+    return sweepNow(this.#headsSweep(task, context))
   }
 
   gradientsNow(
@@ -125,8 +122,8 @@ class WasmEngine implements WasmBackend {
     return this.#rowStages().run(task, context)
   }
 
-  async sums(work: SumWork, context: TaskContext): Promise<SumResult> {
-    return this.#rowStages().sum(work, context)
+  sums(work: SumWork, context: TaskContext): Promise<SumResult> {
+    return Promise.resolve(this.#rowStages().sum(work, context))
   }
 
   dispose(): void {
@@ -138,20 +135,23 @@ class WasmEngine implements WasmBackend {
   #arenaOf(bytes: number): Arena {
     if (this.#arena !== undefined && this.#arena.bytes >= bytes) return this.#arena
     this.#arena = undefined
-    return (this.#arena = new Arena(this.module, bytes))
+    return (this.#arena = new Arena(this.#module, bytes))
   }
 
-  #rowStages(): RowStages {
-    return (this.#stages ??= new RowStages(this.module, (tasks, context) => this.attentionAll(tasks, context)))
-  }
-
-  #run(task: AttentionTask, context: TaskContext): AttentionRun {
+  #attentionRun(task: AttentionTask, context: TaskContext): AttentionRun {
     const layout = attentionArena(task.settings.headSize, task.settings.valueSize)
     return new AttentionRun(this.#arenaOf(layout.bytes), layout, task, context)
   }
 
-  #segmentArena({ settings }: KeySegmentTask): { arena: Arena; layout: BackwardArena } {
-    const layout = backwardArena(settings.headSize, settings.valueSize)
+  #headsSweep(task: AttentionHeadsTask, context: TaskContext): Sweep<Pick<AttentionHeadsResult, 'returned'>> {
+    const { headSize, valueSize } = task.inputs.settings
+    const layout = attentionArena(headSize, valueSize)
+    const run = new HeadsSweep(this.#arenaOf(layout.bytes), layout, task, context)
+    return { run, work: run }
+  }
+
+  #segmentArena({ settings: { headSize, valueSize } }: KeySegmentTask): { arena: Arena; layout: BackwardArena } {
+    const layout = backwardArena(headSize, valueSize)
     return { arena: this.#arenaOf(layout.bytes), layout }
   }
 
@@ -165,6 +165,11 @@ class WasmEngine implements WasmBackend {
     const { arena, layout } = this.#segmentArena(task.parts[0] as BiasPart)
     const run = new BiasSweep(arena, layout, task, context)
     return { run, work: run }
+  }
+
+  #rowStages(): RowStages {
+    this.#stages ??= new RowStages(this.#module, (tasks, context) => this.attentionAll(tasks, context))
+    return this.#stages
   }
 }
 

@@ -34,17 +34,22 @@ export class KeyBlocks {
   ) {}
 
   /**
-   * The blocks of [keyStart, keyEnd); only their segments are loaded yet. They end at multiples of the block wherever
-   * the first one starts: that decides which sums are formed.
+   * The first block of [keyStart, keyEnd); null where there is none. Only its segments are loaded yet. Blocks end at
+   * multiples of their rows wherever the first one starts: that decides which sums are formed.
    */
-  *all(): Generator<KeyBlock> {
-    const { keyStart, keyEnd } = this.task
+  first(): KeyBlock | null {
+    return this.#from(this.task.keyStart)
+  }
+
+  /** The block that follows. */
+  after({ start, keys }: KeyBlock): KeyBlock | null {
+    return this.#from(start + keys)
+  }
+
+  #from(start: number): KeyBlock | null {
+    const { keyEnd } = this.task
     const { blockRows } = this.layout
-    for (let start = keyStart; start < keyEnd;) {
-      const end = Math.min(keyEnd, start - (start % blockRows) + blockRows)
-      yield this.#open(start, end - start)
-      start = end
-    }
+    return start >= keyEnd ? null : this.#open(start, Math.min(keyEnd, start - (start % blockRows) + blockRows) - start)
   }
 
   #open(start: number, keys: number): KeyBlock {

@@ -18,7 +18,7 @@ import type { Arena } from './arena.ts'
 import { copyIn } from './copy-rows.ts'
 import type { KeyBlock } from './key-blocks.ts'
 import { loadScoreInputs, setBand } from './score-inputs.ts'
-import { areDisjoint, bandOf, isEmpty, segmentRange, type SegmentRange } from './visibility.ts'
+import { areDisjoint, bandOf, isEmpty, segmentRange, type Band, type SegmentRange } from './visibility.ts'
 
 /** Up to 64 query rows of one pass. */
 export interface QueryTile {
@@ -32,19 +32,20 @@ export interface QueryTile {
 
 /** One pass's queries in the arena, and the kernel calls over them. */
 export class QueryTiles {
-  private readonly passStart: number
-  private readonly taskFlags: number
+  readonly #passStart: number
+  readonly #taskFlags: number
 
-  /** @param pass its first row, counted in the task, and the flags of all its tiles */
+  /** @param passStart the pass's first row, counted in the task */
   constructor(
     private readonly arena: Arena,
     private readonly layout: AttentionArena,
     private readonly task: AttentionTask,
     private readonly context: TaskContext,
-    pass: { readonly start: number; readonly flags: number },
+    /** the task's FLAG_… */
+    { passStart, flags }: { readonly passStart: number; readonly flags: number },
   ) {
-    this.passStart = pass.start
-    this.taskFlags = pass.flags
+    this.#passStart = passStart
+    this.#taskFlags = flags
   }
 
   /** Packs the pass's queries, times `factor`, and clears their states. */
@@ -63,7 +64,8 @@ export class QueryTiles {
   }
 
   #load(row: number, rows: number, factor: number): QueryTile {
-    const { arena, layout, task, passStart } = this
+    const { arena, layout, task } = this
+    const passStart = this.#passStart
     const {
       query,
       querySegments,
@@ -102,16 +104,18 @@ export class QueryTiles {
     return { row, rows, flags: extreme ? FLAG_EXTREME_SCORES : 0, segments }
   }
 
-  /** Whether no query of the tile may see a key of the block, as far as positions and segments say. */
-  isHidden(tile: QueryTile, block: KeyBlock): boolean {
-    if (isEmpty(bandOf(this.task, this.passStart + tile.row, block.start), tile.rows, block.keys)) return true
-    return tile.segments !== undefined && block.segments !== undefined && areDisjoint(tile.segments, block.segments)
+  /** Who of the tile sees whom of the block; null where nobody sees a key, as far as positions and segments say. */
+  bandOf(tile: QueryTile, block: KeyBlock): Band | null {
+    const band = bandOf(this.task, this.#passStart + tile.row, block.start)
+    if (isEmpty(band, tile.rows, block.keys)) return null
+    const { segments } = tile
+    return segments !== undefined && block.segments !== undefined && areDisjoint(segments, block.segments) ? null : band
   }
 
   /**
    * Runs the kernel over one tile and one block in the phase that is set. Returns how many groups of 8 rows saw a key.
    */
-  attend(tile: QueryTile, block: KeyBlock): number {
+  attend(tile: QueryTile, block: KeyBlock, band: Band): number {
     const {
       arena,
       layout,
@@ -119,12 +123,12 @@ export class QueryTiles {
         rowStart,
         settings: { headSize, valueSize },
       },
-      passStart,
     } = this
+    const passStart = this.#passStart
     const { row, rows } = tile
-    arena.setInteger(P_FLAGS, this.taskFlags | tile.flags | block.flags)
+    arena.setInteger(P_FLAGS, this.#taskFlags | tile.flags | block.flags)
     arena.setInteger(P_ROWS, rows)
-    setBand(arena, bandOf(this.task, passStart + row, block.start))
+    setBand(arena, band)
     arena.setInteger(P_QUERY, layout.query + row * headSize * 4)
     arena.setInteger(P_OUTPUT, layout.output + row * roundUp(valueSize, 4) * 4)
     arena.setInteger(P_STATE, this.stateOf(row))
