@@ -45,8 +45,8 @@ const BODIES: Readonly<Record<Activation, { readonly functions: string; readonly
 }
 
 /**
- * ReLU, GELU (x·Φ(x)) or its tanh form (Hendrycks, Gimpel, 2016), SiLU, or tanh, in place. Dispatch: ⌈quads / 64⌉ × rows
- * workgroups of 64.
+ * ReLU, GELU (x·Φ(x)) or its tanh form (Hendrycks, Gimpel, 2016), SiLU, or tanh, in place. Dispatch: ⌈quads / 64⌉ ×
+ * rows workgroups of 64.
  */
 export function activationKernel(activation: Activation, quads: number): Kernel {
   const { functions, value } = BODIES[activation]
