@@ -4,7 +4,8 @@
 // table says how, and Heddle runs on two workers. Prints a line for each; writes
 // build/bench-models.json, and with --write docs/models-bench.json and the table of docs/models.md.
 //
-//   npm run bench:models -- [--tokens 512,4096,16384] [--rounds 3] [--turns 2] [--quick] [--write]
+//   npm run bench:models -- [--tokens 512,4096,16384] [--rounds 3] [--turns 2] [--layers 12] [--quick]
+//     [--write]
 //
 // --quick: an encoder of two small layers. Beyond LONG_TOKENS a contender runs once per turn, and beyond
 // LONGEST_TOKENS in one turn only.
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     tokens: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     turns: { type: 'string', default: '2' },
+    layers: { type: 'string' },
     quick: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
@@ -34,10 +36,11 @@ const [OURS, PEER] = ['heddle', 'onnxruntime-web']
 const TOLERANCE = 1e-3
 const BERT_BASE = { layers: 12, modelDim: 768, heads: 12, feedForwardDim: 3072, vocabulary: 30522, maxLength: 16384 }
 const SMALL = { layers: 2, modelDim: 128, heads: 4, feedForwardDim: 512, vocabulary: 1000, maxLength: 512 }
-const sizes = values.quick ? SMALL : BERT_BASE
+const base = values.quick ? SMALL : BERT_BASE
+const sizes = { ...base, layers: Number(values.layers ?? base.layers) }
 const lengths = (values.tokens ?? (values.quick ? '64,256' : '512,4096,16384')).split(',').map(Number)
 const folder = path.resolve('build/bench-models')
-const encoderFolder = path.join(folder, values.quick ? 'small' : 'bert-base')
+const encoderFolder = path.join(folder, `${values.quick ? 'small' : 'bert-base'}-${sizes.layers}`)
 const NODE = { script: `${folder}/node.mjs`, timeoutMs: TIMEOUT_MS }
 
 const { spreadOf } = await bundle()

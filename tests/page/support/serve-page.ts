@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net'
 import { extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const FOLDER = fileURLToPath(new URL('../../../build/demo', import.meta.url))
+/** The built page. */
+export const DEMO_FOLDER = fileURLToPath(new URL('../../../build/demo', import.meta.url))
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html',
   '.js': 'text/javascript',
@@ -24,11 +25,11 @@ export interface PageServer {
 
 const PREFIX = '/some/folder/'
 
-/** Serves the built page as any static host would; the headers that allow shared memory only where asked for. */
-export async function servePage(isolated: boolean): Promise<PageServer> {
+/** Serves a built page as any static host would; the headers that allow shared memory only where asked for. */
+export async function servePage(isolated: boolean, folder = DEMO_FOLDER): Promise<PageServer> {
   const server = createServer((request, response) => {
     const path = new URL(request.url ?? '/', 'http://host').pathname
-    const file = join(FOLDER, normalize(path.slice(PREFIX.length - 1)), path.endsWith('/') ? 'index.html' : '')
+    const file = join(folder, normalize(path.slice(PREFIX.length - 1)), path.endsWith('/') ? 'index.html' : '')
     const headers = {
       'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream',
       ...(isolated ? ISOLATION : {}),

@@ -31,8 +31,8 @@ export interface Visit {
   readonly elsewhere: string[]
 }
 
-/** One browser for a file of tests; pages are closed after each test. */
-export function usePage(): (options?: VisitOptions) => Promise<Visit> {
+/** One browser for a file of tests; pages are closed after each test. @param folder of the built page */
+export function usePage(folder?: string): (options?: VisitOptions) => Promise<Visit> {
   let browser: Browser
   const servers: Record<string, PageServer> = {}
   const contexts: BrowserContext[] = []
@@ -48,8 +48,8 @@ export function usePage(): (options?: VisitOptions) => Promise<Visit> {
         '--no-first-run',
       ],
     })
-    servers['true'] = await servePage(true)
-    servers['false'] = await servePage(false)
+    servers['true'] = await servePage(true, folder)
+    servers['false'] = await servePage(false, folder)
   })
   afterEach(() => Promise.all(contexts.splice(0).map((context) => context.close())))
   afterAll(async () => {
