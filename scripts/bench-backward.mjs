@@ -6,9 +6,11 @@
 // [--tokens 65536] [--quick]
 //
 // kernels  one head on one thread: ratio to forward, FLOPs and share of the engine's own multiply-add peak, in one
-// process lanes    through the API, n 2,048, H 8, D 64: forward and backward, and one worker against two peers
-// forward and backward together, H 8, D 64, one thread each: native PyTorch (/usr/bin/python3), jax-js (Node 22 or
-// later), tfjs-wasm long     one causal head of 64 over --tokens, with its peak memory beside the plan
+//          process
+// lanes    through the API, n 2,048, H 8, D 64: forward and backward, and one worker against two
+// peers    forward and backward together, H 8, D 64, one thread each: native PyTorch (/usr/bin/python3), jax-js
+//          (Node 22 or later), tfjs-wasm
+// long     one causal head of 64 over --tokens, with its peak memory beside the plan
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'

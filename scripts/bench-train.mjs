@@ -5,8 +5,7 @@
 // npm run bench:train -- [--parts step,growth,small] [--turns 3] [--sizes 512,1024,2048,4096,8192] [--quick] [--write]
 //
 // step    4 layers, E 256, H 4, V 4,096, B 4, n 512: Heddle on one thread and on two workers, jax-js (Node 22 or
-// later),
-//         tfjs-wasm and native PyTorch (/usr/bin/python3) on one thread each
+//         later), tfjs-wasm and native PyTorch (/usr/bin/python3) on one thread each
 // growth  the same model at B 1 over --sizes: tokens per second, peak memory beside the plan
 // small   a character model as `heddle train --task names` has it, on one thread and on two workers
 import { execFile } from 'node:child_process'

@@ -2,13 +2,14 @@
 // types. `--without-types` keeps the types of the build before, for those who build again and again.
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { deflateRawSync } from 'node:zlib'
 import { build } from 'esbuild'
+import { rollUpTypes } from './types/roll-up-types.mjs'
 
 const root = path.resolve(fileURLToPath(import.meta.url), '../..')
 const run = promisify(execFile)
@@ -31,9 +32,10 @@ await buildKernels()
 // Built beside the old one and swapped at the end: a build that fails leaves the old one usable.
 const out = `build/dist-${process.pid}`
 try {
-  const withTypes = !process.argv.includes('--without-types') || !existsSync('dist/types')
-  await Promise.all([buildLibrary(), buildWorker(), buildCommand(), ...(withTypes ? [buildTypes()] : [])])
-  if (!withTypes) await rename('dist/types', `${out}/types`)
+  const withTypes = !process.argv.includes('--without-types') || typesIn('dist').length === 0
+  const parts = [buildScripts(), ...(withTypes ? [buildTypes()] : [])]
+  await Promise.all(parts)
+  if (!withTypes) await keepTypes()
   await rm('dist', { recursive: true, force: true })
   await rename(out, 'dist')
 } catch (error) {
@@ -72,16 +74,23 @@ function options(extra) {
     outdir: out,
     sourcemap: false,
     legalComments: 'none',
-    loader: { '.wasm': 'binary', '.deflate': 'binary' },
+    loader: { '.wasm': 'binary', '.deflate': 'binary', '.txt': 'text' },
     define: { HEDDLE_VERSION: JSON.stringify(version) },
     logLevel: 'warning',
     ...extra,
   }
 }
 
+/** The workers first: the library carries the program of one as text. */
+async function buildScripts() {
+  const inWorkers = await buildWorkers()
+  const [, inCommand] = await Promise.all([buildLibrary(), buildCommand()])
+  await writeLicences([...inWorkers, ...inCommand])
+}
+
 /** Entries share chunks, all beside the worker, so that its address is the same from each. */
 async function buildLibrary() {
-  const entryPoints = Object.fromEntries(Object.entries(ENTRIES).filter(([, source]) => existsSync(source)))
+  const entryPoints = presentEntries()
   const external = ['comlink', '@tensorflow/*', 'webgpu', '@huggingface/tokenizers', 'bullmq', 'ioredis', 'node:*']
   await build(options({ entryPoints, splitting: true, chunkNames: '[name]-[hash]', platform: 'neutral', external }))
 }
@@ -90,9 +99,10 @@ async function buildLibrary() {
  * Self-contained files, which bundlers emit as they are: one for every lane, kernels included, and a small one for WASM
  * lanes.
  */
-async function buildWorker() {
-  await build(
+async function buildWorkers() {
+  const result = await build(
     options({
+      metafile: true,
       entryPoints: { worker: 'workers/worker.ts', 'wasm-worker': 'workers/wasm-worker.ts' },
       platform: 'neutral',
       mainFields: ['module', 'main'],
@@ -100,11 +110,13 @@ async function buildWorker() {
       external: ['webgpu'],
     }),
   )
+  await copyFile(`${out}/wasm-worker.js`, 'build/wasm-worker.txt')
+  return Object.keys(result.metafile.inputs)
 }
 
-/** The command carries its own tools; their licences go beside it. */
+/** The command carries its own tools. @returns the files that it is made of, as `buildWorkers` does */
 async function buildCommand() {
-  if (!existsSync('src/cli/main.ts')) return
+  if (!existsSync('src/cli/main.ts')) return []
   const result = await build(
     options({
       entryPoints: { cli: 'src/cli/main.ts' },
@@ -128,9 +140,11 @@ async function buildCommand() {
     }),
   )
   await chmod(`${out}/cli.js`, 0o755)
-  await writeLicences(Object.keys(result.metafile.inputs))
+  await copyFile('src/cli/run/opening-chapters.txt', `${out}/opening-chapters.txt`)
+  return Object.keys(result.metafile.inputs)
 }
 
+/** Of every package whose code is in a file of ours. */
 async function writeLicences(inputs) {
   const names = new Set(inputs.flatMap((file) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? []))
   const texts = await Promise.all([...names].sort().map(licenceOf))
@@ -145,16 +159,28 @@ async function licenceOf(name) {
   return `${name} ${installed} (${license})\n\n${text.trim()}`
 }
 
-/** Declarations keep the source's layout; their imports name the emitted files. */
+/** The compiler's declarations, rolled up into one file per entry. */
 async function buildTypes() {
+  const folder = `${out}/types`
   const tsc = path.join(path.dirname(require.resolve('typescript/package.json')), 'bin/tsc')
-  await run(process.execPath, [tsc, '--project', 'tsconfig.build.json', '--outDir', `${out}/types`]).catch((error) => {
+  await run(process.execPath, [tsc, '--project', 'tsconfig.build.json', '--outDir', folder]).catch((error) => {
     throw new Error(error.stdout || error.message)
   })
-  for (const file of filesUnder(`${out}/types`).filter((name) => name.endsWith('.d.ts'))) {
-    const text = await readFile(file, 'utf8')
-    await writeFile(file, text.replace(/(from\s+['"]|import\(['"])(\.{1,2}\/[^'"]+)\.ts(['"])/g, '$1$2.js$3'))
-  }
+  await rollUpTypes({ folder, entries: presentEntries(), out })
+  await writeFile(`${out}/worker.d.ts`, 'export {}\n') // it is started, and exports nothing
+}
+
+/** Of a build before. */
+async function keepTypes() {
+  for (const name of typesIn('dist')) await copyFile(`dist/${name}`, `${out}/${name}`)
+}
+
+function typesIn(folder) {
+  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.d.ts')) : []
+}
+
+function presentEntries() {
+  return Object.fromEntries(Object.entries(ENTRIES).filter(([, source]) => existsSync(source)))
 }
 
 function filesUnder(folder) {

@@ -1,7 +1,8 @@
 export { createRuntime } from './attention/create-runtime.ts'
 export type { PlanInputs, Runtime } from './attention/runtime.ts'
-export { attention, closeDefaultRuntime } from './attention/default-runtime.ts'
+export { attention, closeDefaultRuntime, configureDefaultRuntime } from './attention/default-runtime.ts'
 export { mergePartials, type Partial as AttentionPartial } from './attention/merge-partials.ts'
+export type { AskedResults, WithAsked } from './attention/asked-results.ts'
 export type {
   AttentionChunk,
   AttentionInputs,
@@ -46,5 +47,6 @@ export type { AttentionMode, AttentionPlan } from './plan/attention-request.ts'
 export type { Transport } from './plan/transport.ts'
 export type { SegmentPlan } from './plan/segment-call.ts'
 export type { Fallback } from './protocol/messages.ts'
+export type { LaneFacts } from './scheduler/pool.ts'
 export type { LaneShare, Priority } from './scheduler/job.ts'
 export type { AnyWorker, NodeWorker } from './scheduler/spawn-worker.ts'

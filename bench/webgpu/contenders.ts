@@ -41,11 +41,11 @@ export function residentHeddle(gpu: GpuDevice, shape: GpuCase, data: GpuData, ti
   const run = async (): Promise<void> => {
     for (let head = 0; head < heads; head++) {
       const task = headTask(shape, head)
-      new GpuHead(gpu, task, sizes, { query, key, value, bias: null, output }, new Map(), tile).run(
-        0,
-        head,
-        blockSizesOf(gpu, task),
-      )
+      new GpuHead(
+        gpu,
+        { task, sizes, buffers: { query, key, value, bias: null, output }, arrays: new Map() },
+        tile,
+      ).run(0, head, blockSizesOf(gpu, task))
     }
     await gpu.device.queue.onSubmittedWorkDone()
   }

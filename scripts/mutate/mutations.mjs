@@ -315,7 +315,7 @@ export const MUTATIONS = [
     file: 'src/train/optimizers/adam.ts',
     from: 'shrink: 1 - rate * hyperparameters.weightDecay',
     to: 'shrink: 1 - hyperparameters.weightDecay',
-    tests: ['tests/train/optimizers.test.ts'],
+    tests: ['tests/train/optimizers/updates-equal-pytorch.test.ts'],
   },
   {
     what: 'warmup begins at 0',

@@ -1,6 +1,14 @@
 export { analyzeAttention, type AnalyzeAttentionOptions, type AnalyzedInputs } from './analyze-attention.ts'
 export { analyzeModel, type AnalyzeModelOptions } from './analyze-model.ts'
-export { learningStages, roleTitle, type LearningStages, type RoleChange, type StageRow } from './learning-stages.ts'
+export {
+  learningStages,
+  ROLE_TITLES,
+  roleTitle,
+  type HeadTimeline,
+  type LearningStages,
+  type RoleChange,
+  type StageRow,
+} from './learning-stages.ts'
 export { Probe, type ProbedHead, type ProbeOptions, type ProbeRecord } from './probe.ts'
 export type { AnalysisOptions, AnalysisProgress, PositionPair, WeightOptions } from './analysis-options.ts'
 export type {

@@ -2,7 +2,7 @@ import { OptionError } from '../core/errors.ts'
 import { checkNames } from '../core/check.ts'
 import { describe } from '../core/tensor.ts'
 import type { ProbedHead, ProbeRecord } from './probe.ts'
-import type { Role } from './report.ts'
+import type { MassName, Role } from './report.ts'
 
 /** A step at which a record was made, and which heads have which role there. */
 export interface StageRow {
@@ -28,6 +28,14 @@ export interface RoleChange {
   readonly baseline: number
 }
 
+/** What one head does at each of the records: its strongest role, or null. */
+export interface HeadTimeline {
+  /** "layer.head" */
+  readonly head: string
+  /** one per row of `LearningStages.rows` */
+  readonly roles: readonly (string | null)[]
+}
+
 export interface LearningStages {
   readonly rows: readonly StageRow[]
   /** in the order of their steps */
@@ -39,6 +47,10 @@ export interface LearningStages {
     readonly before: number
     readonly after: number
   } | null
+  /** each head's role over time */
+  readonly timeline: readonly HeadTimeline[]
+  /** the steps of the records that show how heads change: the first, those around the steepest fall, the last */
+  readonly evolution: readonly number[]
   /** all that as sentences; at least one */
   readonly sentences: readonly string[]
 }
@@ -59,7 +71,34 @@ export function learningStages(records: readonly ProbeRecord[]): LearningStages 
   const rows = records.map(stageRow)
   const changes = changesOf(records)
   const steepest = steepestFall(records)
-  return { rows, changes, steepest, sentences: sentencesOf(records, changes, steepest) }
+  return {
+    rows,
+    changes,
+    steepest,
+    timeline: timelinesOf(records),
+    evolution: evolutionSteps(
+      rows.map(({ step }) => step),
+      steepest,
+    ),
+    sentences: sentencesOf(records, changes, steepest),
+  }
+}
+
+function timelinesOf(records: readonly ProbeRecord[]): HeadTimeline[] {
+  const heads = records[0]?.heads ?? []
+  return heads.map((head, at) => ({
+    head: nameOf(head),
+    roles: records.map((record) => record.heads[at]?.roles[0]?.name ?? null),
+  }))
+}
+
+/** At most six: the first, before and after the steepest fall, one more after it, halfway from there, and the last. */
+function evolutionSteps(steps: readonly number[], steepest: LearningStages['steepest']): number[] {
+  const last = steps.length - 1
+  const fallen = steepest === null ? 0 : steps.indexOf(steepest.to)
+  const around = steepest === null ? [] : [fallen - 1, fallen, Math.min(last, fallen + 1)]
+  const places = new Set([0, ...around, Math.round(((around.at(-1) ?? 0) + last) / 2), last])
+  return [...places].sort((a, b) => a - b).map((place) => steps[place] as number)
 }
 
 function checkRecords(records: unknown): asserts records is readonly ProbeRecord[] {
@@ -139,17 +178,20 @@ function steepestFall(records: readonly ProbeRecord[]): LearningStages['steepest
   return steepest ?? null
 }
 
+/** The roles that masses make, and what a head with one is called, in the order of plots. */
+export const ROLE_TITLES: Readonly<Record<MassName, string>> = {
+  previous: 'a previous-token head',
+  next: 'a next-token head',
+  self: 'a head that attends to its own position',
+  first: 'a first-token head',
+  near: 'a head that attends nearby',
+  duplicate: 'a duplicate-token head',
+  induction: 'an induction head',
+}
+
 /** A head with a role, as one says it. */
 export function roleTitle(role: string): string {
-  const titles: Record<string, string> = {
-    previous: 'a previous-token head',
-    next: 'a next-token head',
-    self: 'a head that attends to its own position',
-    first: 'a first-token head',
-    near: 'a head that attends nearby',
-    duplicate: 'a duplicate-token head',
-    induction: 'an induction head',
-  }
+  const titles: Readonly<Partial<Record<string, string>>> = ROLE_TITLES
   return titles[role] ?? `a head for ${role.replace(/^relation: /, 'the relation ')}`
 }
 

@@ -17,12 +17,18 @@ export class ProgressCount {
     return performance.now() - this.startMs
   }
 
+  /** Tells that nothing is done yet. */
   host(runtime: Runtime, signal: AbortSignal | undefined): AnalysisHost {
+    this.#tell()
     return { runtime, signal, loop: new PacedLoop(signal), called: () => this.step() }
   }
 
   step(): void {
     this.#done++
+    this.#tell()
+  }
+
+  #tell(): void {
     this.onProgress?.({ done: this.#done, total: this.total, elapsedMs: this.elapsedMs })
   }
 }

@@ -45,7 +45,7 @@ export async function runBackward(
   try {
     tasks = new BackwardTasks(call, arrays, { ...run, inSlices: true })
     const job = new SegmentJob(tasks.placed, plan, call.options, run.operands, run.ledger)
-    const outcome = await host.pool.run(job)
+    const outcome = await job.progress.follow(() => host.pool.run(job))
     await tasks.settled()
     const gradients = tasks.gradients()
     clean = outcome.retries === 0
@@ -77,7 +77,7 @@ export async function runTransposed(
   try {
     const { placed, output } = transposedTasks(call, arrays, plan, run.operands, run.ledger)
     const job = new SegmentJob(placed, plan, call.options, run.operands, run.ledger)
-    const outcome = await host.pool.run(job)
+    const outcome = await job.progress.follow(() => host.pool.run(job))
     clean = outcome.retries === 0
     return {
       output: { data: output, shape: call.outputShape },

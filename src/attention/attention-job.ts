@@ -1,14 +1,15 @@
 import type { ArraySource, Ledger } from '../core/ledger.ts'
 import { stagingRowBytes } from '../plan/attention-plan.ts'
 import type { AttentionPlan, PlanRequest } from '../plan/attention-request.ts'
-import { ofBatch, visiblePairs, type Visibility } from '../plan/attention-sizes.ts'
-import type { TaskResult } from '../protocol/messages.ts'
-import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult, Slice, TaskArray } from '../protocol/task.ts'
+import { headAt, resultOfHead, type AttentionHeadsResult } from '../protocol/heads-task.ts'
+import type { Task, TaskResult } from '../protocol/messages.ts'
+import type { ArrayId, AttachedArray, AttentionTask, AttentionTaskResult, TaskArray } from '../protocol/task.ts'
 import type { Job, JobTask, Priority, TaskRun } from '../scheduler/job.ts'
-import { callSplits, resultsShared, type CheckedCall } from './attention-call.ts'
-import type { AttentionInputs } from './attention-options.ts'
-import type { Layout, Strides } from './layout.ts'
 import { Operands, SharedCopies } from '../scheduler/operands.ts'
+import { resultsShared, type CheckedCall } from './attention-call.ts'
+import type { AttentionInputs } from './attention-options.ts'
+import { arraysOf, attentionTasks, type Place, type PlacedTask } from './attention-tasks.ts'
+import type { Layout } from './layout.ts'
 import { ProgressMeter } from './progress.ts'
 import type { ResolvedOptions } from './resolve-options.ts'
 import { Results } from './results.ts'
@@ -24,14 +25,11 @@ export interface AttentionRun {
   readonly memory?: ArraySource
 }
 
-/** Where a task's rows belong. */
-interface Place {
-  readonly batch: number
-  readonly head: number
-  readonly rowStart: number
-  readonly rows: number
-  /** which part of the keys */
-  readonly part: number
+/** What a task brought for one head. */
+interface HeadPart {
+  readonly place: Place
+  readonly result: AttentionTaskResult
+  readonly weightRows: Int32Array | undefined
 }
 
 /**
@@ -55,16 +53,15 @@ export class AttentionJob implements Job {
   readonly #plan: AttentionPlan
   readonly #ledger: Ledger
   readonly #operands: Operands
-  readonly #splits: readonly { readonly keyStart: number; readonly keyEnd: number }[]
   readonly #parts: SplitKeys
-  readonly #places = new Map<AttentionTask, Place>()
+  readonly #places = new Map<Task, Place>()
   readonly #staging = new Map<JobTask, number>()
   readonly #stagingRowBytes: number
-  readonly #progress: ProgressMeter
+  readonly progress: ProgressMeter
 
   constructor(
     { layout, options }: CheckedCall,
-    private readonly inputs: AttentionInputs,
+    inputs: AttentionInputs,
     { request, plan, ledger, memory = ledger }: AttentionRun,
   ) {
     const sharedResults = resultsShared(inputs)
@@ -81,19 +78,21 @@ export class AttentionJob implements Job {
     this.#stagingRowBytes = stagingRowBytes(request)
     this.#operands = new Operands(plan.transport, new SharedCopies(memory))
     const { batch, heads, queries, valueSize } = layout.sizes
-    this.#splits = callSplits(layout, options)
-    this.#parts = new SplitKeys(this.#splits.length, valueSize, batch * heads * queries, ledger)
-    const inPlace = this.#splits.length > 1 ? null : (array: TaskArray): ArrayId => this.#operands.whole(array)
+    this.#parts = new SplitKeys(plan.keySplits, valueSize, batch * heads * queries, ledger)
+    const inPlace = plan.keySplits > 1 ? null : (array: TaskArray): ArrayId => this.#operands.whole(array)
     this.results = new Results(layout, options, plan.transport, sharedResults, ledger, inPlace)
     this.selection =
       typeof options.weights === 'string'
         ? null
         : new WeightSelectionResult(layout.sizes, options.weights, ledger, sharedResults)
-    this.tasks = this.#bundle(layout.sizes.keys === 0 ? [] : this.#cut(request.visibility))
+    const { results, selection } = this
+    const targets = { plan, operands: this.#operands, results: results.destinations, selection }
+    const tasks = attentionTasks({ layout, options }, inputs, targets)
+    this.tasks = this.#bundle(tasks, tasks[0]?.task.kind === 'attention-heads' ? 1 : plan.tasksPerMessage)
     if (this.tasks.length === 0) this.results.fillEmpty()
-    const cost = this.tasks.reduce((sum, task) => sum + task.cost, 0)
-    const total = this.tasks.reduce((sum, task) => sum + task.tasks.length, 0)
-    this.#progress = new ProgressMeter(total, cost, options.onProgress)
+    const cost = tasks.reduce((sum, task) => sum + task.cost, 0)
+    const total = tasks.reduce((sum, { place }) => sum + place.heads, 0)
+    this.progress = new ProgressMeter({ tasks: total, cost, lanes: plan.lanes }, options.onProgress)
   }
 
   provide(id: ArrayId): AttachedArray['array'] {
@@ -111,36 +110,28 @@ export class AttentionJob implements Job {
 
   dispatched(task: JobTask): void {
     this.#ledger.add('in flight', this.#staging.get(task) ?? 0)
+    this.progress.sent(task.cost)
   }
 
   undone(task: JobTask): void {
     this.#ledger.remove('in flight', this.#staging.get(task) ?? 0)
+    this.progress.sent(-task.cost)
   }
 
   completed(jobTask: JobTask, results: readonly TaskResult[], by: TaskRun): void {
-    // Tasks of one message ran one after the other, the last of them up to now.
-    let startMs = by.endMs - results.reduce((sum, { elapsedMs }) => sum + elapsedMs, 0)
-    results.forEach((result, index) => {
-      const task = jobTask.tasks[index]
-      if (task?.kind !== 'attention') return
-      const place = this.#places.get(task)
-      if (place === undefined) return
-      this.#take(task, place, result as AttentionTaskResult)
+    const parts = jobTask.tasks.flatMap((task, index) => this.#partsOf(task, results[index] as TaskResult))
+    // They ran one after the other, the last of them up to now.
+    const busyMs = parts.reduce((sum, { result }) => sum + result.elapsedMs, 0)
+    let startMs = by.endMs - busyMs
+    for (const { place, result, weightRows } of parts) {
+      this.#take(place, result, weightRows)
       const { batch, head, rowStart, rows } = place
-      this.#options.onTask?.({
-        lane: by.lane,
-        kind: by.kind,
-        batch,
-        head,
-        rowStart,
-        rows,
-        startMs,
-        endMs: startMs + result.elapsedMs,
-      })
-      startMs += result.elapsedMs
-    })
+      const endMs = startMs + result.elapsedMs
+      this.#options.onTask?.({ lane: by.lane, kind: by.kind, batch, head, rowStart, rows, startMs, endMs })
+      startMs = endMs
+    }
     this.#ledger.remove('in flight', this.#staging.get(jobTask) ?? 0)
-    this.#progress.step(jobTask.tasks.length, jobTask.cost)
+    this.progress.step(parts.length, jobTask.cost, busyMs)
   }
 
   /** Called when all tasks are done. */
@@ -149,134 +140,41 @@ export class AttentionJob implements Job {
     if (this.selection !== null && matrix instanceof Float32Array) this.selection.gather(matrix)
   }
 
-  #take(task: AttentionTask, { batch, head, rowStart, rows, part }: Place, partResult: AttentionTaskResult): void {
+  /** What came back for each head of a task. */
+  #partsOf(task: Task, result: TaskResult): HeadPart[] {
+    const place = this.#places.get(task)
+    if (place === undefined) return []
+    if (task.kind === 'attention-heads')
+      return Array.from({ length: task.count }, (_, index) => ({
+        place: { ...place, ...headAt(task.first + index, task.inputs.heads) },
+        result: resultOfHead(task, result as AttentionHeadsResult, index),
+        weightRows: undefined,
+      }))
+    return [{ place, result: result as AttentionTaskResult, weightRows: (task as AttentionTask).weightRows }]
+  }
+
+  #take(place: Place, partResult: AttentionTaskResult, weightRows: Int32Array | undefined): void {
+    const { batch, head, rowStart, rows, part } = place
     this.tiles += partResult.tiles
     this.skippedTiles += partResult.skippedTiles
     const result =
-      this.#splits.length === 1 ? partResult : this.#parts.add(`${batch}:${head}:${rowStart}`, part, rows, partResult)
+      this.#plan.keySplits === 1 ? partResult : this.#parts.add(`${batch}:${head}:${rowStart}`, part, rows, partResult)
     if (result === undefined) return
-    this.results.place(batch, head, rowStart, rows, result)
+    this.results.place(place, result)
     const { keys } = this.#layout.sizes
-    task.weightRows?.forEach((row, index) => {
+    weightRows?.forEach((row, index) => {
       const weights = result.weights?.subarray(index * keys, (index + 1) * keys)
       if (weights !== undefined) this.selection?.place(batch, head, rowStart + row, weights)
     })
-    this.#options.onChunk?.({
-      batch,
-      head,
-      rowStart,
-      rows,
-      output: this.results.outputRows(batch, head, rowStart, rows),
-    })
-  }
-
-  /** One task for each chunk of rows of each head. */
-  #cut(visibility: Visibility): { task: AttentionTask; cost: number; group: number }[] {
-    const { batch, heads, keyValueHeads, queries, headSize, valueSize } = this.#layout.sizes
-    const cut: { task: AttentionTask; cost: number; group: number }[] = []
-    if (heads === 0 || queries === 0) return cut // however many batches of nothing there are
-    for (let b = 0; b < batch; b++) {
-      for (let h = 0; h < heads; h++) {
-        const keyValueHead = Math.floor((h * keyValueHeads) / heads)
-        for (let rowStart = 0; rowStart < queries; rowStart += this.#plan.chunkRows) {
-          const rows = Math.min(this.#plan.chunkRows, queries - rowStart)
-          const cost = visiblePairs(rowStart, rows, b, visibility) * 2 * (headSize + valueSize)
-          const whole = this.#task(b, h, keyValueHead, rowStart, rows)
-          for (const [part, split] of this.#splits.entries()) {
-            const task =
-              this.#splits.length === 1
-                ? whole
-                : { ...whole, ...split, output: true as const, logSumExp: true as const }
-            this.#places.set(task, { batch: b, head: h, rowStart, rows, part })
-            cut.push({ task, cost: cost / this.#splits.length, group: b * keyValueHeads + keyValueHead })
-          }
-        }
-      }
-    }
-    return queries === 1 && this.#splits.length > 1 ? groupsTogether(cut) : cut
-  }
-
-  #task(b: number, h: number, keyValueHead: number, rowStart: number, rows: number): AttentionTask {
-    const { heads, keys, queries, headSize, valueSize } = this.#layout.sizes
-    const { settings, queryOffset, keyLength, alibiSlopes, segments, mask, bias } = this.#options
-    const headOf = `${b}:${keyValueHead}`
-    const rowPart = (
-      array: Float32Array,
-      strides: Strides,
-      head: number,
-      start: number,
-      count: number,
-      columns: number,
-    ) => ({
-      array,
-      offset: b * strides.batch + head * strides.head + start * strides.row,
-      rows: count,
-      rowStride: strides.row,
-      columns,
-      columnStride: 1,
-    })
-    const scores = ({ data, strides }: NonNullable<typeof mask | typeof bias>): Slice =>
-      this.#operands.slice({
-        array: data,
-        offset: b * strides.batch + h * strides.head + rowStart * strides.row,
-        rows,
-        rowStride: strides.row,
-        columns: keys,
-        columnStride: strides.column,
-      })
-    const weightRows = settings.standard ? undefined : this.selection?.rowsOf(h, rowStart, rows)
-    const destinations = this.results.destinations(b, h, rowStart)
-    return {
-      kind: 'attention',
-      settings,
-      batchHead: b * heads + h,
-      rowStart,
-      rows,
-      keyStart: 0,
-      keyEnd: keys,
-      keyLength: ofBatch(keyLength, b),
-      queryOffset: ofBatch(queryOffset, b),
-      alibiSlope: alibiSlopes?.[(b * heads + h) % alibiSlopes.length] ?? 0,
-      query: this.#operands.slice(rowPart(this.inputs.query.data, this.#layout.query, h, rowStart, rows, headSize)),
-      key: this.#operands.slice(
-        rowPart(this.inputs.key.data, this.#layout.key, keyValueHead, 0, keys, headSize),
-        `key:${headOf}`,
-      ),
-      value: this.#operands.slice(
-        rowPart(this.inputs.value.data, this.#layout.value, keyValueHead, 0, keys, valueSize),
-        `value:${headOf}`,
-      ),
-      ...(mask === null ? {} : { mask: scores(mask) }),
-      ...(bias === null ? {} : { bias: scores(bias) }),
-      ...(segments === null
-        ? {}
-        : {
-            querySegments: this.#operands.slice({
-              array: segments.query,
-              offset: b * queries + rowStart,
-              rows,
-              rowStride: 1,
-              columns: 1,
-              columnStride: 1,
-            }),
-            keySegments: this.#operands.slice(
-              { array: segments.key, offset: b * keys, rows: keys, rowStride: 1, columns: 1, columnStride: 1 },
-              `segments:${b}`,
-            ),
-          }),
-      ...destinations,
-      output: destinations.output ?? true,
-      ...(weightRows === undefined ? {} : { weights: true, weightRows }),
-      ...(this.#plan.device === null ? {} : { device: { ...this.#plan.device, rows: this.#plan.chunkRows } }),
-    }
+    this.#options.onChunk?.({ batch, head, rowStart, rows, output: this.results.outputRows(place) })
   }
 
   /** Tiny tasks go together in one message. */
-  #bundle(cut: readonly { task: AttentionTask; cost: number; group: number }[]): JobTask[] {
+  #bundle(placed: readonly PlacedTask[], together: number): JobTask[] {
     const bundles: JobTask[] = []
-    const { tasksPerMessage } = this.#plan
-    for (let start = 0; start < cut.length; start += tasksPerMessage) {
-      const part = cut.slice(start, start + tasksPerMessage)
+    for (const { task, place } of placed) this.#places.set(task, place)
+    for (let start = 0; start < placed.length; start += together) {
+      const part = placed.slice(start, start + together)
       const tasks = part.map(({ task }) => task)
       const bundle: JobTask = {
         tasks,
@@ -285,35 +183,17 @@ export class AttentionJob implements Job {
         cost: part.reduce((sum, { cost }) => sum + cost, 0),
       }
       bundles.push(bundle)
-      this.#staging.set(bundle, this.#stagingBytes(tasks))
+      this.#staging.set(bundle, this.#stagingBytes(part))
     }
     return bundles
   }
 
-  #stagingBytes(tasks: readonly AttentionTask[]): number {
-    if (this.#splits.length > 1) return 0 // counted as partials
-    return tasks.reduce(
-      (sum, task) =>
-        sum + task.rows * this.#stagingRowBytes + (task.weightRows?.length ?? 0) * this.#layout.sizes.keys * 4,
-      0,
-    )
+  #stagingBytes(placed: readonly PlacedTask[]): number {
+    if (this.#plan.keySplits > 1) return 0 // counted as partials
+    const rowBytes = this.#layout.sizes.keys * 4
+    return placed.reduce((sum, { task, place }) => {
+      const weights = task.kind === 'attention' ? (task.weightRows?.length ?? 0) * rowBytes : 0
+      return sum + place.heads * place.rows * this.#stagingRowBytes + weights
+    }, 0)
   }
-}
-
-/** Tasks over the same keys beside each other, so that a lane can join the heads of a group. */
-function groupsTogether<Cut extends { readonly task: AttentionTask; readonly group: number }>(
-  cut: readonly Cut[],
-): Cut[] {
-  return [...cut].sort(
-    (a, b) => a.group - b.group || a.task.keyStart - b.task.keyStart || a.task.batchHead - b.task.batchHead,
-  )
-}
-
-/** Every array that a task reads or writes. */
-function arraysOf(task: AttentionTask): ArrayId[] {
-  return Object.values(task).flatMap((part: unknown) => (isSlice(part) ? [part.array] : []))
-}
-
-function isSlice(value: unknown): value is Slice {
-  return typeof value === 'object' && value !== null && 'array' in value && 'rowStride' in value
 }

@@ -35,7 +35,10 @@ export function attentionNow(
   const job = new AttentionJob(call, inputs, { request, plan: planAttention(request), ledger: new Ledger() })
   const context = { array: (id: number) => job.provide(id), pace: () => undefined }
   for (const part of job.tasks) {
-    const results = part.tasks.flatMap((task) => (task.kind === 'attention' ? [lane.attentionNow(task, context)] : []))
+    const results = part.tasks.flatMap((task) => {
+      if (task.kind === 'attention') return [lane.attentionNow(task, context)]
+      return task.kind === 'attention-heads' ? [lane.attentionHeadsNow(task, context)] : []
+    })
     job.completed(part, results, { lane: 0, kind: 'wasm', endMs: performance.now() })
   }
   job.finish()

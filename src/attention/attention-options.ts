@@ -39,7 +39,7 @@ export interface AttentionProgress {
   readonly done: number
   readonly total: number
   readonly elapsedMs: number
-  /** estimated from the work that is left */
+  /** estimated from the work that is left; NaN until the first task has ended */
   readonly remainingMs: number
 }
 
@@ -132,7 +132,10 @@ export interface AttentionOptions {
    * 'normal'
    */
   readonly priority?: Priority
-  /** Called at most 20 times a second, and at the end. */
+  /**
+   * Called when the call begins (with done 0), then at most 20 times a second as tasks end and four times a second
+   * while none does, and at the end.
+   */
   readonly onProgress?: (progress: AttentionProgress) => void
   /** Called with each chunk, in the order in which they end. */
   readonly onChunk?: (chunk: AttentionChunk) => void
@@ -167,6 +170,8 @@ export interface AttentionReport {
   readonly retries: number
   /** everything that ran in another way than asked for, and why */
   readonly fallbacks: readonly Fallback[]
+  /** what may be a mistake in the options, such as `causal` over a cache without `queryOffset` */
+  readonly notes: readonly string[]
   /** whether the same call gives the same bits on this machine, for any pool and chunk size */
   readonly reproducible: boolean
   readonly elapsedMs: number

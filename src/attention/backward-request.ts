@@ -17,27 +17,13 @@ export function backwardRequest(
   arrays: Partial<BackwardArrays>,
   context: PlanContext,
 ): SegmentPlanRequest {
-  const {
-    layout: { sizes },
-    options: { bias },
-  } = call
+  const { sizes } = call.layout
   const { batch, heads, keyValueHeads, queries, keys, headSize, valueSize } = sizes
   const rowBytes = heads * queries * 4
   const group = heads / Math.max(1, keyValueHeads)
-  const groupBytes = group * queries * 4
-  const inPlace = isInPlace(context, [
-    arrays.query,
-    arrays.key,
-    arrays.value,
-    arrays.output,
-    arrays.dOutput,
-    arrays.logSumExp,
-  ])
-  const kind = call.biasGradient && bias !== null ? biasGradientKind(bias.strides) : null
-  const sharedBias =
-    kind === 'matrix' && bias !== null && isSharedMatrix(bias.strides, sizes)
-      ? sharedBiasOf(call, bias.strides, inPlace, context.transport)
-      : null
+  const { query, key, value, output, dOutput, logSumExp } = arrays
+  const inPlace = isInPlace(context, [query, key, value, output, dOutput, logSumExp])
+  const { keyBytes, sharedBias, fixedBytes } = biasRequest(call, inPlace, context.transport)
   const slotElements = group * queries * headSize
   return {
     ...context,
@@ -52,20 +38,32 @@ export function backwardRequest(
       'key gradient': batch * keyValueHeads * keys * headSize * 4,
       'value gradient': batch * keyValueHeads * keys * valueSize * 4,
     },
-    returnedKeyBytes: inPlace
-      ? 0
-      : (headSize + valueSize) * 4 + (kind === 'matrix' && sharedBias === null ? groupBytes : 0),
+    returnedKeyBytes: inPlace ? 0 : (headSize + valueSize) * 4 + keyBytes,
     // Beside a slot a lane holds δ of its rows.
     slotBytes: (slotElements + group * queries) * 4,
     slicedSlots: isSliced(slotElements),
     sharedBias,
-    fixedBytes:
-      kind === null || bias === null
-        ? {}
-        : {
-            'bias gradient': bias.data.byteLength,
-            'bias sums': biasSumBytes(kind, sizes, keySegmentCount({ keys, taskHeads: batch * keyValueHeads })),
-          },
+    fixedBytes,
+  }
+}
+
+interface BiasRequest extends Pick<SegmentPlanRequest, 'sharedBias' | 'fixedBytes'> {
+  /** bytes of a bias gradient that come back per key with a task, where they do */
+  readonly keyBytes: number
+}
+
+function biasRequest(call: BackwardCall, inPlace: boolean, transport: Transport): BiasRequest {
+  const { sizes } = call.layout
+  const { bias } = call.options
+  if (!call.biasGradient || bias === null) return { keyBytes: 0, sharedBias: null, fixedBytes: {} }
+  const { batch, heads, keyValueHeads, queries, keys } = sizes
+  const kind = biasGradientKind(bias.strides)
+  const isShared = kind === 'matrix' && isSharedMatrix(bias.strides, sizes)
+  const segments = keySegmentCount({ keys, taskHeads: batch * keyValueHeads })
+  return {
+    keyBytes: kind === 'matrix' && !isShared ? (heads / Math.max(1, keyValueHeads)) * queries * 4 : 0,
+    sharedBias: isShared ? sharedBiasOf(call, bias.strides, inPlace, transport) : null,
+    fixedBytes: { 'bias gradient': bias.data.byteLength, 'bias sums': biasSumBytes(kind, sizes, segments) },
   }
 }
 

@@ -38,7 +38,8 @@ export async function probeCapabilities(askGpu: boolean): Promise<Capabilities> 
       'the engine has no relaxed SIMD (Node has it from version 21 on, or behind --experimental-wasm-relaxed-simd)'
   if (!shared.available) reasons['threads'] = shared.reason ?? 'SharedArrayBuffer is missing'
   const workers = typeof Worker !== 'undefined' || nodeModule('node:worker_threads') !== undefined
-  if (!workers) reasons['workers'] = 'the host has neither Worker nor node:worker_threads'
+  if (!workers)
+    reasons['workers'] = 'the host has neither Worker nor process.getBuiltinModule (Node has it from 20.16 and 22.3 on)'
   const { reason: gpuReason, ...webgpu } = await probeGpu(askGpu)
   if (gpuReason !== undefined) reasons['webgpu'] = gpuReason
   return {
@@ -60,21 +61,30 @@ async function probeGpu(askGpu: boolean): Promise<WebGpuProbe> {
   return { available: false, fallback: false, limits: null, info: null, reason }
 }
 
-/** What will run otherwise than `numerics: 'fast'` over shared memory would, as fallbacks for reports. */
-export function hostFallbacks(
-  capabilities: Capabilities,
-  numerics: 'fast' | 'portable',
-  sharedWanted: boolean,
-): Fallback[] {
+/** What a caller asked for, or left to Heddle. */
+export interface HostWishes {
+  readonly numerics: 'fast' | 'portable'
+  readonly sharedMemory: boolean
+  readonly workers: boolean
+}
+
+/** What will run otherwise than it was asked for, as fallbacks for reports. */
+export function hostFallbacks(capabilities: Capabilities, { numerics, sharedMemory, workers }: HostWishes): Fallback[] {
   const fallbacks: Fallback[] = []
   if (numerics === 'fast' && !capabilities.relaxedSimd)
     fallbacks.push({ what: 'plain SIMD in place of relaxed SIMD', reason: capabilities.reasons['relaxedSimd'] ?? '' })
-  if (sharedWanted && !capabilities.threads)
+  if (sharedMemory && !capabilities.threads)
     fallbacks.push({
       what: 'transferred copies in place of shared memory',
       reason: capabilities.reasons['threads'] ?? '',
     })
+  if (workers && !capabilities.workers) fallbacks.push(onCallingThread(capabilities.reasons['workers']))
   return fallbacks
+}
+
+/** What reports say where no worker runs, though none was asked not to. */
+export function onCallingThread(reason = ''): Fallback {
+  return { what: 'the calling thread in place of workers', reason }
 }
 
 /** The machine's memory in bytes, where the host tells it exactly; browsers do not. */

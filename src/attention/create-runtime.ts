@@ -1,3 +1,4 @@
+import { BackendUnavailableError } from '../core/errors.ts'
 import type { LaneKind } from '../protocol/messages.ts'
 import { Pool } from '../scheduler/pool.ts'
 import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
@@ -30,7 +31,12 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
 
 async function openRuntime(capabilities: Capabilities, options: ResolvedRuntimeOptions): Promise<Runtime> {
   const pool = new Pool(options.pool)
-  await pool.open()
+  try {
+    await pool.open()
+  } catch (error) {
+    if (!options.onWorkers || !(error instanceof BackendUnavailableError)) throw error
+    return (await import('./open-otherwise.ts')).openOtherwise(error, capabilities, options)
+  }
   return new Runtime(capabilities, options, pool)
 }
 

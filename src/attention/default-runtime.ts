@@ -1,23 +1,41 @@
-import type { AttentionInputs, AttentionOptions, AttentionResult } from './attention-options.ts'
+import { OptionError } from '../core/errors.ts'
+import type { AskedResults, WithAsked } from './asked-results.ts'
+import type { AttentionInputs, AttentionOptions, AttentionResult, WeightSelection } from './attention-options.ts'
 import { checkCall } from './attention-call.ts'
 import { createRuntime } from './create-runtime.ts'
+import { checkRuntimeNames, type RuntimeOptions } from './runtime-options.ts'
 import type { Runtime } from './runtime.ts'
 
 let starting: Promise<Runtime> | null = null
+let configured: RuntimeOptions = {}
+
+/**
+ * The options of the runtime that `attention` shares, in place of those given before: say, a `workerUrl` for a bundler
+ * that does not find the worker's file. Nothing starts.
+ *
+ * @throws {OptionError} for unknown names, and once the default runtime has started: call `closeDefaultRuntime` first
+ */
+export function configureDefaultRuntime(options: RuntimeOptions): void {
+  if (starting !== null)
+    throw new OptionError(
+      'configureDefaultRuntime: expected to be called before the first call of attention, or after closeDefaultRuntime(); got a call while the default runtime is open',
+    )
+  configured = checkRuntimeNames(options)
+}
 
 /**
  * The runtime that `attention` shares: made at first use, once for calls that come together; a failed start is tried
  * again.
  */
 export function defaultRuntime(): Promise<Runtime> {
-  starting ??= createRuntime().catch((error: unknown) => {
+  starting ??= createRuntime(configured).catch((error: unknown) => {
     starting = null
     throw error
   })
   return starting
 }
 
-/** Ends the default runtime's workers; the next call of `attention` starts it again. */
+/** Ends the default runtime's workers; the next call of `attention` starts it again, with the same options. */
 export async function closeDefaultRuntime(): Promise<void> {
   const started = starting
   starting = null
@@ -28,8 +46,15 @@ export async function closeDefaultRuntime(): Promise<void> {
  * `runtime.attention` on a default runtime with one worker a processor, made at first use. Its idle workers do not keep
  * a process alive.
  */
-export async function attention(inputs: AttentionInputs, options: AttentionOptions = {}): Promise<AttentionResult> {
+export async function attention<
+  Weights extends boolean | WeightSelection = false,
+  LogSumExp extends boolean = false,
+  Statistics extends boolean = false,
+>(
+  inputs: AttentionInputs,
+  options: AttentionOptions & AskedResults<Weights, LogSumExp, Statistics> = {},
+): Promise<WithAsked<AttentionResult, Weights, LogSumExp, Statistics>> {
   // Read at the call, as `runtime.attention` does: the runtime may take a while to start.
   const call = checkCall(inputs, options)
-  return (await defaultRuntime()).attend(call)
+  return (await defaultRuntime()).attend(call) as never // a result has what was asked for
 }

@@ -44,6 +44,8 @@ export interface ResolvedOptions {
   readonly onProgress: AttentionOptions['onProgress']
   readonly onChunk: AttentionOptions['onChunk']
   readonly onTask: AttentionOptions['onTask']
+  /** what may be a mistake, for the report */
+  readonly notes: readonly string[]
 }
 
 const NAMES: readonly (keyof AttentionOptions)[] = [
@@ -109,7 +111,16 @@ export function resolveOptions(options: AttentionOptions, layout: Layout): Resol
     onProgress: optional('onProgress', options.onProgress, checkFunction),
     onChunk: optional('onChunk', options.onChunk, checkFunction),
     onTask: optional('onTask', options.onTask, checkFunction),
+    notes: causalNote(options, sizes),
   }
+}
+
+/** Rows behind a cache need an offset, and nobody can tell them from rows at the start of the keys: only a note. */
+function causalNote({ causal, queryOffset }: AttentionOptions, { queries, keys }: AttentionSizes): readonly string[] {
+  if (causal !== true || queryOffset !== undefined || queries === keys || queries === 0 || keys === 0) return []
+  return [
+    `causal with M = ${queries}, N = ${keys} and no queryOffset: query i sees keys 0 to i only. If the queries are the last rows of a sequence whose earlier keys are cached, pass queryOffset: ${keys - queries}; if not, queryOffset: 0 ends this note.`,
+  ]
 }
 
 const named = (name: string): string => `attention: option ${name}`

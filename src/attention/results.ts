@@ -2,7 +2,9 @@ import type { ArrayClass, Ledger, Purpose } from '../core/ledger.ts'
 import type { PlannedResult } from '../plan/attention-request.ts'
 import type { Transport } from '../plan/transport.ts'
 import { ROW_RESULTS, STATISTIC_NAMES, type RowResultName } from '../protocol/row-results.ts'
-import type { ArrayId, AttentionTaskResult, Destination, ReturnedName, TaskArray } from '../protocol/task.ts'
+import type { HeadResult } from '../protocol/heads-task.ts'
+import type { MovingHeads } from '../protocol/moving-slice.ts'
+import type { ArrayId, AttentionTaskResult, ReturnedName, TaskArray } from '../protocol/task.ts'
 import type { Layout, Strides } from './layout.ts'
 import type { ResolvedOptions } from './resolve-options.ts'
 
@@ -43,6 +45,14 @@ export function resultSpecs(layout: Layout, options: ResolvedOptions): ResultSpe
     specs.push({ name: 'weights', Class: Float32Array, columns: keys, strides, empty: 0, given: null })
   }
   return specs
+}
+
+/** Rows of one head. */
+export interface PlacedRows {
+  readonly batch: number
+  readonly head: number
+  readonly rowStart: number
+  readonly rows: number
 }
 
 /** What the plan must know of a result. */
@@ -120,40 +130,33 @@ export class Results {
     return this.#arrays.get(name)
   }
 
-  /** The destinations of a task. */
-  destinations(batch: number, head: number, rowStart: number): Partial<Record<ResultName, Destination>> {
-    const entries = this.#specs.map(({ name, strides }): [ResultName, Destination] => {
+  /** Where tasks put the results of their heads. */
+  get destinations(): HeadResult[] {
+    return this.#specs.map(({ name, columns, strides }) => {
       const array = this.#direct.get(name)
-      return [
-        name,
-        array === undefined
-          ? true
-          : { array, offset: offsetOf(strides, batch, head, rowStart), rowStride: strides.row },
-      ]
+      return { name, columns, to: array === undefined ? 'returned' : rowsOfHeads(array, strides) }
     })
-    return Object.fromEntries(entries)
-  }
-
-  directArrays(): ArrayId[] {
-    return [...this.#direct.values()]
   }
 
   /** Copies what came back with a task into place. */
-  place(batch: number, head: number, rowStart: number, rows: number, result: AttentionTaskResult): void {
-    for (const { name, strides, columns } of this.#specs) {
-      const chunk = result[name]
-      const array = this.#arrays.get(name)
-      if (chunk === undefined || array === undefined || this.#direct.has(name)) continue
-      const start = offsetOf(strides, batch, head, rowStart)
-      if (strides.row === columns) array.set(chunk.subarray(0, rows * columns), start)
-      else
-        for (let row = 0; row < rows; row++)
-          array.set(chunk.subarray(row * columns, (row + 1) * columns), start + row * strides.row)
+  place({ batch, head, rowStart, rows }: PlacedRows, result: Partial<AttentionTaskResult>): void {
+    for (const spec of this.#specs) {
+      const chunk = result[spec.name]
+      if (chunk !== undefined && !this.#direct.has(spec.name))
+        this.#placeRows(spec, chunk, offsetOf(spec.strides, batch, head, rowStart), rows)
     }
   }
 
+  #placeRows({ name, strides, columns }: ResultSpec, chunk: TaskArray, start: number, rows: number): void {
+    const array = this.#arrays.get(name)
+    if (strides.row === columns) array?.set(chunk.subarray(0, rows * columns), start)
+    else
+      for (let row = 0; row < rows; row++)
+        array?.set(chunk.subarray(row * columns, (row + 1) * columns), start + row * strides.row)
+  }
+
   /** The output rows of a task, as a dense copy that the caller may keep. */
-  outputRows(batch: number, head: number, rowStart: number, rows: number): Float32Array {
+  outputRows({ batch, head, rowStart, rows }: PlacedRows): Float32Array {
     const spec = this.#specs[0]
     const array = this.#arrays.get('output')
     if (spec === undefined || !(array instanceof Float32Array)) return new Float32Array(0)
@@ -165,6 +168,10 @@ export class Results {
     }
     return dense
   }
+}
+
+function rowsOfHeads(array: ArrayId, { batch, head, row }: Strides): MovingHeads {
+  return { array, offset: 0, batchStride: batch, headStride: head, rowStride: row, startStride: row }
 }
 
 function offsetOf(strides: Strides, batch: number, head: number, row: number): number {

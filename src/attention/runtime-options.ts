@@ -2,12 +2,12 @@ import { loadKernels } from '../backends/wasm/binaries.ts'
 import { variantFor } from '../backends/wasm/probe.ts'
 import { checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
-import type { LaneConfig, LaneKind, WebGpuConfig } from '../protocol/messages.ts'
+import type { Fallback, LaneConfig, LaneKind, WebGpuConfig } from '../protocol/messages.ts'
 import { LocalLane } from '../scheduler/local-lane.ts'
 import type { PoolConfig } from '../scheduler/pool.ts'
 import type { AnyWorker } from '../scheduler/spawn-worker.ts'
 import { WorkerLane } from '../scheduler/worker-lane.ts'
-import type { Capabilities } from './capabilities.ts'
+import { hostFallbacks, type Capabilities } from './capabilities.ts'
 
 /** A kernel binary, compiled or not. */
 export type KernelBinary = WebAssembly.Module | ArrayBuffer | Uint8Array
@@ -40,13 +40,19 @@ export interface ResolvedRuntimeOptions {
   readonly pool: PoolConfig
   /** false: one lane, on the calling thread */
   readonly onWorkers: boolean
-  /** a lane on the calling thread, for calls too small for a message; null where the user asked for GPU lanes */
+  /** a lane on the calling thread */
+  readonly onCaller: PoolConfig
+  /** the same, for calls too small for a message; null where the user asked for GPU lanes */
   readonly caller: PoolConfig | null
+  /** whether the calling thread may do the work where no worker starts: the user named no number of them */
+  readonly mayGoWithoutWorkers: boolean
+  /** whether the user said where workers come from */
+  readonly ownWorkers: boolean
+  /** what runs otherwise than it was asked for, for every report */
+  readonly fallbacks: readonly Fallback[]
   readonly numerics: 'fast' | 'portable'
   readonly memoryBudgetBytes: number | undefined
   readonly sharedMemory: boolean
-  /** false where the user asked for transfer */
-  readonly sharedWanted: boolean
 }
 
 const NAMES: readonly (keyof RuntimeOptions)[] = [
@@ -90,8 +96,9 @@ export async function resolveRuntimeOptions(
   }
   const count = workerCount(workers, capabilities)
   const kinds = laneKinds(count, options, autoKinds ?? [])
-  const wasm = await kernelsOf(options, numerics, capabilities, kinds)
   const webgpu = checkWebGpu(options.webgpu)
+  const wasm = await kernelsOf(options, numerics, capabilities, kinds)
+  const makeWorker = workerFactory ?? (await factoryFor(workerUrl))
   const config = (kind: LaneKind): LaneConfig =>
     kind === 'webgpu' ? { kind, numerics, wasm, webgpu } : { kind, numerics, wasm }
   const onCaller: PoolConfig = {
@@ -102,14 +109,29 @@ export async function resolveRuntimeOptions(
     pool:
       kinds.length === 0
         ? onCaller
-        : { lanes: kinds.map(config), makeLane: ({ kind }) => new WorkerLane({ workerFactory, workerUrl, kind }) },
+        : { lanes: kinds.map(config), makeLane: ({ kind }) => new WorkerLane({ workerFactory: makeWorker, kind }) },
     onWorkers: kinds.length > 0,
+    onCaller,
+    mayGoWithoutWorkers:
+      workers === 'auto' && (options.backend ?? 'auto') !== 'webgpu' && typeof options.backend !== 'object',
+    ownWorkers: workerFactory !== undefined || workerUrl !== undefined,
+    fallbacks: hostFallbacks(capabilities, {
+      numerics,
+      sharedMemory: sharedMemory === 'auto',
+      workers: workers === 'auto',
+    }),
     caller: kinds.length > 0 && kinds.every((kind) => kind === 'wasm') ? onCaller : null,
     numerics,
     memoryBudgetBytes,
     sharedMemory: sharedMemory === 'auto' && capabilities.threads,
-    sharedWanted: sharedMemory === 'auto',
   }
+}
+
+/** What makes workers of the user's own file is loaded only for those who have one. */
+async function factoryFor(workerUrl: string | URL | undefined): Promise<(() => AnyWorker) | undefined> {
+  if (workerUrl === undefined) return undefined
+  const { workerAt } = await import('../scheduler/worker-at.ts')
+  return () => workerAt(workerUrl)
 }
 
 function checkWebGpu(webgpu: WebGpuConfig = {}): WebGpuConfig {

@@ -12,7 +12,7 @@ import { worthAWorker } from '../plan/chunk-rows.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import { planSegments } from '../plan/segment-plan.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
-import type { Pool } from '../scheduler/pool.ts'
+import type { LaneFacts, Pool } from '../scheduler/pool.ts'
 import {
   borrowedArrays,
   checkCall,
@@ -23,9 +23,16 @@ import {
   type InputCall,
   type PlanContext,
 } from './attention-call.ts'
+import type { AskedResults, WithAsked } from './asked-results.ts'
 import type { SegmentHost } from './attention-backward.ts'
 import { AttentionJob } from './attention-job.ts'
-import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
+import type {
+  AttentionInputs,
+  AttentionOptions,
+  AttentionReport,
+  AttentionResult,
+  WeightSelection,
+} from './attention-options.ts'
 import { attentionResult } from './attention-result.ts'
 import {
   backwardPlanInputs,
@@ -45,7 +52,7 @@ import type {
 } from './backward-options.ts'
 import { backwardRequest } from './backward-request.ts'
 import { CallerLane } from './caller-lane.ts'
-import { hostFallbacks, machineMemoryBytes, type Capabilities } from './capabilities.ts'
+import { machineMemoryBytes, type Capabilities } from './capabilities.ts'
 import { keptLimitBytes, ScratchMemory } from '../scheduler/scratch-memory.ts'
 import type { ResolvedRuntimeOptions } from './runtime-options.ts'
 
@@ -76,7 +83,7 @@ export class Runtime {
   }
 
   /** Lanes of the pool, and what each holds. */
-  get lanes(): ReturnType<Pool['lanes']> {
+  get lanes(): LaneFacts[] {
     return this.#pool.lanes()
   }
 
@@ -84,15 +91,23 @@ export class Runtime {
    * softmax(scale·QKᵀ + …)·V, exactly, in chunks of query rows over the pool. Memory beyond inputs and output: the
    * plan's.
    *
+   * @returns in its type, those optional tensors that the options ask for are certain to be there
    * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
    * @throws {MemoryBudgetError} when the budget is too small, or the engine refuses an allocation
    * @throws {WorkerLostError} when workers died three times under one task
    * @throws {RuntimeClosedError} after or during `close()`
    * @throws the signal's reason, after an abort
    */
-  async attention(inputs: AttentionInputs, options: AttentionOptions = {}): Promise<AttentionResult> {
+  async attention<
+    Weights extends boolean | WeightSelection = false,
+    LogSumExp extends boolean = false,
+    Statistics extends boolean = false,
+  >(
+    inputs: AttentionInputs,
+    options: AttentionOptions & AskedResults<Weights, LogSumExp, Statistics> = {},
+  ): Promise<WithAsked<AttentionResult, Weights, LogSumExp, Statistics>> {
     this.#checkOpen()
-    return this.attend(checkCall(inputs, options))
+    return (await this.attend(checkCall(inputs, options))) as never // a result has what was asked for
   }
 
   /** @internal The same for a call that was checked. */
@@ -122,12 +137,15 @@ export class Runtime {
     let clean = false
     try {
       const job = new AttentionJob(call, inputs, { request, plan, ledger, memory })
-      const outcome = await pool.run(job)
+      const outcome = await job.progress.follow(() => pool.run(job))
       job.finish()
       clean = outcome.retries === 0
       return {
         ...attentionResult(call, job),
-        report: this.#report(plan, job, outcome, ledger, performance.now() - startMs),
+        report: {
+          ...this.#report(plan, job, outcome, ledger, performance.now() - startMs),
+          notes: call.options.notes,
+        },
       }
     } finally {
       memory.release(clean)
@@ -255,8 +273,7 @@ export class Runtime {
     throwIfAborted(call.options.signal)
     if (this.#isInline(call)) await this.#caller?.open()
     const pool = this.#poolFor(call)
-    const { numerics, sharedWanted } = this.#options
-    const fallbacks = hostFallbacks(this.capabilities, numerics, sharedWanted)
+    const { numerics, fallbacks } = this.#options
     return { ...this.#planContext(pool), pool, scratch: this.#scratch, numerics, fallbacks }
   }
 
@@ -305,7 +322,7 @@ export class Runtime {
     outcome: JobOutcome,
     ledger: Ledger,
     elapsedMs: number,
-  ): AttentionReport {
+  ): Omit<AttentionReport, 'notes'> {
     const { numerics } = this.#options
     return {
       mode: plan.mode,
@@ -315,7 +332,7 @@ export class Runtime {
       lanes: outcome.lanes,
       tasks: plan.tasks,
       retries: outcome.retries,
-      fallbacks: [...hostFallbacks(this.capabilities, numerics, this.#options.sharedWanted), ...outcome.fallbacks],
+      fallbacks: [...this.#options.fallbacks, ...outcome.fallbacks],
       reproducible: outcome.lanes.every((lane) => lane.kind === 'wasm'),
       elapsedMs,
       memory: { plannedBytes: plan.totalBytes, peakBytes: ledger.peakBytes, peakByPurpose: ledger.peakByPurpose },

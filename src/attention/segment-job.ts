@@ -41,7 +41,7 @@ export class SegmentJob implements Job {
   tiles = 0
   skippedTiles = 0
   readonly #placed = new Map<JobTask, readonly PlacedTask[]>()
-  readonly #progress: ProgressMeter
+  readonly progress: ProgressMeter
 
   constructor(
     placed: readonly PlacedTask[],
@@ -55,11 +55,8 @@ export class SegmentJob implements Job {
     this.depth = plan.depth
     this.signal = signal
     this.tasks = this.#bundle(placed)
-    this.#progress = new ProgressMeter(
-      placed.length,
-      placed.reduce((sum, { cost }) => sum + cost, 0),
-      onProgress,
-    )
+    const cost = placed.reduce((sum, task) => sum + task.cost, 0)
+    this.progress = new ProgressMeter({ tasks: placed.length, cost, lanes: plan.lanes }, onProgress)
   }
 
   provide(id: ArrayId): AttachedArray['array'] {
@@ -77,10 +74,12 @@ export class SegmentJob implements Job {
 
   dispatched(task: JobTask): void {
     this.ledger.add('in flight', this.#stagingBytes(task))
+    this.progress.sent(task.cost)
   }
 
   undone(task: JobTask): void {
     this.ledger.remove('in flight', this.#stagingBytes(task))
+    this.progress.sent(-task.cost)
   }
 
   completed(task: JobTask, results: readonly TaskResult[]): void {
@@ -91,7 +90,8 @@ export class SegmentJob implements Job {
       take(result)
     })
     this.ledger.remove('in flight', this.#stagingBytes(task))
-    this.#progress.step(task.tasks.length, task.cost)
+    const busyMs = results.reduce((sum, { elapsedMs }) => sum + elapsedMs, 0)
+    this.progress.step(task.tasks.length, task.cost, busyMs)
   }
 
   #stagingBytes(task: JobTask): number {

@@ -1,7 +1,7 @@
 import type { Ledger } from '../core/ledger.ts'
 import { isShared } from '../core/shared-memory.ts'
 import { visiblePairs } from '../plan/attention-sizes.ts'
-import { keySegments } from '../plan/key-segments.ts'
+import { keySegments, type KeySegment } from '../plan/key-segments.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import type { AttentionTransposedTask } from '../protocol/backward-task.ts'
 import type { TransposedCall } from './backward-call.ts'
@@ -27,12 +27,9 @@ export function transposedTasks(
   operands: Operands,
   ledger: Ledger,
 ): { readonly placed: PlacedTask[]; readonly output: Float32Array } {
-  const {
-    layout: { sizes, value },
-    options,
-    outputStrides,
-  } = call
-  const { batch, heads, keyValueHeads, queries, keys, valueSize } = sizes
+  const { options, outputStrides } = call
+  const { sizes } = call.layout
+  const { batch, heads, queries, keys, valueSize } = sizes
   const inputs = Object.values(arrays) as Float32Array[]
   const inPlace = writesInPlace(plan.transport, inputs)
   const output = ledger.array(
@@ -41,8 +38,8 @@ export function transposedTasks(
     batch * heads * keys * valueSize,
     inputs.every((array) => isShared(array)),
   )
-  const result = new KeyRowResult(output, outputStrides, valueSize, inPlace ? (array) => operands.whole(array) : null)
-  const tasks = new SegmentTasks(call, operands, arrays)
+  const keyRows = new KeyRowResult(output, outputStrides, valueSize, inPlace ? (array) => operands.whole(array) : null)
+  const parts = { call, arrays, tasks: new SegmentTasks(call, operands, arrays), keyRows }
   const see = { ...options.settings, queryOffset: options.queryOffset, keyLength: options.keyLength }
   const placed: PlacedTask[] = []
   for (let b = 0; plan.tasks > 0 && b < batch; b++) {
@@ -50,22 +47,39 @@ export function transposedTasks(
     const cost = visiblePairs(0, queries, b, see) / segments.length
     for (let h = 0; h < heads; h++) {
       for (const segment of segments) {
-        const task: AttentionTransposedTask = {
-          kind: 'attention-transposed',
-          ...tasks.shared(b, Math.floor((h * keyValueHeads) / heads), segment),
-          head: tasks.scored(b, h, segment),
-          columns:
-            arrays.rows === undefined
-              ? null
-              : tasks.headRows('rows', { array: arrays.rows, strides: value, columns: valueSize }, b, h),
-          output: result.destination(b, h, segment),
-        }
+        const task = transposedTask(parts, b, h, segment)
         const stagingBytes = (segment.keyEnd - segment.keyStart) * plan.keyBytes
         const take: PlacedTask['take'] = (answer) =>
-          result.place(b, h, segment, 'output' in answer ? answer.output : undefined)
+          keyRows.place(b, h, segment, 'output' in answer ? answer.output : undefined)
         placed.push({ task, group: b * heads + h, cost, stagingBytes, take })
       }
     }
   }
   return { placed, output }
+}
+
+/** What the tasks of a call are made of. */
+interface TransposedParts {
+  readonly call: TransposedCall
+  readonly arrays: TransposedArrays
+  readonly tasks: SegmentTasks
+  readonly keyRows: KeyRowResult
+}
+
+function transposedTask(
+  { call, arrays, tasks, keyRows }: TransposedParts,
+  batch: number,
+  head: number,
+  segment: KeySegment,
+): AttentionTransposedTask {
+  const { sizes, value: strides } = call.layout
+  const { heads, keyValueHeads, valueSize: columns } = sizes
+  return {
+    kind: 'attention-transposed',
+    ...tasks.shared(batch, Math.floor((head * keyValueHeads) / heads), segment),
+    head: tasks.scored(batch, head, segment),
+    columns:
+      arrays.rows === undefined ? null : tasks.headRows('rows', { array: arrays.rows, strides, columns }, batch, head),
+    output: keyRows.destination(batch, head, segment),
+  }
 }

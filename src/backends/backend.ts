@@ -11,6 +11,7 @@ import type {
 } from '../protocol/backward-task.ts'
 import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { SumResult, SumWork } from '../protocol/sums.ts'
+import type { AttentionHeadsResult, AttentionHeadsTask } from '../protocol/heads-task.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from '../protocol/task.ts'
 
 export type BackendKind = 'wasm' | 'webgpu'
@@ -45,6 +46,8 @@ export interface Backend {
   attention(task: AttentionTask, context: TaskContext): Promise<AttentionTaskResult>
   /** The same for tasks one after the other, with what they have in common done once. Absent: one by one is as good. */
   attentionAll?(tasks: readonly AttentionTask[], context: TaskContext): Promise<AttentionTaskResult[]>
+  /** Attention of many small heads. Absent: plans make no such tasks for a lane of this kind. */
+  attentionHeads?(task: AttentionHeadsTask, context: TaskContext): Promise<AttentionHeadsResult>
   /** Gradients of one key head over one key segment. Absent: this backend has no backward kernels. */
   attentionBackward?(task: AttentionBackwardTask, context: TaskContext): Promise<AttentionBackwardResult>
   /** Pᵀ·X over one key segment. Absent as `attentionBackward` is. */
@@ -63,10 +66,9 @@ export interface Backend {
 }
 
 /** What not every backend has. @throws {BackendUnavailableError} where this one lacks it */
-export function ableTo<Name extends 'attentionBackward' | 'attentionBias' | 'attentionTransposed' | 'rows' | 'sums'>(
-  backend: Backend,
-  name: Name,
-): NonNullable<Backend[Name]> {
+export function ableTo<
+  Name extends 'attentionHeads' | 'attentionBackward' | 'attentionBias' | 'attentionTransposed' | 'rows' | 'sums',
+>(backend: Backend, name: Name): NonNullable<Backend[Name]> {
   const method = backend[name]
   if (method === undefined)
     throw new BackendUnavailableError(`lane: expected a backend with kernels for ${name}, got ${backend.kind}`)

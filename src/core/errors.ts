@@ -19,6 +19,9 @@ export interface HeddleErrorOptions {
   readonly details?: ErrorDetails
 }
 
+/** The same symbol in every copy of the package: what tells our errors from others. */
+const BRAND = Symbol.for('heddle.error')
+
 /** The base of every failure. The message says what was expected and what came. */
 export class HeddleError extends Error {
   readonly code: HeddleErrorCode
@@ -29,6 +32,24 @@ export class HeddleError extends Error {
     this.name = code
     this.code = code
     this.details = options.details ?? {}
+  }
+
+  /**
+   * Whether `value` is an error of this class (`HeddleError.is` for all of them, `OptionError.is` for one), also one of
+   * another copy of the package or of another realm, for which `instanceof` is false.
+   */
+  static is<Class extends abstract new (...args: never) => HeddleError>(
+    this: Class,
+    value: unknown,
+  ): value is InstanceType<Class> {
+    const error = value as (HeddleError & { readonly [BRAND]?: true }) | null | undefined
+    if (error?.[BRAND] !== true) return false
+    return (this as unknown) === HeddleError || (classes[error.code] as unknown) === this || error instanceof this
+  }
+
+  /** @internal On the prototype, so that errors print without it. */
+  get [BRAND](): true {
+    return true
   }
 }
 

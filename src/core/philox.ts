@@ -19,6 +19,7 @@ export interface SeedWords {
  *
  * @param words [4], overwritten
  */
+// eslint-disable-next-line max-params -- four words of one counter; generators call this once per few numbers
 export function philoxWords(words: Uint32Array, seed: SeedWords, c0: number, c1: number, c2: number, c3: number): void {
   let k0 = seed.seedLow
   let k1 = seed.seedHigh

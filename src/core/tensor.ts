@@ -103,6 +103,16 @@ export function formatShape(shape: readonly unknown[]): string {
   return `[${shape.map((size) => (typeof size === 'number' || typeof size === 'string' ? String(size) : describe(size))).join(', ')}]`
 }
 
+/** The index of element `place` of a row-major array of that shape, for messages: `[3, 7]`. */
+export function formatPlace(place: number, shape: readonly number[]): string {
+  const index: number[] = []
+  for (const size of shape.toReversed()) {
+    index.unshift(place % size)
+    place = Math.floor(place / size)
+  }
+  return formatShape(index)
+}
+
 /** What a wrong value was, for messages: its class or type, and the value where it is short. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value)

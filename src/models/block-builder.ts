@@ -71,9 +71,7 @@ export class BlockBuilder {
     const sizes = { batch: from.batch, heads, keyValueHeads, queries: from.rows, keys: keys.rows, headSize }
     const { context } = attend(
       graph,
-      queries,
-      keys,
-      values,
+      { query: queries, key: keys, value: values },
       { heads, keyHeads: keyValueHeads },
       resolveLayerAttention(sizes, this.#attentionOptions(graph, from.rows, segments)),
     )

@@ -114,6 +114,7 @@ export class Embedder {
     )
     const pooled = new Map<Piece, PooledPiece>()
     const total = tally.tokens + pieces.flat().reduce((sum, { ids }) => sum + ids.length, 0)
+    if (tally.tokens === 0) options.onProgress?.({ doneTokens: 0, totalTokens: total })
     for (const pack of packsOf(pieces.flat(), options.packTokens, ({ ids }) => ids.length > this.#trainedLength)) {
       throwIfAborted(options.forward.signal)
       await this.#runPack(pack, options, tally, pooled)

@@ -92,18 +92,23 @@ export async function runBackward(call: BackwardCall, runtime: Runtime, options:
     runProgram(program, runtime, run),
   )
   const dataOf = (value: Value): Float32Array => data[program.results.indexOf(value)] as Float32Array
-  const shapes = [call.input.shape, ...call.names.map(() => undefined)]
   return {
-    inputs: inputs.map((value, index) =>
-      value === null
-        ? undefined
-        : { data: dataOf(value), shape: [...(shapes[index] ?? [value.batch, value.rows, value.width])] },
-    ),
+    inputs: inputs.map((value, index) => (value === null ? undefined : inputGradient(call, index, value, dataOf))),
     gradients: new Map(
       [...parameters].map(([name, parameter]) => [name, gradientTensor(parameter, gradients.get(parameter), dataOf)]),
     ),
     report,
   }
+}
+
+/** The gradient of the input, which is number 0, or of another one. */
+function inputGradient(
+  { input }: BackwardCall,
+  index: number,
+  value: Value,
+  dataOf: (value: Value) => Float32Array,
+): Tensor {
+  return { data: dataOf(value), shape: index === 0 ? [...input.shape] : [value.batch, value.rows, value.width] }
 }
 
 /** Zeros where the parameter plays no part. */

@@ -8,7 +8,7 @@ import { defaultChunkRows, gpuChunkRows, SMALLEST_TASK_FLOPS } from './chunk-row
 import { explainPlan } from './explain.ts'
 import { matchKept } from './kept-buffers.ts'
 import { ASSUMED_GPU, GPU_OVERLAP, gpuBlockSizes } from './gpu-memory.ts'
-import { gpuAllowance, laneBytes, mayRunBeside, withoutBeside } from './lane-bytes.ts'
+import { gpuAllowance, laneBytes, mayRunBeside, withoutBeside, type LaneDemand } from './lane-bytes.ts'
 
 /** @throws {MemoryBudgetError} when no chunk size and no number of lanes fits; says which budget would do */
 export function planAttention(request: PlanRequest): AttentionPlan {
@@ -27,6 +27,11 @@ export function planAttention(request: PlanRequest): AttentionPlan {
     }),
   )
 }
+
+/** As many messages of small heads for each lane, so that a slow lane does not hold up the end. */
+const MESSAGES_PER_LANE = 8
+/** About 2 ms of one lane: beside that, what a message costs does not show. */
+const ROOMY_FLOPS = 6e7
 
 const STANDARD_ADVICE =
   '; the score matrix grows with n²: ask for some rows with returnWeights: { heads, rows }, which chunked mode gives at any n'
@@ -61,7 +66,7 @@ function* candidates(request: PlanRequest): Generator<Candidate> {
   if (mayRunBeside(request.lanes)) yield* candidatesOn({ ...request, lanes: withoutBeside(request.lanes) })
 }
 
-/** First lean GPU lanes, then fewer rows per chunk, then fewer lanes. */
+/** First messages of few heads, then lean GPU lanes, then fewer rows per chunk, then fewer lanes. */
 function* candidatesOn(request: PlanRequest): Generator<Candidate> {
   const { sizes, chunkSize } = request
   const hasGpu = request.lanes.some(({ kind }) => kind === 'webgpu')
@@ -72,13 +77,25 @@ function* candidatesOn(request: PlanRequest): Generator<Candidate> {
       chunkSize === undefined
         ? automaticRows(request, lanes, flopsPerRow)
         : Math.max(1, Math.min(chunkSize, sizes.queries))
+    if (!hasGpu) yield candidateOf(request, { chunkRows, lanes, flopsPerRow, lean: false, roomy: true })
     for (;;) {
-      yield candidateOf(request, chunkRows, lanes, flopsPerRow, false)
-      if (hasGpu) yield candidateOf(request, chunkRows, lanes, flopsPerRow, true)
+      yield candidateOf(request, { chunkRows, lanes, flopsPerRow, lean: false, roomy: false })
+      if (hasGpu) yield candidateOf(request, { chunkRows, lanes, flopsPerRow, lean: true, roomy: false })
       if (chunkSize !== undefined || chunkRows <= 8) break
       chunkRows = Math.max(8, Math.floor(chunkRows / 2))
     }
   }
+}
+
+/** How a call could be cut. */
+interface Cut {
+  readonly chunkRows: number
+  readonly lanes: number
+  readonly flopsPerRow: number
+  /** GPU lanes with as little memory as will do */
+  readonly lean: boolean
+  /** whether a message may hold more heads than make it worth while */
+  readonly roomy: boolean
 }
 
 /**
@@ -110,44 +127,21 @@ function depthOf({ lanes: all, transport }: PlanRequest, messages: number, lanes
   return transport === 'shared' && messages >= 4 * lanes ? 2 : 1
 }
 
-function candidateOf(
-  request: PlanRequest,
-  chunkRows: number,
-  lanes: number,
-  flopsPerRow: number,
-  lean: boolean,
-): Candidate {
-  const { sizes, transport, keySplits } = request
+function candidateOf(request: PlanRequest, cut: Cut): Candidate {
+  const { sizes, keySplits } = request
+  const { chunkRows, lanes, lean } = cut
   const tasks = sizes.batch * sizes.heads * ceilDivide(sizes.queries, chunkRows) * keySplits
-  const tasksPerMessage = messageTasks(request, tasks, (flopsPerRow * chunkRows) / Math.max(1, keySplits))
+  const tasksPerMessage = messageTasks(request, tasks, cut)
   const messages = ceilDivide(tasks, tasksPerMessage)
   const depth = depthOf(request, messages, lanes, lean)
-  const inFlight = Math.min(tasks, lanes * depth * tasksPerMessage)
-  const copied = request.inputs.filter((input) => transport === 'shared' && !input.shared)
-  const headBytes = request.inputs.reduce((total, input) => total + input.headBytes, 0)
-  const results = request.results.filter(({ owned }) => owned)
-  const cachedHeads = transport === 'transfer' ? 1 : sizes.batch * sizes.keyValueHeads
-  const weightRows = request.mode === 'standard' ? chunkRows : Math.min(chunkRows, request.selection?.rows.length ?? 0)
-  const demand = {
-    ...request.scoreInputs,
-    sizes,
-    chunkRows,
-    cachedHeads,
-    overlap: Math.min(GPU_OVERLAP, depth),
-    weightRows,
-    lanes: Math.min(lanes, messages),
-  }
+  const demand = laneDemand(request, cut, { depth, messages })
   const device = gpuAllowance(request.lanes, demand, lean)
   const bytes: BytesByPurpose = {
-    ...Object.fromEntries(results.map(({ purpose, rowBytes, rows }) => [purpose, rowBytes * rows])),
-    ...request.fixedBytes,
-    partials:
-      keySplits > 1 ? sizes.batch * sizes.heads * sizes.queries * keySplits * partialRowBytes(sizes.valueSize) : 0,
-    'input copies': copied.reduce((total, input) => total + input.bytes, 0),
+    ...callBytes(request),
     'lane arenas': laneBytes(request.lanes, demand, device),
-    'lane copies': request.lanes.reduce((total, lane) => total + (lane.lastingBytes ?? 0), 0),
-    'in flight': keySplits > 1 ? 0 : largestStaging(request, chunkRows, inFlight),
-    'head copies': transport === 'transfer' ? Math.min(lanes, tasks) * headBytes : 0,
+    'in flight':
+      keySplits > 1 ? 0 : largestStaging(request, chunkRows, Math.min(tasks, lanes * depth * tasksPerMessage)),
+    'head copies': headCopyBytes(request, Math.min(lanes, tasks)),
   }
   return {
     chunkRows,
@@ -163,15 +157,54 @@ function candidateOf(
   }
 }
 
+function laneDemand(
+  { sizes, transport, mode, selection, scoreInputs }: PlanRequest,
+  { chunkRows, lanes }: Cut,
+  { depth, messages }: { readonly depth: number; readonly messages: number },
+): LaneDemand {
+  return {
+    ...scoreInputs,
+    sizes,
+    chunkRows,
+    cachedHeads: transport === 'transfer' ? 1 : sizes.batch * sizes.keyValueHeads,
+    overlap: Math.min(GPU_OVERLAP, depth),
+    weightRows: mode === 'standard' ? chunkRows : Math.min(chunkRows, selection?.rows.length ?? 0),
+    lanes: Math.min(lanes, messages),
+  }
+}
+
+/** What the call holds however it is cut. */
+function callBytes({ sizes, transport, keySplits, inputs, results, fixedBytes, lanes }: PlanRequest): BytesByPurpose {
+  const owned = results.filter(({ owned }) => owned)
+  const copied = inputs.filter((input) => transport === 'shared' && !input.shared)
+  return {
+    ...Object.fromEntries(owned.map(({ purpose, rowBytes, rows }) => [purpose, rowBytes * rows])),
+    ...fixedBytes,
+    partials:
+      keySplits > 1 ? sizes.batch * sizes.heads * sizes.queries * keySplits * partialRowBytes(sizes.valueSize) : 0,
+    'input copies': copied.reduce((total, input) => total + input.bytes, 0),
+    'lane copies': lanes.reduce((total, lane) => total + (lane.lastingBytes ?? 0), 0),
+  }
+}
+
+/** Without shared memory each lane at work has a copy of one head's keys. */
+function headCopyBytes({ transport, inputs }: PlanRequest, lanes: number): number {
+  return transport === 'transfer' ? lanes * inputs.reduce((total, input) => total + input.headBytes, 0) : 0
+}
+
 /**
- * Tasks that travel together: as many as are worth a message; of one query row, whole groups of heads, which a lane
- * joins.
+ * Tasks that travel together: as many as are worth a message, or, with room for it, as many as leave every lane enough
+ * messages; of one query row, whole groups of heads, which a lane joins.
  */
-function messageTasks({ sizes, transport }: PlanRequest, tasks: number, taskFlops: number): number {
+function messageTasks({ sizes, transport, keySplits }: PlanRequest, tasks: number, cut: Cut): number {
+  const { chunkRows, lanes, flopsPerRow, roomy } = cut
+  const taskFlops = Math.max(1, (flopsPerRow * chunkRows) / Math.max(1, keySplits))
   const group = sizes.queries === 1 ? Math.max(1, sizes.heads / Math.max(1, sizes.keyValueHeads)) : 1
   // Without shared memory a message carries its heads' copies: few tasks at a time keep them few.
-  const worthwhile = transport === 'transfer' ? 1 : Math.floor(SMALLEST_TASK_FLOPS / Math.max(1, taskFlops))
-  return Math.max(1, Math.min(tasks, roundUp(Math.max(1, worthwhile), group)))
+  const worthwhile = transport === 'transfer' ? 1 : Math.floor(SMALLEST_TASK_FLOPS / taskFlops)
+  const whole = transport !== 'transfer' && chunkRows >= sizes.queries && keySplits === 1
+  const shared = roomy && whole ? Math.min(ceilDivide(tasks, MESSAGES_PER_LANE * lanes), ROOMY_FLOPS / taskFlops) : 1
+  return Math.max(1, Math.min(tasks, roundUp(Math.floor(Math.max(1, worthwhile, shared)), group)))
 }
 
 /** A row of a partial: Dv values and a log-sum-exp. All partials of a call are held until they merge. */

@@ -71,6 +71,7 @@ export function backwardArenaBytes(headSize: number, valueSize: number): number 
   return backwardArena(headSize, valueSize).bytes
 }
 
+// eslint-disable-next-line max-lines-per-function -- a table of places, in the order of the memory
 export function backwardArena(headSize: number, valueSize: number): BackwardArena {
   const blockRows = keyBlockRows(headSize, valueSize)
   const headColumns = roundUp(headSize, PANEL_COLUMNS)

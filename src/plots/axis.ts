@@ -47,7 +47,8 @@ export function axisScale(axis: Axis, values: readonly number[], start: number, 
   return { position: scale, ticks, format }
 }
 
-/** `label (unit)`. */
-export function axisTitle({ label, unit }: Axis): string {
-  return unit === undefined ? label : `${label} (${unit})`
+/** `label (unit)`, and that a scale is logarithmic: `time, log scale`. */
+export function axisTitle({ label, unit, scale }: Axis): string {
+  const named = unit === undefined ? label : `${label} (${unit})`
+  return scale === 'linear' ? named : `${named}, log scale`
 }

@@ -1,5 +1,5 @@
 import { coordinate, escapeText } from './markup.ts'
-import { colourRules, LEVELS } from './palette.ts'
+import { colourRules, KINDS, LEVELS } from './palette.ts'
 
 /** How every plot may be drawn. */
 export interface PlotOptions {
@@ -17,10 +17,21 @@ export interface PlotOptions {
 
 export const DEFAULT_WIDTH = 640
 
+/** A plot that can be drawn at any width: a page draws it once for a desk and once for a phone. */
+export type Drawing = (options: PlotOptions) => string
+
+/** Left edge of a title, and the room that it leaves on the right. */
+const TITLE_MARGIN = 16
+/** Height of each further line of a title. */
+const TITLE_LINE = 19
+/** How much wider a title's letters are than those of 12 pixels, to which `textWidth` belongs. */
+const TITLE_SCALE = 1.45
+
 const SERIES = [0, 1, 2, 3].map(
   (index) =>
     `.plot .curve.s${index}{stroke:var(--series-${index})}.plot .s${index}.marker,.plot .bar.s${index}{fill:var(--series-${index})}`,
 )
+const KIND_RULES = Array.from({ length: KINDS }, (_, kind) => `.plot .k${kind}{fill:var(--kind-${kind})}`)
 const SCALES = Array.from(
   { length: LEVELS },
   (_, level) => `.plot .v${level}{fill:var(--ramp-${level})}.plot .w${level}{fill:var(--split-${level})}`,
@@ -32,29 +43,47 @@ export const PLOT_RULES = `
 .plot .surface { fill: var(--surface); } .plot text { fill: var(--soft); } .plot .title { fill: var(--ink); font-size: 15px; font-weight: 600; }
 .plot .legend, .plot .strong { fill: var(--ink); } .plot .note { font-style: italic; } .plot .grid { stroke: var(--grid); } .plot .axis { stroke: var(--axis); }
 .plot .curve { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; } .plot .marker { stroke: var(--surface); stroke-width: 1.5; } .plot .small { stroke: none; }
-.plot .cells { shape-rendering: crispEdges; } .plot .none { fill: var(--grid); } .plot .edge { fill: none; stroke: var(--axis); } .plot .bar { stroke: var(--surface); stroke-width: 0.5; }
+.plot .cells { shape-rendering: crispEdges; } .plot .none { fill: var(--grid); } .plot .edge { fill: none; stroke: var(--axis); } .plot .bar { stroke: var(--surface); stroke-width: 0.5; } .plot .band { fill: var(--grid); opacity: 0.6; }
 ${SERIES.join('\n')}
+${KIND_RULES.join('')}
 ${SCALES.join('')}
 `.trim()
 
 /** Rules and colours of a plot that stands alone. */
 export const PLOT_STYLE = `${colourRules()}\n${PLOT_RULES}`
 
-/** One `<svg>` with its title; `body` is markup. */
+/** One `<svg>` with its title, in as many lines as it needs; `body` is markup, which moves down by them. */
 export function plotFrame(
   title: string,
   { width, height }: { readonly width: number; readonly height: number },
   body: readonly string[],
   { styled = true }: PlotOptions,
 ): string {
+  const lines = wrapText(title, (width - 2 * TITLE_MARGIN) / TITLE_SCALE)
+  const extra = (lines.length - 1) * TITLE_LINE
+  const size = { width: coordinate(width), height: coordinate(height + extra) }
   return [
-    `<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${coordinate(width)} ${coordinate(height)}" role="img" aria-label="${escapeText(title)}">`,
+    `<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size.width} ${size.height}" role="img" aria-label="${escapeText(title)}">`,
     ...(styled ? [`<style>${PLOT_STYLE}</style>`] : []),
-    `<rect class="surface" width="${coordinate(width)}" height="${coordinate(height)}"/>`,
-    `<text class="title" x="16" y="24">${escapeText(title)}</text>`,
-    ...body,
+    `<rect class="surface" width="${size.width}" height="${size.height}"/>`,
+    ...lines.map(
+      (line, index) =>
+        `<text class="title" x="${TITLE_MARGIN}" y="${24 + index * TITLE_LINE}">${escapeText(line)}</text>`,
+    ),
+    ...(extra === 0 ? body : [`<g transform="translate(0,${extra})">`, ...body, '</g>']),
     '</svg>',
   ].join('\n')
+}
+
+/** A text as lines of at most `width` pixels, broken between words; a word that is longer has a line of its own. */
+export function wrapText(text: string, width: number): string[] {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const longer = `${lines.at(-1) ?? ''} ${word}`
+    if (lines.length > 0 && textWidth(longer) <= width) lines[lines.length - 1] = longer
+    else lines.push(word)
+  }
+  return lines
 }
 
 /** About how wide a text is at 12 pixels: letters of East Asia take a full square. */

@@ -1,8 +1,8 @@
 import { formatBytes } from '../plan/explain.ts'
 import { formatDuration, formatNumber } from './format.ts'
 import type { Axis } from './axis.ts'
-import type { PlotOptions } from './frame.ts'
-import { linePlot, type Series } from './line-plot.ts'
+import type { Drawing } from './frame.ts'
+import { linePlot, makesCurve, type Series } from './line-plot.ts'
 
 /** A value of one mode at one number of tokens. */
 export interface GrowthPoint {
@@ -15,33 +15,26 @@ export interface GrowthPoint {
 /** The axis of sequence lengths. */
 export const TOKENS_AXIS: Axis = { label: 'sequence length n', unit: 'tokens', scale: 'log2', format: shortCount }
 
-/** Time and counted peak memory against n, both axes logarithmic, chunked and standard mode. */
+/** Time and counted peak memory against n, chunked and standard mode; none where there are fewer than three sizes. */
 export function growthPlots(
   points: readonly GrowthPoint[],
   standardEnds: boolean,
-  options: PlotOptions = {},
-): { readonly time: string; readonly memory: string } {
-  const note = standardEnds ? 'standard mode ends here' : undefined
-  const plotOf = (title: string, y: Axis, value: (point: GrowthPoint) => number): string => {
+): { readonly time: Drawing; readonly memory: Drawing } | null {
+  if (!makesCurve(points.map(({ tokens }) => ({ x: tokens })))) return null
+  const plotOf = (title: string, y: Axis, value: (point: GrowthPoint) => number): Drawing => {
     const series = (['chunked', 'standard'] as const).map((mode): Series => {
       const own = points.filter((point) => point.mode === mode).map((point) => ({ x: point.tokens, y: value(point) }))
-      return {
-        name: `${mode} mode`,
-        points: own,
-        ...(mode === 'standard' && note !== undefined && own.length > 0 ? { endNote: note } : {}),
-      }
+      const note = standardEnds && mode === 'standard' ? { endNote: 'standard mode ends here' } : {}
+      return { name: `${mode} mode`, points: own, ...note }
     })
-    return linePlot({ title, x: TOKENS_AXIS, y, series: series.filter(({ points: own }) => own.length > 0) }, options)
+    const shown = series.filter(({ points: own }) => own.length > 0)
+    return (options) => linePlot({ title, x: TOKENS_AXIS, y, series: shown }, options)
   }
   return {
-    time: plotOf(
-      'Time of one call',
-      { label: 'time', unit: 'ms, s', scale: 'log10', format: formatTime },
-      (point) => point.elapsedMs,
-    ),
+    time: plotOf('Time of one call', { label: 'time', scale: 'log10', format: formatTime }, (point) => point.elapsedMs),
     memory: plotOf(
       'Peak memory of one call',
-      { label: 'peak bytes', unit: 'KiB, MiB, GiB', scale: 'log2', format: formatBytesShort },
+      { label: 'peak memory', scale: 'log2', format: formatBytesShort },
       (point) => point.peakBytes,
     ),
   }

@@ -30,13 +30,13 @@ const MAX_CELLS = 40
 
 /**
  * Heatmaps side by side on one scale: the heads of a model by layer, or one sentence at several steps of training. Rows
- * that do not fit the width go on in the next line.
+ * that do not fit the width go on in the next line, with about as many panels in each.
  */
 export function heatmapGrid(grid: HeatmapGrid, options: PlotOptions = {}): string {
   const { width = DEFAULT_WIDTH } = options
   const most = Math.max(...grid.panels.map((row) => row.length), 0)
   if (most === 0) throw new RangeError(`plot '${grid.title}': expected one panel or more, got none`)
-  const fit = Math.min(most, panelsThatFit(width))
+  const fit = Math.ceil(most / Math.ceil(most / panelsThatFit(width)))
   const size = Math.min(MAX_PANEL, (width - 32 - (fit - 1) * GAP) / fit)
   const lines = grid.panels.flatMap((row) =>
     Array.from({ length: Math.ceil(row.length / fit) }, (_, line) => row.slice(line * fit, (line + 1) * fit)),

@@ -33,6 +33,8 @@ const MAX_CELL_SIZE = 26
 /** A token needs a cell of this size to be read. */
 const TOKEN_SIZE = 11
 const LONGEST_TOKEN = 84
+/** Height of a named row of a matrix that is much wider than tall. */
+const STRIP_ROW = 16
 
 /** A matrix as a grid of colours, with tokens or positions on both sides and a legend. */
 export function heatmap(plot: Heatmap, options: PlotOptions = {}): string {
@@ -50,26 +52,29 @@ export function heatmap(plot: Heatmap, options: PlotOptions = {}): string {
   const cell = Math.min(MAX_CELL_SIZE, (width - left - 20) / pooled.columns)
   const hasColumnTokens = showsTokens(plot.x, pooled.columnStep, cell)
   const top = 44 + (hasColumnTokens ? tokenRoom(plot.x) : 0)
-  const area = { left, top, width: cell, height: rowHeight(pooled, cell) }
+  const area = { left, top, width: cell, height: rowHeight(pooled, cell, plot.y) }
   const bottom = top + pooled.rows * area.height
+  // Numbers of columns stand below the cells, tokens above them.
+  const axisLine = bottom + (hasColumnTokens ? 18 : 34)
   const body = [
     ...drawCells(pooled, area, colours),
     `<rect class="edge" x="${left}" y="${top}" width="${coordinate(pooled.columns * cell)}" height="${coordinate(bottom - top)}"/>`,
     ...rowLabels(plot.y, pooled, area),
     ...columnLabels(plot.x, pooled, area, hasColumnTokens),
-    `<text x="${left}" y="${coordinate(bottom + 34)}">${escapeText(`↓ ${axisTitle({ ...plot.y, scale: 'linear' })}   → ${axisTitle({ ...plot.x, scale: 'linear' })}`)}</text>`,
+    `<text x="${left}" y="${coordinate(axisLine)}">${escapeText(`↓ ${axisTitle({ ...plot.y, scale: 'linear' })}   → ${axisTitle({ ...plot.x, scale: 'linear' })}`)}</text>`,
     ...drawScale(
-      { left, top: Math.round(bottom + 46), width: Math.min(180, width - left - 20) },
+      { left, top: Math.round(axisLine + 12), width: Math.min(180, width - left - 20) },
       colours,
       escapeText(caption(plot, pooled, colours.domain)),
     ),
   ]
-  return plotFrame(plot.title, { width, height: Math.ceil(bottom + 80) }, body, options)
+  return plotFrame(plot.title, { width, height: Math.ceil(axisLine + 46) }, body, options)
 }
 
-/** Square cells, unless the matrix is so tall that it would not fit on a screen. */
-function rowHeight({ rows }: PooledMatrix, cell: number): number {
-  return Math.min(cell, Math.max(3, 560 / rows))
+/** Square cells, unless the matrix is so tall that it would not fit on a screen, or a strip with a name per row. */
+function rowHeight({ rows, columns, rowStep }: PooledMatrix, cell: number, { tokens }: Side): number {
+  const isStrip = tokens !== undefined && rowStep === 1 && 2 * rows <= columns
+  return Math.max(isStrip ? STRIP_ROW : 0, Math.min(cell, Math.max(3, 560 / rows)))
 }
 
 function caption(

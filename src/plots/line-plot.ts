@@ -23,7 +23,12 @@ export interface LinePlot {
 const HEIGHT = 400
 /** More points than this get smaller markers. */
 const MANY_POINTS = 60
-const FRAME = { left: 88, right: 28, top: 64, bottom: 56 }
+const FRAME = { right: 28, top: 64, bottom: 56 }
+/** Room of the vertical axis' title, and between its numbers and the axis. */
+const Y_TITLE = 36
+const Y_GAP = 8
+/** With fewer different places on the horizontal axis there is no curve to see: a table says more. */
+const FEWEST_PLACES = 3
 /** Height of a line of the legend. */
 const LEGEND_LINE = 20
 
@@ -35,6 +40,11 @@ interface Area {
   readonly bottom: number
 }
 
+/** Whether points are enough for a plot: three different places on the horizontal axis, or more. */
+export function makesCurve(points: readonly { readonly x: number }[]): boolean {
+  return new Set(points.map(({ x }) => x)).size >= FEWEST_PLACES
+}
+
 /** A plot as one `<svg>`: title, legend, axes with units, and each value in a tip. */
 export function linePlot(plot: LinePlot, options: PlotOptions = {}): string {
   const { width = DEFAULT_WIDTH } = options
@@ -42,24 +52,12 @@ export function linePlot(plot: LinePlot, options: PlotOptions = {}): string {
   if (points.length === 0) throw new RangeError(`plot '${plot.title}': expected one point or more, got none`)
   const named = legend(plot.series, width)
   const extra = (named.lines - 1) * LEGEND_LINE
-  const area = {
-    left: FRAME.left,
-    right: width - FRAME.right,
-    top: FRAME.top + extra,
-    bottom: HEIGHT + extra - FRAME.bottom,
-  }
-  const x = axisScale(
-    plot.x,
-    points.map((point) => point.x),
-    area.left,
-    area.right,
-  )
-  const y = axisScale(
-    plot.y,
-    points.map((point) => point.y),
-    area.bottom,
-    area.top,
-  )
+  const [top, bottom] = [FRAME.top + extra, HEIGHT + extra - FRAME.bottom]
+  const places = (side: 'x' | 'y'): number[] => points.map((point) => point[side])
+  const y = axisScale(plot.y, places('y'), bottom, top)
+  const left = Math.ceil(Y_TITLE + Y_GAP + Math.max(...y.ticks.map((tick) => textWidth(y.format(tick)))))
+  const area = { left, right: width - FRAME.right, top, bottom }
+  const x = axisScale(plot.x, places('x'), area.left, area.right)
   const body = [
     ...named.markup,
     ...horizontalAxis(plot.x, x, area),
@@ -109,7 +107,7 @@ function verticalAxis(
   return [
     ...ticks.map((tick) => {
       const at = position(tick)
-      const label = `<text x="${left - 8}" y="${coordinate(at + 4)}" text-anchor="end">${escapeText(format(tick))}</text>`
+      const label = `<text x="${left - Y_GAP}" y="${coordinate(at + 4)}" text-anchor="end">${escapeText(format(tick))}</text>`
       return `<path class="grid" d="M${left},${coordinate(at)}H${right}"/>${label}`
     }),
     `<text class="y-label" transform="translate(22,${(top + bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeText(axisTitle(axis))}</text>`,

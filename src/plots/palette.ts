@@ -24,6 +24,18 @@ const DIVERGING: Scale = {
   dark: ramp(['#8db7f7', '#2b2b2a', '#f4a06f']),
 }
 
+/** Kinds that a plot can tell apart by colour. */
+export const KINDS = 8
+
+/**
+ * Eight kinds of things, at least 0.07 apart from each other in OKLab for normal vision, and as people without red,
+ * green or blue receptors see them (Machado, Oliveira and Fernandes 2009); 3 : 1 or more against their surface.
+ */
+const KIND_COLOURS: Readonly<Record<keyof Themed, readonly string[]>> = {
+  light: ['#376bdf', '#069cc5', '#4e6c45', '#aa8d58', '#a65f97', '#42229c', '#bf2e15', '#3f3d39'],
+  dark: ['#63a4e9', '#71d6f9', '#b7f5b6', '#e9bb01', '#a35c9e', '#8264e9', '#d1430d', '#a09e98'],
+}
+
 interface Themed {
   readonly light: string
   readonly dark: string
@@ -40,6 +52,7 @@ const COLOURS: Readonly<Record<string, Themed>> = {
   'series-1': { light: '#d9541e', dark: '#f0814f' },
   'series-2': { light: '#12815c', dark: '#35b184' },
   'series-3': { light: '#7a4fc9', dark: '#a98aec' },
+  ...kindColours(),
   ...scaleColours('ramp', SEQUENTIAL),
   ...scaleColours('split', DIVERGING),
 }
@@ -64,6 +77,12 @@ export function pageColourRules(): string {
 export function levelOf(value: number, [low, high]: readonly [number, number]): number {
   if (high <= low) return 0
   return Math.max(0, Math.min(LEVELS - 1, Math.round(((value - low) / (high - low)) * (LEVELS - 1))))
+}
+
+function kindColours(): Record<string, Themed> {
+  return Object.fromEntries(
+    KIND_COLOURS.light.map((light, kind) => [`kind-${kind}`, { light, dark: KIND_COLOURS.dark[kind] ?? light }]),
+  )
 }
 
 function scaleColours(name: string, { light, dark }: Scale): Record<string, Themed> {

@@ -7,6 +7,8 @@ import type { StageBinder } from './bind.ts'
 import type { Value } from './operation.ts'
 import type { BackwardStage, RowStage, Slab, SlabSum, TableStage } from './stage.ts'
 
+type Six<T> = [T, T, T, T, T, T]
+
 /** Outputs of one task of a weight's gradient: enough that its inputs, which every task reads, are read few times. */
 const MOST_OUTPUTS = 256
 /** Columns of one task of a table's gradient. */
@@ -14,32 +16,13 @@ const TABLE_COLUMNS = 64
 
 /** Attention's gradients as a template for all of their tasks. */
 export function backwardTemplate({ operation, batch, rows }: BackwardStage, binder: StageBinder): BackwardTemplate {
-  const [query, key, value, context, logSumExp, dContext] = operation.inputs as [
-    Value,
-    Value,
-    Value,
-    Value,
-    Value,
-    Value,
-  ]
+  const [query, key, value, context, logSumExp, dContext] = operation.inputs as Six<Value>
   const [dQuery, dKey, dValue] = operation.outputs as [Value, Value, Value]
   const {
     forward: { options, heads, keyHeads, keys },
     segments,
   } = operation.attributes
   const { settings, queryOffset, keyLength, alibiSlopes, mask, bias } = options
-  const scores = (part: { readonly data: TaskArray; readonly strides: ScoreStrides } | null): BatchHeads | null => {
-    if (part === null) return null
-    const { batch: batchStride, head: headStride, row: rowStride, column: columnStride } = part.strides
-    return { array: binder.option(part.data), offset: 0, batchStride, headStride, rowStride, columnStride }
-  }
-  const numbers = (array: TaskArray, count: number): BatchHeads => ({
-    array: binder.option(array),
-    offset: 0,
-    batchStride: count,
-    headStride: 0,
-    rowStride: 1,
-  })
   return {
     settings: { ...settings, standard: false },
     batch,
@@ -57,14 +40,29 @@ export function backwardTemplate({ operation, batch, rows }: BackwardStage, bind
     output: binder.headsOf(context, heads),
     dOutput: binder.headsOf(dContext, heads),
     logSumExp: binder.headsOf(logSumExp, heads),
-    mask: scores(mask),
-    bias: scores(bias),
-    querySegments: options.segments === null ? null : numbers(options.segments.query, rows),
-    keySegments: options.segments === null ? null : numbers(options.segments.key, keys),
+    mask: matrixOf(mask, binder),
+    bias: matrixOf(bias, binder),
+    querySegments: options.segments === null ? null : numbersOf(options.segments.query, rows, binder),
+    keySegments: options.segments === null ? null : numbersOf(options.segments.key, keys, binder),
     dQuery: { ...binder.headsOf(dQuery, heads), slotStride: dQuery.batch * dQuery.capacity * dQuery.width },
     dKey: binder.headsOf(dKey, keyHeads),
     dValue: binder.headsOf(dValue, keyHeads),
   }
+}
+
+/** A mask or a bias [B, H, M, N], broadcast where a stride is 0. */
+function matrixOf(
+  part: { readonly data: TaskArray; readonly strides: ScoreStrides } | null,
+  binder: StageBinder,
+): BatchHeads | null {
+  if (part === null) return null
+  const { batch: batchStride, head: headStride, row: rowStride, column: columnStride } = part.strides
+  return { array: binder.option(part.data), offset: 0, batchStride, headStride, rowStride, columnStride }
+}
+
+/** A number per row, `count` per batch. */
+function numbersOf(array: TaskArray, count: number, binder: StageBinder): BatchHeads {
+  return { array: binder.option(array), offset: 0, batchStride: count, headStride: 0, rowStride: 1 }
 }
 
 /** A stage and its sums, slab by slab. */

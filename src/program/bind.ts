@@ -1,14 +1,7 @@
 import type { ScoreStrides } from '../attention/broadcast.ts'
 import type { HeadSlice, ResidentWeight, SlabSlice } from '../protocol/stage.ts'
-import {
-  STILL,
-  type AttentionResultTemplate,
-  type AttentionTemplate,
-  type MovingHeads,
-  type MovingScores,
-  type MovingSlice,
-  type StageTemplate,
-} from '../protocol/stage-template.ts'
+import { STILL, type MovingHeads, type MovingScores, type MovingSlice } from '../protocol/moving-slice.ts'
+import type { AttentionResultTemplate, AttentionTemplate, StageTemplate } from '../protocol/stage-template.ts'
 import type { Chunk } from '../protocol/chunk.ts'
 import type { ArrayId, Slice, TaskArray } from '../protocol/task.ts'
 import type { Operands } from '../scheduler/operands.ts'

@@ -151,19 +151,18 @@ export class Graph {
     return value
   }
 
-  /** Adds an operation with one result of these sizes. */
+  /** Adds an operation with one result of these sizes, stored the ordinary way. */
   add<K extends OperationKind>(
     kind: K,
     inputs: readonly Value[],
     attributes: OperationTypes[K],
     name: string,
     sizes: Sizes,
-    storage: Storage = {},
   ): Value {
-    return this.addWith(kind, inputs, attributes, [{ name, sizes, storage }])[0] as Value
+    return this.addWith(kind, inputs, attributes, [{ name, sizes }])[0] as Value
   }
 
-  /** The same for an operation with several results. */
+  /** Adds an operation with several results, or with one that is stored in another way. */
   addWith<K extends OperationKind>(
     kind: K,
     inputs: readonly Value[],

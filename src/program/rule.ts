@@ -1,5 +1,5 @@
 import type { ResidentWeight, Register, RowStep } from '../protocol/stage.ts'
-import type { MovingHeads, MovingSlice } from '../protocol/stage-template.ts'
+import type { MovingHeads, MovingSlice } from '../protocol/moving-slice.ts'
 import type { Slice } from '../protocol/task.ts'
 import type { Operation, OperationKind, Value, WeightView } from './operation.ts'
 import type { Parameter } from './parameter.ts'

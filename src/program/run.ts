@@ -96,45 +96,51 @@ async function attemptProgram(
   const host = runtime.stageHost(tiny)
   const plainResults = host.transport === 'shared' && !options.sharedOutput ? (options.plainResults ?? 1) : 0
   const plan = planProgram(program, runtime, { chunkSize: options.chunkSize, plainResults })
-  const ledger = new Ledger()
-  ledger.add(
-    'lane arenas',
-    host.pool.lanes().reduce((sum, lane) => sum + lane.residentBytes, 0),
-  )
-  ledger.add(
-    'lane copies',
-    host.pool.lanes().reduce((sum, lane) => sum + lane.lastingBytes, 0),
-  )
-  const scratch = host.scratch.open(
-    scratchBytes(program, host.transport, plainResults),
-    plan.bytes['kept buffers'] ?? 0,
-    ledger,
-  )
-  const memory = new ProgramMemory(
-    program,
-    { transport: host.transport, sharedOutput: options.sharedOutput, plainResults },
-    ledger,
-    scratch,
-  )
+  const ledger = laneLedger(host)
+  const neededBytes = scratchBytes(program, host.transport, plainResults)
+  const scratch = host.scratch.open(neededBytes, plan.bytes['kept buffers'] ?? 0, ledger)
+  const placement = { transport: host.transport, sharedOutput: options.sharedOutput, plainResults }
+  const memory = new ProgramMemory(program, placement, ledger, scratch)
   const run = new StagesRun(program, host, { plan, memory, copies: new SharedCopies(scratch), ledger, options })
   try {
     await run.all()
     const data = program.results.map((value, index) => memory.result(value, index))
-    const { lanes, work, fallbacks } = run
-    const { peakBytes, peakByPurpose } = ledger
-    const report = {
-      plan,
-      elapsedMs: performance.now() - startMs,
-      lanes,
-      work: work.list,
-      retries: retries + run.retries,
-      programReused: options.isReused ?? false,
-      fallbacks,
-      memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose },
-    }
-    return { data, report }
+    const report = reportOf(run, { plan, ledger, startMs, options })
+    return { data, report: { ...report, retries: retries + run.retries } }
   } finally {
     scratch.release(run.clean)
+  }
+}
+
+/** A ledger with what lanes hold before the run. */
+function laneLedger({ pool }: ProgramHost): Ledger {
+  const ledger = new Ledger()
+  const lanes = pool.lanes()
+  const residentBytes = lanes.reduce((sum, lane) => sum + lane.residentBytes, 0)
+  const lastingBytes = lanes.reduce((sum, lane) => sum + lane.lastingBytes, 0)
+  ledger.add('lane arenas', residentBytes)
+  ledger.add('lane copies', lastingBytes)
+  return ledger
+}
+
+interface RunFacts {
+  readonly plan: LayerPlan
+  readonly ledger: Ledger
+  readonly startMs: number
+  readonly options: RunOptions
+}
+
+function reportOf({ lanes, work, fallbacks }: StagesRun, facts: RunFacts): Omit<LayerReport, 'retries'> {
+  const { plan, ledger, startMs, options } = facts
+  const { peakBytes, peakByPurpose } = ledger
+  return {
+    plan,
+    elapsedMs: performance.now() - startMs,
+    lanes,
+    work: work.list,
+    programReused: options.isReused ?? false,
+    fallbacks,
+    memory: { plannedBytes: plan.totalBytes, peakBytes, peakByPurpose },
   }
 }
 

@@ -2,6 +2,7 @@ import { ProtocolError } from '../core/errors.ts'
 import { describe } from '../core/tensor.ts'
 import { PROTOCOL_VERSION, type LaneHello, type Task, type TaskResponse } from './messages.ts'
 import { CHUNK_DONE } from './chunk.ts'
+import { returnedOfHeads } from './heads-task.ts'
 import { returnedRows } from './returned-rows.ts'
 import { partCount } from './pass-parts.ts'
 import { RETURNED_ARRAYS, type AttentionTask, type ReturnedName } from './task.ts'
@@ -21,6 +22,15 @@ const CHECKS: { readonly [Kind in Task['kind']]: (task: Extract<Task, { kind: Ki
       if (task[name] === true)
         checkArray(`result.${name}`, RETURNED_ARRAYS[name], returnedElements(task, name), result[name])
     }
+    checkTiles(result)
+  },
+  'attention-heads'(task, result) {
+    const expected = returnedOfHeads(task)
+    const returned = fields('result.returned', result['returned'])
+    checkLength('result.returned', expected.length, returned)
+    expected.forEach(({ kind, length }, index) =>
+      checkArray(`result.returned[${index}]`, kind, length, returned[index]),
+    )
     checkTiles(result)
   },
   'attention-backward'(task, result) {

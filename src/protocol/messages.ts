@@ -7,13 +7,14 @@ import type {
   AttentionTransposedResult,
   AttentionTransposedTask,
 } from './backward-task.ts'
+import type { AttentionHeadsResult, AttentionHeadsTask } from './heads-task.ts'
 import type { PackedArray } from './large-array.ts'
 import type { RowStageResult } from './stage.ts'
 import type { StagePass, StagePassResult, StageTask } from './stage-pass.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from './task.ts'
 
 /** Raised with every change of what crosses threads; a worker of another version is refused with a ProtocolError. */
-export const PROTOCOL_VERSION = 5
+export const PROTOCOL_VERSION = 6
 
 export type LaneKind = 'wasm' | 'webgpu'
 
@@ -66,9 +67,16 @@ export interface TaskRequest {
 }
 
 export type Task =
-  AttentionTask | AttentionBackwardTask | AttentionBiasTask | AttentionTransposedTask | StageTask | StagePass
+  | AttentionTask
+  | AttentionHeadsTask
+  | AttentionBackwardTask
+  | AttentionBiasTask
+  | AttentionTransposedTask
+  | StageTask
+  | StagePass
 export type TaskResult =
   | AttentionTaskResult
+  | AttentionHeadsResult
   | AttentionBackwardResult
   | AttentionBiasResult
   | AttentionTransposedResult

@@ -1,7 +1,8 @@
-import { ofBatch } from '../plan/attention-sizes.ts'
 import type { Chunk } from './chunk.ts'
+import { headTask } from './head-inputs.ts'
+import { ofHead, placed, type Motion, type MovingHeads, type MovingSlice } from './moving-slice.ts'
 import { chosenOf, returnedArrays } from './returned-rows.ts'
-import type { AttentionTemplate, Motion, MovingHeads, MovingSlice, StageTemplate } from './stage-template.ts'
+import type { AttentionTemplate, StageTemplate } from './stage-template.ts'
 import { CONTEXT_ARRAY, rowRuns, type HeadSlice, type RowRun, type RowStageTask, type RowStep } from './stage.ts'
 import type { AttentionTask, Slice } from './task.ts'
 
@@ -33,45 +34,13 @@ export function stageTask(stage: StageTemplate, chunk: Chunk, slabRow = 0): RowS
 /** One task per head of each sequence in the chunk. */
 function attentionTasks(attention: AttentionTemplate, chunk: Chunk, sequence: number | undefined): AttentionTask[] {
   const runs = rowRuns({ ...chunk, ...(sequence === undefined ? {} : { sequence }) }, 0, chunk.rows)
-  return runs.flatMap((run) => Array.from({ length: attention.heads }, (_, head) => headTask(attention, head, run)))
+  return runs.flatMap((run) => Array.from({ length: attention.heads }, (_, head) => stageHead(attention, head, run)))
 }
 
-function headTask(attention: AttentionTemplate, head: number, run: RowRun): AttentionTask {
-  const {
-    settings,
-    keys,
-    width,
-    keyLength,
-    queryOffset,
-    alibiSlopes,
-    querySegments,
-    keySegments,
-    heads,
-    keyHeads,
-    mask,
-    bias,
-  } = attention
-  const batchHead = run.batch * heads + head
-  const keyHead = Math.floor((head * keyHeads) / heads)
+function stageHead(attention: AttentionTemplate, head: number, run: RowRun): AttentionTask {
+  const { width, settings } = attention
   return {
-    kind: 'attention',
-    settings,
-    batchHead,
-    rowStart: run.row,
-    rows: run.rows,
-    keyStart: 0,
-    keyEnd: keys,
-    keyLength: ofBatch(keyLength, run.batch),
-    queryOffset: ofBatch(queryOffset, run.batch),
-    alibiSlope: alibiSlopes?.[batchHead % alibiSlopes.length] ?? 0,
-    query: ofHead(attention.query, head, run),
-    key: ofHead(attention.key, keyHead, run),
-    value: ofHead(attention.value, keyHead, run),
-    ...(mask === null ? {} : { mask: { ...ofHead(mask, head, run), columnStride: mask.columnStride } }),
-    ...(bias === null ? {} : { bias: { ...ofHead(bias, head, run), columnStride: bias.columnStride } }),
-    ...(querySegments === null || keySegments === null
-      ? {}
-      : { querySegments: placed(querySegments, run), keySegments: placed(keySegments, run) }),
+    ...headTask(attention, head, run),
     output: { array: CONTEXT_ARRAY, offset: run.at * width + head * settings.valueSize, rowStride: width },
     ...resultsOf(attention, head, run),
   }
@@ -161,20 +130,4 @@ function placedHeads(
 ): HeadSlice {
   const first = rowStart * startStride + (rowShifts?.[batch] ?? 0) * rowStride
   return { array, offset: offset + batch * batchStride + first, headStride, rowStride }
-}
-
-function ofHead(
-  { array, offset, batchStride = 0, headStride, rowStride, startStride }: MovingHeads,
-  head: number,
-  { batch, row }: Pick<RowRun, 'batch' | 'row'>,
-): Slice {
-  return { array, offset: offset + batch * batchStride + head * headStride + row * startStride, rowStride }
-}
-
-function placed(
-  { array, offset, rowStride, columnStride = 1, batchStride, startStride }: MovingSlice,
-  at: Chunk | RowRun,
-): Slice {
-  const row = 'row' in at ? at.row : at.rowStart
-  return { array, offset: offset + at.batch * batchStride + row * startStride, rowStride, columnStride }
 }

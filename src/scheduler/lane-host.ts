@@ -184,6 +184,8 @@ export class LaneHost implements LaneApi {
     switch (task.kind) {
       case 'attention':
         return backend.attention(task, context)
+      case 'attention-heads':
+        return ableTo(backend, 'attentionHeads')(task, context)
       case 'attention-backward':
         return ableTo(backend, 'attentionBackward')(task, context)
       case 'attention-bias':

@@ -23,7 +23,6 @@ export interface WorkerSource {
   /** what its lane runs: there is a smaller file for WASM alone. @default 'webgpu', whose file serves every lane */
   readonly kind?: LaneKind
   readonly workerFactory?: (() => AnyWorker) | undefined
-  readonly workerUrl?: string | URL | undefined
 }
 
 /** A worker with the differences between hosts taken away. */
@@ -40,7 +39,8 @@ export interface WorkerHandle {
 export function spawnWorker(source: WorkerSource): WorkerHandle {
   let worker: AnyWorker
   try {
-    worker = source.workerFactory?.() ?? (nodeThreads() === null ? webWorker(source) : nodeWorker(source))
+    const { kind, workerFactory } = source
+    worker = workerFactory?.() ?? (nodeThreads() === null ? webWorker(kind) : nodeWorker(workerFile(kind)))
   } catch (cause) {
     throw new BackendUnavailableError(`worker: expected to start one, but the host refused: ${messageOf(cause)}`, {
       cause,
@@ -53,55 +53,28 @@ export function spawnWorker(source: WorkerSource): WorkerHandle {
 
 type Threads = { Worker: new (url: URL | string, options?: object) => NodeWorker }
 
-function nodeThreads(): Threads | null {
+export function nodeThreads(): Threads | null {
   return (nodeModule('node:worker_threads') as Threads | undefined) ?? null
+}
+
+/** Where the file is looked for: literal, as bundlers recognise it. @throws {TypeError} outside modules */
+export function workerFile(kind: LaneKind | undefined): URL {
+  return kind === 'wasm' ? new URL('./wasm-worker.js', import.meta.url) : new URL('./worker.js', import.meta.url)
 }
 
 /**
  * Without the flags of this process: one such as `--input-type` is for its own main script and would stop the worker.
  */
-function nodeWorker({ kind, workerUrl: url }: WorkerSource): NodeWorker {
-  const threads = nodeThreads()
-  if (threads === null) throw new Error('node:worker_threads is missing')
-  const base = import.meta.url // not inline: this is no asset for a web bundler
-  return new threads.Worker(
-    url === undefined ? new URL(kind === 'wasm' ? './wasm-worker.js' : './worker.js', base) : asFileUrl(url),
-    { name: 'heddle lane', execArgv: [] },
-  )
+export function nodeWorker(address: string | URL): NodeWorker {
+  const { Worker } = nodeModule('node:worker_threads') as Threads
+  return new Worker(address, { name: 'heddle lane', execArgv: [] })
 }
 
-/** Node wants a URL object for `file:` and `data:` addresses; a plain string is a path. */
-function asFileUrl(url: string | URL): string | URL {
-  return typeof url === 'string' && /^(file|data):/.test(url) ? new URL(url) : url
-}
-
-function webWorker({ kind, workerUrl }: WorkerSource): Worker {
-  if (typeof Worker === 'undefined') throw new Error('this host has neither Worker nor node:worker_threads')
-  if (workerUrl !== undefined) return moduleWorker(new URL(workerUrl, location.href))
-  try {
-    // Literal and inline: the form that bundlers recognise.
-    if (kind === 'wasm')
-      return new Worker(new URL('./wasm-worker.js', import.meta.url), { type: 'module', name: 'heddle lane' })
-    return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'heddle lane' })
-  } catch (error) {
-    const address = new URL(kind === 'wasm' ? './wasm-worker.js' : './worker.js', import.meta.url.toString())
-    if (address.origin === location.origin) throw error
-    return moduleWorker(address)
-  }
-}
-
-/** A module worker; from another origin (a CDN) by way of a Blob that imports it, which a page's policy may forbid. */
-function moduleWorker(address: URL): Worker {
-  const options: WorkerOptions = { type: 'module', name: 'heddle lane' }
-  if (address.origin === location.origin || address.protocol === 'blob:' || address.protocol === 'data:')
-    return new Worker(address, options)
-  const blob = URL.createObjectURL(new Blob([`import ${JSON.stringify(address.href)}`], { type: 'text/javascript' }))
-  try {
-    return new Worker(blob, options)
-  } finally {
-    // The worker has its own reference once its script is fetched; a minute is plenty for that.
-    setTimeout(() => URL.revokeObjectURL(blob), 60_000)
-  }
+function webWorker(kind: LaneKind | undefined): Worker {
+  // Literal and inline: the form that bundlers recognise.
+  if (kind === 'wasm')
+    return new Worker(new URL('./wasm-worker.js', import.meta.url), { type: 'module', name: 'heddle lane' })
+  return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'heddle lane' })
 }
 
 function isNodeWorker(worker: AnyWorker): worker is NodeWorker {

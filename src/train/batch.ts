@@ -109,13 +109,3 @@ function readPerRow<Data extends Int32Array | Uint8Array>(
 export function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, axis) => size === b[axis])
 }
-
-/** The index of element `place` of a row-major array of that shape, for messages: `[3, 7]`. */
-export function formatPlace(place: number, shape: readonly number[]): string {
-  const index: number[] = []
-  for (const size of shape.toReversed()) {
-    index.unshift(place % size)
-    place = Math.floor(place / size)
-  }
-  return formatShape(index)
-}

@@ -3,6 +3,7 @@ import type { AnyModule } from '../nn/module.ts'
 import { readBatch } from './batch.ts'
 import { batchesOf, type BatchList } from './data-source.ts'
 import type { GradientCall, GradientOptions } from './gradient-call.ts'
+import { saidIn } from './said-in.ts'
 
 /** The smallest loss of all evaluations so far. */
 export interface BestLoss {
@@ -38,8 +39,11 @@ export async function meanLoss(
   try {
     model.eval()
     for await (const given of batchesOf(data, options.signal)) {
-      const { batch } = readBatch(`evaluate: batch ${index++}`, given)
-      const part = await call(model, batch, { ...options, only: [] })
+      const what = `evaluate: batch ${index++}`
+      const { batch } = readBatch(what, given)
+      const part = await call(model, batch, { ...options, only: [] }).catch((error: unknown) => {
+        throw saidIn(what, error)
+      })
       sum += part.loss * part.counted
       counted += part.counted
     }

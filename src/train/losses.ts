@@ -1,7 +1,7 @@
 import { checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { NumericError, OptionError, ShapeError } from '../core/errors.ts'
-import { formatShape } from '../core/tensor.ts'
-import { formatPlace, sameShape, type Batch } from './batch.ts'
+import { formatPlace, formatShape } from '../core/tensor.ts'
+import { sameShape, type Batch } from './batch.ts'
 
 export interface CrossEntropyOptions {
   /** The share of the target that is spread evenly over all classes. @default 0 */

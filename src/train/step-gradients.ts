@@ -5,6 +5,7 @@ import type { AnyModule } from '../nn/module.ts'
 import type { Batch } from './batch.ts'
 import type { GradientCall, GradientOptions } from './gradient-call.ts'
 import { PacedLoop } from './paced-loop.ts'
+import { saidIn } from './said-in.ts'
 
 /** The loss and the gradients of one step, means over all targets of its batches. */
 export interface StepGradients {
@@ -25,6 +26,8 @@ export interface StepInputs {
   readonly seed: SeedWords
   /** of the run, from 0 */
   readonly index: number
+  /** the number in the run of the first of the batches */
+  readonly firstBatch: number
 }
 
 /**
@@ -38,13 +41,16 @@ export async function stepGradients({
   options,
   seed,
   index,
+  firstBatch,
 }: StepInputs): Promise<StepGradients> {
   const first = batches[0]
   if (first === undefined) throw new RangeError('stepGradients: expected at least one batch, got none')
   const run = async (batch: Batch, place: number): Promise<StepGradients> => {
     const result = await inTrainingMode(model, () =>
       call(model, batch, { ...options, seed: batchSeed(seed, index, place) }),
-    )
+    ).catch((error: unknown) => {
+      throw saidIn(`train: batch ${firstBatch + place}`, error)
+    })
     return { ...result, batch }
   }
   let sum = await run(first, 0)

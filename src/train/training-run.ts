@@ -1,5 +1,5 @@
 import { throwIfAborted } from '../core/abort.ts'
-import { errorOfCode, FormatError, HeddleError, NumericError, OptionError } from '../core/errors.ts'
+import { FormatError, NumericError, OptionError } from '../core/errors.ts'
 import { seedWords } from '../core/seed.ts'
 import type { AnyModule, StateDict } from '../nn/module.ts'
 import { readBatch, type Batch } from './batch.ts'
@@ -10,6 +10,7 @@ import { judge, meanLoss, type Evaluation } from './evaluation.ts'
 import type { GradientCall } from './gradient-call.ts'
 import { nonFiniteLoss } from './non-finite.ts'
 import { describeDifferences, describeRun } from './run-description.ts'
+import { saidIn } from './said-in.ts'
 import { checkRate } from './schedules.ts'
 import { stepGradients, type StepGradients } from './step-gradients.ts'
 import type { ResolvedTraining } from './train-options.ts'
@@ -126,6 +127,7 @@ export class TrainingRun {
       options: { ...this.#callOptions, only },
       seed: seedWords('train: option seed', seed),
       index: this.#progress.step,
+      firstBatch: this.#progress.batches,
     })
   }
 
@@ -207,7 +209,7 @@ export class TrainingRun {
     const { resume } = this.options
     if (resume === undefined) return
     const checkpoint = await readCheckpoint(resume).catch((error: unknown) => {
-      throw inResume(error)
+      throw saidIn('train: resume', error)
     })
     const before = copyOf(this.model)
     try {
@@ -217,7 +219,7 @@ export class TrainingRun {
       this.options.optimizer.loadStateDict(checkpoint.optimizer)
     } catch (error) {
       this.model.loadStateDict(before, { allowNonFinite: true })
-      throw inResume(error)
+      throw saidIn('train: resume', error)
     }
     this.#bestParameters = checkpoint.bestParameters
     this.#progress = checkpoint.progress
@@ -264,11 +266,4 @@ function copyOf(model: AnyModule): StateDict {
 
 function rowCount({ input }: Batch): number {
   return (input?.shape ?? []).slice(0, -1).reduce((product, size) => product * size, 1)
-}
-
-/** The same error, with a message that says where it came up. */
-function inResume(error: unknown): unknown {
-  return error instanceof HeddleError
-    ? errorOfCode(error.code, `train: resume: ${error.message}`, { cause: error, details: error.details })
-    : error
 }

@@ -127,7 +127,7 @@ describe('analyzeModel', () => {
       runtime: runtime(),
       onProgress: (progress) => ((total = progress.total), heard.push(progress.done)),
     })
-    expect(heard).toEqual(Array.from({ length: total }, (_, at) => at + 1))
+    expect(heard).toEqual(Array.from({ length: total + 1 }, (_, at) => at))
     const controller = new AbortController()
     const reason = new Error('enough')
     const stopped = analyzeModel(language(), tokens, {

@@ -12,8 +12,8 @@ import { compareRuns } from '../../src/cli/bench/compare-runs.ts'
 import { describeMachine } from '../../src/cli/machine.ts'
 import { heddle } from './heddle.ts'
 
-function result(tokens: number, mode: 'standard' | 'chunked', medianMs: number): BenchResult {
-  const spread = { medianMs, lowMs: medianMs * 0.95, highMs: medianMs * 1.05, samples: 9 }
+function result(tokens: number, mode: 'standard' | 'chunked', medianMs: number, samples = 9): BenchResult {
+  const spread = { medianMs, lowMs: medianMs * 0.95, highMs: medianMs * 1.05, samples }
   return {
     mode,
     tokens,
@@ -123,9 +123,14 @@ describe('bench report', () => {
   })
 
   it('has a page with plots, units and every case', () => {
-    const page = benchPage(report(result(512, 'standard', 2), result(512, 'chunked', 1)))
-    for (const text of ['speed (GFLOP/s)', 'sequence length n (tokens)', '2.00 ×', '1.00 ms', 'chunked'])
-      expect(page).toContain(text)
+    const sizes = [512, 1024, 2048].flatMap((n) => [result(n, 'standard', 2), result(n, 'chunked', 1)])
+    const page = benchPage(report(...sizes))
+    const axes = ['speed (GFLOP/s)', 'sequence length n (tokens), log scale', 'peak memory, log scale']
+    for (const text of [...axes, '2.00 ×', '1.00 ms', 'chunked']) expect(page).toContain(text)
+    // below three lengths a plot would be a dot or two
+    const short = benchPage(report(...sizes.slice(0, 4)))
+    expect(short).not.toContain('<svg')
+    expect(short).toContain('2.00 ×')
   })
 })
 
@@ -148,6 +153,18 @@ describe('compareRuns', () => {
     expect(onlyBefore).toEqual(['chunked n=1024 H=8 D=64 full workers=2'])
     expect(onlyAfter).toEqual(['chunked n=2048 H=8 D=64 full workers=2'])
     expect(meanSpeedup).toBeCloseTo(Math.cbrt((10 / 5) * (10 / 10.4) * (10 / 20)), 10)
+  })
+})
+
+describe('compareRuns with few calls', () => {
+  it.each([
+    [1, 1, 'too few calls'],
+    [7, 100, 'too few calls'],
+    [100, 7, 'too few calls'],
+    [8, 8, 'slower'],
+  ])('of %i and %i calls says %s', (before, after, verdict) => {
+    const { cases } = compareRuns(report(result(512, 'chunked', 10, before)), report(result(512, 'chunked', 20, after)))
+    expect(cases.map((found) => found.verdict)).toEqual([verdict])
   })
 })
 
@@ -175,6 +192,18 @@ describe('heddle bench compare', () => {
     expect((await heddle(['bench', 'compare', 'a.json', 'b.json', '--fail-above', '25'], { cwd: folder })).status).toBe(
       0,
     )
+  })
+
+  it('does not fail on a difference without a verdict', async () => {
+    await writeFile(path.join(folder, 'few.json'), JSON.stringify(report(result(512, 'chunked', 20, 3))))
+    const wide = { ...result(512, 'chunked', 13), lowMs: 10, highMs: 16 }
+    await writeFile(path.join(folder, 'wide.json'), JSON.stringify(report(wide)))
+    const few = await heddle(['bench', 'compare', 'a.json', 'few.json', '--fail-above', '15'], { cwd: folder })
+    expect(few.out).toContain('too few calls: a verdict needs 8 or more in each run')
+    expect(few.status).toBe(0)
+    const same = await heddle(['bench', 'compare', 'a.json', 'wide.json', '--fail-above', '15'], { cwd: folder })
+    expect(same.out).not.toContain('too few')
+    expect(same.status).toBe(0)
   })
 
   it('refuses a file of another kind', async () => {

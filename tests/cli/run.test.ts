@@ -102,6 +102,26 @@ describe('heddle run', () => {
     expect(err).toContain('expected a text of two words or more, got 1')
   })
 
+  it('refuses a file that is not text', async () => {
+    await writeFile(path.join(folder, 'photo.txt'), Buffer.from([0xff, 0xd8, 0xff, 0xe0, 0, 16, 74, 70]))
+    const { status, err } = await heddle(['run', '--text', 'photo.txt'], { cwd: folder })
+    expect(status).toBe(2)
+    expect(err).toContain('--text: expected text in UTF-8')
+  })
+
+  it('finds the words of a text without spaces, and says that there are fewer than asked for', async () => {
+    await writeFile(
+      path.join(folder, 'chinese.txt'),
+      '我们今天去学校学习。学校里有很多学生，学生们都在学习。'.repeat(3),
+    )
+    const args = ['run', '--text', 'chinese.txt', '--tokens', '1000', '--json', '--out', 'chinese']
+    const { status, out, err } = await heddle(args, { cwd: folder })
+    expect(status).toBe(0)
+    const report = JSON.parse(out) as RunReport
+    expect(report.check.words.map(({ word }) => word)).toContain('学校')
+    expect(err).toContain(`Note: the text has ${report.text.tokens} words; --tokens asked for 1,000`)
+  })
+
   it('ends with status 130 when it is interrupted, and writes no report', async () => {
     const words = Array.from({ length: 60_000 }, (_, index) => `w${index % 5000}`).join(' ')
     await writeFile(path.join(folder, 'long.txt'), words)

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { formatDuration, formatInteger, formatNumber } from '../../src/cli/terminal/format.ts'
 import { ProgressBar, progressLine } from '../../src/cli/terminal/progress-bar.ts'
 import { formatTable } from '../../src/cli/terminal/table.ts'
@@ -12,6 +12,27 @@ function stream(properties: { isTTY?: boolean; columns?: number } = {}) {
 const step = { done: 3, total: 8, elapsedMs: 1500, remainingMs: 2500 }
 
 describe('ProgressBar', () => {
+  afterEach(() => vi.useRealTimers())
+
+  it('lets time go on between two steps, until it is taken away', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] })
+    const terminal = stream({ isTTY: true, columns: 80 })
+    const bar = new ProgressBar(terminal, 'attention')
+    bar.update(step)
+    vi.advanceTimersByTime(1000)
+    expect(terminal.written.at(-1)).toContain(' 37 %  2.50 s, 1.50 s left')
+    vi.advanceTimersByTime(2000)
+    expect(terminal.written.at(-1)).toContain(' 37 %  4.50 s, 0.00 µs left')
+    bar.clear()
+    const written = terminal.written.length
+    vi.advanceTimersByTime(1000)
+    expect(terminal.written.length).toBe(written)
+  })
+
+  it('says that it does not know yet', () => {
+    expect(progressLine('attention', { ...step, done: 0, remainingMs: NaN })).toContain('? left')
+  })
+
   it('shows share, time and estimate', () => {
     const line = progressLine('attention', step)
     expect(line).toContain(' 37 %  1.50 s, 2.50 s left')

@@ -9,6 +9,12 @@ describe('wordSequence', () => {
     expect([...ids]).toEqual([0, 1, 2, 0, 1, 3, 4])
   })
 
+  it('takes the words of a text without spaces', () => {
+    const { vocabulary, ids } = wordSequence('我们去学校，我们学习')
+    expect(vocabulary).toEqual(['我们', '去', '学校', '学习'])
+    expect([...ids]).toEqual([0, 1, 2, 0, 3])
+  })
+
   it('stops at its limit', () => {
     expect([...wordSequence('a b a c', 3).ids]).toEqual([0, 1, 0])
   })

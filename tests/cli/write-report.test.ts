@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { prepareFolder, writeReport } from '../../src/cli/report/write-report.ts'
 import { UsageError } from '../../src/cli/usage-error.ts'
 
-const files = { data: { n: 1 }, html: '<p>', plots: { time: '<svg/>' } }
+const files = { data: { n: 1 }, html: '<p>', plots: { time: () => '<svg/>' } }
 let folder = ''
 beforeEach(async () => {
   folder = await mkdtemp(path.join(os.tmpdir(), 'heddle-report-'))

@@ -29,6 +29,14 @@ const cases: readonly { readonly name: string; readonly options: FleetAttentionO
   { name: 'rows that see no key', options: { causal: true, queryOffset: -70 } },
   { name: 'a window', options: { window: { before: 40, after: 9 }, queryOffset: 100 } },
   {
+    name: 'key lengths, which end within the second and the fourth range',
+    options: { keyLengths: Int32Array.of(150, 301) },
+  },
+  {
+    name: 'key lengths of zero, and causal',
+    options: { keyLengths: Int32Array.of(0, 120), causal: true, queryOffset: 200 },
+  },
+  {
     name: 'slopes, softcap and scale',
     options: { alibiSlopes: Float32Array.of(0.1, 0.2, 0.05, 0.3), softcap: 5, scale: 0.4 },
   },

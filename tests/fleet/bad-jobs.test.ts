@@ -97,6 +97,13 @@ describe.skipIf(!hasRedis)('what does not fit', () => {
     await expect(fleet.attention(smallInputs, { alibiSlopes: Float32Array.of(1, 2, 3) })).rejects.toMatchObject({
       code: 'ShapeError',
     })
+    for (const [keyLengths, code] of [
+      [Int32Array.of(1), 'ShapeError'],
+      [Int32Array.of(1, 401), 'OptionError'],
+      [Int32Array.of(-1, 2), 'OptionError'],
+      [[1, 2], 'OptionError'],
+    ] as const)
+      await expect(fleet.attention(smallInputs, { keyLengths } as never)).rejects.toMatchObject({ code })
     await expect(fleet.attention(smallInputs, { dropout: 0.5 } as never)).rejects.toMatchObject({ code: 'OptionError' })
     await expect(fleet.attention(smallInputs, { queryRows: 0 })).rejects.toMatchObject({ code: 'OptionError' })
     await expect(fleet.attention(smallInputs, { softcap: -1 })).rejects.toMatchObject({ code: 'OptionError' })

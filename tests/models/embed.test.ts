@@ -113,7 +113,7 @@ describe('several texts', () => {
       },
     })
     await expect(call).rejects.toThrow('enough')
-    expect(heard).toEqual([30, 50])
+    expect(heard).toEqual([0, 30, 50])
   })
 })
 

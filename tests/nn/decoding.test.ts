@@ -53,10 +53,26 @@ describe('attention with a cache', () => {
     }
   })
 
-  it('sees every row that the cache holds where it is not causal', async () => {
+  it.each([
+    ['attention', layer],
+    ['a block', new TransformerBlock({ modelDim: E, heads: H, seed: 3 })],
+  ] as const)('is causal by default: %s', async (_name, module) => {
+    const run = async (options: { causal?: boolean }, cached: boolean): Promise<number[]> => {
+      const { output } = await module.forward(whole, {
+        ...options,
+        runtime: runtime(),
+        ...(cached ? { cache: module.createCache(1, 9) } : {}),
+      })
+      return [...output.data]
+    }
+    expect(worst(await run({}, true), Float64Array.from(await run({ causal: true }, false)))).toBeLessThan(2e-6)
+    expect(worst(await run({ causal: false }, true), Float64Array.from(await run({}, false)))).toBeLessThan(2e-6)
+  })
+
+  it('sees every row that the cache holds where it is told not to be causal', async () => {
     const cache = newCache(1, 9)
-    await layer.forward(part(x, 0, 4), { runtime: runtime(), cache })
-    const { output } = await layer.forward(part(x, 4, 5), { runtime: runtime(), cache })
+    await layer.forward(part(x, 0, 4), { runtime: runtime(), causal: false, cache })
+    const { output } = await layer.forward(part(x, 4, 5), { runtime: runtime(), causal: false, cache })
     expect(worst(output.data, layerReference(layer, whole, whole, {}).slice(4 * E))).toBeLessThan(2e-6)
   })
 

@@ -2,12 +2,13 @@ import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'vite'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { expectSound, shoot, usePage, type Visit } from './support/use-page.ts'
+import { expectSound, shoot, usePage, type Visit, type VisitOptions } from './support/use-page.ts'
 
 const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url))
 const EXAMPLE = path('examples/document-search')
 const OUTPUT = path('build/document-search')
-const visit = usePage(OUTPUT)
+const open = usePage()
+const visit = (options: VisitOptions = {}): Promise<Visit> => open({ built: 'document-search', ...options })
 
 beforeAll(async () => {
   await build({

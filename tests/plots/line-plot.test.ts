@@ -24,7 +24,7 @@ describe('linePlot', () => {
 
   it('has a title, axes with units, and a legend', () => {
     expect(svg).toContain('Time &amp; &lt;more&gt;')
-    expect(svg).toContain('>sequence length n (tokens)</text>')
+    expect(svg).toContain('>sequence length n (tokens), log scale</text>')
     expect(svg).toContain('>time (s)</text>')
     for (const name of ['chunked', 'standard']) expect(svg).toMatch(new RegExp(`class="legend"[^>]*>${name}</text>`))
     for (const tick of ['1k', '2k', '4']) expect(svg).toContain(`>${tick}</text>`)
@@ -75,7 +75,7 @@ describe('axisScale', () => {
 
 describe('growthPlots', () => {
   it('draws time and memory of both modes against n', () => {
-    const points = [1024, 2048].flatMap((tokens) =>
+    const points = [1024, 2048, 4096].flatMap((tokens) =>
       (['chunked', 'standard'] as const).map((mode) => ({
         tokens,
         mode,
@@ -83,11 +83,30 @@ describe('growthPlots', () => {
         peakBytes: tokens * 4096,
       })),
     )
-    const { time, memory } = growthPlots(points, true)
-    for (const svg of [time, memory])
-      for (const name of ['chunked mode', 'standard mode', 'sequence length n (tokens)', 'standard mode ends here'])
-        expect(svg).toContain(name)
-    expect(memory).toContain('MiB')
-    expect(time).toContain('100 ms')
+    const { time, memory } = growthPlots(points, true)!
+    for (const draw of [time, memory])
+      for (const name of [
+        'chunked mode',
+        'standard mode',
+        'sequence length n (tokens), log',
+        'standard mode ends here',
+      ])
+        expect(draw({})).toContain(name)
+    expect(memory({})).toContain('MiB')
+    expect(time({})).toContain('100 ms')
+    expect(time({})).toContain('>time, log scale</text>')
+  })
+
+  it('draws nothing below three sizes: a dot or two say less than a table', () => {
+    const point = { mode: 'chunked', elapsedMs: 1, peakBytes: 4096 } as const
+    expect(
+      growthPlots(
+        [
+          { ...point, tokens: 1024 },
+          { ...point, tokens: 2048 },
+        ],
+        false,
+      ),
+    ).toBeNull()
   })
 })

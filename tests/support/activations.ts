@@ -1,5 +1,7 @@
 /** Activations in float64, relative error 1e-12 wherever the result is not 0; at −∞ each has its limit. */
-export const exactActivations: Readonly<Record<'relu' | 'gelu' | 'gelu-tanh' | 'silu' | 'tanh', (x: number) => number>> = {
+export const exactActivations: Readonly<
+  Record<'relu' | 'gelu' | 'gelu-tanh' | 'silu' | 'tanh', (x: number) => number>
+> = {
   relu: (x) => Math.max(x, 0),
   gelu: (x) =>
     x === -Infinity

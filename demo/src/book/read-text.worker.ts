@@ -16,7 +16,7 @@ async function readText({ source, limit, shared }: ReadRequest): Promise<ReadTex
       ? await fetchText(source.url)
       : typeof source.text === 'string'
         ? source.text
-        : await source.text.text()
+        : decode(new Uint8Array(await source.text.arrayBuffer()))
   const { count, vocabulary, ids, starts, ends } = splitWords(text, limit)
   const bytes = ids.length * VECTOR_SIZE * 4
   const vectors = new Float32Array(shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes))
@@ -31,6 +31,22 @@ async function fetchText(url: string): Promise<string> {
   const response = await fetch(url)
   if (!response.ok) throw new Error(`expected the text of the book, got status ${response.status}`)
   return response.text()
+}
+
+/**
+ * Text in UTF-8, or in UTF-16 with its mark, as some editors write it.
+ *
+ * @throws where it is neither
+ */
+function decode(bytes: Uint8Array): string {
+  const encoding = bytes[0] === 0xff && bytes[1] === 0xfe ? 'utf-16le' : 'utf-8'
+  try {
+    const text = new TextDecoder(encoding, { fatal: true }).decode(bytes)
+    if (!text.includes('\0')) return text
+  } catch {
+    // Said below.
+  }
+  throw new Error('expected a text in UTF-8, got a binary file or another encoding')
 }
 
 function answer(message: ReadAnswer, content?: ReadText): void {

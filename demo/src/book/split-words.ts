@@ -1,5 +1,4 @@
-/** Letters and digits, with inner apostrophes and hyphens: `whale`, `don't`, `quarter-deck`. */
-const WORD = /[\p{L}\p{N}]+(?:['’-][\p{L}\p{N}]+)*/gu
+import { wordKey, wordSpans } from '../../../src/core/word-spans.ts'
 
 export interface Words {
   /** words in all, beyond the limit too */
@@ -10,20 +9,20 @@ export interface Words {
   readonly ends: Uint32Array
 }
 
-/** The words of a text, as many as `limit`; upper and lower case are the same word. */
+/** The words of a text, as many as `limit`. */
 export function splitWords(text: string, limit: number): Words {
   const numbers = new Map<string, number>()
   const [ids, starts, ends]: [number[], number[], number[]] = [[], [], []]
   let count = 0
-  for (const match of text.matchAll(WORD)) {
+  for (const { start, end } of wordSpans(text)) {
     count++
     if (ids.length >= limit) continue
-    const word = match[0].toLowerCase().replaceAll('’', "'")
+    const word = wordKey(text.slice(start, end))
     const id = numbers.get(word) ?? numbers.size
     numbers.set(word, id)
     ids.push(id)
-    starts.push(match.index)
-    ends.push(match.index + match[0].length)
+    starts.push(start)
+    ends.push(end)
   }
   return {
     count,

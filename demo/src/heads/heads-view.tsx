@@ -1,30 +1,38 @@
 import { useEffect, useId } from 'preact/hooks'
-import { heatmapGrid } from '../../../src/plots/heatmap-grid.ts'
-import { heatmap } from '../../../src/plots/heatmap.ts'
 import { host } from '../host.ts'
 import { Choice, Failure } from '../parts/controls.tsx'
-import { Plot } from '../parts/plot.tsx'
 import { text } from '../text/text.ts'
-import type { HeadWeights } from '../train/head-weights.ts'
+import { HeadPanel } from './head-panel.tsx'
 import {
+  analysisFailure,
+  choose,
   chosen,
   current,
-  failure,
+  drawSymbols,
+  fileName,
   found,
   input,
-  loadShipped,
-  LONGEST_INPUT,
+  isBusy,
+  load,
+  modelFailure,
   openFile,
-  row,
-  SHIPPED,
-  unknown,
+  source,
+  sources,
+  symbols,
+  text as typed,
+  type Source,
 } from './heads-state.ts'
+import { LONGEST_INPUT } from './inspect-model.ts'
+import { RolesPanel } from './roles-panel.tsx'
+
+/** Far beyond what is analyzed, so that a text which is too long is said to be, and not cut. */
+const LONGEST_TYPED = 2000
 
 export function HeadsView() {
   const t = text.value.heads
   const isReady = host.value.kind === 'ready'
   useEffect(() => {
-    if (isReady) void loadShipped()
+    if (isReady) void load()
   }, [isReady])
   return (
     <div class="view heads">
@@ -33,169 +41,108 @@ export function HeadsView() {
         <p class="lead">{t.lead}</p>
       </div>
       <section class="panel" aria-label={t.model}>
-        <Source />
-        {failure.value === null ? null : <Failure title={t.failed} error={failure.value} />}
+        <Models />
+        {modelFailure.value === null ? null : <Failure title={t.noModel} error={modelFailure.value} />}
         {current.value === null ? null : <Input />}
+        {analysisFailure.value === null ? null : <Failure title={t.failed} error={analysisFailure.value} />}
       </section>
-      {found.value === null || current.value === null ? null : (
-        <Found labels={found.value.labels} heads={found.value.heads} />
-      )}
+      <Found />
     </div>
   )
 }
 
-function Source() {
-  const t = text.value.heads
-  const model = current.value
+function Found() {
+  const inspection = found.value
+  if (inspection === null || current.value === null || input.value.kind !== 'tokens') return null
+  const head = inspection.heads[chosen.value] ?? inspection.heads[0]
+  if (head === undefined) return null
   return (
-    <div class="actions">
-      <p class="outcome" role="status">
-        {model === null ? t.none : model.name === '' ? t.own : model.name === SHIPPED ? t.shipped : t.from(model.name)}
-      </p>
-      {model === null || model.name === SHIPPED ? (
+    <>
+      <RolesPanel inspection={inspection} />
+      <HeadPanel inspection={inspection} head={head} />
+    </>
+  )
+}
+
+function Models() {
+  const t = text.value.heads
+  const label: Readonly<Record<Source, string>> = { ...t.sources, file: fileName.value }
+  return (
+    <>
+      <div class="actions ends">
+        <Choice
+          label={t.source}
+          value={source.value}
+          options={sources.value.map((value) => ({ value, label: label[value] }))}
+          onChange={choose}
+        />
+        <label class="file">
+          {t.open}
+          <input
+            type="file"
+            accept=".safetensors"
+            onChange={(event) => {
+              const file = event.currentTarget.files?.[0]
+              if (file !== undefined) void openFile(file)
+            }}
+          />
+        </label>
         <a class="button" href="#/train">
           {t.train}
         </a>
-      ) : null}
-      <label class="file">
-        {t.open}
-        <input
-          type="file"
-          accept=".safetensors"
-          onChange={(event) => {
-            const file = event.currentTarget.files?.[0]
-            if (file !== undefined) void openFile(file)
-          }}
-        />
-      </label>
-    </div>
+      </div>
+      <p class={`hint ${current.value === null && modelFailure.value === null ? 'busy' : ''}`} role="status">
+        {current.value === null ? t.loading : source.value === 'file' ? t.from(fileName.value) : t.about[source.value]}
+      </p>
+    </>
   )
 }
 
 function Input() {
   const t = text.value.heads
   const id = useId()
-  const missing = unknown.value
+  const isText = current.value?.tokens.kind === 'text'
+  const content = isText ? typed : symbols
   return (
     <div class="field">
-      <label for={id}>{t.input}</label>
-      <input
-        id={id}
-        type="text"
-        value={input.value}
-        maxLength={LONGEST_INPUT}
-        spellcheck={false}
-        autocomplete="off"
-        onInput={(event) => {
-          input.value = event.currentTarget.value
-        }}
-      />
-      <p class="hint" role="status">
-        {missing.length > 0
-          ? t.unknown(missing.map((character) => `“${character}”`).join(', '))
-          : input.value === ''
-            ? t.empty
-            : t.hint}
+      <label for={id}>{isText ? t.input : t.numbers}</label>
+      <div class="entry">
+        <input
+          id={id}
+          type="text"
+          value={content.value}
+          maxLength={LONGEST_TYPED}
+          spellcheck={false}
+          autocomplete="off"
+          aria-describedby={`${id}-hint`}
+          onInput={(event) => {
+            content.value = event.currentTarget.value
+          }}
+        />
+        {isText ? null : (
+          <button type="button" onClick={drawSymbols}>
+            {t.another}
+          </button>
+        )}
+      </div>
+      <p class={`hint ${isBusy.value ? 'busy' : ''}`} id={`${id}-hint`} role="status">
+        {hint()}
       </p>
     </div>
   )
 }
 
-function Found({ labels, heads }: { readonly labels: readonly string[]; readonly heads: readonly HeadWeights[] }) {
+/** What is wrong with the input, or what one sees of it. */
+function hint(): string {
   const t = text.value.heads
-  const layers = [...new Set(heads.map(({ layer }) => layer))]
-  const panels = layers.map((layer) =>
-    heads
-      .filter((head) => head.layer === layer)
-      .map((head) => ({ label: nameOf(head), values: head.values, rows: head.size, columns: head.size })),
-  )
-  const head = heads[chosen.value] ?? heads[0]
-  return (
-    <>
-      <section class="panel" aria-label={t.grid}>
-        <Plot
-          title={t.grid}
-          draw={(options) =>
-            heatmapGrid({ title: t.grid, panels, value: { label: t.weight }, domain: [0, 1] }, options)
-          }
-        />
-        <Choice
-          label={t.head}
-          value={chosen.value}
-          options={heads.map((each, index) => ({ value: index, label: nameOf(each) }))}
-          onChange={(value) => {
-            chosen.value = value
-          }}
-        />
-      </section>
-      {head === undefined ? null : <One head={head} labels={labels} />}
-    </>
-  )
-}
-
-/** One head: its matrix, and the weights of the token under the pointer. */
-function One({ head, labels }: { readonly head: HeadWeights; readonly labels: readonly string[] }) {
-  const t = text.value.heads
-  const title = t.matrix(nameOf(head))
-  const at = Math.max(0, Math.min(row.value, head.size - 1))
-  const weightOf = (key: number): number => (key > at ? 0 : (head.values[at * head.size + key] ?? 0))
-  return (
-    <div class="columns">
-      <section class="panel" aria-label={title}>
-        <Plot
-          title={title}
-          maxWidth={520}
-          draw={(options) =>
-            heatmap(
-              {
-                title,
-                values: head.values,
-                rows: head.size,
-                columns: head.size,
-                x: { label: t.key, tokens: labels },
-                y: { label: t.query, tokens: labels },
-                value: { label: t.weight },
-                domain: [0, 1],
-              },
-              options,
-            )
-          }
-        />
-      </section>
-      <section class="panel" aria-label={t.row(labels[at] ?? '')}>
-        <h2>{t.row(labels[at] ?? '')}</h2>
-        <p class="hint">{t.hover}</p>
-        <ol class="tokens">
-          {labels.map((label, index) => (
-            <li key={index}>
-              <button
-                type="button"
-                aria-pressed={index === at}
-                onMouseEnter={() => {
-                  row.value = index
-                }}
-                onFocus={() => {
-                  row.value = index
-                }}
-                onClick={() => {
-                  row.value = index
-                }}
-              >
-                {label}
-              </button>
-              <span class="bar" aria-hidden="true">
-                <span style={{ height: `${weightOf(index) * 100}%` }} />
-              </span>
-              <span class="percent">{index > at ? '' : `${Math.round(weightOf(index) * 100)} %`}</span>
-            </li>
-          ))}
-        </ol>
-      </section>
-    </div>
-  )
-}
-
-/** `1.3`: the third head of the first layer. */
-function nameOf({ layer, head }: HeadWeights): string {
-  return `${layer + 1}.${head + 1}`
+  const [wanted, tokens] = [input.value, current.value?.tokens]
+  const isText = tokens?.kind === 'text'
+  if (wanted.kind === 'empty') return isText ? t.empty : t.noNumbers
+  if (wanted.kind === 'short') return t.short
+  if (wanted.kind === 'long') return t.long(wanted.length, LONGEST_INPUT)
+  if (wanted.kind === 'unknown') {
+    const list = wanted.what.map((each) => `“${each}”`).join(', ')
+    return tokens?.kind === 'symbols' ? t.unknownNumbers(list, tokens.size - 1) : t.unknown(list)
+  }
+  return isText ? t.hint : t.numbersHint
 }

@@ -2,7 +2,7 @@ import { batch, computed, signal } from '@preact/signals'
 import { CausalLanguageModel } from 'heddle/nn'
 import { AdamW, crossEntropy, train, type TrainStep } from 'heddle/train'
 import { runtimeNow } from '../host.ts'
-import { headWeights, type HeadWeights } from './head-weights.ts'
+import { inspectModel, type InspectedHead } from '../heads/inspect-model.ts'
 import { EDGE, loadNames, type NamesData } from './names-data.ts'
 
 export const STEPS = 600
@@ -33,7 +33,7 @@ export interface Sample {
 /** What the heads do after some steps. */
 export interface Snapshot {
   readonly step: number
-  readonly heads: readonly HeadWeights[]
+  readonly heads: readonly InspectedHead[]
 }
 
 export const state = signal<TrainState>('empty')
@@ -147,7 +147,11 @@ async function observe(
   const written = Array.from({ length: SAMPLES }, (_, row) =>
     names.tokenizer.decode(tokens.subarray(row * (LONGEST + 1), (row + 1) * (LONGEST + 1))).replaceAll(EDGE, ''),
   )
-  const heads = await headWeights(model, names.tokenizer.encode(EDGE + WATCHED), runtime)
+  const { heads } = await inspectModel(
+    model,
+    { tokens: names.tokenizer.encode(EDGE + WATCHED), labels: [EDGE, ...WATCHED] },
+    { runtime, signal: aborted, rollout: false },
+  )
   batch(() => {
     samples.value = written
       .filter((name) => name !== '')

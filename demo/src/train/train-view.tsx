@@ -1,6 +1,7 @@
 import { formatInteger } from '../../../src/plots/format.ts'
 import { heatmapGrid, panelsThatFit, type Panel } from '../../../src/plots/heatmap-grid.ts'
 import { linePlot, type Series } from '../../../src/plots/line-plot.ts'
+import { roleName } from '../heads/role-text.ts'
 import { host } from '../host.ts'
 import { Facts, Failure, Slider } from '../parts/controls.tsx'
 import { Plot } from '../parts/plot.tsx'
@@ -174,10 +175,11 @@ function Evolution() {
   const all = snapshots.value
   const panels = (width = 0): Panel[][] => {
     const shown = spread(all, Math.min(SHOWN_SNAPSHOTS, panelsThatFit(width)))
-    return (shown[0]?.heads ?? []).map(({ layer, head }, index) =>
+    return (shown[0]?.heads ?? []).map(({ name }, index) =>
       shown.map(({ step, heads }) => {
-        const { values, size } = heads[index] ?? { values: [], size: 0 }
-        return { label: `${layer + 1}.${head + 1}`, note: t.atStep(step), values, rows: size, columns: size }
+        const { values, size, roles } = heads[index] ?? { values: [], size: 0, roles: [] }
+        const label = roles[0] === undefined ? name : `${name} ${roleName(roles[0].name)}`
+        return { label, note: t.atStep(step), values, rows: size, columns: size }
       }),
     )
   }

@@ -2,6 +2,8 @@ import type { Slice, TaskArray } from '../../protocol/task.ts'
 
 /** Copies between tensors and the arena. Indices and strides are in elements. */
 
+/* eslint-disable max-params -- places and counts by position, as kernels take them: a tile makes many such copies */
+
 /** target[at + r·targetStride + c] = source row firstRow + r, column firstColumn + c. */
 export function copyIn<Data extends TaskArray>(
   target: Data,

@@ -8,11 +8,13 @@ import type {
   BiasPart,
   KeySegmentTask,
 } from '../../protocol/backward-task.ts'
+import type { AttentionHeadsResult, AttentionHeadsTask } from '../../protocol/heads-task.ts'
 import type { AttentionTask, AttentionTaskResult } from '../../protocol/task.ts'
 import type { Backend, TaskContext } from '../backend.ts'
 import { Arena } from './arena.ts'
 import { AttentionRun } from './attention-run.ts'
 import { BiasSweep } from './bias-sweep.ts'
+import { manyHeads } from './heads.ts'
 import { joinHeads, splitResult } from './joined-heads.ts'
 import { SegmentGradients } from './segment-gradients.ts'
 import { SegmentSweep } from './segment-sweep.ts'
@@ -23,6 +25,7 @@ import { RowStages } from './stages.ts'
 export interface WasmBackend extends Backend {
   /** @param context whose `pace` asks for no turn */
   attentionNow(task: AttentionTask, context: TaskContext): AttentionTaskResult
+  attentionHeadsNow(task: AttentionHeadsTask, context: TaskContext): AttentionHeadsResult
   /** The same of the tasks that a backward call consists of. */
   gradientsNow(
     task: AttentionBackwardTask | AttentionBiasTask,
@@ -99,7 +102,18 @@ export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
       return attention(task, context)
     },
     attentionAll,
+    async attentionHeads(task, context) {
+      const startedMs = performance.now()
+      const heads = manyHeads(task, context)
+      return heads.finish(await attentionAll(heads.tasks, heads.context), performance.now() - startedMs)
+    },
     attentionNow: (task, context) => runOf(task, context).runNow(),
+    attentionHeadsNow(task, context) {
+      const startedMs = performance.now()
+      const heads = manyHeads(task, context)
+      const results = heads.tasks.map((each) => runOf(each, heads.context).runNow())
+      return heads.finish(results, performance.now() - startedMs)
+    },
     gradientsNow: (task, context) =>
       task.kind === 'attention-bias' ? sweepNow(biasSweep(task, context)) : sweepNow(gradientSweep(task, context)),
     async attentionBackward(task, context) {

@@ -147,10 +147,9 @@ export class AttentionBlock {
     this.#checkRange(key.largest, value.largest)
     const score = scoreShapeOf(task, key.half)
     const tile = tileFor(this.#resources.tile, gpu, { score, valueQuads: this.#valueQuads })
+    const shape = { score, valueQuads: this.#valueQuads, halfValues: value.half, tile }
     const options = { dropout: task.settings.dropout !== null, statistics: this.#statistics }
-    const pipeline = await gpu.pipeline(
-      attentionPartialKernel({ ...options, score, valueQuads: this.#valueQuads, halfValues: value.half, tile }),
-    )
+    const pipeline = await gpu.pipeline(attentionPartialKernel({ ...options, ...shape }))
     const groups = {
       rows: Math.ceil(this.rows / tileRows(tile)),
       slices: valueSlices({ valueQuads: this.#valueQuads }),
@@ -161,15 +160,10 @@ export class AttentionBlock {
     if (this.#slots + splits > this.#sizes.slots) spent.push(...(await this.#encodeMerge(encoder, null)))
     const params = uploadParams(this.#resources, this.first, this.rows, pass, { splitKeys, slot: this.#slots })
     spent.push(params)
+    const { partials } = this.#scratch
+    const query = this.#query as GPUBuffer
     const entries = [
-      ...bindings({
-        0: params,
-        1: this.#query as GPUBuffer,
-        2: key.buffer,
-        6: value.buffer,
-        7: this.#scratch.partials,
-        8: this.rowStates,
-      }),
+      ...bindings({ 0: params, 1: query, 2: key.buffer, 6: value.buffer, 7: partials, 8: this.rowStates }),
       ...uploadScoreInputs(this.#resources, { first: this.first, count: this.rows }, pass, spent),
     ]
     const compute = encoder.beginComputePass({ label: 'heddle.attention-partial' })

@@ -1,5 +1,6 @@
 import { bindings, type AttentionBlock } from './attention-block.ts'
 import { MAP_READ, TILE } from './constants.ts'
+import type { GpuDevice } from './gpu-device.ts'
 import { attentionWeightsKernel } from './kernels/attention-weights.wgsl.ts'
 import type { RowSet } from './pack-rows.ts'
 import type { PassPacer } from './pass-pacer.ts'
@@ -16,19 +17,22 @@ import {
 /** Receives the weights of a block's packed rows over keys [first, first + count), `stride` elements a row. */
 export type WeightsSink = (weights: Float32Array, stride: number, keys: { first: number; count: number }) => void
 
-/**
- * The weights of some rows of a block whose (m, l) are known: its scores once more, pass by pass.
- *
- * @param rows packed rows, as rows of the task
- * @param places their places in the block
- */
+/** The rows of a block whose weights are wanted. */
+export interface ChosenRows {
+  /** as rows of the task */
+  readonly rows: RowSet
+  /** their places in the block */
+  readonly places: Uint32Array
+  /** keys of one pass at most */
+  readonly matrixKeys: number
+}
+
+/** The weights of some rows of a block whose (m, l) are known: its scores once more, pass by pass. */
 export async function blockWeights(
   resources: TaskResources,
   pacer: PassPacer,
   block: AttentionBlock,
-  rows: RowSet,
-  places: Uint32Array,
-  matrixKeys: number,
+  { rows, places, matrixKeys }: ChosenRows,
   sink: WeightsSink,
 ): Promise<void> {
   const { gpu, context } = resources
@@ -52,7 +56,8 @@ export async function blockWeights(
   }
 }
 
-interface PackedRows {
+/** Rows that are on the device. */
+interface UploadedRows {
   readonly rows: RowSet
   readonly query: GPUBuffer
   readonly rowPlaces: GPUBuffer
@@ -63,7 +68,7 @@ async function weightsPass(
   resources: TaskResources,
   pacer: PassPacer,
   block: AttentionBlock,
-  { rows, query, rowPlaces }: PackedRows,
+  { rows, query, rowPlaces }: UploadedRows,
   pass: Pass,
 ): Promise<{ read(sink: WeightsSink): Promise<void> }> {
   const { gpu, task } = resources
@@ -89,17 +94,20 @@ async function weightsPass(
   encoder.copyBufferToBuffer(weights, 0, staging, 0, byteLength)
   await pacer.submit(gpu, encoder.finish(), rows.count * count * 4 * shape.headQuads)
   gpu.free(...spent)
-  return {
-    read: async (sink) => {
-      try {
-        await gpu.race(staging.mapAsync(MAP_READ))
-        sink(new Float32Array(staging.getMappedRange(0, byteLength)), stride, {
-          first: pass.segmentStart + pass.start,
-          count,
-        })
-      } finally {
-        gpu.free(staging)
-      }
-    },
+  const keys = { first: pass.segmentStart + pass.start, count }
+  return { read: (sink) => readWeights(gpu, { staging, byteLength }, (weights) => sink(weights, stride, keys)) }
+}
+
+/** Maps a staging buffer, hands it on, and frees it. */
+async function readWeights(
+  gpu: GpuDevice,
+  { staging, byteLength }: { readonly staging: GPUBuffer; readonly byteLength: number },
+  take: (weights: Float32Array) => void,
+): Promise<void> {
+  try {
+    await gpu.race(staging.mapAsync(MAP_READ))
+    take(new Float32Array(staging.getMappedRange(0, byteLength)))
+  } finally {
+    gpu.free(staging)
   }
 }

@@ -157,15 +157,8 @@ async function runWeights(
   results.weights(from, places.length, null, 0, { first: task.keyStart, count: task.keyEnd - task.keyStart })
   if (!block.seesKeys) return
   const inBlock = Uint32Array.from(places, (row) => row - block.first)
-  await blockWeights(
-    resources,
-    pacer,
-    block,
-    { places, count: places.length },
-    inBlock,
-    sizes.matrixKeys,
-    (weights, stride, keys) => {
-      results.weights(from, places.length, weights, stride, keys)
-    },
-  )
+  const chosen = { rows: { places, count: places.length }, places: inBlock, matrixKeys: sizes.matrixKeys }
+  await blockWeights(resources, pacer, block, chosen, (weights, stride, keys) => {
+    results.weights(from, places.length, weights, stride, keys)
+  })
 }

@@ -81,7 +81,7 @@ export class KeyValueCache {
     let largest = 0
     const buffer = this.#gpu.upload('key-value', byteLength, (mapped) => {
       const target = new Float32Array(mapped, 0, count * stride)
-      packRows(array, slice, { first, count }, { first: 0, count: columns }, target, stride)
+      packRows(array, slice, { first, count }, { first: 0, count: columns }, { data: target, stride: stride })
       largest = largestMagnitude(target)
     })
     return { buffer, byteLength, largest, half: false }
@@ -89,7 +89,13 @@ export class KeyValueCache {
 
   #uploadHalf(array: TaskArray, slice: Slice, columns: number, first: number, count: number): Resident {
     const packed = new Float32Array(count * roundUp(columns, 4))
-    packRows(array, slice, { first, count }, { first: 0, count: columns }, packed, roundUp(columns, 4))
+    packRows(
+      array,
+      slice,
+      { first, count },
+      { first: 0, count: columns },
+      { data: packed, stride: roundUp(columns, 4) },
+    )
     const largest = largestMagnitude(packed)
     if (largest > LARGEST_HALF) {
       if (largest < Infinity) this.#onWide()

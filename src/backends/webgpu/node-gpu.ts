@@ -35,5 +35,6 @@ export function hostGpu(): { gpu?: GPU; reason?: string } {
  */
 function requirePeer(name: string): DawnModule {
   const { createRequire } = process.getBuiltinModule('node:module')
-  return createRequire(import.meta.url)(name) as DawnModule
+  // With a file's name, as bundlers bake the address of the machine that builds into a bare `import.meta.url`.
+  return createRequire(new URL('./worker.js', import.meta.url))(name) as DawnModule
 }

@@ -14,18 +14,15 @@ interface Columns {
   readonly count: number
 }
 
-/**
- * Copies rows × columns of a slice into `target`, row-major with `targetStride` elements a row; the padding stays as it
- * is.
- */
-export function packRows(
-  source: TaskArray,
-  slice: Slice,
-  rows: RowSet,
-  columns: Columns,
-  target: TaskArray,
-  targetStride: number,
-): void {
+/** Rows as a buffer holds them: row-major, `stride` elements from one to the next. */
+export interface PackedRows {
+  readonly data: TaskArray
+  readonly stride: number
+}
+
+/** Copies rows × columns of a slice into `packed`, whose padding stays as it is. */
+export function packRows(source: TaskArray, slice: Slice, rows: RowSet, columns: Columns, packed: PackedRows): void {
+  const { data: target, stride: targetStride } = packed
   const step = slice.columnStride ?? 1
   const start = slice.offset + columns.first * step
   const dense = step === 1 && slice.rowStride === columns.count && targetStride === columns.count
@@ -46,14 +43,8 @@ export function packRows(
 }
 
 /** Copies dense rows to where a slice says; the reverse of `packRows`. */
-export function unpackRows(
-  source: TaskArray,
-  sourceStride: number,
-  target: TaskArray,
-  slice: Slice,
-  rows: RowSet,
-  columns: Columns,
-): void {
+export function unpackRows(packed: PackedRows, target: TaskArray, slice: Slice, rows: RowSet, columns: Columns): void {
+  const { data: source, stride: sourceStride } = packed
   const step = slice.columnStride ?? 1
   for (let row = 0; row < rows.count; row++) {
     const to = slice.offset + placeOf(rows, row) * slice.rowStride + columns.first * step

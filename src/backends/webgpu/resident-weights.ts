@@ -82,7 +82,13 @@ export class ResidentWeights {
     const slice = { array: weight.array, offset: weight.offset, rowStride: columns }
     const buffer = this.#gpu.upload('weight', count * stride * 4, (mapped) => {
       const target = new Float32Array(mapped, 0, count * stride)
-      packRows(context.array(weight.array), slice, { first, count }, { first: 0, count: columns }, target, stride)
+      packRows(
+        context.array(weight.array),
+        slice,
+        { first, count },
+        { first: 0, count: columns },
+        { data: target, stride: stride },
+      )
       if (largestMagnitude(target) === Infinity) throw new NonFiniteInput('a weight')
     })
     return { buffer, first, count }

@@ -83,7 +83,7 @@ async function runBlock(
 ): Promise<StoredRows[]> {
   const { gpu, pacer, weights } = tools
   const encoder = gpu.device.createCommandEncoder({ label: 'heddle.stage' })
-  const steps = new RowSteps(gpu, weights, task, context, encoder, first, rows)
+  const steps = new RowSteps({ gpu, weights, task, context }, encoder, { first, count: rows })
   const outs: { step: StoreStep; staging: GPUBuffer }[] = []
   try {
     let multiplyAdds = 0
@@ -123,8 +123,7 @@ function publish(task: RowStageTask, stored: readonly StoredRows[], context: Tas
       for (let head = 0; head < heads; head++) {
         const slice = { array: 0, offset: layout.offset + head * layout.headStride, rowStride: layout.rowStride }
         unpackRows(
-          data.subarray(head * headSize),
-          roundUp(width, 4),
+          { data: data.subarray(head * headSize), stride: roundUp(width, 4) },
           array,
           slice,
           { first, count: rows },

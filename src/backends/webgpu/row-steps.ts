@@ -21,6 +21,14 @@ type StepOf<Op extends RowStep['op']> = Extract<RowStep, { op: Op }>
 type StoreOp = 'store' | 'store-heads'
 type Groups = readonly [x: number, y?: number]
 
+/** What a stage of one task works with. */
+export interface StageResources {
+  readonly gpu: GpuDevice
+  readonly weights: ResidentWeights
+  readonly task: RowStageTask
+  readonly context: TaskContext
+}
+
 /**
  * Encodes a stage's steps over rows [first, first + rows) of its chunk; registers are device buffers [rows, ⌈width /
  * 4⌉].
@@ -38,13 +46,9 @@ export class RowSteps {
   readonly spent: GPUBuffer[] = []
 
   constructor(
-    gpu: GpuDevice,
-    weights: ResidentWeights,
-    task: RowStageTask,
-    context: TaskContext,
+    { gpu, weights, task, context }: StageResources,
     encoder: GPUCommandEncoder,
-    first: number,
-    rows: number,
+    { first, count }: { readonly first: number; readonly count: number },
   ) {
     this.#gpu = gpu
     this.#weights = weights
@@ -52,7 +56,7 @@ export class RowSteps {
     this.#context = context
     this.#encoder = encoder
     this.#first = first
-    this.#rows = rows
+    this.#rows = count
   }
 
   /** What each step becomes; null where there is no kernel. A step without an entry does not compile. */
@@ -117,8 +121,7 @@ export class RowSteps {
         from,
         { first: this.#first, count: this.#rows },
         { first: 0, count: width },
-        target,
-        stride,
+        { data: target, stride: stride },
       )
       if (largestMagnitude(target) === Infinity) throw new NonFiniteInput('an input of the stage')
     })
@@ -233,8 +236,7 @@ export class RowSteps {
         table,
         rows,
         { first: 0, count: turned },
-        new Float32Array(mapped, 0, this.#rows * stride),
-        stride,
+        { data: new Float32Array(mapped, 0, this.#rows * stride), stride: stride },
       )
     })
     this.spent.push(angles)

@@ -51,7 +51,13 @@ export function uploadQuery(
   const stride = roundUp(headSize, 4)
   return gpu.upload('query', rows.count * stride * 4, (mapped) => {
     const target = new Float32Array(mapped, 0, rows.count * stride)
-    packRows(context.array(task.query.array), task.query, rows, { first: 0, count: headSize }, target, stride)
+    packRows(
+      context.array(task.query.array),
+      task.query,
+      rows,
+      { first: 0, count: headSize },
+      { data: target, stride: stride },
+    )
     check(target)
   })
 }
@@ -67,62 +73,58 @@ export function residentOf(
   return cache.get(context.array(slice.array), slice, columns, pass.segmentStart, count)
 }
 
+type InputResources = Omit<TaskResources, 'cache' | 'scratch' | 'tile'>
+type KeySpan = { readonly first: number; readonly count: number }
+const ONE_COLUMN = { first: 0, count: 1 }
+
 /** The rows' part of mask, bias and segments over a pass, as bind group entries 3 to 5; the buffers go to `scratch`. */
 export function uploadScoreInputs(
-  resources: Omit<TaskResources, 'cache' | 'scratch' | 'tile'>,
+  resources: InputResources,
   rows: RowSet,
   pass: Pass,
   scratch: GPUBuffer[],
 ): GPUBindGroupEntry[] {
-  const { gpu, task, context } = resources
   const keys = { first: pass.segmentStart + pass.start, count: pass.end - pass.start }
-  const entries: GPUBindGroupEntry[] = []
-  const bind = (binding: number, buffer: GPUBuffer): void => {
+  const uploads = [uploadMask, uploadBias, uploadSegments].map((upload) => upload(resources, rows, keys))
+  return uploads.flatMap((buffer, index) => {
+    if (buffer === undefined) return []
     scratch.push(buffer)
-    entries.push({ binding, resource: { buffer } })
-  }
-  const { mask, bias, querySegments, keySegments } = task
-  if (mask !== undefined) {
-    const packed = broadcastRows(mask, rows)
-    const stride = roundUp(keys.count, 4)
-    bind(
-      3,
-      gpu.upload('mask', packed.count * stride, (mapped) => {
-        packRows(context.array(mask.array), mask, packed, keys, new Uint8Array(mapped), stride)
-      }),
-    )
-  }
-  if (bias !== undefined) {
-    const packed = broadcastRows(bias, rows)
-    const stride = roundUp(keys.count, 4)
-    bind(
-      4,
-      gpu.upload('bias', packed.count * stride * 4, (mapped) => {
-        const target = new Float32Array(mapped, 0, packed.count * stride)
-        packRows(context.array(bias.array), bias, packed, keys, target, stride)
-        if (largestBias(target) === Infinity) throw new NonFiniteInput('the bias')
-      }),
-    )
-  }
-  if (querySegments !== undefined && keySegments !== undefined) {
-    bind(
-      5,
-      gpu.upload('segments', (rows.count + keys.count) * 4, (mapped) => {
-        const target = new Int32Array(mapped)
-        packRows(context.array(querySegments.array), querySegments, rows, { first: 0, count: 1 }, target, 1)
-        const ofKeys = { first: keys.first, count: keys.count }
-        packRows(
-          context.array(keySegments.array),
-          keySegments,
-          ofKeys,
-          { first: 0, count: 1 },
-          target.subarray(rows.count),
-          1,
-        )
-      }),
-    )
-  }
-  return entries
+    return [{ binding: 3 + index, resource: { buffer } }]
+  })
+}
+
+function uploadMask({ gpu, task, context }: InputResources, rows: RowSet, keys: KeySpan): GPUBuffer | undefined {
+  const { mask } = task
+  if (mask === undefined) return undefined
+  const packed = broadcastRows(mask, rows)
+  const stride = roundUp(keys.count, 4)
+  return gpu.upload('mask', packed.count * stride, (mapped) => {
+    packRows(context.array(mask.array), mask, packed, keys, { data: new Uint8Array(mapped), stride })
+  })
+}
+
+function uploadBias({ gpu, task, context }: InputResources, rows: RowSet, keys: KeySpan): GPUBuffer | undefined {
+  const { bias } = task
+  if (bias === undefined) return undefined
+  const packed = broadcastRows(bias, rows)
+  const stride = roundUp(keys.count, 4)
+  return gpu.upload('bias', packed.count * stride * 4, (mapped) => {
+    const data = new Float32Array(mapped, 0, packed.count * stride)
+    packRows(context.array(bias.array), bias, packed, keys, { data, stride })
+    if (largestBias(data) === Infinity) throw new NonFiniteInput('the bias')
+  })
+}
+
+/** Those of the rows, then those of the keys. */
+function uploadSegments({ gpu, task, context }: InputResources, rows: RowSet, keys: KeySpan): GPUBuffer | undefined {
+  const { querySegments: ofRows, keySegments: ofKeys } = task
+  if (ofRows === undefined || ofKeys === undefined) return undefined
+  return gpu.upload('segments', (rows.count + keys.count) * 4, (mapped) => {
+    const data = new Int32Array(mapped)
+    packRows(context.array(ofRows.array), ofRows, rows, ONE_COLUMN, { data, stride: 1 })
+    const behind = { data: data.subarray(rows.count), stride: 1 }
+    packRows(context.array(ofKeys.array), ofKeys, keys, ONE_COLUMN, behind)
+  })
 }
 
 /** How a pass is cut into workgroups, and where its partials go. */

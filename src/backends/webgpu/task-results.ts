@@ -38,7 +38,7 @@ export class TaskResults {
     const source = weights ?? new Float32Array(keys.count)
     const selected = task.weightRows?.length ?? task.rows
     const { target, slice } = this.#target(task.weights, 'weights', selected, task.settings.keys)
-    unpackRows(source, weights === null ? 0 : stride, target, slice, { first, count: rows }, keys)
+    unpackRows({ data: source, stride: weights === null ? 0 : stride }, target, slice, { first, count: rows }, keys)
   }
 
   publish(): DenseResults {
@@ -58,7 +58,7 @@ export class TaskResults {
     const { target, slice } = this.#target(this.#task.output, 'output', this.#task.rows, valueSize)
     const source = result?.output ?? new Float32Array(valueSize)
     const stride = result === null ? 0 : Math.ceil(valueSize / 4) * 4
-    unpackRows(source, stride, target, slice, { first, count: rows }, { first: 0, count: valueSize })
+    unpackRows({ data: source, stride: stride }, target, slice, { first, count: rows }, { first: 0, count: valueSize })
   }
 
   #writeRows(
@@ -70,7 +70,13 @@ export class TaskResults {
     const { target, slice } = this.#target(destination, name, this.#task.rows, 1)
     const source =
       block.result === null ? emptyRows(name, block.rows) : rowsOf(name, block.result.rowResults, index, block.rows)
-    unpackRows(source, 1, target, slice, { first: block.first, count: block.rows }, { first: 0, count: 1 })
+    unpackRows(
+      { data: source, stride: 1 },
+      target,
+      slice,
+      { first: block.first, count: block.rows },
+      { first: 0, count: 1 },
+    )
   }
 
   /** The array that a destination names, or a dense one that goes back with the answer. */

@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { analyzeModel } from '../../analysis/index.ts'
+import { analyzeModel, type AnalysisOptions, type AnalysisProgress } from '../../analysis/index.ts'
 import { createRuntime, HeddleError } from '../../index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine } from '../machine.ts'
@@ -10,14 +10,32 @@ import { ProgressBar } from '../terminal/progress-bar.ts'
 import { formatTable } from '../terminal/table.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
-import { analyzePage, headRows, HEAD_COLUMNS, legend, type AnalyzeReport } from './analyze-report.ts'
+import { relationEvidence, roleEvidence } from './analyze-findings.ts'
+import { analyzePlots } from './analyze-plots.ts'
+import {
+  analyzePage,
+  headRows,
+  HEAD_COLUMNS,
+  legend,
+  RELATION_COLUMNS,
+  RELATION_NOTE,
+  relationRows,
+  roleSentences,
+  type AnalyzeReport,
+} from './analyze-report.ts'
 import { analyzedTokens, type AnalyzedTokens } from './analyzed-tokens.ts'
+import { givenRelations } from './given-relations.ts'
 import { readTrainedModel, type TrainedModel } from './trained-model.ts'
 
 const OPTIONS: Command['options'] = {
   text: { type: 'string', value: 'TEXT', summary: 'what the model looks at' },
   file: { type: 'string', value: 'FILE', summary: 'the same from a file, in UTF-8' },
   tokens: { type: 'string', value: 'NUMBERS', summary: 'the same as token numbers' },
+  relations: {
+    type: 'string',
+    value: 'FILE',
+    summary: 'JSON with pairs of positions that belong together: { "verb to its subject": [[3, 1], …] }',
+  },
   out: { type: 'string', value: 'DIR', summary: 'folder to write the report to, as JSON and as a page' },
   workers: {
     type: 'string',
@@ -52,18 +70,24 @@ async function run(context: CommandContext): Promise<number> {
   const folder = stringOption(values, 'out')
   const trained = await readTrainedModel(file)
   const input = await analyzedTokens(trained, values)
+  const relations = await givenRelations(values)
   if (folder !== undefined) await prepareFolder(folder)
+  const analysis = await analyze(trained, { ...input, ...relations }, context)
   const report: AnalyzeReport = {
     format: 'heddle-analyze/1',
     date: new Date().toISOString(),
     machine: describeMachine(),
     file: path.basename(file),
     ...{ tokens: [...input.tokens], labels: input.labels },
-    analysis: await analyze(trained, input, context),
+    ...{ analysis, roles: roleEvidence(analysis), relations: relationEvidence(analysis) },
   }
   printReport(terminal, report)
   if (folder !== undefined) {
-    const paths = await writeReport(folder, 'analyze', { data: report, html: analyzePage(report), plots: {} })
+    const paths = await writeReport(folder, 'analyze', {
+      data: report,
+      html: analyzePage(report),
+      plots: analyzePlots(analysis),
+    })
     terminal.line(`Report       ${paths.html}, ${paths.json}`)
   }
   if (flag(values, 'json')) terminal.json(report)
@@ -72,22 +96,18 @@ async function run(context: CommandContext): Promise<number> {
 
 async function analyze(
   { model }: TrainedModel,
-  { tokens, labels }: AnalyzedTokens,
+  { tokens, ...options }: AnalyzedTokens & Pick<AnalysisOptions, 'relations'>,
   { values, terminal, signal }: CommandContext,
 ): Promise<AnalyzeReport['analysis']> {
   const runtime = await createRuntime({ workers: workersOption(values) })
   const bar = new ProgressBar(terminal.err, '')
   try {
-    const onProgress = ({
-      done,
-      total,
-      elapsedMs,
-    }: {
-      readonly done: number
-      readonly total: number
-      readonly elapsedMs: number
-    }): void => bar.update({ done, total, elapsedMs, remainingMs: (elapsedMs / done) * (total - done) }, 'analyzing')
-    return await analyzeModel(model, { data: tokens, shape: [tokens.length] }, { runtime, signal, labels, onProgress })
+    const onProgress = ({ done, total, elapsedMs }: AnalysisProgress): void => {
+      const remainingMs = done === 0 ? NaN : (elapsedMs / done) * (total - done)
+      bar.update({ done, total, elapsedMs, remainingMs }, 'analyzing')
+    }
+    const input = { data: tokens, shape: [tokens.length] }
+    return await analyzeModel(model, input, { ...options, runtime, signal, onProgress })
   } catch (cause) {
     if (cause instanceof HeddleError && (cause.code === 'OptionError' || cause.code === 'ShapeError'))
       throw new UsageError(cause.message, { cause })
@@ -98,18 +118,24 @@ async function analyze(
   }
 }
 
-function printReport(terminal: Terminal, { analysis, labels }: AnalyzeReport): void {
+function printReport(terminal: Terminal, { analysis, labels, roles, relations }: AnalyzeReport): void {
   const { layers, elapsedMs } = analysis
   terminal.line(
     `${formatInteger(labels.length)} tokens, ${layers.length} layers of ${layers[0]?.heads.length ?? 0} heads, in ${formatDuration(elapsedMs)}`,
   )
+  printTable(terminal, HEAD_COLUMNS, headRows(analysis))
+  for (const line of [...legend(analysis), '', ...roleSentences(roles)]) terminal.line(line)
+  if (relations.length > 0) {
+    printTable(terminal, RELATION_COLUMNS, relationRows(relations))
+    terminal.line(RELATION_NOTE)
+  }
   terminal.line()
-  const columns = HEAD_COLUMNS.map((head, index) => ({
-    head,
-    align: index < 2 ? ('left' as const) : ('right' as const),
-  }))
-  for (const line of formatTable(columns, headRows(analysis))) terminal.line(line)
+}
+
+/** A table whose first two columns are text, between empty lines. */
+function printTable(terminal: Terminal, heads: readonly string[], rows: readonly (readonly string[])[]): void {
+  const columns = heads.map((head, index) => ({ head, align: index < 2 ? ('left' as const) : ('right' as const) }))
   terminal.line()
-  for (const line of legend(analysis)) terminal.line(line)
+  for (const line of formatTable(columns, rows)) terminal.line(line)
   terminal.line()
 }

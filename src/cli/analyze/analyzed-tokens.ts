@@ -2,8 +2,8 @@ import { OptionError } from '../../index.ts'
 import type { Tokenizer } from '../../train/index.ts'
 import { stringOption } from '../option-values.ts'
 import type { OptionValues } from '../command.ts'
+import { readTextFile } from '../run/load-text.ts'
 import { heldOutBatches } from '../train/tasks/symbol-tasks.ts'
-import { readTextFile } from '../train/tasks/text-task.ts'
 import { UsageError } from '../usage-error.ts'
 import type { TrainedModel } from './trained-model.ts'
 
@@ -27,7 +27,7 @@ export async function analyzedTokens(trained: TrainedModel, values: OptionValues
   ]
   if (numbers !== undefined) return fromNumbers(trained, numbers)
   if (text === undefined && file === undefined) return fromTask(trained)
-  const content = file === undefined ? (text ?? '') : (await readTextFile(file)).text
+  const content = file === undefined ? (text ?? '') : (await readTextFile('--file', file)).text
   return fromText(trained, content, file === undefined ? '--text' : '--file')
 }
 

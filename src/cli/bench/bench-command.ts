@@ -12,7 +12,7 @@ import { formatTable } from '../terminal/table.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
 import { BENCH_COLUMNS, benchPage, benchPlots, benchRow, medianRatio, type BenchReport } from './bench-report.ts'
-import { compareRuns, readBenchReport, type RunComparison } from './compare-runs.ts'
+import { compareRuns, MIN_CALLS, readBenchReport, type RunComparison } from './compare-runs.ts'
 
 export const benchCommand: Command = {
   name: 'bench',
@@ -29,7 +29,11 @@ export const benchCommand: Command = {
     out: { type: 'string', value: 'DIR', summary: 'folder of the report (default: heddle-report)' },
     json: { type: 'boolean', summary: 'print the results as JSON' },
     python: { type: 'string', value: 'EXE', summary: 'guide: a Python that may have PyTorch (default: python3)' },
-    'fail-above': { type: 'string', value: 'PERCENT', summary: 'compare: status 1 if a case became slower by more' },
+    'fail-above': {
+      type: 'string',
+      value: 'PERCENT',
+      summary: 'compare: status 1 if a case has the verdict slower, by more than this',
+    },
   },
   notes: [
     'guide: multi-head attention at d_model 512, 8 heads, batch 8, each size in a process of its own, beside PyTorch where it is found.',
@@ -122,9 +126,14 @@ async function compare({ positionals, values, terminal }: CommandContext): Promi
   if (before.machine.cpu !== after.machine.cpu)
     terminal.line(`The machines differ: ${before.machine.cpu}, and ${after.machine.cpu}.`)
   if (flag(values, 'json')) terminal.json(comparison)
-  const slower = limit === undefined ? [] : comparison.cases.filter(({ speedup }) => 1 / speedup > 1 + limit / 100)
+  const slower = limit === undefined ? [] : slowerByMore(comparison, limit)
   for (const { key, speedup } of slower) terminal.note(`slower by ${((1 / speedup - 1) * 100).toFixed(0)} %: ${key}`)
   return slower.length > 0 ? EXIT.failedCheck : EXIT.ok
+}
+
+/** Cases that are slower by more than `percent`; a difference without a verdict may be chance. */
+function slowerByMore({ cases }: RunComparison, percent: number): RunComparison['cases'] {
+  return cases.filter(({ speedup, verdict }) => verdict === 'slower' && 1 / speedup > 1 + percent / 100)
 }
 
 function printComparison(terminal: Terminal, { cases, onlyBefore, onlyAfter, meanSpeedup }: RunComparison): void {
@@ -143,6 +152,10 @@ function printComparison(terminal: Terminal, { cases, onlyBefore, onlyAfter, mea
     { head: 'verdict', align: 'left' as const },
   ]
   for (const line of formatTable(columns, rows)) terminal.line(line)
+  if (cases.some(({ verdict }) => verdict === 'too few calls'))
+    terminal.line(
+      `too few calls: a verdict needs ${MIN_CALLS} or more in each run; --case-seconds gives each case more time`,
+    )
   for (const key of onlyBefore) terminal.line(`only before: ${key}`)
   for (const key of onlyAfter) terminal.line(`only after: ${key}`)
   terminal.line()

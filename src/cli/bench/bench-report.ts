@@ -3,7 +3,8 @@ import type { BenchResult, SkippedCase } from '../../../bench/attention/measure-
 import { formatBytes } from '../../plan/explain.ts'
 import type { Machine } from '../machine.ts'
 import { formatBytesShort, TOKENS_AXIS } from '../../plots/growth-plots.ts'
-import { linePlot } from '../../plots/line-plot.ts'
+import type { Drawing } from '../../plots/frame.ts'
+import { linePlot, makesCurve } from '../../plots/line-plot.ts'
 import { htmlPage, htmlPlots, htmlTable } from '../report/page.ts'
 import { formatDuration, formatInteger, formatNumber } from '../terminal/format.ts'
 import type { Column } from '../terminal/table.ts'
@@ -74,45 +75,49 @@ export function benchPage(report: BenchReport): string {
   const best = Math.max(0, ...results.map(({ gigaflopsPerSecond }) => gigaflopsPerSecond))
   const figures = [
     { label: 'cases', value: String(results.length) },
-    { label: 'best GFLOP a second', value: formatNumber(best) },
+    { label: 'best GFLOP/s', value: formatNumber(best) },
     {
       label: 'standard ÷ chunked, median',
       value: report.medianRatio === undefined ? '–' : `${report.medianRatio.toFixed(2)} ×`,
     },
   ]
   const rows = results.map((result) => benchRow(result, results))
+  const plots = Object.values(benchPlots(results))
   const left = skipped.map((candidate) => [caseKey(candidate), candidate.reason])
   return htmlPage('Standard and chunked attention', lead, figures, [
-    { heading: 'Against the length of the sequence', html: htmlPlots(Object.values(benchPlots(results))) },
+    ...(plots.length === 0 ? [] : [{ heading: 'Against the length of the sequence', html: htmlPlots(plots) }]),
     {
       heading: 'Every case',
       html: htmlTable(
         BENCH_COLUMNS.map(({ head }) => head),
         rows,
-        0,
+        { left: 0 },
       ),
     },
-    ...(left.length === 0 ? [] : [{ heading: 'Left out', html: htmlTable(['case', 'reason'], left, 2) }]),
+    ...(left.length === 0
+      ? []
+      : [{ heading: 'Left out', html: htmlTable(['case', 'reason'], left, { left: 1, wrapped: 1 }) }]),
   ])
 }
 
-/** Speed and memory on the largest pool, without a mask and with a causal one; nothing where no case was timed. */
-export function benchPlots(results: readonly BenchResult[]): Readonly<Record<string, string>> {
-  if (results.length === 0) return {}
+/** Speed and memory on the largest pool, without a mask and with a causal one; nothing below three lengths. */
+export function benchPlots(results: readonly BenchResult[]): Readonly<Record<string, Drawing>> {
+  if (!makesCurve(results.map(({ tokens }) => ({ x: tokens })))) return {}
   const workers = Math.max(...results.map((result) => result.workers))
   const kinds = [false, true].flatMap((causal) => (['chunked', 'standard'] as const).map((mode) => ({ mode, causal })))
   const plotOf = (
     title: string,
     y: Parameters<typeof linePlot>[0]['y'],
     value: (result: BenchResult) => number,
-  ): string => {
+  ): Drawing => {
     const series = kinds.map(({ mode, causal }) => ({
       name: `${mode}${causal ? ', causal' : ''}`,
       points: results
         .filter((result) => result.workers === workers && result.mode === mode && result.causal === causal)
         .map((result) => ({ x: result.tokens, y: value(result) })),
     }))
-    return linePlot({ title, x: TOKENS_AXIS, y, series: series.filter(({ points }) => points.length > 0) })
+    const shown = series.filter(({ points }) => points.length > 0)
+    return (options) => linePlot({ title, x: TOKENS_AXIS, y, series: shown }, options)
   }
   const pool = `${workers} worker${workers === 1 ? '' : 's'}`
   return {
@@ -123,7 +128,7 @@ export function benchPlots(results: readonly BenchResult[]): Readonly<Record<str
     ),
     memory: plotOf(
       `Peak memory, ${pool}`,
-      { label: 'peak bytes', unit: 'KiB, MiB, GiB', scale: 'log2', format: formatBytesShort },
+      { label: 'peak memory', scale: 'log2', format: formatBytesShort },
       (result) => result.peakBytes,
     ),
   }

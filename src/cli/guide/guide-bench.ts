@@ -6,7 +6,8 @@ import { EXIT, type CommandContext } from '../command.ts'
 import { describeMachine, type Machine } from '../machine.ts'
 import { flag, integerOption, positiveOption, stringOption } from '../option-values.ts'
 import { formatBytesShort, TOKENS_AXIS } from '../../plots/growth-plots.ts'
-import { linePlot } from '../../plots/line-plot.ts'
+import type { Drawing } from '../../plots/frame.ts'
+import { linePlot, makesCurve } from '../../plots/line-plot.ts'
 import { htmlPage, htmlPlots, htmlTable } from '../report/page.ts'
 import { writeReport } from '../report/write-report.ts'
 import { formatDuration, formatInteger } from '../terminal/format.ts'
@@ -158,48 +159,51 @@ function printReport({ terminal }: CommandContext, { machine, pytorch, results, 
   terminal.line()
 }
 
-function guidePlots(results: readonly GuideResult[]): Record<string, string> {
+function guidePlots(results: readonly GuideResult[]): Record<string, Drawing> {
+  if (!makesCurve(results.map(({ tokens }) => ({ x: tokens })))) return {}
   const plotOf = (
     title: string,
     y: Parameters<typeof linePlot>[0]['y'],
     value: (result: GuideResult) => number,
-  ): string => {
+  ): Drawing => {
     const series = (['chunked', 'standard', 'PyTorch'] as const).map((mode) => ({
       name: mode === 'PyTorch' ? mode : `${mode} mode`,
       points: results
         .filter((result) => result.mode === mode && value(result) > 0)
         .map((result) => ({ x: result.tokens, y: value(result) })),
     }))
-    return linePlot({ title, x: TOKENS_AXIS, y, series: series.filter(({ points }) => points.length > 0) })
+    const shown = series.filter(({ points }) => points.length > 0)
+    return (options) => linePlot({ title, x: TOKENS_AXIS, y, series: shown }, options)
   }
   return {
     time: plotOf(
       'Time of one call, batch 8',
-      { label: 'time', unit: 'ms, s', scale: 'log10', format: formatDuration },
+      { label: 'time', scale: 'log10', format: formatDuration },
       ({ medianMs }) => medianMs,
     ),
     memory: plotOf(
       'Resident growth, batch 8',
-      { label: 'bytes', unit: 'MiB, GiB', scale: 'log2', format: formatBytesShort },
+      { label: 'resident growth', scale: 'log2', format: formatBytesShort },
       ({ residentBytes }) => residentBytes,
     ),
   }
 }
 
-function guidePage({ machine, pytorch, date, results, leftOut }: GuideReport, plots: Record<string, string>): string {
+function guidePage({ machine, pytorch, date, results, leftOut }: GuideReport, plots: Record<string, Drawing>): string {
   const lead = `d_model ${GUIDE.modelDim}, ${GUIDE.heads} heads, batch ${GUIDE.batch}, no gradients. ${machine.cpu}, ${machine.cores} cores, Node ${machine.versions.node}, heddle ${machine.versions.heddle}${pytorch === null ? '' : `, PyTorch ${pytorch}`}, ${date.slice(0, 10)}. Each size in a process of its own. Standard mode makes and returns the weights of every head, as the guide's layer does.`
+  const drawings = Object.values(plots)
   return htmlPage(
     'Multi-head attention as the sequence grows',
     lead,
     [],
     [
-      { heading: 'Against the length of the sequence', html: htmlPlots(Object.values(plots)) },
+      ...(drawings.length === 0 ? [] : [{ heading: 'Against the length of the sequence', html: htmlPlots(drawings) }]),
       {
         heading: 'Every size',
         html: htmlTable(
           COLUMNS.map(({ head }) => head),
           results.map(rowOf),
-          0,
+          { left: 0 },
         ),
       },
       ...(leftOut.length === 0
@@ -210,7 +214,7 @@ function guidePage({ machine, pytorch, date, results, leftOut }: GuideReport, pl
               html: htmlTable(
                 ['n', 'mode', 'reason'],
                 leftOut.map(({ tokens, mode, reason }) => [formatInteger(tokens), mode, reason]),
-                3,
+                { left: 2, wrapped: 2 },
               ),
             },
           ]),

@@ -1,3 +1,4 @@
+import { PLOT_STYLE, type Drawing } from '../../plots/frame.ts'
 import { escapeText } from '../../plots/markup.ts'
 
 /** A part of a page: a heading over HTML that is already escaped. */
@@ -12,6 +13,9 @@ export interface KeyFigure {
   readonly value: string
 }
 
+/** Widths at which a plot is drawn: one of two side by side, one that has the page's width, and on a phone. */
+const WIDTHS = { pair: 500, alone: 660, phone: 350 } as const
+
 const STYLE = `
 :root { color-scheme: light dark; --page: #f5f4f1; --surface: #fcfcfb; --ink: #0b0b0b; --soft: #52514e; --line: #e4e3df; --good: #0f6b4c; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --page: #111110; --surface: #1a1a19; --ink: #ffffff; --soft: #c3c2b7; --line: #33332f; --good: #4cc494; --bad: #ff8a80; } }
@@ -21,13 +25,14 @@ h2 { font-size: 18px; margin: 40px 0 12px; } .lead { color: var(--soft); margin:
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 0; }
 .figures div { background: var(--surface); border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; }
 .figures dt { color: var(--soft); font-size: 13px; } .figures dd { margin: 2px 0 0; font-size: 21px; font-weight: 600; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px; }
-.plots + .scroll, ul + .plots { margin-top: 16px; } .plots svg { display: block; width: 100%; max-width: 640px; height: auto; border: 1px solid var(--line); border-radius: 10px; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px; margin: 16px 0; } .plots.alone { grid-template-columns: minmax(0, 760px); }
+.plots svg { display: block; width: 100%; max-width: 560px; height: auto; border: 1px solid var(--line); border-radius: 10px; } .plots.alone svg { max-width: 760px; }
 .scroll { overflow-x: auto; background: var(--surface); border: 1px solid var(--line); border-radius: 10px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } th { color: var(--soft); font-weight: 500; font-size: 13px; }
 th, td { text-align: right; padding: 7px 14px; border-bottom: 1px solid var(--line); white-space: nowrap; } tr:last-child td { border-bottom: 0; }
-th.left, td.left { text-align: left; } pre { margin: 0; padding: 14px 16px; font: 13px/1.5 ui-monospace, monospace; } code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
+th.left, td.left { text-align: left; } td.wrap { white-space: normal; min-width: 16em; } pre { margin: 0; padding: 14px 16px; font: 13px/1.5 ui-monospace, monospace; } code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
 .good { color: var(--good); } .bad { color: var(--bad); } p { max-width: 80ch; } ul { padding: 0; list-style: none; } small { color: var(--soft); font-size: 13px; }
+.phone { display: none; } @media (max-width: 600px) { .desk { display: none; } .phone { display: block; } .plots .phone svg { max-width: 420px; } main { padding: 24px 20px 48px; } th, td { padding: 6px 8px; } th { white-space: normal; vertical-align: bottom; } td.wrap { min-width: 9.5em; } }
 `.trim()
 
 /** A whole page in one file: nothing is fetched. */
@@ -43,7 +48,7 @@ export function htmlPage(
     '<!doctype html>',
     '<html lang="en">',
     `<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escapeText(title)}</title>`,
-    `<style>${STYLE}</style></head>`,
+    `<style>${STYLE}\n${PLOT_STYLE}</style></head>`,
     `<body><main><h1>${escapeText(title)}</h1><p class="lead">${escapeText(lead)}</p>`,
     `<dl class="figures">${figures.map(figure).join('')}</dl>`,
     ...sections.map(({ heading, html }) => `<section><h2>${escapeText(heading)}</h2>${html}</section>`),
@@ -52,10 +57,29 @@ export function htmlPage(
   ].join('\n')
 }
 
-/** A table; the first `leftColumns` columns are text. */
-export function htmlTable(heads: readonly string[], rows: readonly (readonly string[])[], leftColumns = 1): string {
+/** Which columns of a table are text. */
+export interface TableLayout {
+  /** the first so many columns are text. @default 1 */
+  readonly left?: number
+  /** the column of sentences, which may go on in the next line */
+  readonly wrapped?: number
+}
+
+/** A table; one that is too wide for the page moves sideways in its own frame. */
+export function htmlTable(
+  heads: readonly string[],
+  rows: readonly (readonly string[])[],
+  { left = 1, wrapped = -1 }: TableLayout = {},
+): string {
+  const classOf = (tag: 'th' | 'td', index: number): string => {
+    const names = [
+      ...(index < left || index === wrapped ? ['left'] : []),
+      ...(tag === 'td' && index === wrapped ? ['wrap'] : []),
+    ]
+    return names.length === 0 ? '' : ` class="${names.join(' ')}"`
+  }
   const cell = (tag: 'th' | 'td') => (text: string, index: number) =>
-    `<${tag}${index < leftColumns ? ' class="left"' : ''}>${escapeText(text)}</${tag}>`
+    `<${tag}${classOf(tag, index)}>${escapeText(text)}</${tag}>`
   const line = (tag: 'th' | 'td', cells: readonly string[]): string => `<tr>${cells.map(cell(tag)).join('')}</tr>`
   return `<div class="scroll"><table><thead>${line('th', heads)}</thead><tbody>${rows.map((row) => line('td', row)).join('')}</tbody></table></div>`
 }
@@ -65,8 +89,21 @@ export function htmlBlock(text: string): string {
   return `<div class="scroll"><pre>${escapeText(text)}</pre></div>`
 }
 
-export function htmlPlots(plots: readonly string[]): string {
-  return `<div class="plots">${plots.join('\n')}</div>`
+/** Plots, two side by side where there is room. */
+export function htmlPlots(drawings: readonly Drawing[]): string {
+  return `<div class="plots">${drawings.map((draw) => htmlPlot(draw, WIDTHS.pair)).join('\n')}</div>`
+}
+
+/** A plot that needs the page's width. */
+export function htmlWidePlot(drawing: Drawing): string {
+  return `<div class="plots alone">${htmlPlot(drawing, WIDTHS.alone)}</div>`
+}
+
+/** A plot for a desk and for a phone, of which the page shows one: text keeps its size in both. */
+function htmlPlot(draw: Drawing, width: number): string {
+  const at = (place: 'desk' | 'phone', drawn: number): string =>
+    `<div class="${place}">${draw({ width: drawn, styled: false })}</div>`
+  return `<div>${at('desk', width)}${at('phone', WIDTHS.phone)}</div>`
 }
 
 /** Checks as a list: passed or failed, in words and in colour. */

@@ -1,5 +1,6 @@
 import { access, constants, lstat, mkdir, open } from 'node:fs/promises'
 import path from 'node:path'
+import type { Drawing } from '../../plots/frame.ts'
 import { UsageError } from '../usage-error.ts'
 
 /**
@@ -8,7 +9,7 @@ import { UsageError } from '../usage-error.ts'
 export interface ReportFiles {
   readonly data: unknown
   readonly html: string
-  readonly plots: Readonly<Record<string, string>>
+  readonly plots: Readonly<Record<string, Drawing>>
 }
 
 /** For a file that is written anew where it stands: a symbolic link there would lead to another one, and is refused. */
@@ -46,8 +47,8 @@ export async function writeReport(
 ): Promise<{ readonly json: string; readonly html: string }> {
   await prepareFolder(folder)
   const paths = { json: path.join(folder, `${name}.json`), html: path.join(folder, `${name}.html`) }
-  const drawings = Object.entries(plots).map(([plot, svg]) =>
-    writeHere(path.join(folder, `${name}-${plot}.svg`), `${svg}\n`),
+  const drawings = Object.entries(plots).map(([plot, draw]) =>
+    writeHere(path.join(folder, `${name}-${plot}.svg`), `${draw({})}\n`),
   )
   await Promise.all([
     writeHere(paths.json, `${JSON.stringify(data, null, 2)}\n`),

@@ -29,6 +29,7 @@ export interface GrowthOptions {
     readonly total: number
     readonly mode: string
     readonly tokens: number
+    readonly remainingMs: number
   }) => void
 }
 
@@ -39,7 +40,11 @@ export async function measureGrowth(runtime: Runtime, tokens: Tensor, options: G
   const measurements: Measurement[] = []
   let standardEnds: string | undefined
   for (const [index, count] of steps.entries()) {
-    const step = (mode: string): void => options.onStep({ done: index, total: steps.length, mode, tokens: count })
+    const step = (mode: 'chunked' | 'standard'): void => {
+      const left = { counts: steps.slice(index), mode, standard: standardEnds === undefined }
+      const remainingMs = expectedMs(left, main, measurements)
+      options.onStep({ done: index, total: steps.length, mode, tokens: count, remainingMs })
+    }
     step('chunked')
     const part = firstTokens(tokens, count)
     measurements.push(count === main.tokens ? main : await measureMode(runtime, part, 'chunked', options))
@@ -51,6 +56,35 @@ export async function measureGrowth(runtime: Runtime, tokens: Tensor, options: G
     else measurements.push(standard)
   }
   return { measurements, standardEnds }
+}
+
+interface StepsLeft {
+  /** numbers of tokens, the one at hand first */
+  readonly counts: readonly number[]
+  /** what the one at hand begins with */
+  readonly mode: 'chunked' | 'standard'
+  /** whether standard mode still goes on */
+  readonly standard: boolean
+}
+
+/**
+ * How long the steps that are left may take: time grows with n², and standard mode is as much slower as it was at the
+ * last number of tokens.
+ */
+export function expectedMs(
+  { counts, mode, standard }: StepsLeft,
+  main: Measurement,
+  measurements: readonly Measurement[],
+): number {
+  const oneCall = (count: number): number => main.elapsedMs * (count / main.tokens) ** 2
+  const allCalls = (ms: number): number => ms * (ms < REPEAT_BELOW_MS ? REPEATS : 1)
+  const last = measurements.findLast((found) => found.mode === 'standard')
+  const ratio = last === undefined ? 1 : last.elapsedMs / oneCall(last.tokens)
+  return counts.reduce((sum, count, index) => {
+    const isMeasured = count === main.tokens || (index === 0 && mode === 'standard')
+    const chunked = isMeasured ? 0 : allCalls(oneCall(count))
+    return sum + chunked + (standard ? allCalls(oneCall(count) * ratio) : 0)
+  }, 0)
 }
 
 /** Why a call is left out, from the last one of standard mode: time grows with n². */

@@ -3,6 +3,7 @@ import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine } from '../machine.ts'
 import { flag, integerOption, stringOption, workersOption } from '../option-values.ts'
 import { prepareFolder, writeReport } from '../report/write-report.ts'
+import { formatInteger } from '../terminal/format.ts'
 import { ProgressBar } from '../terminal/progress-bar.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
@@ -35,7 +36,7 @@ const CALIBRATION_TOKENS = 4096
 
 export const runCommand: Command = {
   name: 'run',
-  summary: 'attention over a whole book, checked against a word count, with a report',
+  summary: 'attention over a book, checked against a word count, with a report',
   options: {
     tokens: { type: 'string', value: 'N|all', summary: 'words to take (default: 65,536, fewer on a slow machine)' },
     text: { type: 'string', value: 'FILE', summary: 'a text in place of Moby-Dick' },
@@ -60,6 +61,11 @@ async function runWords(context: CommandContext): Promise<number> {
   const runtime = await createRuntime({ workers: options.workers })
   try {
     const count = Math.min(all.ids.length, await tokenCount(runtime, all, options, context.signal))
+    const { tokens } = options
+    if (typeof tokens === 'number' && tokens > count)
+      context.terminal.line(
+        `Note: the text has ${formatInteger(count)} words; --tokens asked for ${formatInteger(tokens)}`,
+      )
     const words = wordSequence(source.text, count)
     const report = await measureRun(runtime, source, words, all.ids.length, options, context)
     const paths = await writeReport(options.folder, 'run', {
@@ -164,12 +170,8 @@ function growthOf(
       chunkSize,
       longestCallMs: asked === 'default' ? DEFAULT_STANDARD_MS : Infinity,
       signal,
-      onStep: ({ done, total }) => {
-        const elapsedMs = performance.now() - startMs
-        // Each step takes four times as long as the one before.
-        const remainingMs = done === 0 ? NaN : elapsedMs * (4 ** (total - done) - 1)
-        bar.update({ done, total, elapsedMs, remainingMs })
-      },
+      onStep: ({ done, total, remainingMs }) =>
+        bar.update({ done, total, elapsedMs: performance.now() - startMs, remainingMs }),
     }),
   )
 }

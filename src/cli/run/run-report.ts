@@ -1,7 +1,8 @@
 import { formatBytes } from '../../plan/explain.ts'
 import type { Machine } from '../machine.ts'
 import { growthPlots } from '../../plots/growth-plots.ts'
-import { linePlot } from '../../plots/line-plot.ts'
+import type { Drawing } from '../../plots/frame.ts'
+import { linePlot, makesCurve, type LinePlot } from '../../plots/line-plot.ts'
 import { htmlBlock, htmlChecks, htmlPage, htmlPlots, htmlTable } from '../report/page.ts'
 import { formatDuration, formatInteger, formatNumber } from '../terminal/format.ts'
 import type { Growth } from './growth.ts'
@@ -53,8 +54,8 @@ export function runPage(report: RunReport): string {
   const figures = [
     { label: 'tokens', value: formatInteger(main.tokens) },
     { label: 'time of the one call', value: formatDuration(main.elapsedMs) },
-    { label: 'tokens a second', value: formatInteger(main.tokensPerSecond) },
-    { label: 'GFLOP a second', value: formatNumber(main.gigaflopsPerSecond) },
+    { label: 'tokens per second', value: formatInteger(main.tokensPerSecond) },
+    { label: 'GFLOP/s', value: formatNumber(main.gigaflopsPerSecond) },
     { label: 'peak memory, counted', value: formatBytes(main.peakBytes) },
     {
       label: 'checks passed',
@@ -63,10 +64,12 @@ export function runPage(report: RunReport): string {
   ]
   const plots = runPlots(report)
   return htmlPage('Attention over a whole text', lead, figures, [
-    { heading: 'Is it right?', html: htmlChecks(check.checks) + htmlPlots([plots.entropy]) },
+    { heading: 'Is it right?', html: htmlChecks(check.checks) + htmlPlots(shown([plots['entropy']])) },
     { heading: 'Sample words', html: wordTable(check) },
-    { heading: 'How time and memory grow', html: htmlPlots([plots.time, plots.memory]) + standardNote(growth) },
-    { heading: 'The same as numbers', html: growthTable(growth) },
+    {
+      heading: 'How time and memory grow',
+      html: htmlPlots(shown([plots['time'], plots['memory']])) + growthTable(growth) + standardNote(growth),
+    },
     { heading: 'The plan', html: htmlBlock(report.plan) },
     {
       heading: 'The output',
@@ -75,35 +78,40 @@ export function runPage(report: RunReport): string {
   ])
 }
 
-/** The page's plots by name. */
-export function runPlots(report: RunReport): {
-  readonly time: string
-  readonly memory: string
-  readonly entropy: string
-} {
+/** The page's plots by name; a short text leaves out those that would be a dot or two. */
+export function runPlots(report: RunReport): Readonly<Record<string, Drawing>> {
   const { measurements, standardEnds } = report.growth
-  return { ...growthPlots(measurements, standardEnds !== undefined), entropy: entropyPlot(report) }
+  const places = report.entropyByCount.map(({ count }) => ({ x: count }))
+  return {
+    ...growthPlots(measurements, standardEnds !== undefined),
+    ...(makesCurve(places) ? { entropy: entropyPlot(report) } : {}),
+  }
+}
+
+function shown(plots: readonly (Drawing | undefined)[]): Drawing[] {
+  return plots.filter((plot) => plot !== undefined)
 }
 
 function standardNote({ standardEnds }: Growth): string {
   return standardEnds === undefined ? '' : htmlBlock(`Standard mode ends here: ${standardEnds}.`)
 }
 
-function entropyPlot({ entropyByCount: points }: RunReport): string {
+function entropyPlot({ entropyByCount: points }: RunReport): Drawing {
   const most = points.at(-1)?.count ?? 1
   const curve = Array.from({ length: 65 }, (_, step) => most ** (step / 64)).map((count) => ({
     x: count,
     y: Math.log(count),
   }))
-  return linePlot({
+  const plot: LinePlot = {
     title: 'Entropy of attention against how often a word stands in the text',
-    x: { label: 'occurrences of the word', unit: 'count', scale: 'log10' },
+    x: { label: 'occurrences of the word', scale: 'log10' },
     y: { label: 'row entropy', unit: 'nats', scale: 'linear' },
     series: [
       { name: 'ln(count), from a plain word count', draw: 'line', points: curve },
       { name: 'measured', draw: 'markers', points: points.map(({ count, entropy }) => ({ x: count, y: entropy })) },
     ],
-  })
+  }
+  return (options) => linePlot(plot, options)
 }
 
 function wordTable({ words }: SelfCheck): string {

@@ -26,6 +26,7 @@ export function printPlan(terminal: Terminal, { machine, source, words, availabl
   terminal.line(
     `${formatInteger(words.ids.length)} of ${formatInteger(available)} words, ${formatInteger(words.vocabulary.length)} of them distinct`,
   )
+  if (source.hint !== undefined) terminal.line(source.hint)
   terminal.heading('Plan')
   terminal.line(plan)
 }

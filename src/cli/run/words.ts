@@ -1,3 +1,5 @@
+import { wordKey, wordSpans } from '../../core/word-spans.ts'
+
 /** A text as a sequence of word numbers, and what a plain count says of it. */
 export interface WordSequence {
   /** distinct words, in the order of their first occurrence */
@@ -6,16 +8,13 @@ export interface WordSequence {
   readonly ids: Int32Array
 }
 
-/** Letters and digits, with inner apostrophes and hyphens: `whale`, `don't`, `quarter-deck`. */
-const WORD = /[\p{L}\p{N}]+(?:['’-][\p{L}\p{N}]+)*/gu
-
 /** The words of a text in lower case, one token each, as many as `limit`. */
 export function wordSequence(text: string, limit = Infinity): WordSequence {
   const numbers = new Map<string, number>()
   const ids: number[] = []
-  for (const [word] of text.matchAll(WORD)) {
+  for (const { start, end } of wordSpans(text)) {
     if (ids.length >= limit) break
-    const key = word.toLowerCase().replaceAll('’', "'")
+    const key = wordKey(text.slice(start, end))
     let id = numbers.get(key)
     if (id === undefined) {
       id = numbers.size

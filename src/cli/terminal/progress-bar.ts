@@ -12,9 +12,13 @@ const WIDTH = 28
 const SHORTEST = 5
 const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
 
+/** Between two steps time goes on all the same. */
+const TICK_MS = 200
+
 /** One line that is rewritten in place on a terminal; elsewhere nothing is written. */
 export class ProgressBar {
   #shown = false
+  #timer: NodeJS.Timeout | undefined
 
   constructor(
     private readonly stream: OutputStream,
@@ -24,6 +28,13 @@ export class ProgressBar {
   /** @param label what stands before the bar now */
   update(step: ProgressStep, label = this.label): void {
     if (this.stream.isTTY !== true) return
+    clearInterval(this.#timer)
+    this.#write(step, label)
+    const startMs = performance.now()
+    this.#timer = setInterval(() => this.#write(laterBy(performance.now() - startMs, step), label), TICK_MS).unref()
+  }
+
+  #write(step: ProgressStep, label: string): void {
     // A terminal that does not know its width says 0.
     const columns = (this.stream.columns || 80) - 1
     this.stream.write(`\r\u001b[2K${progressLine(label, step, columns).slice(0, columns)}`)
@@ -32,9 +43,14 @@ export class ProgressBar {
 
   /** Takes the line away. */
   clear(): void {
+    clearInterval(this.#timer)
     if (this.#shown) this.stream.write('\r\u001b[2K')
     this.#shown = false
   }
+}
+
+function laterBy(ms: number, { elapsedMs, remainingMs, ...step }: ProgressStep): ProgressStep {
+  return { ...step, elapsedMs: elapsedMs + ms, remainingMs: Math.max(0, remainingMs - ms) }
 }
 
 /**

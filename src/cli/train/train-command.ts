@@ -1,8 +1,7 @@
 import path from 'node:path'
-import { Probe } from '../../analysis/index.ts'
-import { createRuntime, type Runtime } from '../../index.ts'
+import { createRuntime } from '../../index.ts'
 import { CausalLanguageModel, writeSafetensors } from '../../nn/index.ts'
-import type { Batch, TrainStep } from '../../train/index.ts'
+import type { TrainStep } from '../../train/index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine } from '../machine.ts'
 import { flag, integerOption, stringOption, workersOption } from '../option-values.ts'
@@ -12,8 +11,8 @@ import { formatTable } from '../terminal/table.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
 import { startCopying, wantsCopying } from './copying-start.ts'
+import { headProbe } from './head-probe.ts'
 import { prepareTask } from './tasks/prepare-task.ts'
-import type { PreparedTask } from './tasks/prepared-task.ts'
 import { readSavedRun, runMetadata, trainFiles, writeWhole, type SavedRun } from './train-files.ts'
 import { probeReport } from './probe-report.ts'
 import { TrainLog } from './train-log.ts'
@@ -109,7 +108,7 @@ async function run(context: CommandContext): Promise<number> {
     const session: Session = {
       ...{ settings, task, model, runtime, files, log, terminal, signal },
       ...(saved === undefined ? {} : { resume: saved.bytes }),
-      ...(probeEvery === undefined ? {} : { probe: probeOf(probeEvery, task, runtime, signal) }),
+      ...(probeEvery === undefined ? {} : { probe: headProbe(probeEvery, task, runtime, signal) }),
     }
     printStart(session, saved)
     const last = await trainSession(session)
@@ -117,11 +116,6 @@ async function run(context: CommandContext): Promise<number> {
   } finally {
     await runtime.close()
   }
-}
-
-/** Measures the first held-out batch again and again. */
-function probeOf(every: number, { validation: [batch] }: PreparedTask, runtime: Runtime, signal: AbortSignal): Probe {
-  return new Probe({ every, batch: batch as Batch, runtime, signal })
 }
 
 /** @throws {UsageError} when `--resume` comes with options that the checkpoint decides */

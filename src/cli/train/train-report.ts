@@ -1,10 +1,11 @@
 import type { Baselines, BestLoss } from '../../train/index.ts'
 import type { Machine } from '../machine.ts'
 import type { Axis } from '../../plots/axis.ts'
-import { linePlot, type Series } from '../../plots/line-plot.ts'
+import type { Drawing } from '../../plots/frame.ts'
+import { linePlot, makesCurve, type LinePlot, type Series } from '../../plots/line-plot.ts'
 import { escapeText } from '../../plots/markup.ts'
 import { htmlBlock, htmlChecks, htmlPage, htmlPlots, htmlTable } from '../report/page.ts'
-import { probeSections, type ProbeReport } from './probe-report.ts'
+import { probePlots, probeSections, type ProbeReport } from './probe-report.ts'
 import { formatDuration, formatInteger, formatNumber } from '../terminal/format.ts'
 import type { Finding } from './tasks/prepared-task.ts'
 import type { LogEntry } from './train-log.ts'
@@ -47,9 +48,8 @@ export function trainPage(report: TrainReport): string {
     { label: 'time of the steps', value: formatDuration(report.elapsedMs) },
     { label: 'tokens per second', value: formatInteger((tokens / report.elapsedMs) * 1000) },
   ]
-  const plots = trainPlots(report)
   return htmlPage(`heddle train --task ${settings.task}`, lead, figures, [
-    { heading: 'What it learned', html: htmlChecks(findings) + htmlPlots(Object.values(plots)) },
+    { heading: 'What it learned', html: htmlChecks(findings) + htmlPlots(Object.values(curves(report))) },
     {
       heading: 'Beside the simplest models',
       html: htmlTable(['model', 'loss (nats per token)', 'perplexity'], comparison(report)),
@@ -74,10 +74,25 @@ export function trainPage(report: TrainReport): string {
 }
 
 /** The page's plots by name. */
-export function trainPlots({ log, baselines, settings }: TrainReport): {
-  readonly loss: string
-  readonly norm: string
-} {
+export function trainPlots(report: TrainReport): Readonly<Record<string, Drawing>> {
+  return { ...curves(report), ...(report.heads === undefined ? {} : probePlots(report.heads)) }
+}
+
+/** Curves over the steps; none for a run of fewer than three. */
+function curves(report: TrainReport): Readonly<Record<string, Drawing>> {
+  const { log } = report
+  if (!makesCurve(log.map(({ step }) => ({ x: step })))) return {}
+  const loss = lossPlot(report)
+  const norm: LinePlot = {
+    title: 'Norm of the gradients, before clipping',
+    x: STEPS,
+    y: { label: 'norm', scale: 'linear' },
+    series: [{ name: 'gradient norm', draw: 'line', points: meanPoints(log, ({ gradientNorm }) => gradientNorm) }],
+  }
+  return { loss: (options) => linePlot(loss, options), norm: (options) => linePlot(norm, options) }
+}
+
+function lossPlot({ log, baselines, settings }: TrainReport): LinePlot {
   const last = log.at(-1)?.step ?? 1
   const level = (name: string, value: number): Series => ({
     name,
@@ -95,22 +110,14 @@ export function trainPlots({ log, baselines, settings }: TrainReport): {
       ? [level('bigram', baselines.bigram), level('unigram', baselines.unigram)]
       : [level('chance', baselines.chance)]
   return {
-    loss: linePlot({
-      title: 'Loss',
-      x: STEPS,
-      y: { label: 'cross-entropy', unit: 'nats per token', scale: 'linear' },
-      series: [
-        { name: 'training', draw: 'line', points: meanPoints(log, ({ loss }) => loss) },
-        { name: 'held out', points: heldOut },
-        ...named,
-      ],
-    }),
-    norm: linePlot({
-      title: 'Norm of the gradients, before clipping',
-      x: STEPS,
-      y: { label: 'norm', scale: 'linear' },
-      series: [{ name: 'gradient norm', draw: 'line', points: meanPoints(log, ({ gradientNorm }) => gradientNorm) }],
-    }),
+    title: 'Loss',
+    x: STEPS,
+    y: { label: 'cross-entropy', unit: 'nats per token', scale: 'linear' },
+    series: [
+      { name: 'training', draw: 'line', points: meanPoints(log, ({ loss }) => loss) },
+      { name: 'held out', points: heldOut },
+      ...named,
+    ],
   }
 }
 

@@ -18,7 +18,7 @@ export interface FleetAttentionInputs {
 /** The options of `attention` that make sense over key ranges on several hosts, and how the call is cut. */
 export interface FleetAttentionOptions extends Pick<
   AttentionOptions,
-  'causal' | 'window' | 'softcap' | 'scale' | 'alibiSlopes' | 'signal'
+  'causal' | 'window' | 'softcap' | 'scale' | 'alibiSlopes' | 'keyLengths' | 'signal'
 > {
   /** Position of query 0 among the keys. @default 0 */
   readonly queryOffset?: number
@@ -55,6 +55,7 @@ const NAMES: readonly (keyof FleetAttentionOptions)[] = [
   'softcap',
   'scale',
   'alibiSlopes',
+  'keyLengths',
   'signal',
   'queryOffset',
   'queryRows',
@@ -87,11 +88,14 @@ function settingsOf({
   softcap = 0,
   scale,
   alibiSlopes,
+  keyLengths,
 }: FleetAttentionOptions): AttentionSettings {
   checkBoolean(`${WHAT}: option causal`, causal)
   window = checkNames(`${WHAT}: option window`, window, ['before', 'after'])
   if (alibiSlopes !== undefined && !(alibiSlopes instanceof Float32Array))
     throw expected(`${WHAT}: option alibiSlopes`, 'a Float32Array', alibiSlopes)
+  if (keyLengths !== undefined && !(keyLengths instanceof Int32Array))
+    throw expected(`${WHAT}: option keyLengths`, 'an Int32Array [B]', keyLengths)
   const bounded = (reach: number | undefined): reach is number => reach !== undefined && reach !== Infinity
   const settings: AttentionSettings = {
     causal,
@@ -101,6 +105,7 @@ function settingsOf({
     ...(bounded(window.after) && { windowAfter: window.after }),
     ...(scale !== undefined && { scale }),
     ...(alibiSlopes !== undefined && { alibiSlopes: [...alibiSlopes] }),
+    ...(keyLengths !== undefined && { keyLengths: [...keyLengths] }),
   }
   checkSettings(`${WHAT}: options`, settings)
   return settings

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Job } from 'bullmq'
-import { ShapeError } from '../../core/errors.ts'
 import { attentionFlow } from '../jobs/attention-flow.ts'
 import { checkJobCount, defaultPartition, keyRangesOf, queryChunks } from '../jobs/attention-partition.ts'
 import { chunkPath, manifestPath } from '../jobs/attention-results.ts'
-import { attentionShape, type AttentionShape } from '../jobs/attention-shape.ts'
+import { attentionShape, checkSettingsFit, type AttentionShape } from '../jobs/attention-shape.ts'
 import type { AttentionCall } from '../jobs/job-format.ts'
 import { announceCancellation, removeJobs } from '../queue/cancellation.ts'
 import type { FleetStore } from '../store/fleet-store.ts'
@@ -62,12 +61,7 @@ async function prepare(store: FleetStore, { inputs, settings, partition }: Atten
     lookAt(store, inputs.value),
   ])
   const shape = attentionShape({ query: query.shape, key: key.shape, value: value.shape })
-  const slopes = settings.alibiSlopes?.length ?? shape.heads
-  if (slopes !== shape.heads && slopes !== shape.batch * shape.heads) {
-    throw new ShapeError(
-      `fleet.attention: expected ${shape.heads} alibiSlopes, one per head, or ${shape.batch * shape.heads}, got ${slopes}`,
-    )
-  }
+  checkSettingsFit(shape, settings)
   const references = { query: query.reference, key: key.reference, value: value.reference }
   const defaults = defaultPartition(shape)
   const attention = {

@@ -64,6 +64,29 @@ export function resolveWorkerOptions(options: FleetWorkerOptions): ResolvedWorke
   } = options
   const { name = `${os.hostname()}-${process.pid}`, heldBytes = Math.floor(os.totalmem() / 4) } = options
   checkStore(`${WHAT}: option store`, store)
+  if (models !== undefined && (typeof models !== 'string' || models === ''))
+    throw expected(`${WHAT}: option models`, 'a path', models)
+  checkFunction(`${WHAT}: option loadEmbedder`, loadEmbedder)
+  if (typeof name !== 'string' || !/^[\w.-]{1,64}$/.test(name))
+    throw expected(`${WHAT}: option name`, "up to 64 letters, digits, '.', '_' or '-'", name)
+  checkInteger(`${WHAT}: option heldBytes`, heldBytes, 0)
+  checkInteger(`${WHAT}: option lockMs`, lockMs, 500)
+  checkFunction(`${WHAT}: option onEvent`, onEvent)
+  return {
+    ...resolveQueueOptions(WHAT, options),
+    store,
+    runtime: runtimeOf(runtime),
+    models,
+    loadEmbedder,
+    name,
+    heldBytes,
+    lockMs,
+    onEvent,
+  }
+}
+
+/** The host's runtime options, with those that decide the bits. @throws {OptionError} when one of those is given */
+function runtimeOf(runtime: RuntimeOptions): RuntimeOptions {
   for (const fixed of ['numerics', 'backend', 'webgpu']) {
     const value = (runtime as Record<string, unknown>)[fixed]
     if (value !== undefined)
@@ -73,26 +96,7 @@ export function resolveWorkerOptions(options: FleetWorkerOptions): ResolvedWorke
         value,
       )
   }
-  if (models !== undefined && (typeof models !== 'string' || models === ''))
-    throw expected(`${WHAT}: option models`, 'a path', models)
-  checkFunction(`${WHAT}: option loadEmbedder`, loadEmbedder)
-  if (typeof name !== 'string' || !/^[\w.-]{1,64}$/.test(name))
-    throw expected(`${WHAT}: option name`, "up to 64 letters, digits, '.', '_' or '-'", name)
-  checkInteger(`${WHAT}: option heldBytes`, heldBytes, 0)
-  checkInteger(`${WHAT}: option lockMs`, lockMs, 500)
-  checkFunction(`${WHAT}: option onEvent`, onEvent)
-  const fixed: RuntimeOptions = { ...runtime, backend: 'wasm', numerics: 'portable' }
-  return {
-    ...resolveQueueOptions(WHAT, options),
-    store,
-    runtime: fixed,
-    models,
-    loadEmbedder,
-    name,
-    heldBytes,
-    lockMs,
-    onEvent,
-  }
+  return { ...runtime, backend: 'wasm', numerics: 'portable' }
 }
 
 /** @throws {OptionError} unless `store` has the calls of a store */

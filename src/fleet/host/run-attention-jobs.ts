@@ -4,7 +4,7 @@ import { throwIfAborted } from '../../core/abort.ts'
 import { checkInteger } from '../../core/check.ts'
 import { StoreError } from '../../core/errors.ts'
 import { chunkOf, keyRangesOf, queryChunks } from '../jobs/attention-partition.ts'
-import { attentionShape, type AttentionShape } from '../jobs/attention-shape.ts'
+import { attentionShape, checkSettingsFit, type AttentionShape } from '../jobs/attention-shape.ts'
 import { chunkPath, manifestPath, partialPath } from '../jobs/attention-results.ts'
 import type { AttentionSettings } from '../jobs/attention-settings.ts'
 import type { AttentionCall, JobOfKind } from '../jobs/job-format.ts'
@@ -80,13 +80,9 @@ async function openCall({ tensors }: HostContext, attention: AttentionCall, sign
     tensors.open(k, signal),
     tensors.open(v, signal),
   ])
-  return {
-    attention,
-    query,
-    key,
-    value,
-    shape: attentionShape({ query: query.shape, key: key.shape, value: value.shape }),
-  }
+  const shape = attentionShape({ query: query.shape, key: key.shape, value: value.shape })
+  checkSettingsFit(shape, attention.settings)
+  return { attention, query, key, value, shape }
 }
 
 function rowsOf({ shape, attention }: OpenCall, chunk: number): RowRange {
@@ -129,7 +125,8 @@ async function computePartial(
 
 /** The options of a call for some of its rows and keys: positions count from where these begin. */
 function optionsOf(settings: AttentionSettings, rows: RowRange, range: RowRange): AttentionOptions {
-  const { causal, queryOffset, windowBefore, windowAfter, softcap, scale, alibiSlopes } = settings
+  const { causal, queryOffset, windowBefore, windowAfter, softcap, scale, alibiSlopes, keyLengths } = settings
+  const keysInRange = (length: number): number => Math.max(0, Math.min(length, range.end) - range.start)
   return {
     causal,
     queryOffset: queryOffset + rows.start - range.start,
@@ -140,5 +137,6 @@ function optionsOf(settings: AttentionSettings, rows: RowRange, range: RowRange)
     softcap,
     ...(scale !== undefined && { scale }),
     ...(alibiSlopes !== undefined && { alibiSlopes: Float32Array.from(alibiSlopes) }),
+    ...(keyLengths !== undefined && { keyLengths: Int32Array.from(keyLengths, keysInRange) }),
   }
 }

@@ -59,7 +59,8 @@ export function keyRangesOf(
     start: range * keyRows,
     end: Math.min(keys, (range + 1) * keyRows),
   }))
-  const visible = ranges.filter(({ start, end }) => end > first.start && start < last.end)
+  const seenUntil = Math.min(last.end, ...(settings.keyLengths ? [Math.max(...settings.keyLengths)] : []))
+  const visible = ranges.filter(({ start, end }) => end > first.start && start < seenUntil)
   return visible.length > 0 ? visible : ranges.slice(0, 1)
 }
 

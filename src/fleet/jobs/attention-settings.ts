@@ -7,4 +7,6 @@ export interface AttentionSettings {
   readonly softcap: number
   readonly scale?: number
   readonly alibiSlopes?: readonly number[]
+  /** valid keys per batch; absent where all are */
+  readonly keyLengths?: readonly number[]
 }

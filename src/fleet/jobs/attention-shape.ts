@@ -1,5 +1,7 @@
+import { checkInteger } from '../../core/check.ts'
 import { ShapeError } from '../../core/errors.ts'
 import { formatShape } from '../../core/tensor.ts'
+import type { AttentionSettings } from './attention-settings.ts'
 
 /** The sizes of a call over stored tensors. */
 export interface AttentionShape {
@@ -12,6 +14,20 @@ export interface AttentionShape {
   readonly keys: number
   readonly headSize: number
   readonly valueSize: number
+}
+
+/** @throws {ShapeError} when options that hold one value per head or per batch hold another number of values */
+export function checkSettingsFit({ batch, heads, keys }: AttentionShape, settings: AttentionSettings): void {
+  const { alibiSlopes, keyLengths } = settings
+  const slopes = alibiSlopes?.length ?? heads
+  if (slopes !== heads && slopes !== batch * heads)
+    throw new ShapeError(
+      `fleet.attention: expected ${heads} alibiSlopes, one per head, or ${batch * heads}, got ${slopes}`,
+    )
+  if (keyLengths === undefined) return
+  if (keyLengths.length !== batch)
+    throw new ShapeError(`fleet.attention: expected ${batch} keyLengths, one per batch, got ${keyLengths.length}`)
+  for (const length of keyLengths) checkInteger('fleet.attention: option keyLengths', length, 0, keys)
 }
 
 interface Shapes {

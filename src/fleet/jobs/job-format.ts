@@ -97,13 +97,14 @@ const SETTINGS: readonly (keyof AttentionSettings)[] = [
   'softcap',
   'scale',
   'alibiSlopes',
+  'keyLengths',
 ]
 const MAX_OFFSET = 2 ** 28
 
 /** @throws {OptionError} for whatever no call of attention would take */
 export function checkSettings(what: string, settings: unknown): asserts settings is AttentionSettings {
   checkNames(what, settings, SETTINGS)
-  const { causal, queryOffset, windowBefore, windowAfter, softcap, scale, alibiSlopes } = settings as AttentionSettings
+  const { causal, queryOffset, windowBefore, windowAfter, softcap, scale } = settings as AttentionSettings
   checkBoolean(`${what}: causal`, causal)
   checkInteger(`${what}: queryOffset`, queryOffset, -MAX_OFFSET, MAX_OFFSET)
   if (windowBefore !== undefined) checkInteger(`${what}: window.before`, windowBefore, 0)
@@ -111,7 +112,9 @@ export function checkSettings(what: string, settings: unknown): asserts settings
   checkFinite(`${what}: softcap`, softcap)
   if (softcap < 0) throw expected(`${what}: softcap`, 'a number ≥ 0', softcap)
   if (scale !== undefined) checkFinite(`${what}: scale`, scale)
-  if (alibiSlopes === undefined) return
+  const { alibiSlopes = [], keyLengths = [] } = settings as AttentionSettings
   if (!Array.isArray(alibiSlopes)) throw expected(`${what}: alibiSlopes`, 'a list of numbers', alibiSlopes)
   for (const slope of alibiSlopes) checkFinite(`${what}: alibiSlopes`, slope)
+  if (!Array.isArray(keyLengths)) throw expected(`${what}: keyLengths`, 'a list of integers', keyLengths)
+  for (const length of keyLengths) checkInteger(`${what}: keyLengths`, length, 0)
 }

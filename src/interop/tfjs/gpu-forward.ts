@@ -52,7 +52,11 @@ export function gpuForward(inputs: ForwardInputs, call: TfCall): tf.Tensor4D {
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < heads; h++) {
       const task = headTask(call, b, h, padded.bias)
-      new GpuHead(gpu, task, call.layout.sizes, buffers, segmentArrays(call)).run(b, h, blockSizesOf(gpu, task))
+      new GpuHead(gpu, { task, sizes: call.layout.sizes, buffers, arrays: segmentArrays(call) }).run(
+        b,
+        h,
+        blockSizesOf(gpu, task),
+      )
     }
   }
   const dense = tf.engine().makeTensorFromTensorInfo(output) as tf.Tensor4D

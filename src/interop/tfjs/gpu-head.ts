@@ -19,6 +19,20 @@ export interface HeadBuffers {
   readonly output: GPUBuffer
 }
 
+/** What the splits of a block come to, before they are merged. */
+interface BlockPartials {
+  readonly partials: GPUBuffer
+  readonly rowStates: GPUBuffer
+}
+
+/** What a call's heads have in common. */
+export interface HeadCall {
+  readonly task: AttentionTask
+  readonly sizes: AttentionSizes
+  readonly buffers: HeadBuffers
+  readonly arrays: ReadonlyMap<number, TaskArray>
+}
+
 /** A binding must start at a multiple of this. */
 const ALIGNMENT = 256
 /** Rows of a block: with any number of vectors a row, each block then starts aligned if the head does. */
@@ -29,28 +43,29 @@ export class GpuHead {
   readonly #scratch: GPUBuffer[] = []
   readonly #encoder: GPUCommandEncoder
 
+  readonly #call: HeadCall
+
   constructor(
     private readonly gpu: GpuDevice,
-    private readonly task: AttentionTask,
-    private readonly sizes: AttentionSizes,
-    private readonly buffers: HeadBuffers,
-    private readonly arrays: ReadonlyMap<number, TaskArray>,
+    call: HeadCall,
     private readonly tile: TileName = 'base',
   ) {
+    this.#call = call
     this.#encoder = gpu.device.createCommandEncoder({ label: 'heddle.tfjs-attention' })
   }
 
   /** @throws {MemoryBudgetError} when one head's keys pass what the device can bind */
   run(batch: number, head: number, { rows, slots }: GpuBlockSizes): void {
-    const step = rows >= this.sizes.queries ? rows : Math.max(ROW_STEP, Math.floor(rows / ROW_STEP) * ROW_STEP)
-    for (let first = 0; first < this.sizes.queries; first += step)
-      this.#block(batch, head, first, Math.min(step, this.sizes.queries - first), slots)
+    const step = rows >= this.#call.sizes.queries ? rows : Math.max(ROW_STEP, Math.floor(rows / ROW_STEP) * ROW_STEP)
+    for (let first = 0; first < this.#call.sizes.queries; first += step)
+      this.#block(batch, head, first, Math.min(step, this.#call.sizes.queries - first), slots)
     this.gpu.device.queue.submit([this.#encoder.finish()])
     this.gpu.free(...this.#scratch)
   }
 
   #block(batch: number, head: number, first: number, rows: number, slots: number): void {
-    const { gpu, task, sizes } = this
+    const { gpu } = this
+    const { task, sizes } = this.#call
     const valueQuads = Math.ceil(sizes.valueSize / 4)
     const shape = {
       score: scoreShapeOf(task),
@@ -81,11 +96,12 @@ export class GpuHead {
       ],
       [rowGroups, splits, valueSlices(shape)],
     )
-    this.#merge(batch, head, first, rows, splits, partials, rowStates)
+    const start = (batch * sizes.heads + head) * sizes.queries + first
+    this.#merge(start, rows, splits, { partials, rowStates })
   }
 
   #inputs(batch: number, head: number, first: number, rows: number): GPUBindGroupEntry[] {
-    const { sizes, buffers } = this
+    const { sizes, buffers } = this.#call
     const { heads, keyValueHeads, queries, keys, headSize, valueSize } = sizes
     const [rowBytes, valueBytes] = [Math.ceil(headSize / 4) * 16, Math.ceil(valueSize / 4) * 16]
     const source = batch * keyValueHeads + Math.floor((head * keyValueHeads) / heads)
@@ -111,29 +127,20 @@ export class GpuHead {
   }
 
   #segments(first: number, rows: number, pass: Pass): GPUBindGroupEntry[] {
-    const { querySegments, keySegments } = this.task
+    const { querySegments, keySegments } = this.#call.task
     if (querySegments === undefined || keySegments === undefined) return []
-    const { bias, ...task } = this.task
+    const { bias, ...task } = this.#call.task
     void bias
-    const context = { array: (id: number) => this.arrays.get(id) as TaskArray, pace: () => undefined }
+    const context = { array: (id: number) => this.#call.arrays.get(id) as TaskArray, pace: () => undefined }
     return uploadScoreInputs({ gpu: this.gpu, task, context }, { first, count: rows }, pass, this.#scratch)
   }
 
-  #merge(
-    batch: number,
-    head: number,
-    first: number,
-    rows: number,
-    splits: number,
-    partials: GPUBuffer,
-    rowStates: GPUBuffer,
-  ): void {
-    const { gpu, sizes, buffers } = this
+  /** @param firstRow of the output over all batches and heads */
+  #merge(firstRow: number, rows: number, splits: number, { partials, rowStates }: BlockPartials): void {
+    const { gpu } = this
+    const { sizes, buffers } = this.#call
     const valueQuads = Math.ceil(sizes.valueSize / 4)
-    const [start, bytes] = [
-      ((batch * sizes.heads + head) * sizes.queries + first) * valueQuads * 16,
-      rows * valueQuads * 16,
-    ]
+    const [start, bytes] = [firstRow * valueQuads * 16, rows * valueQuads * 16]
     const aligned = start % ALIGNMENT === 0
     const output = aligned
       ? { buffer: buffers.output, offset: start, size: bytes }

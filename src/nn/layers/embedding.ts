@@ -1,6 +1,7 @@
-import { checkFloat32, checkInteger, checkNames, expected } from '../../core/check.ts'
+import { checkFloat32, checkInteger, checkNames } from '../../core/check.ts'
+import { OptionError } from '../../core/errors.ts'
 import type { Seed } from '../../core/seed.ts'
-import { readTensor, type Tensor } from '../../core/tensor.ts'
+import { formatPlace, readTensor, type Tensor } from '../../core/tensor.ts'
 import type { Graph } from '../../program/graph.ts'
 import type { Value } from '../../program/operation.ts'
 import { embed } from '../../program/operations/embed.ts'
@@ -78,7 +79,11 @@ export function tokensOf(graph: Graph, what: string, shape: readonly number[], d
 export function readTokens(what: string, value: unknown, vocabulary: number): Tensor<Int32Array> {
   const tokens = readTensor(what, Int32Array, value)
   tokenRowsOfShape(what, tokens.shape)
-  const wrong = tokens.data.find((token) => token < 0 || token >= vocabulary)
-  if (wrong !== undefined) throw expected(what, `tokens from 0 to ${vocabulary - 1}`, wrong)
+  const place = tokens.data.findIndex((token) => token < 0 || token >= vocabulary)
+  if (place >= 0)
+    throw new OptionError(
+      `${what}: expected tokens from 0 to ${vocabulary - 1}, got ${tokens.data[place]} at ${formatPlace(place, tokens.shape)}`,
+      { details: { place, value: tokens.data[place] } },
+    )
   return tokens
 }

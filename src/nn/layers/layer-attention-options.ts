@@ -8,7 +8,11 @@ import { seedValue } from '../../core/seed.ts'
 
 /** What attention layers take beside `ForwardOptions`; the rules are those of `attention`. */
 export interface LayerAttentionOptions {
-  /** Key j is seen by query i when j ≤ i; with a cache, i counts from the cache's start. */
+  /**
+   * Key j is seen by query i when j ≤ i; with a cache, i counts from the cache's start.
+   *
+   * @default true with a cache, else false
+   */
   readonly causal?: boolean
   readonly window?: AttentionWindow
   /** Nonzero may attend: [M, N], [B, M, N] (the same for all heads) or [B, H, M, N]; sizes of 1 broadcast. */

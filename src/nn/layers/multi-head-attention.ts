@@ -1,3 +1,4 @@
+import type { AskedResults, WithAsked } from '../../attention/asked-results.ts'
 import type { AttentionStatistics, WeightSelection } from '../../attention/attention-options.ts'
 import { checkBoolean } from '../../core/check.ts'
 import { OptionError, ShapeError } from '../../core/errors.ts'
@@ -92,13 +93,20 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
    * @returns output of the query's shape
    * @throws {ShapeError} {OptionError} before anything is allocated; else as `runtime.attention`
    */
-  override async forward(query: Tensor, options: MultiHeadAttentionForward = {}): Promise<MultiHeadAttentionResult> {
+  override async forward<
+    Weights extends boolean | WeightSelection = false,
+    LogSumExp extends boolean = false,
+    Statistics extends boolean = false,
+  >(
+    query: Tensor,
+    options: MultiHeadAttentionForward & AskedResults<Weights, LogSumExp, Statistics> = {},
+  ): Promise<WithAsked<MultiHeadAttentionResult, Weights, LogSumExp, Statistics>> {
     const { averageWeights = false } = options
     checkBoolean('MultiHeadAttention: option averageWeights', averageWeights)
     const { key, ...withoutKey } = options
     const others = [key, options.value].filter((each) => each !== undefined && each !== query) as Tensor[]
     const { output, exposed, report } = await this.run(query, key === query ? withoutKey : options, others)
-    return { output, report, ...this.#details(query, options, exposed) }
+    return { output, report, ...this.#details(query, options, exposed) } as never // it has what was asked for
   }
 
   /**
@@ -173,12 +181,13 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
       headSize,
     }
     const extras = { positions: graph.positions, dropout: this.dropout, seed: this.attentionSeed(graph.seed) }
-    const attention = { ...toAttentionOptions(graph.scope, sizes, options, extras), ...detailsOf(options) }
+    // Rows that are kept for later ones do not look ahead, unless they are told to.
+    const causal = options.causal ?? (options.cache === undefined ? undefined : true)
+    const own = causal === undefined ? options : { ...options, causal }
+    const attention = { ...toAttentionOptions(graph.scope, sizes, own, extras), ...detailsOf(options) }
     const { context, results } = attend(
       graph,
-      query,
-      key,
-      value,
+      { query, key, value },
       { heads, keyHeads: keyValueHeads },
       resolveLayerAttention(sizes, attention),
     )

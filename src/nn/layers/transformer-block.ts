@@ -90,31 +90,14 @@ export class TransformerBlock extends Module<Float32Array, BlockForward> {
     const words = seedWords('TransformerBlock: option seed', seed)
     const { keyValueHeads = heads, feedForwardDim = 4 * modelDim, activation = 'relu', rotary = false } = options
     this.norm = norm
-    this.selfAttention = this.addModule(
-      'self_attn',
-      new MultiHeadAttention({
-        modelDim,
-        heads,
-        keyValueHeads,
-        dropout,
-        rotary,
-        initialisation,
-        seed: seedValue(deriveSeed(words, 0)),
-      }),
-    )
+    const shared = { modelDim, dropout, initialisation }
+    const partSeed = (part: number): bigint => seedValue(deriveSeed(words, part))
+    const attention = { ...shared, heads, keyValueHeads, rotary, seed: partSeed(0) }
+    this.selfAttention = this.addModule('self_attn', new MultiHeadAttention(attention))
     this.inputDim = modelDim
     this.modelDim = modelDim
-    this.feedForward = this.addModule(
-      '',
-      new FeedForward({
-        modelDim,
-        feedForwardDim,
-        activation,
-        dropout,
-        initialisation,
-        seed: seedValue(deriveSeed(words, 1)),
-      }),
-    )
+    const feedForward = { ...shared, feedForwardDim, activation, seed: partSeed(1) }
+    this.feedForward = this.addModule('', new FeedForward(feedForward))
     this.norm1 = this.addModule('norm1', new LayerNorm(modelDim, epsilon))
     this.norm2 = this.addModule('norm2', new LayerNorm(modelDim, epsilon))
     this.attentionDropout = this.addModule('dropout', new Dropout(modelDim, dropout))

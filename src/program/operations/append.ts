@@ -11,14 +11,12 @@ import type { OperationRule } from '../rule.ts'
  */
 export function append(graph: Graph, from: Value, cache: Value, past: readonly number[]): Value {
   const { heads, capacity } = cache
-  return graph.add(
-    'append',
-    [from, cache],
-    { past },
-    cache.name,
-    { batch: from.batch, rows: Math.max(...past) + from.rows, width: from.width },
-    { layout: 'heads', heads, capacity },
-  )
+  const result = {
+    name: cache.name,
+    sizes: { batch: from.batch, rows: Math.max(...past) + from.rows, width: from.width },
+    storage: { layout: 'heads' as const, heads, capacity },
+  }
+  return graph.addWith('append', [from, cache], { past }, [result])[0] as Value
 }
 
 /** It is a store, which the stage adds for whatever is written to memory. */

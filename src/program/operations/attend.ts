@@ -12,6 +12,12 @@ export interface AttendSizes {
   readonly keyHeads: number
 }
 
+export interface AttendInputs {
+  readonly query: Value
+  readonly key: Value
+  readonly value: Value
+}
+
 /** What attention makes: the context [B, M, H·Dv], and what the options ask for beside it. */
 export interface Attended {
   readonly context: Value
@@ -21,9 +27,7 @@ export interface Attended {
 /** softmax(scale·QKᵀ + …)·V for every head; query [B, M, H·D], key [B, N, Hkv·D], value [B, N, Hkv·Dv]. */
 export function attend(
   graph: Graph,
-  query: Value,
-  key: Value,
-  value: Value,
+  { query, key, value }: AttendInputs,
   { heads, keyHeads }: AttendSizes,
   options: ResolvedOptions,
 ): Attended {

@@ -47,7 +47,8 @@ export function pool(graph: Graph, from: Value, pooling: RowPooling, { count = 1
     query: { data: Int32Array.from({ length: batch * count }, (_, at) => at % count), shape: [batch, count] },
     key: { data: countedRows(pooling, from, count, numbers), shape: [batch, rows] },
   }
-  return attend(graph, query, key, from, { heads: 1, keyHeads: 1 }, resolveOptions({ segments }, layout)).context
+  const attended = { query, key, value: from }
+  return attend(graph, attended, { heads: 1, keyHeads: 1 }, resolveOptions({ segments }, layout)).context
 }
 
 function zeros(graph: Graph, name: string, batch: number, rows: number): Value {

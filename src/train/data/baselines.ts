@@ -1,6 +1,7 @@
 import { checkInteger } from '../../core/check.ts'
 import { exactLog } from '../../core/elementary.ts'
 import { OptionError } from '../../core/errors.ts'
+import { formatPlace } from '../../core/tensor.ts'
 import type { Batch } from '../batch.ts'
 
 /** Cross-entropies in nats per counted target of the held-out batches: what a model should be below. */
@@ -24,7 +25,7 @@ const BACK_OFFS = [0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]
  * Unigrams are counted with one added to each; a bigram is (count(a, b) + κ·unigram(b)) / (count(a) + κ).
  *
  * @param size how many tokens there are
- * @throws {OptionError} when no target counts
+ * @throws {OptionError} when no target counts, or a token is not below `size`
  */
 export function baselines(training: Iterable<Batch>, validation: Iterable<Batch>, size: number): Baselines {
   checkInteger('baselines: size', size, 1)
@@ -69,6 +70,10 @@ function countPairs(batches: Iterable<Batch>, size: number): PairCounts {
     for (const [place, token] of (tokens?.data ?? []).entries()) {
       const target = targets?.data[place] ?? -1
       if (target < 0 || mask?.data[place] === 0) continue
+      if (token < 0 || token >= size || target >= size)
+        throw new OptionError(
+          `baselines: expected tokens from 0 to ${size - 1}, got ${token} before ${target} at ${formatPlace(place, tokens?.shape ?? [])}`,
+        )
       counts.total++
       counts.tokens[token] = (counts.tokens[token] ?? 0) + 1
       counts.targets[target] = (counts.targets[target] ?? 0) + 1

@@ -143,7 +143,7 @@ function decode(name: string, layerOptions: LayerOptions, call: Call, B = 3): La
       for (const [step, M] of [67, 1, 5, 1].entries()) {
         const { output } = await layer().forward(placed(setting, uniformTensor(40 + step, [B, M, E])), {
           ...forwardOptions(setting),
-          ...call,
+          ...{ causal: false, ...call },
           cache,
         })
         results[`step ${step}`] = output.data

@@ -4,8 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** The built page. */
-export const DEMO_FOLDER = fileURLToPath(new URL('../../../build/demo', import.meta.url))
+const BUILD = fileURLToPath(new URL('../../../build/', import.meta.url))
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html',
   '.js': 'text/javascript',
@@ -25,11 +24,15 @@ export interface PageServer {
 
 const PREFIX = '/some/folder/'
 
-/** Serves a built page as any static host would; the headers that allow shared memory only where asked for. */
-export async function servePage(isolated: boolean, folder = DEMO_FOLDER): Promise<PageServer> {
+/**
+ * Serves a built page as any static host would; the headers that allow shared memory only where asked for.
+ *
+ * @param page its folder in `build/`
+ */
+export async function servePage(isolated: boolean, page = 'demo'): Promise<PageServer> {
   const server = createServer((request, response) => {
     const path = new URL(request.url ?? '/', 'http://host').pathname
-    const file = join(folder, normalize(path.slice(PREFIX.length - 1)), path.endsWith('/') ? 'index.html' : '')
+    const file = join(BUILD, page, normalize(path.slice(PREFIX.length - 1)), path.endsWith('/') ? 'index.html' : '')
     const headers = {
       'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream',
       ...(isolated ? ISOLATION : {}),

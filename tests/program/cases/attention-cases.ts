@@ -10,7 +10,8 @@ const attendCase = (keyHeads: number, options: AttentionOptions): OperationCase 
   inputs: ({ W }) => [4 * W, keyHeads * W, keyHeads * W],
   build: (graph, [query, key, value], _parameters, _tokens, { B, M, W }) => {
     const sizes = { batch: B, heads: 4, keyValueHeads: keyHeads, queries: M, keys: M, headSize: W }
-    return attend(graph, query!, key!, value!, { heads: 4, keyHeads }, resolveLayerAttention(sizes, options)).context
+    const attended = { query: query!, key: key!, value: value! }
+    return attend(graph, attended, { heads: 4, keyHeads }, resolveLayerAttention(sizes, options)).context
   },
   reference: ({ inputs: [query, key, value] }, { B, M, W }) => {
     const output = new Float64Array(query!.length)

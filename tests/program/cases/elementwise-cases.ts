@@ -69,7 +69,10 @@ export const elementwiseCases = {
     },
   },
   activate: Object.fromEntries(
-    (['relu', 'gelu', 'gelu-tanh', 'silu', 'tanh'] as const).map((activation) => [activation, activateCase(activation)]),
+    (['relu', 'gelu', 'gelu-tanh', 'silu', 'tanh'] as const).map((activation) => [
+      activation,
+      activateCase(activation),
+    ]),
   ),
   drop: { 'a tenth': dropCase(0.1), most: dropCase(0.75) },
 } satisfies CaseTable

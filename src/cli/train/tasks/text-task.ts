@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import {
   baselines,
   type Batch,
@@ -9,7 +8,7 @@ import {
   WordTokenizer,
   type Tokenizer,
 } from '../../../train/index.ts'
-import { mobyDick, type SourceText } from '../../run/load-text.ts'
+import { mobyDick, readTextFile } from '../../run/load-text.ts'
 import { formatInteger } from '../../terminal/format.ts'
 import { UsageError } from '../../usage-error.ts'
 import type { TrainSettings } from '../train-settings.ts'
@@ -28,7 +27,7 @@ const TEMPERATURE = 0.8
 /** A model of one text, whose last tenth is held out. */
 export async function prepareText(settings: TrainSettings): Promise<PreparedTask> {
   const { file, tokens: kind, batch, length, seed } = settings
-  const { name, text } = file === null ? mobyDick('--file FILE') : await readTextFile(file)
+  const { name, text, hint } = file === null ? await mobyDick() : await readTextFile('--file', file)
   const tokenizer =
     kind === 'words' ? WordTokenizer.fromText(text, { maxSize: MOST_WORDS }) : CharacterTokenizer.fromText(text)
   const { training, validation } = splitText(tokenizer.encode(text), HELD_OUT)
@@ -47,6 +46,7 @@ export async function prepareText(settings: TrainSettings): Promise<PreparedTask
     dataHash: hashOf(text),
     facts: [
       `${name}: ${formatInteger(training.length)} ${kind} to train, ${formatInteger(validation.length)} held out; ${formatInteger(tokenizer.size)} different ones, windows of ${formatInteger(length)}`,
+      ...(hint === undefined ? [] : [hint]),
       ...(repeats === null ? [] : [repeats.fact]),
     ],
     training: repeats === null ? windows(batch) : joined(windows(batch - repeats.rows), repeats.training),
@@ -71,26 +71,4 @@ async function writeOn(
     { maxNewTokens: WRITTEN_TOKENS, temperature: TEMPERATURE, seed, runtime, signal },
   )
   return `${tokenizer.decode(data.subarray(0, prompt.length))} ▸ ${tokenizer.decode(data.subarray(prompt.length))}`
-}
-
-/** @throws {UsageError} when the file cannot be read, is empty, or is not text */
-export async function readTextFile(file: string): Promise<SourceText> {
-  const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    throw new UsageError(`--file: expected a file that can be read, got '${file}' (${cause.code ?? 'unreadable'})`, {
-      cause,
-    })
-  })
-  const text = decode(bytes)
-  if (text === undefined || text.includes('\0'))
-    throw new UsageError(`--file: expected text in UTF-8, got a binary file or another encoding: '${file}'`)
-  if (text === '') throw new UsageError(`--file: expected a text, got an empty file: '${file}'`)
-  return { name: file, text }
-}
-
-function decode(bytes: Uint8Array): string | undefined {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch {
-    return undefined
-  }
 }

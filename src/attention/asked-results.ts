@@ -1,0 +1,22 @@
+import type { Tensor } from '../core/tensor.ts'
+import type { AttentionStatistics, WeightSelection } from './attention-options.ts'
+
+/** The options that add tensors to a result, with the types of their values as a call gives them. */
+export interface AskedResults<
+  Weights extends boolean | WeightSelection,
+  LogSumExp extends boolean,
+  Statistics extends boolean,
+> {
+  readonly returnWeights?: Weights
+  readonly returnLogSumExp?: LogSumExp
+  readonly returnStatistics?: Statistics
+}
+
+/** `Result`, with those optional tensors that the call asks for: `returnWeights: true` gives `weights: Tensor`. */
+export type WithAsked<Result, Weights, LogSumExp, Statistics> = Result &
+  Given<Weights, true | WeightSelection, { readonly weights: Tensor }> &
+  Given<LogSumExp, true, { readonly logSumExp: Tensor }> &
+  Given<Statistics, true, { readonly statistics: AttentionStatistics }>
+
+/** `Fields` where the value is certain to be a `Wanted`; in a tuple, so that a union is not taken apart. */
+type Given<Value, Wanted, Fields> = [Value] extends [Wanted] ? Fields : unknown
