@@ -1,5 +1,5 @@
-// Decoding: `attention` is one token with grouped heads beside onnxruntime-web, in turns; `tokens` is a small language
-// model on the calling thread. Times are processor time.
+// Decoding: `attention` is one token with grouped heads beside onnxruntime-web, in turns; `tokens` is a small Llama
+// with random weights on the calling thread. Times are processor time.
 //
 //   npm run build && node scripts/bench-decode.mjs attention [keys] [rounds]
 //   npm run build && node scripts/bench-decode.mjs tokens [prompt tokens] [new tokens]
@@ -20,7 +20,7 @@ await build({
   platform: 'node',
   format: 'esm',
   target: 'node20',
-  external: ['heddle', 'heddle/nn'],
+  external: ['heddle', 'heddle/models'],
   outfile,
   logLevel: 'warning',
 })

@@ -1,10 +1,11 @@
 // An encoder of BERT-base's size (12 layers, E 768, 12 heads, feed-forward 3072; random weights, written as a folder of
 // the hub and loaded by heddle/models) beside the same encoder on onnxruntime-web, one thread each. Each contender runs
-// in a process of its own, in turns. Hidden rows are compared before a time counts. Where onnxruntime-web fails, the
-// table says how, and Heddle runs on two workers. Prints a line for each; writes
-// build/bench-models.json, and with --write docs/models-bench.json and the table of docs/models.md.
+// in a process of its own, in turns. Hidden rows are compared before a time counts. Where onnxruntime-web fails, as its
+// attention does from 4,096 tokens on, the table says how, and Heddle runs once, on two workers. Prints a line for each;
+// writes build/bench-models.json, and with --write docs/models-bench.json and the table of docs/models.md.
 //
-//   npm run bench:models -- [--tokens 512,4096,16384] [--rounds 3] [--turns 2] [--quick] [--write]
+//   npm run bench:models -- [--tokens 512,4032,4096,16384] [--rounds 3] [--turns 2] [--layers 12] [--quick]
+//     [--write]
 //
 // --quick: an encoder of two small layers. Beyond LONG_TOKENS a contender runs once per turn, and beyond
 // LONGEST_TOKENS in one turn only.
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     tokens: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     turns: { type: 'string', default: '2' },
+    layers: { type: 'string' },
     quick: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
@@ -34,10 +36,11 @@ const [OURS, PEER] = ['heddle', 'onnxruntime-web']
 const TOLERANCE = 1e-3
 const BERT_BASE = { layers: 12, modelDim: 768, heads: 12, feedForwardDim: 3072, vocabulary: 30522, maxLength: 16384 }
 const SMALL = { layers: 2, modelDim: 128, heads: 4, feedForwardDim: 512, vocabulary: 1000, maxLength: 512 }
-const sizes = values.quick ? SMALL : BERT_BASE
-const lengths = (values.tokens ?? (values.quick ? '64,256' : '512,4096,16384')).split(',').map(Number)
+const base = values.quick ? SMALL : BERT_BASE
+const sizes = { ...base, layers: Number(values.layers ?? base.layers) }
+const lengths = (values.tokens ?? (values.quick ? '64,256' : '512,4032,4096,16384')).split(',').map(Number)
 const folder = path.resolve('build/bench-models')
-const encoderFolder = path.join(folder, values.quick ? 'small' : 'bert-base')
+const encoderFolder = path.join(folder, `${values.quick ? 'small' : 'bert-base'}-${sizes.layers}`)
 const NODE = { script: `${folder}/node.mjs`, timeoutMs: TIMEOUT_MS }
 
 const { spreadOf } = await bundle()
@@ -92,7 +95,7 @@ async function measureLength(tokens) {
   const [peer, ours] = [rowOf(PEER, tokens), rowOf(OURS, tokens)]
   const turns = tokens > LONGEST_TOKENS ? 1 : Number(values.turns)
   const answers = []
-  for (let turn = 0; turn < turns; turn++) {
+  for (let turn = 0; turn < turns && (turn === 0 || peer.failure === undefined); turn++) {
     for (const row of turn % 2 === 0 ? [peer, ours] : [ours, peer]) {
       if (row === ours && peer.failure !== undefined) ours.workers = 2
       await addTurn(row, answers)
@@ -116,7 +119,8 @@ async function addTurn(row, answers) {
   const bench = { contender, workers, tokens, vocabulary: sizes.vocabulary, outputFile }
   const rounds = once ? { warm: 0, rounds: 1 } : { warm: 1, rounds: Number(values.rounds) }
   const outcome = await inProcess(NODE, [JSON.stringify({ ...bench, ...rounds }), encoderFolder, peersFolder])
-  row.failure = outcome.failure
+  // Without the folders of the machine that built it.
+  row.failure = outcome.failure?.replaceAll(/(\/[\w.-]+)+\//g, '')
   if (row.failure !== undefined) return
   const answer = new Float32Array((await readFile(outputFile)).buffer)
   answers.push(answer)

@@ -1,30 +1,45 @@
 import { createRuntime, tensor } from 'heddle'
-import { CausalLanguageModel } from 'heddle/nn'
+import { HubLanguageModel, planModel, TransformerModel } from 'heddle/models'
 import { spreadOf } from '../attention/spread.ts'
 
-/** The attention and widths of a small Llama; random weights. */
-const SHAPE = { vocabulary: 8000, modelDim: 512, heads: 8, keyValueHeads: 2, feedForwardDim: 1376, layers: 8, seed: 1 }
+/** A small Llama: RMS norms, gated feed-forward, grouped heads, rotary positions; random weights. */
+const CONFIG = {
+  model_type: 'llama',
+  vocab_size: 8000,
+  hidden_size: 512,
+  num_attention_heads: 8,
+  num_key_value_heads: 2,
+  intermediate_size: 1376,
+  num_hidden_layers: 8,
+  max_position_embeddings: 8192,
+  tie_word_embeddings: true,
+}
 
-/** Processor milliseconds per token of `stream`, one step after the other, behind a prompt that is read first. */
+/** Processor milliseconds per token, one step after the other, behind a prompt that is read first. */
 export async function decodeTokens(promptTokens: number, newTokens: number): Promise<string> {
+  const { architecture } = await planModel(() => new TextEncoder().encode(JSON.stringify(CONFIG)))
+  const model = new HubLanguageModel(new TransformerModel(architecture, { seed: 1 }))
+  const ids = Int32Array.from({ length: promptTokens }, (_, index) => (index * 31) % CONFIG.vocab_size)
   const runtime = await createRuntime({ workers: 0 })
   try {
-    const model = new CausalLanguageModel(SHAPE)
-    const prompt = tensor(
-      Int32Array.from({ length: promptTokens }, (_, index) => (index * 31) % SHAPE.vocabulary),
-      [promptTokens],
-    )
     const times: number[] = []
     let last = process.cpuUsage()
-    for await (const token of model.stream(prompt, { runtime, maxNewTokens: newTokens })) {
+    const onToken = ({ position }: { readonly position: number }): void => {
       const { user, system } = process.cpuUsage(last)
-      if (token.position > promptTokens) times.push((user + system) / 1000)
+      // The first new token comes with the prompt.
+      if (position > promptTokens) times.push((user + system) / 1000)
       last = process.cpuUsage()
     }
+    await model.generate(tensor(ids, [promptTokens]), { runtime, maxNewTokens: newTokens, onToken })
     const { medianMs, lowMs, highMs } = spreadOf(times)
-    const shape = `E ${SHAPE.modelDim}, H ${SHAPE.heads}, Hkv ${SHAPE.keyValueHeads}, FF ${SHAPE.feedForwardDim}, ${SHAPE.layers} blocks, V ${SHAPE.vocabulary}`
-    return `${shape}, ${(model.numParameters() / 1e6).toFixed(1)} M parameters, after ${promptTokens} tokens: ${medianMs.toFixed(1)} ms (${lowMs.toFixed(1)} to ${highMs.toFixed(1)}), ${(1000 / medianMs).toFixed(1)} tokens/s`
+    return `${shapeOf(model)}, after ${promptTokens} tokens: ${medianMs.toFixed(1)} ms (${lowMs.toFixed(1)} to ${highMs.toFixed(1)}), ${(1000 / medianMs).toFixed(1)} tokens/s`
   } finally {
     await runtime.close()
   }
+}
+
+function shapeOf(model: HubLanguageModel): string {
+  const { hidden_size: size, num_attention_heads: heads, num_key_value_heads: keyValueHeads } = CONFIG
+  const sizes = `E ${size}, H ${heads}, Hkv ${keyValueHeads}, FF ${CONFIG.intermediate_size}`
+  return `Llama of ${sizes}, ${CONFIG.num_hidden_layers} blocks, V ${CONFIG.vocab_size}, ${(model.numParameters() / 1e6).toFixed(1)} M parameters`
 }

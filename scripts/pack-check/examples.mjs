@@ -1,4 +1,4 @@
-import { cp, writeFile } from 'node:fs/promises'
+import { cp, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { assert, npm, run } from './commands.mjs'
 import { serveFolder } from './serve-folder.mjs'
@@ -31,6 +31,14 @@ export function exampleChecks({ tarball }, root, folder) {
     {
       name: 'example document-search: finds the passage that answers',
       run: async () => checkSearch(await install('document-search')),
+    },
+    {
+      name: 'example document-search: the same as a page, under a strict content security policy',
+      run: () => checkSearchPage(path.join(folder, 'document-search')),
+    },
+    {
+      name: "the command: an installed heddle doctor compares a model with another implementation's numbers",
+      run: () => checkDoctor(path.join(folder, 'document-search'), path.join(root, 'tests/fixtures/hub-models/bert')),
     },
     {
       name: 'example vite-app: builds, attends in a tab, and stops',
@@ -78,6 +86,44 @@ async function checkSearch(cwd) {
     const [best] = stdout.split('\n').filter((line) => /^\d\.\d+ {2}/.test(line))
     assert(expected.test(best ?? ''), `expected ${expected} first in:\n${stdout}`)
   }
+}
+
+async function checkSearchPage(cwd) {
+  await npm(['run', 'build'], cwd)
+  const server = await serveFolder(path.join(cwd, 'dist'))
+  try {
+    return await withPage(async (page) => {
+      await page.goto(server.address)
+      await page.click('#example')
+      await page.waitForSelector('#question:enabled')
+      await page.fill('#question', 'spring tide at full moon')
+      await page.click('#search')
+      const best = await page.textContent('#results li:first-child')
+      assert(/^tides\.txt · 0\.\d+The sun raises tides/.test(best), `expected the passage about tides, got '${best}'`)
+    })
+  } finally {
+    await server.close()
+  }
+}
+
+/** PyTorch's numbers of a tiny model pass; with one of them changed they do not. */
+async function checkDoctor(cwd, model) {
+  const heddle = path.join(cwd, 'node_modules', '.bin', 'heddle')
+  const file = path.join(model, 'expected.json')
+  const { stdout } = await run(heddle, ['doctor', '--model', model, '--expect', file, '--json'], { cwd })
+  const { family, cases } = JSON.parse(stdout)
+  assert(
+    family === 'bert' && cases.length === 3 && cases.every(({ passed }) => passed),
+    `expected three cases of bert that pass, got ${stdout}`,
+  )
+  const changed = JSON.parse(await readFile(file, 'utf8'))
+  changed.cases[0].lastHiddenState[0][0] += 1
+  await writeFile(path.join(cwd, 'changed.json'), JSON.stringify(changed))
+  const refused = await run(heddle, ['doctor', '--model', model, '--expect', 'changed.json'], { cwd }).then(
+    () => null,
+    (error) => error.message,
+  )
+  assert(refused?.includes('failed (1)') === true, `expected the exit status 1 for another number, got ${refused}`)
 }
 
 async function checkVite(cwd) {

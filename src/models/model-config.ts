@@ -19,6 +19,8 @@ const NEUTRAL = [
   /^(repad_logits_with_grad|sparse_prediction|sparse_pred_ignore_index|decoder_bias|sinusoidal_pos_embds|tie_weights_|n_ctx)$/,
 ]
 
+const MOST_LAYERS = 4096
+
 /** A parsed `config.json`, which remembers what was asked for: what nobody asked for is refused in the end. */
 export class ModelConfig {
   readonly #values: Readonly<Record<string, unknown>>
@@ -53,6 +55,12 @@ export class ModelConfig {
       (value) => Number.isSafeInteger(value) && value >= 1,
       fallback,
     )
+  }
+
+  /** How many blocks: no list of them is made for a number that no model has. @throws {FormatError} as `size` does */
+  layers(...names: readonly string[]): number {
+    const isRight = (value: number): boolean => Number.isSafeInteger(value) && value >= 1 && value <= MOST_LAYERS
+    return this.#number(names, `an integer from 1 to ${MOST_LAYERS}`, isRight, undefined)
   }
 
   /** A finite number > 0. @throws {FormatError} as `size` does */

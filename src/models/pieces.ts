@@ -29,14 +29,14 @@ export function piecesOf(
   const { ids, spans, tokenTypes, special } = document
   if (ids.length <= maxLength) return [{ document: index, ids, tokenTypes, spans }]
   const got = `got ${ids.length}`
-  if (onTooLong === 'error')
-    throw new OptionError(
-      `${what}: expected at most ${maxLength} tokens, ${got}; option onTooLong "split" or "truncate" says what to do with longer texts`,
-      { details: { tokens: ids.length, maxLength } },
-    )
   if (spans !== null)
     throw new OptionError(
       `${what}: expected at most ${maxLength} tokens for vectors of passages or spans, ${got}; they cannot be split or truncated`,
+      { details: { tokens: ids.length, maxLength } },
+    )
+  if (onTooLong === 'error')
+    throw new OptionError(
+      `${what}: expected at most ${maxLength} tokens, ${got}; option onTooLong "split" or "truncate" says what to do with longer texts`,
       { details: { tokens: ids.length, maxLength } },
     )
   const around = special.before.length + special.after.length

@@ -99,8 +99,7 @@ async function readShard(files: ModelFiles, { file, names }: Shard, run: Run): P
     )
   const reader = new ByteReader(source)
   try {
-    const length = readHeaderLength(await reader.take(8, 'the header length'))
-    const { entries } = parseHeader(await reader.take(length, 'the header'))
+    const entries = await readEntries(reader, file)
     const strange =
       names === null
         ? []
@@ -118,6 +117,22 @@ async function readShard(files: ModelFiles, { file, names }: Shard, run: Run): P
     await reader.expectEnd()
   } finally {
     await reader.close()
+  }
+}
+
+/** What `git clone` leaves in place of a large file where git-lfs is not installed. */
+const LFS_POINTER = 'version https://git-lfs'
+
+/** The tensors that a file's header lists. @throws {FormatError} that names the file */
+async function readEntries(reader: ByteReader, file: string): Promise<readonly TensorEntry[]> {
+  try {
+    const start = await reader.take(8, 'the header length')
+    if (new TextDecoder('latin1').decode(start) === LFS_POINTER.slice(0, start.length))
+      throw new FormatError('expected tensors, got a pointer of Git LFS: fetch the file itself with `git lfs pull`')
+    return parseHeader(await reader.take(readHeaderLength(start), 'the header')).entries
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw new FormatError(`loadModel: ${file}: ${error.message}`, { cause: error })
   }
 }
 

@@ -64,7 +64,7 @@ function blocksOf(config: ModelConfig, modelDim: number, epsilon: number): Block
   const hidden = config.size('intermediate_size', 4 * modelDim)
   const activation = activationOf(config, ['hidden_act'], 'gelu')
   const attention = bertAttention(config, modelDim)
-  return Array.from({ length: config.size('num_hidden_layers') }, (_, index) => {
+  return Array.from({ length: config.layers('num_hidden_layers') }, (_, index) => {
     const name = `encoder.layer.${index}`
     return {
       name,

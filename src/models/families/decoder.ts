@@ -109,7 +109,7 @@ function blocksOf(
 ): BlockSpec[] {
   const hidden = config.size('intermediate_size')
   const activation = activationOf(config, ['hidden_act', 'hidden_activation'], 'silu')
-  return Array.from({ length: config.size('num_hidden_layers') }, (_, layer) => {
+  return Array.from({ length: config.layers('num_hidden_layers') }, (_, layer) => {
     const name = `layers.${layer}`
     return {
       name,

@@ -42,7 +42,7 @@ function blocksOf(config: ModelConfig, modelDim: number): BlockSpec[] {
   const headSize = evenHeadSize(config, modelDim, heads)
   const hidden = config.size('hidden_dim', 4 * modelDim)
   const activation = activationOf(config, ['activation'], 'gelu')
-  return Array.from({ length: config.size(['n_layers', 'num_hidden_layers']) }, (_, index) => {
+  return Array.from({ length: config.layers('n_layers', 'num_hidden_layers') }, (_, index) => {
     const name = `transformer.layer.${index}`
     const linear = (part: string) => linearSpec(`${name}.attention.${part}`, modelDim, modelDim, true)
     return {

@@ -45,7 +45,7 @@ function blocksOf(config: ModelConfig, modelDim: number, epsilon: number): Block
   const hidden = config.size('n_inner', 4 * modelDim)
   const activation = activationOf(config, ['activation_function'], 'gelu_new')
   const scale = config.flag('scale_attn_weights', true) ? null : 1
-  return Array.from({ length: config.size(['n_layer', 'num_hidden_layers']) }, (_, index) => {
+  return Array.from({ length: config.layers('n_layer', 'num_hidden_layers') }, (_, index) => {
     const name = `h.${index}`
     const joined = joinedProjections(`${name}.attn.c_attn`, {
       modelDim,

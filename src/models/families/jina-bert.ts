@@ -52,7 +52,7 @@ function blocksOf(config: ModelConfig, modelDim: number, epsilon: number): Block
   config.only('hidden_act', 'gelu')
   const attention = bertAttention(config, modelDim)
   const alibiSlopes = Float32Array.from(headSlopes(config.size('num_attention_heads')))
-  return Array.from({ length: config.size('num_hidden_layers') }, (_, index) => {
+  return Array.from({ length: config.layers('num_hidden_layers') }, (_, index) => {
     const name = `encoder.layer.${index}`
     const gated = (rowStart: number) => ({
       ...linearSpec(`${name}.mlp.gated_layers`, modelDim, hidden, false),

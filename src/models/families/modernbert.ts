@@ -50,7 +50,7 @@ function blocksOf(
   const [attentionBias, bias] = [config.flag('attention_bias', false), config.flag('mlp_bias', false)]
   const activation = activationOf(config, ['hidden_activation'], 'gelu')
   const sight = sightOf(config)
-  return Array.from({ length: config.size('num_hidden_layers') }, (_, layer) => {
+  return Array.from({ length: config.layers('num_hidden_layers') }, (_, layer) => {
     const name = `layers.${layer}`
     const sizes = { heads, keyValueHeads: heads, headSize }
     const joined = joinedProjections(`${name}.attn.Wqkv`, { modelDim, ...sizes, bias: attentionBias })

@@ -72,7 +72,7 @@ function blocksOf(config: ModelConfig, modelDim: number, epsilon: number): Block
   const bias = config.flag('qkv_proj_bias', true)
   const rotary = rotaryOf(config, headSize)
   const feedForward = feedForwardOf(config, modelDim)
-  return Array.from({ length: config.size(['n_layer', 'num_hidden_layers']) }, (_, index) => {
+  return Array.from({ length: config.layers('n_layer', 'num_hidden_layers') }, (_, index) => {
     const name = `encoder.layers.${index}`
     const joined = joinedProjections(`${name}.attn.Wqkv`, { modelDim, heads, keyValueHeads: heads, headSize, bias })
     return {

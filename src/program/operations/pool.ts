@@ -45,7 +45,7 @@ export function pool(graph: Graph, from: Value, pooling: RowPooling, { count = 1
   })
   const segments = {
     query: { data: Int32Array.from({ length: batch * count }, (_, at) => at % count), shape: [batch, count] },
-    key: { data: countedRows(pooling, from, count, numbers), shape: [batch, rows] },
+    key: { data: countedRows(pooling, from, numbers), shape: [batch, rows] },
   }
   const attended = { query, key, value: from }
   return attend(graph, attended, { heads: 1, keyHeads: 1 }, resolveOptions({ segments }, layout)).context
@@ -55,26 +55,20 @@ function zeros(graph: Graph, name: string, batch: number, rows: number): Value {
   return graph.input(name, { batch, rows, width: KEY_SIZE }, new Float32Array(batch * rows * KEY_SIZE))
 }
 
-/** The number of a row that counts nowhere. */
+/** The number of a row that counts nowhere: no vector has it, as no vector has those beyond S. */
 const NOWHERE = -1
 
 /** Of each row: the segment that it counts in. */
-function countedRows(
-  pooling: RowPooling,
-  { batch, rows }: Value,
-  count: number,
-  numbers: Int32Array | undefined,
-): Int32Array {
-  const given = numbers ?? new Int32Array(batch * rows)
-  const inside = (number: number): boolean => number >= 0 && number < count
-  if (pooling === 'mean') return given.map((number) => (inside(number) ? number : NOWHERE))
+function countedRows(pooling: RowPooling, { batch, rows }: Value, numbers: Int32Array | undefined): Int32Array {
+  const given = numbers?.slice() ?? new Int32Array(batch * rows)
+  if (pooling === 'mean') return given
   const chosen = new Int32Array(batch * rows).fill(NOWHERE)
   for (let b = 0; b < batch; b++) {
     const seen = new Set<number>()
     for (let step = 0; step < rows; step++) {
       const at = b * rows + (pooling === 'first' ? step : rows - 1 - step)
       const number = given[at] ?? NOWHERE
-      if (!inside(number) || seen.has(number)) continue
+      if (seen.has(number)) continue
       seen.add(number)
       chosen[at] = number
     }

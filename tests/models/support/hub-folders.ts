@@ -28,6 +28,10 @@ export const configOf = (name: string): Record<string, unknown> =>
 
 export const ids = (...numbers: number[]): Int32Array => Int32Array.from(numbers)
 
+/** A document of a model with 30 tokens, by its length. */
+export const documentOf = (length: number): Int32Array =>
+  Int32Array.from({ length }, (_, at) => 2 + ((at * 7 + length) % 28))
+
 export const tokensOf = (numbers: readonly number[]): Tensor<Int32Array> => ({
   data: Int32Array.from(numbers),
   shape: [1, numbers.length],

@@ -12,7 +12,7 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 export interface VisitOptions {
   readonly view?: string
   /** the page's folder in `build/`. @default 'demo' */
-  readonly built?: 'demo' | 'library-page'
+  readonly built?: 'demo' | 'library-page' | 'document-search'
   readonly theme?: 'light' | 'dark'
   readonly width?: number
   readonly language?: 'en-US' | 'ko-KR'
