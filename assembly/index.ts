@@ -1,7 +1,6 @@
 export { attendTile } from './attend-tile'
 export { backwardTile, scoreGradientTile, transposedTile } from './backward-tile'
 export { finaliseGroups, hasExtremes, packKeys, packLanes, packValues, resetGroups } from './pack'
-export { adamUpdate, sgdUpdate } from './parameter-update'
 export { dotRows, scaleEachRow, scaleFloats } from './row-dots'
 export { activateRows } from './row-activation'
 export { activateBackwardRows } from './row-activation-backward'
