@@ -30,7 +30,7 @@ function ints(shape: readonly number[], given: Readonly<Record<number, number>> 
 
 const good: Batch = { tokens: ints([2, 4]), targets: ints([2, 4]) }
 /** A good batch, and then one that is not. */
-const second = (bad: object): Partial<TrainOptions> => ({ data: [good, { ...good, ...bad } as Batch] })
+const second = (bad: object): Partial<TrainOptions> => ({ data: [good, { ...good, ...bad }] })
 
 let runtime: Runtime
 beforeAll(async () => {
@@ -122,7 +122,7 @@ describe('a run refuses, after the steps before it', () => {
     ],
     [
       'a held-out target out of range',
-      { evaluate: { every: 2, data: [good, { ...good, targets: ints([2, 4], { 0: -3 }) } as Batch] } },
+      { evaluate: { every: 2, data: [good, { ...good, targets: ints([2, 4], { 0: -3 }) }] } },
       OptionError,
       'evaluate: batch 1: crossEntropy: expected targets from 0 to 6, or -100 to ignore one, got -3 at [0, 0]',
     ],
@@ -135,7 +135,7 @@ describe('a run refuses, after the steps before it', () => {
 
   it.each([
     ['no batch', []],
-    ['batches without rows', [{ tokens: ints([0, 4]), targets: ints([0, 4]) } as Batch]],
+    ['batches without rows', [{ tokens: ints([0, 4]), targets: ints([0, 4]) }]],
   ])('data with %s, before anything', async (_, data) => {
     const model = made()
     const before = structuredClone(model.stateDict())
@@ -224,7 +224,7 @@ describe('data that is not what it should be', () => {
     ['a token that is not known', () => CharacterTokenizer.fromText('ab').decode([0, 2]), 'from 0 to 1, got number 2'],
     [
       'more tokens than baselines know',
-      () => baselines([good], [{ ...good, targets: ints([2, 4], { 6: 9 }) } as Batch], VOCABULARY),
+      () => baselines([good], [{ ...good, targets: ints([2, 4], { 6: 9 }) }], VOCABULARY),
       'baselines: expected tokens from 0 to 6, got 6 before 9 at [1, 2]',
     ],
   ])('%s', (_, call, message) => {

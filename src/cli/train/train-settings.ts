@@ -97,7 +97,7 @@ const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
     evaluateEvery: 50,
   },
   induction: {
-    steps: 600,
+    steps: 800,
     batch: 1,
     length: 1024,
     symbols: 64,
@@ -109,7 +109,7 @@ const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
     dropout: 0,
     learningRate: 6e-3,
     weightDecay: 0.01,
-    evaluateEvery: 200,
+    evaluateEvery: 400,
   },
 }
 

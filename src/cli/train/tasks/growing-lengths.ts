@@ -18,10 +18,11 @@ const FIRST_SHARE = 0.35
 const LAST_SHARE = 0.35
 
 /**
- * How rows grow to their length: it is halved down to `shortest`, or a little more, and a batch has twice the rows each time, so
- * that its number of tokens stays. Among few keys, the one that a head has to find gets a share of its attention, and
- * with it a gradient, from the start; among a thousand it does not. Where to look by distance and by content, once it
- * has been learned, holds in longer rows (sequence length warm-up: Li, Zhang and He 2022, arXiv 2108.06084).
+ * How rows grow to their length: it is halved down to `shortest`, or a little more, and a batch has twice the rows each
+ * time, so that its number of tokens stays. Among few keys, the one that a head has to find gets a share of its
+ * attention, and with it a gradient, from the start; among a thousand it does not. Where to look by distance and by
+ * content, once it has been learned, holds in longer rows (sequence length warm-up: Li, Zhang and He 2022, arXiv
+ * 2108.06084).
  *
  * @returns one stage where rows are short
  */
