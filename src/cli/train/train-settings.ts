@@ -97,7 +97,7 @@ const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
     evaluateEvery: 50,
   },
   induction: {
-    steps: 800,
+    steps: 1000,
     batch: 1,
     length: 1024,
     symbols: 64,
@@ -109,7 +109,7 @@ const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
     dropout: 0,
     learningRate: 6e-3,
     weightDecay: 0.01,
-    evaluateEvery: 400,
+    evaluateEvery: 500,
   },
 }
 

@@ -12,7 +12,7 @@ export interface GrowthStage {
 type Sizes = Pick<TaskOptions, 'batch' | 'length'>
 
 /** Rows of up to so many tokens need not grow. */
-const LONG = 64
+export const LONG_ROWS = 64
 /** Of all steps: those with the shortest rows, where the circuit forms, and those with rows of the whole length. */
 const FIRST_SHARE = 0.35
 const LAST_SHARE = 0.35
@@ -27,7 +27,7 @@ const LAST_SHARE = 0.35
  * @returns one stage where rows are short
  */
 export function growthStages({ batch, length }: Sizes, steps: number, shortest: number): GrowthStage[] {
-  if (length <= Math.max(LONG, shortest)) return [{ from: 0, batch, length }]
+  if (length <= Math.max(LONG_ROWS, shortest)) return [{ from: 0, batch, length }]
   const halvings = Math.max(1, Math.floor(Math.log2(length / shortest)))
   const [first, last] = [Math.round(FIRST_SHARE * steps), Math.round((1 - LAST_SHARE) * steps)]
   const starts = Array.from({ length: halvings }, (_, index) =>
@@ -39,14 +39,21 @@ export function growthStages({ batch, length }: Sizes, steps: number, shortest: 
   })
 }
 
-/** Batch k of the stage that k belongs to. @param make batches of one shape */
+/**
+ * Batch k of the stage that k belongs to.
+ *
+ * @param make batches of one shape
+ * @param isReview which batches have the shortest rows all the same: what long rows ask for too rarely to teach it,
+ *   such as what follows the very first token, is not unlearned then
+ */
 export function growing(
   stages: readonly GrowthStage[],
   make: (sizes: Sizes) => (index: number) => Batch,
+  isReview: (index: number) => boolean = () => false,
 ): (index: number) => Batch {
   const made = stages.map(({ from, batch, length }) => ({ from, at: make({ batch, length }) }))
   return (index) => {
-    const stage = made.findLast(({ from }) => from <= index) ?? made[0]
+    const stage = isReview(index) ? made[0] : (made.findLast(({ from }) => from <= index) ?? made[0])
     if (stage === undefined) throw new RangeError('growing: expected at least one stage, got none')
     return stage.at(index)
   }

@@ -30,8 +30,11 @@ const SYMBOL_TASKS: Readonly<Record<'copy' | 'reverse' | 'induction', SymbolTask
   induction: {
     // Short rows and short periods teach what long ones then ask for.
     training: (options, steps) =>
-      growing(growthStages(options, steps, SHORTEST_ROWS), (sizes) =>
-        inductionTask({ ...options, ...sizes, ...periods(options, sizes) }),
+      growing(
+        growthStages(options, steps, SHORTEST_ROWS),
+        (sizes) => inductionTask({ ...options, ...sizes, ...periods(options, sizes) }),
+        // In turns, so that the last batch has the whole length.
+        (index) => (steps - index) % 2 === 0,
       ),
     heldOut: (options) => inductionTask({ ...options, ...heldOutPeriods(options) }),
     marks: 0,
