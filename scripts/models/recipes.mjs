@@ -28,6 +28,8 @@ export const MODELS = [
       '16',
       '--steps',
       '550',
+      '--evaluate-every',
+      '100',
       '--seed',
       '0',
     ],

@@ -3,7 +3,11 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { prepareTask } from '../../src/cli/train/tasks/prepare-task.ts'
+import type { OptionValues } from '../../src/cli/command.ts'
+import { runMetadata } from '../../src/cli/train/train-files.ts'
 import type { TrainReport } from '../../src/cli/train/train-report.ts'
+import { modelOptions } from '../../src/cli/train/train-session.ts'
+import { readSettings } from '../../src/cli/train/train-settings.ts'
 import { createRuntime, type Runtime } from '../../src/index.ts'
 import { CausalLanguageModel, readSafetensors, type CausalLanguageModelOptions } from '../../src/nn/index.ts'
 import type { Tensor } from '../../src/core/tensor.ts'
@@ -38,6 +42,14 @@ async function loaded(name: string): Promise<CausalLanguageModel> {
   return model
 }
 
+/** The options of a command line, all of which take a value. */
+function optionsOf(command: string): OptionValues {
+  const words = command.split(' ').slice(2)
+  return Object.fromEntries(
+    words.flatMap((word, place) => (word.startsWith('--') ? [[word.slice(2), words[place + 1] ?? '']] : [])),
+  )
+}
+
 /** The mean over all targets of the batches. */
 async function lossOn(
   model: CausalLanguageModel,
@@ -68,6 +80,15 @@ describe.each(NAMES)('the model %s', (name) => {
     expect(bytes).toBeLessThan(2 * 2 ** 20)
     for (const text of [sha256, command, parameters.toLocaleString('en-US'), best.loss.toFixed(3)])
       expect(card).toContain(text)
+  })
+
+  it('would be made with the same settings, data and options today', async () => {
+    const { command, settings } = figuresOf(name)
+    const { metadata } = await readSafetensors(read(`${name}.safetensors`))
+    const today = readSettings(optionsOf(command))
+    expect(today).toEqual(settings)
+    const { vocabulary, pieces, dataHash } = await prepareTask(today)
+    expect(metadata).toEqual(runMetadata(today, dataHash, modelOptions(today, vocabulary), pieces))
   })
 
   it('has the loss that its card says, on data that it was not trained on', { timeout: 60_000 }, async () => {

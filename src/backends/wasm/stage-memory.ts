@@ -96,39 +96,6 @@ export interface RowKernels {
     dLoss: number,
   ): void
   squaredErrorRows(x: number, y: number, rows: number, width: number, loss: number): void
-  adamUpdate(
-    count: number,
-    p: number,
-    g: number,
-    m: number,
-    v: number,
-    pOut: number,
-    mOut: number,
-    vOut: number,
-    shrink: number,
-    weightDecay: number,
-    beta1: number,
-    beta1Rest: number,
-    beta2: number,
-    beta2Rest: number,
-    stepSize: number,
-    correction: number,
-    epsilon: number,
-  ): void
-  sgdUpdate(
-    count: number,
-    p: number,
-    g: number,
-    b: number,
-    pOut: number,
-    bOut: number,
-    rate: number,
-    momentum: number,
-    undamped: number,
-    weightDecay: number,
-    nesterov: boolean,
-    first: boolean,
-  ): void
 }
 
 const PAGE_BYTES = 65_536

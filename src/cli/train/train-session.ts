@@ -6,6 +6,7 @@ import { formatDuration, formatInteger, formatNumber } from '../terminal/format.
 import { ProgressBar } from '../terminal/progress-bar.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { wantsCopying } from './copying-start.ts'
+import { LONG_ROWS } from './tasks/growing-lengths.ts'
 import type { PreparedTask } from './tasks/prepared-task.ts'
 import { runMetadata, writeWhole, type TrainFiles } from './train-files.ts'
 import { logEntry, type TrainLog } from './train-log.ts'
@@ -90,12 +91,17 @@ export async function trainSession(session: Session): Promise<TrainStep | undefi
   }
 }
 
+/** A thousand answers in a row without a mistake need smaller last steps than a low loss does. */
+function finalRate({ task, length, learningRate }: TrainSettings): number {
+  return learningRate / (task === 'induction' && length > LONG_ROWS ? 100 : 10)
+}
+
 function trainOptions({ settings, task, model, runtime, signal, files, resume }: Session): TrainOptions {
-  const { steps, learningRate, evaluateEvery, seed } = settings
+  const { steps, evaluateEvery, seed } = settings
   const schedule = cosineAnnealing({
     steps,
     warmup: Math.min(WARMUP, Math.floor(steps / 10)),
-    minimum: learningRate / 10,
+    minimum: finalRate(settings),
   })
   return {
     ...{

@@ -12,6 +12,7 @@ import { mobyDick, readTextFile } from '../../run/load-text.ts'
 import { formatInteger } from '../../terminal/format.ts'
 import { UsageError } from '../../usage-error.ts'
 import type { TrainSettings } from '../train-settings.ts'
+import { describeGrowth, growing, growthStages } from './growing-lengths.ts'
 import { joined, prepareRepeats } from './repeats.ts'
 import { againstBigram, hashOf, type PreparedTask, type Trained } from './prepared-task.ts'
 
@@ -20,13 +21,15 @@ const HELD_OUT = 0.1
 const MOST_WORDS = 8192
 /** Held-out windows: enough for three digits of the loss, few enough for every evaluation. */
 const VALIDATION_TOKENS = 32_768
+/** While windows grow: a character says most about those that follow soon. */
+const SHORTEST_WINDOWS = 128
 const PROMPT_TOKENS = 32
 const WRITTEN_TOKENS = 400
 const TEMPERATURE = 0.8
 
 /** A model of one text, whose last tenth is held out. */
 export async function prepareText(settings: TrainSettings): Promise<PreparedTask> {
-  const { file, tokens: kind, batch, length, seed } = settings
+  const { file, tokens: kind, batch, length, seed, steps } = settings
   const { name, text, hint } = file === null ? await mobyDick() : await readTextFile('--file', file)
   const tokenizer =
     kind === 'words' ? WordTokenizer.fromText(text, { maxSize: MOST_WORDS }) : CharacterTokenizer.fromText(text)
@@ -39,17 +42,22 @@ export async function prepareText(settings: TrainSettings): Promise<PreparedTask
   const held = windowsInOrder(validation.subarray(0, Math.max(length + 1, VALIDATION_TOKENS + 1)), { batch, length })
   const simple = baselines(windowsInOrder(training, { batch: 1, length }), held, tokenizer.size)
   const repeats = prepareRepeats(settings, training)
-  const windows = (rows: number): ((index: number) => Batch) => windowBatches(training, { batch: rows, length, seed })
+  const windows = (sizes: { readonly batch: number; readonly length: number }): ((index: number) => Batch) =>
+    windowBatches(training, { ...sizes, seed })
+  const stages = growthStages(settings, steps, SHORTEST_WINDOWS)
   return {
     vocabulary: tokenizer.size,
     pieces: tokenizer.vocabulary,
     dataHash: hashOf(text),
     facts: [
-      `${name}: ${formatInteger(training.length)} ${kind} to train, ${formatInteger(validation.length)} held out; ${formatInteger(tokenizer.size)} different ones, windows of ${formatInteger(length)}`,
+      `${name}: ${formatInteger(training.length)} ${kind} to train, ${formatInteger(validation.length)} held out; ${formatInteger(tokenizer.size)} different ones, windows of ${formatInteger(length)}${repeats === null ? describeGrowth(stages) : ''}`,
       ...(hint === undefined ? [] : [hint]),
       ...(repeats === null ? [] : [repeats.fact]),
     ],
-    training: repeats === null ? windows(batch) : joined(windows(batch - repeats.rows), repeats.training),
+    training:
+      repeats === null
+        ? growing(stages, windows)
+        : joined(windows({ batch: batch - repeats.rows, length }), repeats.training),
     validation: held,
     baselines: simple,
     finish: async (trained) => ({
