@@ -141,17 +141,21 @@ function Table({ measured }: { readonly measured: readonly BenchPoint[] }) {
               <td>{formatInteger(tokens)}</td>
               {MODES.map((mode) => {
                 const point = measured.find((each) => each.mode === mode && each.tokens === tokens)
-                return (
-                  <td key={mode}>
-                    {point === undefined ? '–' : `${formatDuration(point.elapsedMs)} · ${formatBytes(point.peakBytes)}`}
-                  </td>
-                )
+                return <td key={mode}>{point === undefined ? '–' : <Measured point={point} />}</td>
               })}
             </tr>
           ))}
         </tbody>
       </table>
     </div>
+  )
+}
+
+function Measured({ point: { elapsedMs, peakBytes } }: { readonly point: BenchPoint }) {
+  return (
+    <>
+      {formatDuration(elapsedMs)} <span class="second">· {formatBytes(peakBytes)}</span>
+    </>
   )
 }
 

@@ -7,6 +7,10 @@ export const ko: Text = {
   theme: '색:',
   themes: { auto: '자동', light: '밝게', dark: '어둡게' },
   footer: '모든 계산은 이 탭에서 이루어져요. 아무 데도 보내지 않고, 다른 곳에서 불러오는 것도 없어요.',
+  plots: {
+    range: (low, high) => `${low}부터 ${high}까지`,
+    pooled: (pooling, cells) => (pooling === 'max' ? `${cells}칸 중 가장 큰 값` : `${cells}칸의 평균`),
+  },
   capabilities: {
     label: '이 탭이 계산에 쓰는 것',
     lanes: (count) => `레인 ${count}개`,
@@ -67,6 +71,7 @@ export const ko: Text = {
     before: '← 이전',
     after: '다음 →',
     range: (from, to, count) => `${count}개 중 ${from}–${to}`,
+    noWeights: '가중치를 계산하지 못했어요.',
     gaze: '단어가 보는 곳',
     noGaze:
       '본문의 아무 단어나 눌러 보세요. 텍스트 전체에 대한 가중치가 여기에 나와요. 쿼리는 하나, 키는 모든 단어예요.',
@@ -140,6 +145,7 @@ export const ko: Text = {
     keyPosition: '키의 위치',
     weight: '가중치',
     patterns: '모든 위치를 한눈에',
+    patternsNote: '행은 보는 위치, 열은 보이는 위치예요.',
     logWeight: '가중치의 log₁₀',
     table: '사인 위치 인코딩 표',
     dimension: '차원',
