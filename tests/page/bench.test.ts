@@ -25,6 +25,13 @@ async function measure({ page }: Visit): Promise<void> {
   await page.getByText('Finished. The answers agree.').waitFor({ timeout: 50_000 })
 }
 
+test('a result in an address holds its own fields only', () => {
+  const [point] = RESULT.points
+  // As a call returns it, with the numbers it computed: megabytes.
+  const points = [{ ...point, output: new Float32Array(8) } as unknown as BenchResult['points'][number]]
+  expect(decodeResult(encodeResult({ ...RESULT, points }))).toEqual({ ...RESULT, points: [point] })
+})
+
 test('measures three modes, and shares what it found as a link and a file', async () => {
   const opened = await visit({ view: 'bench' })
   const { page } = opened

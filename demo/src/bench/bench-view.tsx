@@ -7,7 +7,7 @@ import { host } from '../host.ts'
 import { Choice, Failure } from '../parts/controls.tsx'
 import { Plot } from '../parts/plot.tsx'
 import { text } from '../text/text.ts'
-import { encodeResult, MODES, type BenchPoint, type BenchResult } from './bench-result.ts'
+import { encodeResult, formatResult, MODES, type BenchPoint, type BenchResult } from './bench-result.ts'
 import {
   extent,
   failure,
@@ -172,7 +172,7 @@ function Share() {
   }
   const save = (): void => {
     const link = document.createElement('a')
-    link.href = URL.createObjectURL(new Blob([JSON.stringify(ownResult(), null, 2)], { type: 'application/json' }))
+    link.href = URL.createObjectURL(new Blob([formatResult(ownResult(), 2)], { type: 'application/json' }))
     link.download = 'heddle-bench.json'
     link.click()
     URL.revokeObjectURL(link.href)
