@@ -154,7 +154,8 @@ function Table({ measured }: { readonly measured: readonly BenchPoint[] }) {
 function Measured({ point: { elapsedMs, peakBytes } }: { readonly point: BenchPoint }) {
   return (
     <>
-      {formatDuration(elapsedMs)} <span class="second">· {formatBytes(peakBytes)}</span>
+      {formatDuration(elapsedMs)} <span class="between">· </span>
+      <span class="second">{formatBytes(peakBytes)}</span>
     </>
   )
 }
