@@ -21,7 +21,7 @@ try {
   await page.goto(server.resolvedUrls.local[0])
   await page.getByRole('radio', { name: WORDS, exact: true }).check()
   await page.getByText(`${WORDS} of`).waitFor({ timeout: 60_000 })
-  await page.getByRole('button', { name: 'Attend' }).click()
+  await page.getByRole('button', { name: 'Run attention' }).click()
   await page.getByText(/^Done in/).waitFor({ timeout: 400_000 })
   await page
     .locator('.page button', { hasText: /^ocean$/ })

@@ -7,6 +7,8 @@ export interface Axis {
   /** stands behind the label in brackets */
   readonly unit?: string
   readonly scale: 'log2' | 'log10' | 'linear'
+  /** where a linear axis ends. @default the first round number past the values */
+  readonly end?: number
   /** the text of a tick, and of a value in tips; by default the number itself */
   readonly format?: (value: number) => string
 }
@@ -25,10 +27,9 @@ const MAX_TICKS = 9
 export function axisScale(axis: Axis, values: readonly number[], start: number, end: number): AxisScale {
   const format = axis.format ?? formatNumber
   if (axis.scale === 'linear') {
-    const scale = scaleLinear()
-      .domain([0, Math.max(...values)])
-      .nice(5)
-      .range([start, end])
+    const scale = scaleLinear().domain([0, axis.end ?? Math.max(...values)])
+    if (axis.end === undefined) scale.nice(5)
+    scale.range([start, end])
     return { position: scale, ticks: scale.ticks(5), format }
   }
   const base = axis.scale === 'log2' ? 2 : 10

@@ -1,6 +1,6 @@
 import { coordinate } from './markup.ts'
 import { levelOf, LEVELS } from './palette.ts'
-import type { Matrix } from './pool-matrix.ts'
+import type { Matrix, Pooling } from './pool-matrix.ts'
 
 /** `sequential` orders values from low to high, `diverging` to both sides of the middle of the domain. */
 export type ColourScale = 'sequential' | 'diverging'
@@ -36,6 +36,19 @@ export function domainOf(values: ArrayLike<number>, scale: ColourScale): [number
   return [Math.min(0, low), high]
 }
 
+/** What stands below a scale, in the language of the page. */
+export interface ScaleWords {
+  /** the values from one end to the other: `0 to 1` */
+  readonly range: (low: string, high: string) => string
+  /** what a cell says of several: `largest of 2 × 2` */
+  readonly pooled: (pooling: Pooling, cells: string) => string
+}
+
+export const ENGLISH: ScaleWords = {
+  range: (low, high) => `${low} to ${high}`,
+  pooled: (pooling, cells) => `${pooling === 'max' ? 'largest' : 'mean'} of ${cells}`,
+}
+
 /** The class of a level. */
 export function levelClass(level: number, scale: ColourScale): string {
   return `${scale === 'diverging' ? 'w' : 'v'}${level}`
@@ -55,7 +68,9 @@ export function drawCells({ values, rows, columns }: Matrix, area: CellArea, { s
       if (column < columns && classAt(row, column) === name) continue
       const [x, y] = [area.left + start * area.width, area.top + row * area.height]
       const piece = `M${fine(x)},${fine(y)}h${fine((column - start) * area.width)}v${fine(area.height)}h${fine((start - column) * area.width)}z`
-      paths.set(name, [...(paths.get(name) ?? []), piece])
+      const pieces = paths.get(name)
+      if (pieces === undefined) paths.set(name, [piece])
+      else pieces.push(piece)
       start = column
     }
   }

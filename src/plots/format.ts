@@ -16,8 +16,8 @@ export function formatInteger(count: number): string {
 
 /** A number with three significant digits and no exponent where it can be helped. */
 export function formatNumber(value: number): string {
+  if (value < 0) return `−${formatNumber(-value)}`
   if (value === 0 || !Number.isFinite(value)) return String(value)
-  const size = Math.abs(value)
-  if (size >= 1000) return formatInteger(value)
-  return size >= 0.001 ? String(Number(value.toPrecision(3))) : value.toExponential(1)
+  if (value >= 1000) return formatInteger(value)
+  return value >= 0.001 ? String(Number(value.toPrecision(3))) : value.toExponential(1)
 }

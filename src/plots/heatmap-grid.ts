@@ -1,4 +1,4 @@
-import { domainOf, drawCells, drawScale } from './cells.ts'
+import { domainOf, drawCells, drawScale, ENGLISH, type ScaleWords } from './cells.ts'
 import { formatNumber } from './format.ts'
 import { DEFAULT_WIDTH, fitText, plotFrame, type PlotOptions } from './frame.ts'
 import { coordinate, escapeText } from './markup.ts'
@@ -19,6 +19,8 @@ export interface HeatmapGrid {
   readonly value: { readonly label: string }
   /** @default that of all panels together, so that they can be compared */
   readonly domain?: readonly [number, number]
+  /** @default English */
+  readonly words?: Pick<ScaleWords, 'range'>
 }
 
 const MAX_PANEL = 150
@@ -57,7 +59,9 @@ export function heatmapGrid(grid: HeatmapGrid, options: PlotOptions = {}): strin
   const scale = drawScale(
     { left: 16, top: Math.round(bottom), width: 180 },
     { scale: 'sequential', domain },
-    escapeText(`${formatNumber(domain[0])} to ${formatNumber(domain[1])}: ${grid.value.label}`),
+    escapeText(
+      `${(grid.words ?? ENGLISH).range(formatNumber(domain[0]), formatNumber(domain[1]))}: ${grid.value.label}`,
+    ),
   )
   return plotFrame(grid.title, { width, height: Math.ceil(bottom + 34) }, [...body, ...scale], options)
 }

@@ -1,5 +1,5 @@
 import { axisTitle } from './axis.ts'
-import { domainOf, drawCells, drawScale, type CellArea, type ColourScale } from './cells.ts'
+import { domainOf, drawCells, drawScale, ENGLISH, type CellArea, type ColourScale, type ScaleWords } from './cells.ts'
 import { formatInteger, formatNumber } from './format.ts'
 import { DEFAULT_WIDTH, fitText, plotFrame, textWidth, type PlotOptions } from './frame.ts'
 import { coordinate, escapeText } from './markup.ts'
@@ -25,6 +25,8 @@ export interface Heatmap extends Matrix {
   readonly domain?: readonly [number, number]
   /** What a cell says where it stands for several. @default 'max' */
   readonly pooling?: Pooling
+  /** @default English */
+  readonly words?: ScaleWords
 }
 
 /** More cells side by side than this are pooled: they would be below three pixels. */
@@ -78,14 +80,13 @@ function rowHeight({ rows, columns, rowStep }: PooledMatrix, cell: number, { tok
 }
 
 function caption(
-  { value, pooling = 'max' }: Heatmap,
+  { value, pooling = 'max', words = ENGLISH }: Heatmap,
   { rowStep, columnStep }: PooledMatrix,
   [low, high]: readonly [number, number],
 ): string {
   const unit = value.unit === undefined ? '' : ` ${value.unit}`
-  const pooled =
-    rowStep * columnStep === 1 ? '' : `, ${pooling === 'max' ? 'largest' : 'mean'} of ${rowStep} × ${columnStep}`
-  return `${formatNumber(low)} to ${formatNumber(high)}${unit}: ${value.label}${pooled}`
+  const pooled = rowStep * columnStep === 1 ? '' : `, ${words.pooled(pooling, `${rowStep} × ${columnStep}`)}`
+  return `${words.range(formatNumber(low), formatNumber(high))}${unit}: ${value.label}${pooled}`
 }
 
 function showsTokens({ tokens }: Side, step: number, size: number): boolean {

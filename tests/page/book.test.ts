@@ -24,7 +24,7 @@ async function chooseSmall({ page }: Visit): Promise<void> {
 
 async function runSmall(opened: Visit): Promise<void> {
   await chooseSmall(opened)
-  await opened.page.getByRole('button', { name: 'Attend' }).click()
+  await opened.page.getByRole('button', { name: 'Run attention' }).click()
   await opened.page.getByText(/^Done in/).waitFor()
 }
 
@@ -50,7 +50,7 @@ describe('the whole book', () => {
     const work = async (): Promise<void> => {
       await opened.page.getByRole('radio', { name: '4,096', exact: true }).check()
       await opened.page.getByText('4,096 of').waitFor()
-      await opened.page.getByRole('button', { name: 'Attend' }).click()
+      await opened.page.getByRole('button', { name: 'Run attention' }).click()
       await opened.page.getByText(/^Done in/).waitFor()
     }
     expectNoLongTask(await traceMainThread(opened, work))
@@ -61,7 +61,7 @@ describe('the whole book', () => {
     const { page } = opened
     await page.getByRole('radio', { name: '65,536', exact: true }).check()
     await page.getByText('65,536 of').waitFor()
-    await page.getByRole('button', { name: 'Attend' }).click()
+    await page.getByRole('button', { name: 'Run attention' }).click()
     await page.locator('rect.bar').first().waitFor()
     await page.getByRole('button', { name: 'Stop' }).click()
     await page.getByText(/^Stopped after/).waitFor()
@@ -113,7 +113,7 @@ describe('a text of one’s own', () => {
       '<script>window.hacked = 1</script> <img src=x onerror="window.hacked = 2">',
     )
     expect(await page.evaluate('window.hacked')).toBeUndefined()
-    await page.getByRole('button', { name: 'Attend' }).click()
+    await page.getByRole('button', { name: 'Run attention' }).click()
     await page.getByText(/^Done in/).waitFor()
     await expectSound(opened)
   })
@@ -139,6 +139,35 @@ describe('a text of one’s own', () => {
     await page.locator('.places mark', { hasText: '고래를' }).waitFor()
     await expectSound(opened)
     await shoot(opened, 'book-korean')
+  })
+
+  test('may be Chinese, whose words have no spaces between them', async () => {
+    const opened = await visit()
+    const { page } = opened
+    await paste(opened, '我们今天去学校学习。学校里有很多学生，学生们都在学习。')
+    await page
+      .locator('.page button', { hasText: /^学校$/ })
+      .first()
+      .click()
+    await page.locator('.places mark', { hasText: '学校' }).waitFor()
+    expect(await page.locator('.page').innerText()).toBe('我们今天去学校学习。学校里有很多学生，学生们都在学习。')
+    await expectSound(opened)
+  })
+
+  test('that is no text is refused', async () => {
+    const opened = await visit()
+    const { page } = opened
+    await page.getByRole('radio', { name: 'Your own' }).check()
+    const open = (bytes: readonly number[]): Promise<void> =>
+      page
+        .locator('input[type="file"]')
+        .setInputFiles({ name: 'photo.txt', mimeType: 'text/plain', buffer: Buffer.from(bytes) })
+    await open([0xff, 0xd8, 0xff, 0xe0, 0, 16, 74, 70])
+    await page.getByRole('alert').getByText('expected a text in UTF-8').waitFor()
+    // “바다” in UTF-16, as some editors save it.
+    await open([0xff, 0xfe, 0x14, 0xbc, 0xe4, 0xb2])
+    await page.locator('.page').getByText('바다').waitFor()
+    await expectSound(opened)
   })
 
   test('of ten megabytes is read without a pause, as far as asked', async () => {

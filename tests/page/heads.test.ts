@@ -71,7 +71,7 @@ test.each([
 
 test.each([
   ['dark', 1280, 'en-US', 'Induction', /^Found: .*induction \(1\.0, 1\.1\)/, 'induction'],
-  ['light', 390, 'ko-KR', '귀납', /^찾은 역할: .*귀납 \(1\.0, 1\.1\)/, '귀납'],
+  ['light', 390, 'ko-KR', '인덕션', /^찾은 역할: .*인덕션 \(1\.0, 1\.1\)/, '인덕션'],
 ] as const)(
   'finds the induction heads of the shipped model, with their evidence (%s, %i pixels, %s)',
   async (theme, width, language, model, message, role) => {

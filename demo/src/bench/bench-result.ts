@@ -20,9 +20,15 @@ export interface BenchResult {
   readonly points: readonly BenchPoint[]
 }
 
+/** What of a result is shared: its own fields, whatever else its points may carry. */
+export function formatResult({ points, ...result }: BenchResult, space?: number): string {
+  const shared = points.map(({ mode, tokens, elapsedMs, peakBytes }) => ({ mode, tokens, elapsedMs, peakBytes }))
+  return JSON.stringify({ ...result, points: shared }, null, space)
+}
+
 /** A result as a part of an address. */
 export function encodeResult(result: BenchResult): string {
-  const bytes = new TextEncoder().encode(JSON.stringify(result))
+  const bytes = new TextEncoder().encode(formatResult(result))
   return btoa(String.fromCharCode(...bytes))
     .replaceAll('+', '-')
     .replaceAll('/', '_')

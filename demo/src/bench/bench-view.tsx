@@ -7,7 +7,7 @@ import { host } from '../host.ts'
 import { Choice, Failure } from '../parts/controls.tsx'
 import { Plot } from '../parts/plot.tsx'
 import { text } from '../text/text.ts'
-import { encodeResult, MODES, type BenchPoint, type BenchResult } from './bench-result.ts'
+import { encodeResult, formatResult, MODES, type BenchPoint, type BenchResult } from './bench-result.ts'
 import {
   extent,
   failure,
@@ -141,17 +141,22 @@ function Table({ measured }: { readonly measured: readonly BenchPoint[] }) {
               <td>{formatInteger(tokens)}</td>
               {MODES.map((mode) => {
                 const point = measured.find((each) => each.mode === mode && each.tokens === tokens)
-                return (
-                  <td key={mode}>
-                    {point === undefined ? '–' : `${formatDuration(point.elapsedMs)} · ${formatBytes(point.peakBytes)}`}
-                  </td>
-                )
+                return <td key={mode}>{point === undefined ? '–' : <Measured point={point} />}</td>
               })}
             </tr>
           ))}
         </tbody>
       </table>
     </div>
+  )
+}
+
+function Measured({ point: { elapsedMs, peakBytes } }: { readonly point: BenchPoint }) {
+  return (
+    <>
+      {formatDuration(elapsedMs)} <span class="between">· </span>
+      <span class="second">{formatBytes(peakBytes)}</span>
+    </>
   )
 }
 
@@ -168,7 +173,7 @@ function Share() {
   }
   const save = (): void => {
     const link = document.createElement('a')
-    link.href = URL.createObjectURL(new Blob([JSON.stringify(ownResult(), null, 2)], { type: 'application/json' }))
+    link.href = URL.createObjectURL(new Blob([formatResult(ownResult(), 2)], { type: 'application/json' }))
     link.download = 'heddle-bench.json'
     link.click()
     URL.revokeObjectURL(link.href)

@@ -66,6 +66,7 @@ export const run = signal<RunState>({ kind: 'idle' })
 export const tasks = signal<readonly AttentionTaskEvent[]>([])
 export const startMs = signal(0)
 export const gaze = signal<Gaze | null>(null)
+export const gazeFailure = signal<unknown>(null)
 /** the first place that the reader shows */
 export const shownFrom = signal(0)
 
@@ -84,6 +85,7 @@ export async function prepare(): Promise<void> {
     run.value = { kind: 'idle' }
     tasks.value = []
     gaze.value = null
+    gazeFailure.value = null
     shownFrom.value = 0
   })
   try {
@@ -154,17 +156,20 @@ export async function look(place: number): Promise<void> {
     data: current.vectors.subarray(place * VECTOR_SIZE, (place + 1) * VECTOR_SIZE),
     shape: [1, VECTOR_SIZE],
   }
-  const { weights, statistics } = await runtimeNow().attention(
-    { query, key: tokens, value: tokens },
-    { ...optionsOf(), returnWeights: { rows: [0] }, priority: 'high' },
-  )
-  if (reading.value !== current || weights === undefined) return
-  const data = new Float32Array(weights.data)
-  gaze.value = {
-    place,
-    weights: data,
-    entropy: statistics?.entropy.data[0] ?? NaN,
-    top: topPlaces(data, place, Math.min(10, ids.length - 1)),
+  try {
+    const { weights, statistics } = await runtimeNow().attention(
+      { query, key: tokens, value: tokens },
+      { ...optionsOf(), returnWeights: { rows: [0] }, priority: 'high' },
+    )
+    if (reading.value !== current || weights === undefined) return
+    const data = new Float32Array(weights.data)
+    const top = topPlaces(data, place, Math.min(10, ids.length - 1))
+    batch(() => {
+      gaze.value = { place, weights: data, entropy: statistics?.entropy.data[0] ?? NaN, top }
+      gazeFailure.value = null
+    })
+  } catch (error) {
+    if (reading.value === current) gazeFailure.value = error
   }
 }
 

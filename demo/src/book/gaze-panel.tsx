@@ -1,9 +1,9 @@
 import { formatInteger } from '../../../src/plots/format.ts'
 import { placeStrip } from '../../../src/plots/place-strip.ts'
 import { Plot } from '../parts/plot.tsx'
-import { Facts } from '../parts/controls.tsx'
+import { Facts, Failure } from '../parts/controls.tsx'
 import { text } from '../text/text.ts'
-import { gaze, look, shownFrom, type Reading } from './book-state.ts'
+import { gaze, gazeFailure, look, shownFrom, source, type Reading } from './book-state.ts'
 
 /** Words to each side of a place in the list. */
 const CONTEXT = 5
@@ -18,6 +18,7 @@ export function GazePanel({ reading }: { readonly reading: Reading }) {
     return (
       <section class="panel gaze" aria-label={t.gaze}>
         <h2>{t.gaze}</h2>
+        {gazeFailure.value === null ? null : <Failure title={t.noWeights} error={gazeFailure.value} />}
         <p class="hint">{t.noGaze}</p>
       </section>
     )
@@ -26,6 +27,7 @@ export function GazePanel({ reading }: { readonly reading: Reading }) {
   return (
     <section class="panel gaze" aria-label={t.gaze} aria-live="polite">
       <h2>{title}</h2>
+      {gazeFailure.value === null ? null : <Failure title={t.noWeights} error={gazeFailure.value} />}
       <Plot
         title={t.strip(formatInteger(current.place + 1))}
         draw={(options) =>
@@ -39,7 +41,7 @@ export function GazePanel({ reading }: { readonly reading: Reading }) {
           [t.effective, Math.exp(current.entropy).toFixed(1)],
         ]}
       />
-      <ol class="places">
+      <ol class="places" lang={source.value.kind === 'book' ? 'en' : undefined}>
         {current.top.map(({ place, weight }) => (
           <li key={place}>
             <button

@@ -2,7 +2,7 @@ import { useRef } from 'preact/hooks'
 import { formatInteger } from '../../../src/plots/format.ts'
 import { levelOf } from '../../../src/plots/palette.ts'
 import { text } from '../text/text.ts'
-import { gaze, look, shownFrom, type Reading } from './book-state.ts'
+import { gaze, look, shownFrom, source, type Reading } from './book-state.ts'
 
 /** Words per page: a screen full, and few enough elements for any phone. */
 const PAGE_WORDS = 240
@@ -53,6 +53,7 @@ export function Reader({ reading }: { readonly reading: Reading }) {
       <p class="hint">{t.click}</p>
       <div
         class="page"
+        lang={source.value.kind === 'book' ? 'en' : undefined}
         ref={page}
         role="group"
         aria-label={t.reader}

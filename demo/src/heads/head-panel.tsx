@@ -76,6 +76,7 @@ function Matrix({
             x: { label: t.key, tokens: labels },
             y: { label: t.query, tokens: labels },
             value: { label: t.weight },
+            words: text.value.plots,
           },
           options,
         )

@@ -115,6 +115,7 @@ function Input() {
           spellcheck={false}
           autocomplete="off"
           aria-describedby={`${id}-hint`}
+          aria-invalid={input.value.kind !== 'tokens' && input.value.kind !== 'empty'}
           onInput={(event) => {
             content.value = event.currentTarget.value
           }}

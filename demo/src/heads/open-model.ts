@@ -1,5 +1,6 @@
 import { CausalLanguageModel, readSafetensors, readStateDict, type CausalLanguageModelOptions } from 'heddle/nn'
 import { CharacterTokenizer, WordTokenizer, type Tokenizer } from 'heddle/train'
+import { turn } from '../turn.ts'
 
 /** What a model's tokens are: pieces of text, or symbols that have numbers only. */
 export type ModelTokens =
@@ -26,7 +27,7 @@ export async function openModelFile(file: File): Promise<NamedModel> {
 
 /**
  * A model that `heddle train` wrote: a safetensors file that says how the model was made and, for a model of text, what
- * its tokens are.
+ * its tokens are. The page gets a turn between the steps.
  *
  * @throws when it is another file; the message says what was expected
  */
@@ -35,8 +36,13 @@ export async function openModel(name: string, bytes: Uint8Array): Promise<NamedM
   const made = parsed(metadata.model)
   if (typeof made !== 'object' || made === null)
     throw new Error('expected a model that “heddle train” wrote, got a safetensors file without its options')
+  await turn()
   const model = new CausalLanguageModel({ ...(made as CausalLanguageModelOptions), dropout: 0 })
-  model.loadStateDict(await readStateDict(bytes))
+  await turn()
+  const state = await readStateDict(bytes)
+  await turn()
+  model.loadStateDict(state)
+  await turn()
   return { name, model, tokens: tokensOf(parsed(metadata.pieces), model) }
 }
 

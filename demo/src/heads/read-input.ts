@@ -1,5 +1,5 @@
 import { inductionTask } from 'heddle/train'
-import { EDGE } from '../train/names-data.ts'
+import { EDGE } from '../train/names-format.ts'
 import { LONGEST_INPUT } from './inspect-model.ts'
 import type { ModelTokens } from './open-model.ts'
 

@@ -27,7 +27,10 @@ export function RolesPanel({ inspection: { heads, rule } }: { readonly inspectio
           <Plot
             title={t.grid}
             draw={(options) =>
-              heatmapGrid({ title: t.grid, panels, value: { label: t.weight }, domain: [0, 1] }, options)
+              heatmapGrid(
+                { title: t.grid, panels, value: { label: t.weight }, domain: [0, 1], words: text.value.plots },
+                options,
+              )
             }
           />
         </div>

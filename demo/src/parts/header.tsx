@@ -47,6 +47,7 @@ export function Header() {
           }}
         >
           <span class="sr">{t.theme} </span>
+          <span aria-hidden="true">◐ </span>
           {t.themes[theme.value]}
         </button>
       </div>

@@ -71,6 +71,7 @@ export function PositionsView() {
                   scale: 'diverging',
                   domain: [-1, 1],
                   pooling: 'mean',
+                  words: text.value.plots,
                 },
                 options,
               )
@@ -116,7 +117,12 @@ function Row() {
       maxWidth={1100}
       draw={(options) =>
         linePlot(
-          { title, x: { label: t.keyPosition, scale: 'linear' }, y: { label: t.weight, scale: 'linear' }, series },
+          {
+            title,
+            x: { label: t.keyPosition, scale: 'linear', end: POSITIONS - 1 },
+            y: { label: t.weight, scale: 'linear' },
+            series,
+          },
           options,
         )
       }
@@ -138,9 +144,20 @@ function Patterns() {
     <Plot
       title={t.patterns}
       draw={(options) =>
-        heatmapGrid({ title: t.patterns, panels: [panels], value: { label: t.logWeight }, domain: [-4, 0] }, options)
+        heatmapGrid(
+          {
+            title: t.patterns,
+            panels: [panels],
+            value: { label: t.logWeight },
+            domain: [-4, 0],
+            words: text.value.plots,
+          },
+          options,
+        )
       }
-    />
+    >
+      <p class="hint">{t.patternsNote}</p>
+    </Plot>
   )
 }
 

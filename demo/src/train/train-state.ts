@@ -3,7 +3,8 @@ import { CausalLanguageModel } from 'heddle/nn'
 import { AdamW, crossEntropy, train, type TrainStep } from 'heddle/train'
 import { runtimeNow } from '../host.ts'
 import { inspectModel, type InspectedHead } from '../heads/inspect-model.ts'
-import { EDGE, loadNames, type NamesData } from './names-data.ts'
+import { loadNames, type NamesData } from './names-data.ts'
+import { EDGE } from './names-format.ts'
 
 export const STEPS = 600
 const EVERY = 25

@@ -190,7 +190,13 @@ function Evolution() {
         maxWidth={1100}
         draw={(options) =>
           heatmapGrid(
-            { title: t.heads, panels: panels(options.width), value: { label: t.weight }, domain: [0, 1] },
+            {
+              title: t.heads,
+              panels: panels(options.width),
+              value: { label: t.weight },
+              domain: [0, 1],
+              words: text.value.plots,
+            },
             options,
           )
         }
