@@ -175,16 +175,19 @@ function rowStart(at: number, rows: number): number {
   return at - (at % rows)
 }
 
-/** Positions of each sequence by number, those of one number in their own order. */
+/** Positions of each sequence by number, those of one number in their own order: a counting sort. */
 function orderOf(numbers: Int32Array, batch: number): Int32Array {
   const length = numbers.length / batch
   const order = new Int32Array(numbers.length)
   for (let b = 0; b < batch; b++) {
     const own = numbers.subarray(b * length, (b + 1) * length)
-    order.set(
-      Int32Array.from(own.keys()).sort((a, c) => (own[a] as number) - (own[c] as number) || a - c),
-      b * length,
-    )
+    const smallest = own.reduce((least, number) => Math.min(least, number), Infinity)
+    const largest = own.reduce((most, number) => Math.max(most, number), -Infinity)
+    // starts[k + 1] counts the number smallest + k at first, and says where the next one begins once summed up
+    const starts = new Int32Array(length === 0 ? 0 : largest - smallest + 2)
+    for (const number of own) starts[number - smallest + 1]!++
+    for (let number = 1; number < starts.length; number++) starts[number]! += starts[number - 1]!
+    for (let place = 0; place < length; place++) order[b * length + starts[own[place]! - smallest]!++] = place
   }
   return order
 }
@@ -193,14 +196,14 @@ function orderOf(numbers: Int32Array, batch: number): Int32Array {
 async function inOrder({ data, shape }: Tensor, order: Int32Array, { runtime, loop }: AnalysisHost): Promise<Tensor> {
   const [, heads = 0, rows = 0, size = 0] = shape
   const result = runtime.tensor(shape)
+  const target = result.data
   await loop.run(data.length, (start, end) => {
-    for (let at = start; at < end;) {
-      const [row, column] = [Math.floor(at / size), at % size]
-      const [head, place] = [Math.floor(row / rows), row % rows]
-      const from = (head * rows + (order[Math.floor(head / heads) * rows + place] as number)) * size
-      const count = Math.min(size - column, end - at)
-      result.data.set(data.subarray(from + column, from + column + count), at)
-      at += count
+    let row = Math.floor(start / size)
+    for (let at = start; at < end; row++) {
+      const head = Math.floor(row / rows)
+      const from = (head * rows + order[Math.floor(head / heads) * rows + (row % rows)]!) * size
+      // Rows are short: a loop takes a tenth of the time of two views per row.
+      for (const stop = Math.min(end, (row + 1) * size); at < stop; at++) target[at] = data[from + at - row * size]!
     }
   })
   return result
