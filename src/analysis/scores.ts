@@ -3,7 +3,7 @@ import type { ResolvedAnalysis } from './analysis-options.ts'
 import { POSITION_SETS, restrictTo } from './key-sets.ts'
 import { headMeans, shareOf, type HeadMeans, type RowSizes } from './means.ts'
 import type { MassName, MeasureName, Score, ScoreName } from './report.ts'
-import { shuffledTokens, TOKEN_SETS, tokenSetSums, type SetSums } from './token-sets.ts'
+import { shuffledTokens, SortedRows, TOKEN_SETS, tokenSetSums, type SetSums } from './token-sets.ts'
 import type { Summary } from './summary.ts'
 
 /** Scores by name, one per head. */
@@ -38,9 +38,10 @@ export async function measureScores(
   }
   if (tokens !== null) {
     const shuffled = shuffledTokens(tokens, twins.attention.sizes.batch, seed)
+    const rows = new SortedRows()
     for (const set of TOKEN_SETS) {
-      const sums = await tokenSetSums(set, twins, host, tokens)
-      scores.set(set, await means.scoresOf(set, sums, await tokenSetSums(set, twins, host, shuffled)))
+      const sums = await tokenSetSums(set, twins, host, tokens, rows)
+      scores.set(set, await means.scoresOf(set, sums, await tokenSetSums(set, twins, host, shuffled, rows)))
     }
   }
   for (const [name, score] of await measureRows(twins.attention, summaries, host, queryMask)) scores.set(name, score)
