@@ -31,21 +31,16 @@ export async function divergenceOf(
 ): Promise<HeadDivergence> {
   const places = rows.map((row) => weightRows.indexOf(row))
   const sums = Array.from({ length: heads }, () => new Float64Array(heads))
-  const rowOf = (b: number, head: number, place: number): Float32Array => {
-    const start = ((b * heads + head) * weightRows.length + place) * keys
-    return weights.subarray(start, start + keys)
-  }
   let counted = 0
   for (let b = 0; b < batch; b++) {
     for (const place of places) {
-      if (rowOf(b, 0, place).every((weight) => weight === 0)) continue
+      const own = Array.from({ length: heads }, (_, head) => {
+        const start = ((b * heads + head) * weightRows.length + place) * keys
+        return weights.subarray(start, start + keys)
+      })
+      if (own[0]?.every((weight) => weight === 0)) continue
       counted++
-      for (let one = 0; one < heads; one++) {
-        for (let other = one + 1; other < heads; other++) {
-          const sum = sums[one] as Float64Array
-          sum[other] = (sum[other] as number) + (await distance(rowOf(b, one, place), rowOf(b, other, place), loop))
-        }
-      }
+      await addDistances(sums, own, loop)
     }
   }
   const at = (one: number, other: number): number =>
@@ -53,17 +48,32 @@ export async function divergenceOf(
   return { rows, distances: sums.map((_, one) => sums.map((__, other) => at(one, other))) }
 }
 
-async function distance(p: Float32Array, q: Float32Array, loop: PacedLoop): Promise<number> {
-  let divergence = 0
-  await loop.run(p.length, (start, end) => {
-    for (let key = start; key < end; key++) {
-      const [a, b] = [p[key] as number, q[key] as number]
-      divergence += (bits(a) + bits(b)) / 2 - bits((a + b) / 2)
+/** Adds √JSD of every two rows. @param rows of weights, one per head */
+async function addDistances(
+  sums: readonly Float64Array[],
+  rows: readonly Float32Array[],
+  loop: PacedLoop,
+): Promise<void> {
+  const terms: number[] = []
+  for (const row of rows) terms.push(await sumOfLogs(row, row, loop))
+  for (const [one, p] of rows.entries()) {
+    for (let other = one + 1; other < rows.length; other++) {
+      const mixed = await sumOfLogs(p, rows[other] as Float32Array, loop)
+      const divergence = ((terms[one] as number) + (terms[other] as number)) / 2 - mixed
+      const sum = sums[one] as Float64Array
+      sum[other] = (sum[other] as number) + Math.sqrt(Math.min(1, Math.max(0, divergence / Math.LN2)))
     }
-  })
-  return Math.sqrt(Math.min(1, Math.max(0, divergence)))
+  }
 }
 
-function bits(probability: number): number {
-  return probability === 0 ? 0 : probability * Math.log2(probability)
+/** Σ m·ln m with m = (p + q)/2; keys that neither sees add nothing. */
+async function sumOfLogs(p: Float32Array, q: Float32Array, loop: PacedLoop): Promise<number> {
+  let sum = 0
+  await loop.run(p.length, (start, end) => {
+    for (let key = start; key < end; key++) {
+      const mean = ((p[key] as number) + (q[key] as number)) / 2
+      if (mean > 0) sum += mean * Math.log(mean)
+    }
+  })
+  return sum
 }

@@ -17,24 +17,29 @@ export interface RowSizes {
 /**
  * The mean over rows for each head, in float64, in the order of the rows.
  *
- * @param valueOf a row's value by its place in [B, H, M]; null leaves the row out
+ * @param valueOf a row's value by its place in [B, H, M], and by that in [B, M] for arrays that hold one row for all
+ *   heads; null leaves the row out
  * @throws {NumericError} where a value is NaN
  */
 export async function headMeans(
   what: string,
   { batch, heads, queries }: RowSizes,
   loop: PacedLoop,
-  valueOf: (place: number) => number | null,
+  valueOf: (place: number, shared: number) => number | null,
 ): Promise<HeadMeans> {
   const sums = new Float64Array(heads)
   const rows = new Array<number>(heads).fill(0)
   await loop.run(batch * heads * queries, (start, end) => {
-    for (let place = start; place < end; place++) {
-      const value = valueOf(place)
-      if (value === null) continue
-      const head = Math.floor(place / queries) % heads
-      sums[head] = (sums[head] as number) + value
-      rows[head] = (rows[head] as number) + 1
+    for (let place = start; place < end;) {
+      const group = Math.floor(place / queries)
+      const head = group % heads
+      const shift = (Math.floor(group / heads) - group) * queries
+      for (const stop = Math.min(end, (group + 1) * queries); place < stop; place++) {
+        const value = valueOf(place, place + shift)
+        if (value === null) continue
+        sums[head] = (sums[head] as number) + value
+        rows[head] = (rows[head] as number) + 1
+      }
     }
   })
   const bad = sums.findIndex((sum) => Number.isNaN(sum))

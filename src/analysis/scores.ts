@@ -1,9 +1,9 @@
 import { attend, type AnalysisHost, type AttentionCase, type Twins } from './attention-case.ts'
 import type { ResolvedAnalysis } from './analysis-options.ts'
 import { POSITION_SETS, restrictTo } from './key-sets.ts'
-import { headMeans, shareOf, type HeadMeans } from './means.ts'
+import { headMeans, shareOf, type HeadMeans, type RowSizes } from './means.ts'
 import type { MassName, MeasureName, Score, ScoreName } from './report.ts'
-import { shuffledTokens, TOKEN_SETS, tokenSetSums, type SetSums } from './token-sets.ts'
+import { shuffledTokens, SortedRows, TOKEN_SETS, tokenSetSums, type SetSums } from './token-sets.ts'
 import type { Summary } from './summary.ts'
 
 /** Scores by name, one per head. */
@@ -38,9 +38,10 @@ export async function measureScores(
   }
   if (tokens !== null) {
     const shuffled = shuffledTokens(tokens, twins.attention.sizes.batch, seed)
+    const rows = new SortedRows()
     for (const set of TOKEN_SETS) {
-      const sums = await tokenSetSums(set, twins, host, tokens)
-      scores.set(set, await means.scoresOf(set, sums, await tokenSetSums(set, twins, host, shuffled)))
+      const sums = await tokenSetSums(set, twins, host, tokens, rows)
+      scores.set(set, await means.scoresOf(set, sums, await tokenSetSums(set, twins, host, shuffled, rows)))
     }
   }
   for (const [name, score] of await measureRows(twins.attention, summaries, host, queryMask)) scores.set(name, score)
@@ -68,25 +69,22 @@ class SetMeans {
   #means(set: MassName, { uniform, order }: SetSums, sums: Float32Array, { logSumExp }: Summary): Promise<HeadMeans> {
     const { sizes, what } = this.attention
     const { queries } = sizes
-    const [sumPlace, emptyPlace, allPlace] = [placer(sums, sizes), placer(uniform, sizes), placer(logSumExp, sizes)]
-    return headMeans(`${what}: ${set}`, sizes, this.host.loop, (place) => {
-      if (uniform[emptyPlace(place)] === -Infinity) return null
-      const row = place % queries
-      const batch = Math.floor(place / (queries * sizes.heads))
-      const position = order === null ? row : (order[batch * queries + row] as number)
-      if (this.queryMask?.[batch * queries + position] === 0) return null
-      return shareOf(sums[sumPlace(place)] as number, logSumExp[allPlace(place - row + position)] as number)
+    const [sumOf, emptyOf, allOf] = [reader(sums, sizes), reader(uniform, sizes), reader(logSumExp, sizes)]
+    return headMeans(`${what}: ${set}`, sizes, this.host.loop, (place, shared) => {
+      if (emptyOf(place, shared) === -Infinity) return null
+      // How far the row stands from its own position, where rows were sorted.
+      const moved = order === null ? 0 : (order[shared] as number) - (shared % queries)
+      if (this.queryMask?.[shared + moved] === 0) return null
+      return shareOf(sumOf(place, shared), allOf(place + moved, shared + moved))
     })
   }
 }
 
-/** Where a place of [B, H, M] is in an array that has a row for each head, or one for all heads. */
-export function placer(
-  array: Float32Array,
-  { batch, heads, queries }: { readonly batch: number; readonly heads: number; readonly queries: number },
-): (place: number) => number {
-  if (array.length === batch * heads * queries) return (place) => place
-  return (place) => Math.floor(place / (queries * heads)) * queries + (place % queries)
+/** Reads an array that has a row for each head, or one for all heads, by both places of a row. */
+function reader(array: Float32Array, { batch, heads, queries }: RowSizes): (place: number, shared: number) => number {
+  return array.length === batch * heads * queries
+    ? (place) => array[place] as number
+    : (_, shared) => array[shared] as number
 }
 
 const MEASURES: readonly MeasureName[] = ['entropy', 'relativeEntropy', 'distance', 'largest']
@@ -100,7 +98,7 @@ async function measureRows(
 ): Promise<ReadonlyMap<MeasureName, readonly Score[]>> {
   const scores = new Map<MeasureName, readonly Score[]>()
   const counts = summaries.uniform.logSumExp
-  const countPlace = placer(counts, sizes)
+  const countOf = reader(counts, sizes)
   for (const name of MEASURES) {
     const means = ({ statistics }: Summary): Promise<HeadMeans> => {
       const data = {
@@ -109,13 +107,12 @@ async function measureRows(
         distance: statistics.meanDistance,
         largest: statistics.maxWeight,
       }[name].data
-      const dataPlace = placer(data, sizes)
-      return headMeans(`${what}: ${name}`, sizes, loop, (place) => {
+      const valueOf = reader(data, sizes)
+      return headMeans(`${what}: ${name}`, sizes, loop, (place, shared) => {
         // of equal weights the log-sum-exp is the logarithm of how many keys there are
-        const logCount = counts[countPlace(place)] as number
-        const query = Math.floor(place / (sizes.queries * sizes.heads)) * sizes.queries + (place % sizes.queries)
-        if (logCount === -Infinity || queryMask?.[query] === 0) return null
-        const value = data[dataPlace(place)] as number
+        const logCount = countOf(place, shared)
+        if (logCount === -Infinity || queryMask?.[shared] === 0) return null
+        const value = valueOf(place, shared)
         if (name !== 'relativeEntropy') return value
         return logCount < LOG_TWO_KEYS ? null : value / logCount
       })
