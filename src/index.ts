@@ -26,6 +26,7 @@ export type {
 export type { BackwardPlanInputs } from './attention/backward-call.ts'
 export type { Capabilities } from './attention/capabilities.ts'
 export type { KernelBinary, RuntimeOptions } from './attention/runtime-options.ts'
+export type { IntegerArray, IntegerTensor } from './core/integer-arrays.ts'
 export { tensor, type Tensor, type TensorData } from './core/tensor.ts'
 export {
   BackendUnavailableError,

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { FormatError, MemoryBudgetError, NumericError, OptionError } from 'heddle'
+import { FormatError, MemoryBudgetError, NumericError, OptionError, type Tensor } from 'heddle'
 import { loadModel, MODEL_TYPES, planModel, type LoadProgress, type ModelSource } from 'heddle/models'
 import { readStateDict } from 'heddle/nn'
 import { describe, expect, test } from 'vitest'
@@ -15,7 +15,7 @@ async function withWeights(
   name: string,
   change: (state: Record<string, { data: Float32Array; shape: readonly number[] }>) => void,
 ): Promise<ModelSource> {
-  const state = { ...(await weightsOf(name)) }
+  const state = { ...(await weightsOf(name)) } as Record<string, Tensor>
   change(state)
   return changedFolder(name, { 'model.safetensors': weightsFile(state) })
 }
