@@ -1,5 +1,6 @@
 export { createRuntime } from './attention/create-runtime.ts'
 export type { PlanInputs, Runtime } from './attention/runtime.ts'
+export { drawDevToolsTracks } from './attention/devtools-tracks.ts'
 export { attention, closeDefaultRuntime } from './attention/default-runtime.ts'
 export { mergePartials, type Partial as AttentionPartial } from './attention/merge-partials.ts'
 export type {
@@ -48,4 +49,5 @@ export type { Transport } from './plan/transport.ts'
 export type { SegmentPlan } from './plan/segment-call.ts'
 export type { Fallback } from './protocol/messages.ts'
 export type { LaneShare, Priority } from './scheduler/job.ts'
+export type { RuntimeEventName, RuntimeEvents } from './scheduler/pool-events.ts'
 export type { AnyWorker, NodeWorker } from './scheduler/spawn-worker.ts'

@@ -1,5 +1,6 @@
 import type { LaneKind } from '../protocol/messages.ts'
 import { Pool } from '../scheduler/pool.ts'
+import { PoolEvents } from '../scheduler/pool-events.ts'
 import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
 import { probeCapabilities, type Capabilities } from './capabilities.ts'
 import {
@@ -29,9 +30,10 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
 }
 
 async function openRuntime(capabilities: Capabilities, options: ResolvedRuntimeOptions): Promise<Runtime> {
-  const pool = new Pool(options.pool)
+  const events = new PoolEvents()
+  const pool = new Pool({ ...options.pool, events, thread: options.onWorkers ? 'worker' : 'caller' })
   await pool.open()
-  return new Runtime(capabilities, options, pool)
+  return new Runtime(capabilities, options, pool, events)
 }
 
 /** Milliseconds of the measuring job on one lane of this kind, warm. */

@@ -13,6 +13,7 @@ import type { SegmentPlan } from '../plan/segment-call.ts'
 import { planSegments } from '../plan/segment-plan.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import type { Pool } from '../scheduler/pool.ts'
+import type { PoolEvents, RuntimeEventName, RuntimeEvents } from '../scheduler/pool-events.ts'
 import {
   borrowedArrays,
   checkCall,
@@ -61,23 +62,37 @@ export class Runtime {
   readonly capabilities: Capabilities
   readonly #options: ResolvedRuntimeOptions
   readonly #pool: Pool
+  readonly #events: PoolEvents
   readonly #caller: CallerLane | null
   readonly #machineBytes = machineMemoryBytes() // asked once: the host reads files for it
   readonly #scratch: ScratchMemory
   #closing: Promise<void> | null = null
 
   /** @internal */
-  constructor(capabilities: Capabilities, options: ResolvedRuntimeOptions, pool: Pool) {
+  constructor(capabilities: Capabilities, options: ResolvedRuntimeOptions, pool: Pool, events: PoolEvents) {
     this.capabilities = capabilities
     this.#options = options
     this.#pool = pool
+    this.#events = events
     this.#scratch = new ScratchMemory(keptLimitBytes(options.memoryBudgetBytes, this.#machineBytes))
-    this.#caller = options.caller === null ? null : new CallerLane(options.caller)
+    this.#caller = options.caller === null ? null : new CallerLane({ ...options.caller, events, thread: 'caller' })
   }
 
   /** Lanes of the pool, and what each holds. */
   get lanes(): ReturnType<Pool['lanes']> {
     return this.#pool.lanes()
+  }
+
+  /**
+   * Hears of the lanes: `'lane'` (one started, was lost, was stopped), `'retry'` (tasks go to another lane),
+   * `'fallback'`, and `'task'` (which lane did what, when). Of all calls, of layers and training too. Costs nothing
+   * where nobody listens.
+   *
+   * @returns what ends it
+   * @throws {OptionError} for another name, or no function
+   */
+  on<Name extends RuntimeEventName>(name: Name, listener: (event: RuntimeEvents[Name]) => void): () => void {
+    return this.#events.on(name, listener)
   }
 
   /**
