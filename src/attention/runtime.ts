@@ -10,7 +10,6 @@ import type { AttentionPlan } from '../plan/attention-request.ts'
 import type { Transport } from '../plan/transport.ts'
 import { worthAWorker } from '../plan/chunk-rows.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
-import { planSegments } from '../plan/segment-plan.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import type { Pool } from '../scheduler/pool.ts'
 import type { PoolEvents, RuntimeEventName, RuntimeEvents } from '../scheduler/pool-events.ts'
@@ -28,14 +27,7 @@ import type { SegmentHost } from './attention-backward.ts'
 import { AttentionJob } from './attention-job.ts'
 import type { AttentionInputs, AttentionOptions, AttentionReport, AttentionResult } from './attention-options.ts'
 import { attentionResult } from './attention-result.ts'
-import {
-  backwardPlanInputs,
-  checkBackward,
-  checkBackwardShapes,
-  checkTransposed,
-  type BackwardPlanInputs,
-  type SegmentCall,
-} from './backward-call.ts'
+import type { BackwardPlanInputs, SegmentCall } from './backward-call.ts'
 import type {
   AttentionBackwardInputs,
   AttentionBackwardOptions,
@@ -44,8 +36,8 @@ import type {
   AttentionTransposedOptions,
   AttentionTransposedResult,
 } from './backward-options.ts'
-import { backwardRequest } from './backward-request.ts'
 import { CallerLane } from './caller-lane.ts'
+import { heldArrays, holdCall } from './held-call.ts'
 import { hostFallbacks, machineMemoryBytes, type Capabilities } from './capabilities.ts'
 import { keptLimitBytes, ScratchMemory } from '../scheduler/scratch-memory.ts'
 import type { ResolvedRuntimeOptions } from './runtime-options.ts'
@@ -182,23 +174,24 @@ export class Runtime {
     options: AttentionBackwardOptions = {},
   ): Promise<AttentionBackwardResult> {
     this.#checkOpen()
-    const call = checkBackward(inputs, options)
-    return withBorrowed('attentionBackward', borrowedArrays(call, call.inputs), async () =>
-      (await import('./attention-backward.ts')).runBackward(call, call.inputs, await this.#segmentHost(call)),
+    const held = holdCall([inputs, options] as const)
+    return withBorrowed('attentionBackward', heldArrays(held), async () =>
+      (await import('./attention-backward.ts')).attentionBackward(...held, (call) => this.#segmentHost(call)),
     )
   }
 
   /**
-   * What `attentionBackward` would do and hold, by arithmetic alone.
+   * What `attentionBackward` would do and hold, by arithmetic alone. A promise: the code for gradients is loaded
+   * when it is first used.
    *
    * @param inputs shapes of query, key and value, which count as plain arrays; or tensors, of the other inputs too
    * @throws as `plan` does
    */
-  planBackward(inputs: BackwardPlanInputs, options: AttentionBackwardOptions = {}): SegmentPlan {
+  async planBackward(inputs: BackwardPlanInputs, options: AttentionBackwardOptions = {}): Promise<SegmentPlan> {
     this.#checkOpen()
-    const { shapes, arrays } = backwardPlanInputs(inputs)
-    const call = checkBackwardShapes(shapes, options)
-    return planSegments(backwardRequest(call, arrays, this.#planContext(this.#poolFor(call))))
+    const held = holdCall([inputs, options] as const)
+    const backward = await import('./attention-backward.ts')
+    return backward.planBackward(...held, (call) => this.#planContext(this.#poolFor(call)))
   }
 
   /**
@@ -214,9 +207,9 @@ export class Runtime {
     options: AttentionTransposedOptions = {},
   ): Promise<AttentionTransposedResult> {
     this.#checkOpen()
-    const call = checkTransposed(inputs, options)
-    return withBorrowed('attentionTransposed', borrowedArrays(call, call.inputs), async () =>
-      (await import('./attention-backward.ts')).runTransposed(call, call.inputs, await this.#segmentHost(call)),
+    const held = holdCall([inputs, options] as const)
+    return withBorrowed('attentionTransposed', heldArrays(held), async () =>
+      (await import('./attention-backward.ts')).attentionTransposed(...held, (call) => this.#segmentHost(call)),
     )
   }
 
