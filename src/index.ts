@@ -1,5 +1,6 @@
 export { createRuntime } from './attention/create-runtime.ts'
 export type { PlanInputs, Runtime } from './attention/runtime.ts'
+export { drawDevToolsTracks } from './attention/devtools-tracks.ts'
 export { attention, closeDefaultRuntime, configureDefaultRuntime } from './attention/default-runtime.ts'
 export { mergePartials, type Partial as AttentionPartial } from './attention/merge-partials.ts'
 export type { AskedResults, WithAsked } from './attention/asked-results.ts'
@@ -27,6 +28,7 @@ export type {
 export type { BackwardPlanInputs } from './attention/backward-call.ts'
 export type { Capabilities } from './attention/capabilities.ts'
 export type { KernelBinary, RuntimeOptions } from './attention/runtime-options.ts'
+export type { IntegerArray, IntegerTensor } from './core/integer-arrays.ts'
 export { tensor, type Tensor, type TensorData } from './core/tensor.ts'
 export {
   BackendUnavailableError,
@@ -49,4 +51,5 @@ export type { SegmentPlan } from './plan/segment-call.ts'
 export type { Fallback } from './protocol/messages.ts'
 export type { LaneFacts } from './scheduler/pool.ts'
 export type { LaneShare, Priority } from './scheduler/job.ts'
+export type { RuntimeEventName, RuntimeEvents } from './scheduler/pool-events.ts'
 export type { AnyWorker, NodeWorker } from './scheduler/spawn-worker.ts'

@@ -12,7 +12,7 @@ import {
 import { OptionError, ShapeError } from '../core/errors.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
 import type { SeedWords } from '../core/philox.ts'
-import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
+import { readTensor, formatShape, type Tensor } from '../core/tensor.ts'
 
 /** Pairs of positions that belong together: a query row, and the key that it should find. */
 export type PositionPair = readonly [query: number, key: number]
@@ -171,14 +171,13 @@ export function resolveAnalysis(what: string, options: AnalysisOptions, sizes: A
 }
 
 function checkQueryMask(what: string, mask: Tensor<Uint8Array>, { batch, queries }: AnalyzedSizes): Uint8Array {
-  checkTensor(what, Uint8Array, mask)
-  const { shape } = mask
+  const { data, shape } = readTensor(what, Uint8Array, mask)
   const fits =
     shape.length === 2
       ? shape[0] === batch && shape[1] === queries
       : shape.length === 1 && batch === 1 && shape[0] === queries
   if (!fits) throw new ShapeError(`${what}: expected shape ${formatShape([batch, queries])}, got ${formatShape(shape)}`)
-  return mask.data
+  return data
 }
 
 function checkLabels(what: string, labels: unknown, keys: number): readonly string[] {

@@ -6,7 +6,7 @@ import type { Runtime } from '../attention/runtime.ts'
 import { throwIfAborted } from '../core/abort.ts'
 import { checkNames } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
-import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
+import { checkTensor, readTensor, formatShape, type Tensor } from '../core/tensor.ts'
 import {
   ANALYSIS_NAMES,
   resolveAnalysis,
@@ -95,7 +95,7 @@ export function checkTokens(
   sizes: { readonly batch: number; readonly queries: number; readonly keys: number },
   queryOffset: WeightOptions['queryOffset'],
 ): Int32Array {
-  checkTensor(`${what}: tokens`, Int32Array, tokens)
+  const { data, shape } = readTensor(`${what}: tokens`, Int32Array, tokens)
   const { batch, queries, keys } = sizes
   const offsets = typeof queryOffset === 'object' ? [...queryOffset] : [queryOffset ?? 0]
   if (queries !== keys || offsets.some((offset) => offset !== 0)) {
@@ -103,14 +103,13 @@ export function checkTokens(
       `${what}: expected tokens with self-attention, whose queries stand where its keys do, got ${queries} queries at ${offsets.join(', ')} and ${keys} keys`,
     )
   }
-  const { shape } = tokens
   const fits =
     shape.length === 2
       ? shape[0] === batch && shape[1] === keys
       : shape.length === 1 && batch === 1 && shape[0] === keys
   if (!fits)
     throw new ShapeError(`${what}: expected tokens of shape ${formatShape([batch, keys])}, got ${formatShape(shape)}`)
-  return tokens.data
+  return data
 }
 
 function caseOf(inputs: AnalyzedInputs, { attention }: CheckedInputs, runtime: Runtime): AttentionCase {

@@ -1,3 +1,4 @@
+import type { RestatedOptions } from '../attention/restate-options.ts'
 import type { AttentionOptions, AttentionResult } from '../attention/attention-options.ts'
 import type { Runtime } from '../attention/runtime.ts'
 import { isShared } from '../core/shared-memory.ts'
@@ -25,7 +26,7 @@ export interface AttentionCase {
   /** [B, Hkv, N, D] */
   readonly key: Tensor
   /** those that decide about the weights */
-  readonly options: AttentionOptions
+  readonly options: RestatedOptions
 }
 
 /** An attention, and the one that gives all allowed keys the same weight. */
@@ -87,8 +88,8 @@ export function uniformTwin({ what, sizes, options }: AttentionCase, runtime: Ru
 }
 
 function withoutUndefined(options: {
-  readonly [K in keyof AttentionOptions]: AttentionOptions[K] | undefined
-}): AttentionOptions {
+  readonly [K in keyof RestatedOptions]: RestatedOptions[K] | undefined
+}): RestatedOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 

@@ -1,3 +1,4 @@
+import type { RestatedOptions } from '../attention/restate-options.ts'
 import type { AttentionOptions, AttentionWindow } from '../attention/attention-options.ts'
 import type { AttentionSizes } from '../plan/attention-sizes.ts'
 import type { MassName } from './report.ts'
@@ -21,7 +22,7 @@ function windowOf(set: Exclude<PositionSet, 'first'>, near: number): Required<At
 /** The options that leave, of the keys that `options` allow, those of the set. */
 export function restrictTo(
   set: PositionSet,
-  options: AttentionOptions,
+  options: RestatedOptions,
   { batch }: AttentionSizes,
   near: number,
 ): AttentionOptions {

@@ -1,4 +1,4 @@
-import type { AttentionOptions } from '../attention/attention-options.ts'
+import type { RestatedOptions } from '../attention/restate-options.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { UniformStream } from '../core/seed.ts'
 import type { Tensor } from '../core/tensor.ts'
@@ -157,7 +157,7 @@ function sortedCall(
     return (ids[at] as number) + (isKey ? 0 : 1)
   })
   const shape = [batch, queries]
-  const options: AttentionOptions = {
+  const options: RestatedOptions = {
     window: { after: -1 },
     segments: { query: { data: ids, shape }, key: { data: keyIds, shape } },
     ...(scale === undefined ? {} : { scale }),

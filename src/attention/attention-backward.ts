@@ -5,13 +5,24 @@ import type { Fallback } from '../protocol/messages.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import type { Pool } from '../scheduler/pool.ts'
 import type { PlanContext } from './attention-call.ts'
-import type { BackwardCall, TransposedCall } from './backward-call.ts'
+import {
+  backwardPlanInputs,
+  checkBackward,
+  checkBackwardShapes,
+  checkTransposed,
+  type BackwardCall,
+  type BackwardPlanInputs,
+  type SegmentCall,
+  type TransposedCall,
+} from './backward-call.ts'
 import { backwardArrays } from './backward-arrays.ts'
 import { BackwardTasks } from './backward-tasks.ts'
 import type {
   AttentionBackwardInputs,
+  AttentionBackwardOptions,
   AttentionBackwardResult,
   AttentionTransposedInputs,
+  AttentionTransposedOptions,
   AttentionTransposedResult,
   SegmentReport,
 } from './backward-options.ts'
@@ -29,8 +40,42 @@ export interface SegmentHost extends PlanContext {
   readonly fallbacks: readonly Fallback[]
 }
 
+/** A runtime's lanes and limits for a call, once it is checked. */
+type HostOf<Host> = (call: SegmentCall) => Host
+
+/** `runtime.attentionBackward`, of inputs and options that no longer change. */
+export async function attentionBackward(
+  inputs: AttentionBackwardInputs,
+  options: AttentionBackwardOptions,
+  hostOf: HostOf<Promise<SegmentHost>>,
+): Promise<AttentionBackwardResult> {
+  const call = checkBackward(inputs, options)
+  return runBackward(call, call.inputs, await hostOf(call))
+}
+
+/** `runtime.attentionTransposed`, likewise. */
+export async function attentionTransposed(
+  inputs: AttentionTransposedInputs,
+  options: AttentionTransposedOptions,
+  hostOf: HostOf<Promise<SegmentHost>>,
+): Promise<AttentionTransposedResult> {
+  const call = checkTransposed(inputs, options)
+  return runTransposed(call, call.inputs, await hostOf(call))
+}
+
+/** `runtime.planBackward`. */
+export function planBackward(
+  inputs: BackwardPlanInputs,
+  options: AttentionBackwardOptions,
+  hostOf: HostOf<PlanContext>,
+): SegmentPlan {
+  const { shapes, arrays } = backwardPlanInputs(inputs)
+  const call = checkBackwardShapes(shapes, options)
+  return planSegments(backwardRequest(call, arrays, hostOf(call)))
+}
+
 /** dQ, dK, dV (and dBias, and the slopes' gradient) of a checked call. */
-export async function runBackward(
+async function runBackward(
   call: BackwardCall,
   inputs: AttentionBackwardInputs,
   host: SegmentHost,
@@ -57,7 +102,7 @@ export async function runBackward(
 }
 
 /** Pᵀ·X of a checked call. */
-export async function runTransposed(
+async function runTransposed(
   call: TransposedCall,
   inputs: AttentionTransposedInputs,
   host: SegmentHost,

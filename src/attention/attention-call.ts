@@ -50,7 +50,7 @@ export function checkCall(given: AttentionInputs, options: AttentionOptions): In
 }
 
 /** Lanes write rows of the output while others still read the inputs, which are never changed. */
-function checkOut(out: Float32Array | null, inputs: readonly TensorData[]): void {
+function checkOut(out: Float32Array | null, inputs: readonly ArrayBufferView[]): void {
   if (out !== null && inputs.some((input) => overlaps(input, out))) {
     throw new OptionError('attention: option out: expected memory of its own, got memory that overlaps an input')
   }

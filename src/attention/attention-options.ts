@@ -3,6 +3,7 @@ import type { Transport } from '../plan/transport.ts'
 import type { Fallback, LaneKind } from '../protocol/messages.ts'
 import type { LaneShare, Priority } from '../scheduler/job.ts'
 import type { BytesByPurpose } from '../core/ledger.ts'
+import type { IntegerArray, IntegerTensor } from '../core/integer-arrays.ts'
 import type { Tensor } from '../core/tensor.ts'
 
 /**
@@ -78,15 +79,15 @@ export interface AttentionOptions {
    * Position of query 0 among the keys, for all batches or one each, within ±2^28; a key/value cache passes N − M.
    * @default 0
    */
-  readonly queryOffset?: number | Int32Array
+  readonly queryOffset?: number | IntegerArray
   /** @default unbounded */
   readonly window?: AttentionWindow
   /**
    * Nonzero may attend; broadcasts to S ([M, N], [B, M, N] or [B, H, M, N]), aligned at the right. With option `heads`,
    * write [B, 1, M, N] for one mask per batch and [1, H, M, N] for one per head: rank 3 means per head, and is refused
-   * where B = H.
+   * where B = H. Integers other than bytes are copied to bytes first.
    */
-  readonly mask?: Tensor<Uint8Array>
+  readonly mask?: IntegerTensor
   /** Added to the scaled score; −∞ masks; broadcasts to S, as `mask` does. */
   readonly bias?: Tensor
   /** [H] or [B·H]: −slope·|i + queryOffset − j| is added. */
@@ -96,9 +97,9 @@ export interface AttentionOptions {
   /** @default 1/√D */
   readonly scale?: number
   /** A query sees a key only where their numbers are equal: [B, M] and [B, N]. */
-  readonly segments?: { readonly query: Tensor<Int32Array>; readonly key: Tensor<Int32Array> }
+  readonly segments?: { readonly query: IntegerTensor; readonly key: IntegerTensor }
   /** The number of valid keys per batch item, [B]; later keys are ignored. */
-  readonly keyLengths?: Int32Array
+  readonly keyLengths?: IntegerArray
   /**
    * Drops weights after the softmax; the kept ones scale by 1/(1 − probability). The seed is a safe integer or 64-bit
    * bigint ≥ 0.

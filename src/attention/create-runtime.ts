@@ -1,6 +1,7 @@
 import { BackendUnavailableError } from '../core/errors.ts'
 import type { LaneKind } from '../protocol/messages.ts'
 import { Pool } from '../scheduler/pool.ts'
+import { PoolEvents } from '../scheduler/pool-events.ts'
 import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
 import { probeCapabilities, type Capabilities } from './capabilities.ts'
 import {
@@ -30,14 +31,15 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
 }
 
 async function openRuntime(capabilities: Capabilities, options: ResolvedRuntimeOptions): Promise<Runtime> {
-  const pool = new Pool(options.pool)
+  const events = new PoolEvents()
+  const pool = new Pool({ ...options.pool, events, thread: options.onWorkers ? 'worker' : 'caller' })
   try {
     await pool.open()
   } catch (error) {
     if (!options.onWorkers || !(error instanceof BackendUnavailableError)) throw error
     return (await import('./open-otherwise.ts')).openOtherwise(error, capabilities, options)
   }
-  return new Runtime(capabilities, options, pool)
+  return new Runtime(capabilities, options, pool, events)
 }
 
 /** Milliseconds of the measuring job on one lane of this kind, warm. */

@@ -1,5 +1,6 @@
 import { BackendUnavailableError } from '../core/errors.ts'
 import { Pool } from '../scheduler/pool.ts'
+import { PoolEvents } from '../scheduler/pool-events.ts'
 import { workerFile } from '../scheduler/spawn-worker.ts'
 import { workerAt, workerOf } from '../scheduler/worker-at.ts'
 import { WorkerLane } from '../scheduler/worker-lane.ts'
@@ -27,7 +28,8 @@ export async function openOtherwise(
   }
   const explained = explain(failures, options)
   if (!options.mayGoWithoutWorkers) throw explained
-  const pool = new Pool(options.onCaller)
+  const events = new PoolEvents()
+  const pool = new Pool({ ...options.onCaller, events, thread: 'caller' })
   // What stops the calling thread too, say an engine without SIMD, is no fault of the worker's.
   await pool.open()
   const { message } = explained
@@ -35,6 +37,7 @@ export async function openOtherwise(
     { ...capabilities, workers: false, reasons: { ...capabilities.reasons, workers: message } },
     { ...options, onWorkers: false, caller: null, fallbacks: [...options.fallbacks, onCallingThread(message)] },
     pool,
+    events,
   )
 }
 
@@ -44,8 +47,11 @@ async function openWithProgram(
   options: ResolvedRuntimeOptions,
   failures: BackendUnavailableError[],
 ): Promise<Runtime | null> {
+  const events = new PoolEvents()
   const pool = new Pool({
     ...options.pool,
+    events,
+    thread: 'worker',
     // GPU lanes have no program but their file: of another origin, perhaps, which `workerUrl` may have.
     makeLane: ({ kind }) =>
       new WorkerLane({
@@ -54,7 +60,7 @@ async function openWithProgram(
   })
   try {
     await pool.open()
-    return new Runtime(capabilities, options, pool)
+    return new Runtime(capabilities, options, pool, events)
   } catch (error) {
     if (error instanceof BackendUnavailableError) failures.push(error)
     return null

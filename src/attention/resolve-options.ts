@@ -9,6 +9,7 @@ import {
   expected,
 } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
+import { asInt32, type IntegerTensor } from '../core/integer-arrays.ts'
 import { isSize } from '../core/integers.ts'
 import { formatShape, isOfClass, readTensor, type Tensor, type TensorClass, type TensorData } from '../core/tensor.ts'
 import type { AttentionMode } from '../plan/attention-request.ts'
@@ -206,11 +207,12 @@ const MOST_OFFSET = 2 ** 28
 
 function resolveQueryOffset(offset: AttentionOptions['queryOffset'], batch: number): number[] {
   const each = named('queryOffset')
-  if (isOfClass(Int32Array, offset)) {
-    if (offset.length !== batch)
-      throw new ShapeError(`${each}: expected ${batch} offsets, one per batch, got ${offset.length}`)
-    for (const value of offset) checkInteger(each, value, -MOST_OFFSET, MOST_OFFSET)
-    return [...offset]
+  const offsets = asInt32(each, offset)
+  if (offsets !== undefined) {
+    if (offsets.length !== batch)
+      throw new ShapeError(`${each}: expected ${batch} offsets, one per batch, got ${offsets.length}`)
+    for (const value of offsets) checkInteger(each, value, -MOST_OFFSET, MOST_OFFSET)
+    return [...offsets]
   }
   const value: unknown = offset ?? 0
   if (typeof value !== 'number') throw expected(each, 'an integer or an Int32Array [B]', value)
@@ -218,9 +220,10 @@ function resolveQueryOffset(offset: AttentionOptions['queryOffset'], batch: numb
   return [value]
 }
 
-function resolveKeyLengths(lengths: AttentionOptions['keyLengths'], { batch, keys }: AttentionSizes): number[] {
-  if (lengths === undefined) return [keys]
-  if (!isOfClass(Int32Array, lengths)) throw expected(named('keyLengths'), 'an Int32Array [B]', lengths)
+function resolveKeyLengths(given: AttentionOptions['keyLengths'], { batch, keys }: AttentionSizes): number[] {
+  if (given === undefined) return [keys]
+  const lengths = asInt32(named('keyLengths'), given)
+  if (lengths === undefined) throw expected(named('keyLengths'), 'an Int32Array [B]', given)
   if (lengths.length !== batch)
     throw new ShapeError(`${named('keyLengths')}: expected ${batch} lengths, one per batch, got ${lengths.length}`)
   const wrong = lengths.find((length) => length < 0 || length > keys)
@@ -249,7 +252,7 @@ function resolveSlopes(slopes: AttentionOptions['alibiSlopes'], { batch, heads }
 function overScores<Data extends TensorData>(
   name: string,
   Class: TensorClass<Data>,
-  value: Tensor<Data>,
+  value: Tensor<Data> | IntegerTensor,
   layout: Layout,
 ): { data: Data; strides: ScoreStrides } {
   const { data, shape } = readTensor(named(name), Class, value)

@@ -1,13 +1,22 @@
+import type { Tensor } from '../core/tensor.ts'
 import type { AttentionSizes } from '../plan/attention-sizes.ts'
 import type { AttentionOptions } from './attention-options.ts'
 import type { ScoreStrides } from './broadcast.ts'
 import type { ResolvedOptions } from './resolve-options.ts'
 
+/** Integers in them are int32. */
+export interface RestatedOptions extends AttentionOptions {
+  readonly queryOffset?: Int32Array
+  readonly keyLengths?: Int32Array
+  readonly mask?: Tensor<Uint8Array>
+  readonly segments?: { readonly query: Tensor<Int32Array>; readonly key: Tensor<Int32Array> }
+}
+
 /**
  * Resolved options as a caller would give them for tensors [B, H, M, D]: those that decide about the weights, without
  * dropout. What a layer resolved can so be given to another call.
  */
-export function restateOptions(resolved: ResolvedOptions, sizes: AttentionSizes): AttentionOptions {
+export function restateOptions(resolved: ResolvedOptions, sizes: AttentionSizes): RestatedOptions {
   const { settings, alibiSlopes, mask, bias, segments, queryOffset, keyLength } = resolved
   const { batch, queries, keys } = sizes
   const { windowBefore: before, windowAfter: after, causal, scale, softcap } = settings

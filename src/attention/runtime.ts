@@ -10,9 +10,9 @@ import type { AttentionPlan } from '../plan/attention-request.ts'
 import type { Transport } from '../plan/transport.ts'
 import { worthAWorker } from '../plan/chunk-rows.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
-import { planSegments } from '../plan/segment-plan.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
 import type { LaneFacts, Pool } from '../scheduler/pool.ts'
+import type { PoolEvents, RuntimeEventName, RuntimeEvents } from '../scheduler/pool-events.ts'
 import {
   borrowedArrays,
   checkCall,
@@ -34,14 +34,7 @@ import type {
   WeightSelection,
 } from './attention-options.ts'
 import { attentionResult } from './attention-result.ts'
-import {
-  backwardPlanInputs,
-  checkBackward,
-  checkBackwardShapes,
-  checkTransposed,
-  type BackwardPlanInputs,
-  type SegmentCall,
-} from './backward-call.ts'
+import type { BackwardPlanInputs, SegmentCall } from './backward-call.ts'
 import type {
   AttentionBackwardInputs,
   AttentionBackwardOptions,
@@ -50,8 +43,8 @@ import type {
   AttentionTransposedOptions,
   AttentionTransposedResult,
 } from './backward-options.ts'
-import { backwardRequest } from './backward-request.ts'
 import { CallerLane } from './caller-lane.ts'
+import { heldArrays, holdCall } from './held-call.ts'
 import { machineMemoryBytes, type Capabilities } from './capabilities.ts'
 import { keptLimitBytes, ScratchMemory } from '../scheduler/scratch-memory.ts'
 import type { ResolvedRuntimeOptions } from './runtime-options.ts'
@@ -68,23 +61,37 @@ export class Runtime {
   readonly capabilities: Capabilities
   readonly #options: ResolvedRuntimeOptions
   readonly #pool: Pool
+  readonly #events: PoolEvents
   readonly #caller: CallerLane | null
   readonly #machineBytes = machineMemoryBytes() // asked once: the host reads files for it
   readonly #scratch: ScratchMemory
   #closing: Promise<void> | null = null
 
   /** @internal */
-  constructor(capabilities: Capabilities, options: ResolvedRuntimeOptions, pool: Pool) {
+  constructor(capabilities: Capabilities, options: ResolvedRuntimeOptions, pool: Pool, events: PoolEvents) {
     this.capabilities = capabilities
     this.#options = options
     this.#pool = pool
+    this.#events = events
     this.#scratch = new ScratchMemory(keptLimitBytes(options.memoryBudgetBytes, this.#machineBytes))
-    this.#caller = options.caller === null ? null : new CallerLane(options.caller)
+    this.#caller = options.caller === null ? null : new CallerLane({ ...options.caller, events, thread: 'caller' })
   }
 
   /** Lanes of the pool, and what each holds. */
   get lanes(): LaneFacts[] {
     return this.#pool.lanes()
+  }
+
+  /**
+   * Hears of the lanes: `'lane'` (one started, was lost, was stopped), `'retry'` (tasks go to another lane),
+   * `'fallback'`, and `'task'` (which lane did what, when). Of all calls, of layers and training too. Costs nothing
+   * where nobody listens.
+   *
+   * @returns what ends it
+   * @throws {OptionError} for another name, or no function
+   */
+  on<Name extends RuntimeEventName>(name: Name, listener: (event: RuntimeEvents[Name]) => void): () => void {
+    return this.#events.on(name, listener)
   }
 
   /**
@@ -182,23 +189,24 @@ export class Runtime {
     options: AttentionBackwardOptions = {},
   ): Promise<AttentionBackwardResult> {
     this.#checkOpen()
-    const call = checkBackward(inputs, options)
-    return withBorrowed('attentionBackward', borrowedArrays(call, call.inputs), async () =>
-      (await import('./attention-backward.ts')).runBackward(call, call.inputs, await this.#segmentHost(call)),
+    const held = holdCall([inputs, options] as const)
+    return withBorrowed('attentionBackward', heldArrays(held), async () =>
+      (await import('./attention-backward.ts')).attentionBackward(...held, (call) => this.#segmentHost(call)),
     )
   }
 
   /**
-   * What `attentionBackward` would do and hold, by arithmetic alone.
+   * What `attentionBackward` would do and hold, by arithmetic alone. A promise: the code for gradients is loaded
+   * when it is first used.
    *
    * @param inputs shapes of query, key and value, which count as plain arrays; or tensors, of the other inputs too
    * @throws as `plan` does
    */
-  planBackward(inputs: BackwardPlanInputs, options: AttentionBackwardOptions = {}): SegmentPlan {
+  async planBackward(inputs: BackwardPlanInputs, options: AttentionBackwardOptions = {}): Promise<SegmentPlan> {
     this.#checkOpen()
-    const { shapes, arrays } = backwardPlanInputs(inputs)
-    const call = checkBackwardShapes(shapes, options)
-    return planSegments(backwardRequest(call, arrays, this.#planContext(this.#poolFor(call))))
+    const held = holdCall([inputs, options] as const)
+    const backward = await import('./attention-backward.ts')
+    return backward.planBackward(...held, (call) => this.#planContext(this.#poolFor(call)))
   }
 
   /**
@@ -214,9 +222,9 @@ export class Runtime {
     options: AttentionTransposedOptions = {},
   ): Promise<AttentionTransposedResult> {
     this.#checkOpen()
-    const call = checkTransposed(inputs, options)
-    return withBorrowed('attentionTransposed', borrowedArrays(call, call.inputs), async () =>
-      (await import('./attention-backward.ts')).runTransposed(call, call.inputs, await this.#segmentHost(call)),
+    const held = holdCall([inputs, options] as const)
+    return withBorrowed('attentionTransposed', heldArrays(held), async () =>
+      (await import('./attention-backward.ts')).attentionTransposed(...held, (call) => this.#segmentHost(call)),
     )
   }
 

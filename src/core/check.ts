@@ -1,4 +1,5 @@
 import { OptionError } from './errors.ts'
+import { foreignName } from './foreign-names.ts'
 import { describe } from './tensor.ts'
 
 /**
@@ -71,7 +72,7 @@ export function checkNames<T>(what: string, value: T, names: readonly string[]):
   for (const name of Object.keys(value)) {
     own[name] = (value as Record<string, unknown>)[name]
     if (names.includes(name)) continue
-    const near = nearest(name, names)
+    const near = foreignName(name, names) ?? nearest(name, names)
     throw new OptionError(
       `${what}: expected names among ${names.join(', ')}, got ${JSON.stringify(name)}${near === undefined ? '' : ` (did you mean ${near}?)`}`,
     )
@@ -86,8 +87,9 @@ export function expected(what: string, expectation: string, value: unknown): Opt
 
 /** The name within an edit distance of two, if one is. */
 function nearest(name: string, names: readonly string[]): string | undefined {
+  const plain = name.toLowerCase().replaceAll('_', '')
   const [best] = names
-    .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
+    .map((candidate) => ({ candidate, distance: editDistance(plain, candidate.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance)
   return best !== undefined && best.distance <= 2 ? best.candidate : undefined
 }

@@ -1,11 +1,12 @@
 import { OptionError, ShapeError } from './errors.ts'
+import { isIntegerArray, toInt32, toMask, type IntegerArray } from './integer-arrays.ts'
 import { checkedProduct, isSize } from './integers.ts'
 
 /** The element types that cross the public surface. */
 export type TensorData = Float32Array | Int32Array | Uint8Array
 
 /** A dense row-major array: `data.length` is the product of `shape`. */
-export interface Tensor<Data extends TensorData = Float32Array> {
+export interface Tensor<Data extends TensorData | IntegerArray = Float32Array> {
   readonly data: Data
   readonly shape: readonly number[]
 }
@@ -16,22 +17,17 @@ export interface Tensor<Data extends TensorData = Float32Array> {
  * @param data row-major elements; its buffer may be shared
  * @param shape sizes, outermost first; their product is `data.length`
  * @throws {ShapeError} when a size is no integer ≥ 0, or the product is not the length
- * @throws {OptionError} when `data` is not a Float32Array, Int32Array or Uint8Array
+ * @throws {OptionError} when `data` is neither a Float32Array nor a typed array of integers
  */
-export function tensor<Data extends TensorData>(data: Data, shape: readonly number[]): Tensor<Data> {
-  if (!isTensorData(data))
-    throw new OptionError(`tensor: expected a Float32Array, Int32Array or Uint8Array, got ${describe(data)}`)
+export function tensor<Data extends TensorData | IntegerArray>(data: Data, shape: readonly number[]): Tensor<Data> {
+  if (!isOfClass(Float32Array, data) && !isIntegerArray(data))
+    throw new OptionError(`tensor: expected a Float32Array or a typed array of integers, got ${describe(data)}`)
   shape = readShape('tensor', shape)
   const elements = checkedProduct(shape, 'tensor')
   if (elements !== data.length) {
     throw new ShapeError(`tensor: expected ${elements} elements for shape ${formatShape(shape)}, got ${data.length}`)
   }
   return { data, shape }
-}
-
-/** Whether `value` is a typed array that a tensor may hold. */
-function isTensorData(value: unknown): value is TensorData {
-  return isOfClass(Float32Array, value) || isOfClass(Int32Array, value) || isOfClass(Uint8Array, value)
 }
 
 /** Whether `value` is a typed array of this kind, also one of another realm: a frame's, or that of a test runner. */
@@ -60,7 +56,7 @@ export function readShape(what: string, shape: unknown): readonly number[] {
 
 /**
  * A caller's tensor with its data and its shape, each read once: what the caller does to the object later does not
- * count.
+ * count. Integers of another size are copied: int32 must hold them, and of a mask (bytes) counts what is not 0.
  *
  * @throws {OptionError} unless `value` is a tensor with data of `Class`
  * @throws {ShapeError} unless its shape is its length
@@ -72,7 +68,7 @@ export function readTensor<Data extends TensorData>(
 ): Tensor<Data> {
   if (typeof value !== 'object' || value === null || !('data' in value))
     throw new OptionError(`${what}: expected a tensor { data: ${Class.name}, shape }, got ${describe(value)}`)
-  const data: unknown = value.data
+  const data = withSize(what, Class, value.data)
   if (!isOfClass(Class, data)) throw new OptionError(`${what}: expected data as a ${Class.name}, got ${describe(data)}`)
   const shape = readShape(what, (value as { readonly shape?: unknown }).shape)
   const elements = shape.reduce((product, size) => product * size, 1)
@@ -81,6 +77,13 @@ export function readTensor<Data extends TensorData>(
       `${what}: expected ${elements} elements for shape ${formatShape(shape)}, got ${data.length}${data.buffer.byteLength === 0 ? ' (a detached buffer has none)' : ''}`,
     )
   return { data: data instanceof Class ? data : new Class(data.buffer, data.byteOffset, data.length), shape }
+}
+
+/** Integers in the size that `Class` has; anything else as it is. */
+function withSize(what: string, Class: unknown, data: unknown): unknown {
+  if (isOfClass(Class as TensorClass<TensorData>, data) || !isIntegerArray(data)) return data
+  if (Class === Int32Array) return toInt32(what, data)
+  return Class === Uint8Array ? toMask(data) : data
 }
 
 /** A typed array class, as tensors are read by it. */

@@ -1,4 +1,5 @@
 import { expected } from '../core/check.ts'
+import { asInt32, type IntegerArray } from '../core/integer-arrays.ts'
 import { OptionError } from '../core/errors.ts'
 import { describe } from '../core/tensor.ts'
 import { specialTokens, type SpecialTokens, type Tokenizer } from './tokenizer.ts'
@@ -13,17 +14,17 @@ export interface TokenSpan {
 export interface DocumentDetails {
   /** a text, or its token ids with the model's special tokens */
   readonly text?: string
-  readonly ids?: Int32Array
+  readonly ids?: IntegerArray
   /** the document as passages one after the other, each of which gets a vector of its own (late chunking) */
   readonly passages?: readonly string[]
   /** spans that get a vector of their own, of the tokens as the model sees them */
   readonly spans?: readonly TokenSpan[]
   /** the type of each token, for models that have types; with `ids` */
-  readonly tokenTypes?: Int32Array
+  readonly tokenTypes?: IntegerArray
 }
 
 /** What can be embedded: a text, its token ids, or either with details. */
-export type EmbedInput = string | Int32Array | DocumentDetails
+export type EmbedInput = string | IntegerArray | DocumentDetails
 
 /** Tokens, checked, and the spans that are wanted of them. */
 export interface TokenisedDocument {
@@ -61,15 +62,16 @@ export class DocumentReader {
     if (ids.length === 0) throw new OptionError(`${what}: expected at least one token, got an empty text`)
     const wrong = ids.find((id) => id < 0 || id >= this.#vocabulary)
     if (wrong !== undefined) throw expected(what, `token ids from 0 to ${this.#vocabulary - 1}`, wrong)
-    if (tokenTypes !== null && (!(tokenTypes instanceof Int32Array) || tokenTypes.length !== ids.length))
+    const types = tokenTypes === null ? null : asInt32(`${what}: tokenTypes`, tokenTypes)
+    if (types !== null && types?.length !== ids.length)
       throw expected(`${what}: tokenTypes`, `an Int32Array of ${ids.length} types, one per token`, tokenTypes)
     if (spans !== undefined) checkSpans(what, spans, ids.length)
-    return { ...read, spans: spans ?? read.spans, tokenTypes }
+    return { ...read, spans: spans ?? read.spans, tokenTypes: types }
   }
 
   async #tokens(
     what: string,
-    { text, ids, passages }: DocumentDetails,
+    { text, ids, passages }: DocumentDetails & { readonly ids?: Int32Array },
   ): Promise<Pick<TokenisedDocument, 'ids' | 'spans' | 'special'>> {
     if (ids !== undefined) return { ids, spans: null, special: NO_SPECIAL }
     const tokenizer = await this.#tokenizer()
@@ -91,9 +93,10 @@ export class DocumentReader {
   }
 }
 
-function detailsOf(what: string, input: EmbedInput): DocumentDetails {
+function detailsOf(what: string, input: EmbedInput): DocumentDetails & { readonly ids?: Int32Array } {
   if (typeof input === 'string') return { text: input }
-  if (input instanceof Int32Array) return { ids: input }
+  const alone = asInt32(what, input)
+  if (alone !== undefined) return { ids: alone }
   if (typeof input !== 'object' || input === null || Array.isArray(input) || ArrayBuffer.isView(input))
     throw expected(what, 'a text, an Int32Array of token ids, or an object', input)
   for (const name of Object.keys(input))
@@ -104,7 +107,8 @@ function detailsOf(what: string, input: EmbedInput): DocumentDetails {
   if (given.length !== 1)
     throw new OptionError(`${what}: expected one of text, ids and passages, got ${given.length} of them`)
   if (text !== undefined && typeof text !== 'string') throw expected(`${what}: text`, 'a string', text)
-  if (ids !== undefined && !(ids instanceof Int32Array)) throw expected(`${what}: ids`, 'an Int32Array', ids)
+  const own = ids === undefined ? undefined : asInt32(`${what}: ids`, ids)
+  if (ids !== undefined && own === undefined) throw expected(`${what}: ids`, 'an Int32Array', ids)
   if (passages !== undefined && !(Array.isArray(passages) && passages.every((each) => typeof each === 'string')))
     throw expected(`${what}: passages`, 'a list of strings', passages)
   if (passages !== undefined && spans !== undefined)
@@ -113,7 +117,7 @@ function detailsOf(what: string, input: EmbedInput): DocumentDetails {
     throw new OptionError(
       `${what}: expected tokenTypes with ids, got them with ${text === undefined ? 'passages' : 'a text'}`,
     )
-  return input
+  return { ...input, ...(own === undefined ? {} : { ids: own }) } as DocumentDetails & { readonly ids?: Int32Array }
 }
 
 function checkSpans(what: string, spans: unknown, length: number): void {

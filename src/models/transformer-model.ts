@@ -1,6 +1,6 @@
 import { checkInteger } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
-import { checkTensor, formatShape, type Tensor } from '../core/tensor.ts'
+import { readTensor, formatShape, type Tensor } from '../core/tensor.ts'
 import { tokenRowsOfShape, type ForwardOptions } from '../nn/forward-options.ts'
 import { constant, normal } from '../nn/initialisers.ts'
 import { KeyValueCache } from '../nn/key-value-cache.ts'
@@ -173,13 +173,13 @@ function perToken(
 ): Tensor<Int32Array> | undefined {
   if (given === undefined) return undefined
   const what = `TransformerModel: option ${name}`
-  checkTensor(what, Int32Array, given)
-  const sizes = tokenRowsOfShape(what, given.shape)
+  const { data, shape } = readTensor(what, Int32Array, given)
+  const sizes = tokenRowsOfShape(what, shape)
   if (sizes.batch !== batch || sizes.rows !== rows)
     throw new ShapeError(
-      `${what}: expected shape ${formatShape([batch, rows])}, as the tokens have it, got ${formatShape(given.shape)}`,
+      `${what}: expected shape ${formatShape([batch, rows])}, as the tokens have it, got ${formatShape(shape)}`,
     )
-  return { data: given.data, shape: [batch, rows] }
+  return { data, shape: [batch, rows] }
 }
 
 /** Matrices by a seed each; vectors are 1 where they are weights of norms, else 0. */

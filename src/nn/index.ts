@@ -1,6 +1,6 @@
 export { Module, type AnyModule, type StateDict } from './module.ts'
 export { Parameter } from '../program/parameter.ts'
-export type { LoadOptions, LoadReport } from './state/state-dict.ts'
+export type { GivenState, LoadOptions, LoadReport } from './state/state-dict.ts'
 export {
   constant,
   heNormal,

@@ -28,7 +28,7 @@ import {
 } from './run-backward.ts'
 import { planForward, runForward } from './run-forward.ts'
 import { runTraced, type TracedAttention } from './trace-attention.ts'
-import { assignState, type LoadOptions, type LoadReport } from './state/state-dict.ts'
+import { assignState, type GivenState, type LoadOptions, type LoadReport } from './state/state-dict.ts'
 
 /** Parameters by their PyTorch names. */
 export type StateDict = Record<string, Tensor>
@@ -180,13 +180,14 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 
   /**
-   * Takes over the values of a state dict; the values are copied, and nothing changes unless all of it fits.
+   * Takes over the values of a state dict; the values are copied, and nothing changes unless all of it fits. Integers
+   * that are no parameters are skipped, and listed in what comes back.
    *
    * @throws {FormatError} that lists every missing, unexpected and misshapen name
    * @throws {ShapeError} that lists every misshapen one, when no name is missing or unexpected
    * @throws {NumericError} that names every parameter which holds NaN or an infinity
    */
-  loadStateDict(state: Readonly<Record<string, Tensor>>, options: LoadOptions = {}): LoadReport {
+  loadStateDict(state: GivenState, options: LoadOptions = {}): LoadReport {
     return assignState(this.namedParameters(), state, options)
   }
 

@@ -109,9 +109,11 @@ export class JobState {
     return true
   }
 
-  /** Told once, however many tasks it touched. */
-  noteFallback(fallback: Fallback): void {
-    if (!this.#fallbacks.some(({ what }) => what === fallback.what)) this.#fallbacks.push(fallback)
+  /** Told once, however many tasks it touched. Returns whether it is new. */
+  noteFallback(fallback: Fallback): boolean {
+    const isNew = !this.#fallbacks.some(({ what }) => what === fallback.what)
+    if (isNew) this.#fallbacks.push(fallback)
+    return isNew
   }
 
   /** A cancelled task came back. */

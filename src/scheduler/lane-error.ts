@@ -1,6 +1,6 @@
 import { BackendUnavailableError, HeddleError, MemoryBudgetError, ProtocolError } from '../core/errors.ts'
 import { ownError } from '../protocol/error-transfer.ts'
-import type { LaneLost } from './lane.ts'
+import { LaneLost } from './lane.ts'
 import { TaskCancelled } from './pacer.ts'
 
 /**
@@ -38,4 +38,10 @@ export function startError({ cause, message }: LaneLost): BackendUnavailableErro
     `worker: expected it to start, but ${cause instanceof Error ? cause.message : message}`,
     { cause },
   )
+}
+
+/** The message of what a lane was lost by. */
+export function reasonOf(error: unknown): string {
+  const cause = error instanceof LaneLost ? (error.cause ?? error) : error
+  return cause instanceof Error ? cause.message : String(cause)
 }

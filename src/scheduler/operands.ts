@@ -175,7 +175,7 @@ export function sameMemory(a: TaskArray, b: TaskArray): boolean {
 }
 
 /** Whether two arrays have any byte in common. */
-export function overlaps(a: TaskArray, b: TaskArray): boolean {
+export function overlaps(a: ArrayBufferView, b: ArrayBufferView): boolean {
   return (
     a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength
   )

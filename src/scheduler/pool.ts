@@ -4,11 +4,12 @@ import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback, LaneConfig, TaskResponse } from '../protocol/messages.ts'
 import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
-import { startError } from './lane-error.ts'
+import { reasonOf, startError } from './lane-error.ts'
 import { LaneLost, type Lane } from './lane.ts'
 import { TaskCancelled } from './pacer.ts'
 import { everySecond, type Heartbeat } from './heartbeat.ts'
 import { goesFirst } from './job-order.ts'
+import { PoolEvents, type EventLane, type RuntimeEvents } from './pool-events.ts'
 import { Slot, type BenchName } from './slot.ts'
 
 /** A slot whose lane failed so often in a row is left empty until the next call. */
@@ -21,6 +22,10 @@ export interface PoolConfig {
   readonly makeLane: (config: LaneConfig) => Lane
   /** how lanes at work are asked for signs of life; each second unless a test says otherwise */
   readonly heartbeat?: Heartbeat
+  /** who hears of its lanes. @default nobody */
+  readonly events?: PoolEvents
+  /** where its lanes run, for events. @default 'worker' */
+  readonly thread?: EventLane['thread']
 }
 
 /** What a plan and a report say of a lane. */
@@ -47,6 +52,8 @@ export class Pool {
   readonly #slots: readonly Slot[]
   readonly #jobs: JobState[] = []
   readonly #heartbeat: Heartbeat
+  readonly #events: PoolEvents
+  readonly #thread: EventLane['thread']
   #stopBeating: (() => void) | null = null
   #nextJobId = 1
   #closed = false
@@ -60,6 +67,8 @@ export class Pool {
       for (const state of this.#jobs) state.job.laneKept?.(change)
     }
     this.#heartbeat = config.heartbeat ?? everySecond
+    this.#events = config.events ?? new PoolEvents()
+    this.#thread = config.thread ?? 'worker'
     this.#slots = config.lanes.map((lane, index) => new Slot(index, lane, config.makeLane, onResident, onLasting))
   }
 
@@ -119,7 +128,9 @@ export class Pool {
     this.#pump()
     try {
       const outcome = await state.outcome
-      return { ...outcome, fallbacks: [...outcome.fallbacks, ...this.#missingLanes()] }
+      const missing = this.#missingLanes()
+      for (const fallback of missing) this.#events.tell('fallback', () => fallback)
+      return { ...outcome, fallbacks: [...outcome.fallbacks, ...missing] }
     } finally {
       stopListening()
       this.#jobs.splice(this.#jobs.indexOf(state), 1)
@@ -129,7 +140,7 @@ export class Pool {
 
   /** Ends the lanes that have nothing to do; they come back with the next call. */
   async trim(): Promise<void> {
-    await Promise.all(this.#slots.filter((slot) => slot.inFlight.size === 0).map((slot) => slot.stop()))
+    await Promise.all(this.#slots.filter((slot) => slot.inFlight.size === 0).map((slot) => this.#stop(slot)))
   }
 
   /** Ends every lane; pending jobs fail with a RuntimeClosedError. */
@@ -140,7 +151,7 @@ export class Pool {
     for (const slot of this.#slots) {
       for (const state of slot.inFlight.values()) slot.lane?.cancel(state.id)
     }
-    await Promise.all(this.#slots.map((slot) => slot.stop()))
+    await Promise.all(this.#slots.map((slot) => this.#stop(slot)))
   }
 
   /** Lanes that could not be started again: the others did their work. */
@@ -153,9 +164,32 @@ export class Pool {
   }
 
   async #start(slot: Slot): Promise<void> {
-    await slot.start((reason) => this.#lost(slot, reason))
-    if (this.#closed) await slot.stop()
-    else this.#pump()
+    try {
+      await slot.start((reason) => this.#lost(slot, reason))
+    } catch (error) {
+      this.#tellLane(slot, 'failed', error)
+      throw error
+    }
+    if (this.#closed) return slot.stop()
+    this.#tellLane(slot, 'ready')
+    this.#pump()
+  }
+
+  async #stop(slot: Slot): Promise<void> {
+    if (slot.ready) this.#tellLane(slot, 'stopped')
+    await slot.stop()
+  }
+
+  #tellLane(slot: Slot, state: RuntimeEvents['lane']['state'], reason?: unknown): void {
+    this.#events.tell('lane', () => ({
+      ...this.#laneOf(slot),
+      state,
+      ...(reason === undefined ? {} : { reason: reasonOf(reason) }),
+    }))
+  }
+
+  #laneOf({ index, config: { kind } }: Slot): EventLane {
+    return { lane: index, kind, thread: this.#thread }
   }
 
   /** Gives tasks to every lane that has room, and starts lanes where tasks wait for one. */
@@ -208,7 +242,7 @@ export class Pool {
     this.#stopBeating ??= this.#heartbeat(() => this.#beat())
     this.#send(slot, state, task, bench).then(
       (response) => this.#settle(slot, state, task, () => this.#done(slot, state, task, response, bench)),
-      (error: unknown) => this.#settle(slot, state, task, () => this.#failed(state, task, error)),
+      (error: unknown) => this.#settle(slot, state, task, () => this.#failed(slot, state, task, error)),
     )
   }
 
@@ -237,11 +271,19 @@ export class Pool {
     slot.failures = 0
     slot.answered(response, state, bench)
     if (state.settled) return state.drop(task)
-    for (const fallback of fallbacks) state.noteFallback(fallback)
-    state.job.completed(task, results, { lane: slot.index, kind: slot.config.kind, endMs: performance.now() })
+    for (const fallback of fallbacks) if (state.noteFallback(fallback)) this.#events.tell('fallback', () => fallback)
+    const endMs = performance.now()
+    state.job.completed(task, results, { lane: slot.index, kind: slot.config.kind, endMs })
     const busyMs = results.reduce((sum, result) => sum + result.elapsedMs, 0)
     const [first] = results
     const tasks = first !== undefined && 'tasks' in first ? first.tasks : 1
+    this.#events.tell('task', () => ({
+      ...this.#laneOf(slot),
+      what: task.tasks[0]?.kind ?? 'attention',
+      tasks: Math.max(tasks, task.tasks.length),
+      startMs: endMs - busyMs,
+      endMs,
+    }))
     state.complete(task, slot.index, {
       tasks,
       kind: slot.config.kind,
@@ -251,10 +293,13 @@ export class Pool {
     })
   }
 
-  #failed(state: JobState, task: JobTask, error: unknown): void {
+  #failed(slot: Slot, state: JobState, task: JobTask, error: unknown): void {
     if (error instanceof LaneLost) {
       state.job.undone?.(task)
-      if (state.giveBack(task)) return
+      if (state.giveBack(task)) {
+        const tasks = task.tasks.length
+        return this.#events.tell('retry', () => ({ ...this.#laneOf(slot), tasks, reason: reasonOf(error) }))
+      }
       const message = `worker: expected a task to end within ${MAX_TRIES} tries, but its worker was lost each time`
       return this.#abandon(state, new WorkerLostError(message, { cause: error.cause, details: { tries: MAX_TRIES } }))
     }
@@ -295,6 +340,7 @@ export class Pool {
   #lost(slot: Slot, reason: Error): void {
     slot.failures++
     slot.lastFailure = reason
+    this.#tellLane(slot, 'lost', reason)
     slot.clear()
     // Its calls reject with a LaneLost by themselves, in `#failed`.
     this.#pump()

@@ -78,7 +78,7 @@ test('progress counts tasks up to all of them', async () => {
   const { report } = await runtime.attentionBackward(call, { onProgress: (progress) => seen.push(progress) })
   expect(report.tasks).toBe(8)
   expect(seen.at(-1)).toMatchObject({ done: 8, total: 8, remainingMs: 0 })
-  seen.forEach(({ done }, at) => expect(done).toBeGreaterThan(at === 0 ? 0 : seen[at - 1]!.done))
+  seen.forEach(({ done }, at) => expect(done).toBeGreaterThan(at === 0 ? -1 : seen[at - 1]!.done))
 })
 
 test('close() in the middle: RuntimeClosedError', async () => {
@@ -88,8 +88,6 @@ test('close() in the middle: RuntimeClosedError', async () => {
     await runtime.close()
     expect(await failure).toMatchObject({ code: 'RuntimeClosedError' })
     expect(await failureOf(runtime.attentionBackward(largeCall))).toMatchObject({ code: 'RuntimeClosedError' })
-    expect(() => runtime.planBackward(largeCall)).toThrow(
-      expect.objectContaining({ code: 'RuntimeClosedError' }) as Error,
-    )
+    expect(await failureOf(runtime.planBackward(largeCall))).toMatchObject({ code: 'RuntimeClosedError' })
   })
 })

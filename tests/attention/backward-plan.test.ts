@@ -66,7 +66,7 @@ describe.each(Object.entries(pools))('the plan’s bytes over %s', (_name, pool)
       }
       for (const options of optionsFor(B, H, M, N)) {
         const call = await forwardFor(runtime, inputs, mathematicsOf(options))
-        const promised = runtime.planBackward(call, options).totalBytes
+        const promised = (await runtime.planBackward(call, options)).totalBytes
         const { memory } = (await runtime.attentionBackward(call, options)).report
         const what = Object.keys(options).join()
         expect(memory.plannedBytes, what).toBe(promised)
@@ -90,8 +90,8 @@ test('shapes count as plain arrays; shared tensors need no copies', async () => 
     }
     const call = await forwardFor(runtime, inputs)
     const [shape] = [inputs.query.shape]
-    expect(runtime.planBackward({ query: shape, key: shape, value: shape }).totalBytes).toBe(
-      runtime.planBackward(call).totalBytes,
+    expect((await runtime.planBackward({ query: shape, key: shape, value: shape })).totalBytes).toBe(
+      (await runtime.planBackward(call)).totalBytes,
     )
     const inShared = {
       query: shared(call.query),
@@ -101,22 +101,23 @@ test('shapes count as plain arrays; shared tensors need no copies', async () => 
       logSumExp: shared(call.logSumExp),
       dOutput: shared(call.dOutput),
     }
-    const { bytes } = runtime.planBackward(inShared)
+    const { bytes } = await runtime.planBackward(inShared)
     expect(bytes['input copies'] ?? bytes['in flight']).toBeUndefined()
   })
 })
 
 test('the shape alone says how many tasks there are, and slots grow with lanes, not with heads', async () => {
-  await withRuntime({ workers: 2 }, (runtime) => {
+  await withRuntime({ workers: 2 }, async (runtime) => {
     const plan = (batch: number, n: number) =>
       runtime.planBackward({ query: [batch, n, 64], key: [batch, n, 64], value: [batch, n, 64] })
-    expect([1, 2, 8, 32, 64].map((batch) => plan(batch, 65_536).keySegments)).toEqual([8, 8, 4, 1, 1])
-    expect([1, 1024, 1025, 2048, 4097].map((n) => plan(1, n).keySegments)).toEqual([1, 1, 2, 2, 5])
+    const batches = await Promise.all([1, 2, 8, 32, 64].map((batch) => plan(batch, 65_536)))
+    expect(batches.map(({ keySegments }) => keySegments)).toEqual([8, 8, 4, 1, 1])
+    const lengths = await Promise.all([1, 1024, 1025, 2048, 4097].map((n) => plan(1, n)))
+    expect(lengths.map(({ keySegments }) => keySegments)).toEqual([1, 1, 2, 2, 5])
     // Two at work, those that wait for an earlier segment, and one that is being added; 16 MiB of dQ each, and δ.
-    expect(plan(8, 65_536)).toMatchObject({ tasks: 32, slots: 2 + 3 + 1 })
-    expect(plan(8, 65_536).bytes['gradient slots']).toBe(6 * 65_536 * 65 * 4)
-    expect(plan(64, 65_536).slots).toBe(3)
-    return Promise.resolve()
+    expect(await plan(8, 65_536)).toMatchObject({ tasks: 32, slots: 2 + 3 + 1 })
+    expect((await plan(8, 65_536)).bytes['gradient slots']).toBe(6 * 65_536 * 65 * 4)
+    expect((await plan(64, 65_536)).slots).toBe(3)
   })
 })
 
@@ -155,12 +156,11 @@ test('a budget that is too small says what would do, before anything is allocate
 })
 
 test('a plan explains itself', async () => {
-  await withRuntime({ workers: 2 }, (runtime) => {
-    const text = runtime
-      .planBackward({ query: [1, 8, 4096, 64], key: [1, 8, 4096, 64], value: [1, 8, 4096, 64] }, { causal: true })
-      .explain()
+  await withRuntime({ workers: 2 }, async (runtime) => {
+    const shape = [1, 8, 4096, 64]
+    const plan = await runtime.planBackward({ query: shape, key: shape, value: shape }, { causal: true })
+    const text = plan.explain()
     expect(text).toContain('attentionBackward   query [1, 8, 4096, 64]  key [1, 8, 4096, 64]  width 64')
     expect(text).toContain('GFLOP in 32 tasks, 4 key segments per head')
-    return Promise.resolve()
   })
 })

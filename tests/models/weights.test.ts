@@ -12,7 +12,7 @@ async function withWeights(
   name: string,
   change: (state: Record<string, { data: Float32Array; shape: readonly number[] }>) => void,
 ): Promise<ModelSource> {
-  const state = { ...(await weightsOf(name)) }
+  const state = { ...(await weightsOf(name)) } as Record<string, Tensor>
   change(state)
   return changedFolder(name, { 'model.safetensors': weightsFile(state) })
 }

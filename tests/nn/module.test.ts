@@ -48,7 +48,7 @@ describe('Module', () => {
     const pair = new Pair()
     const given = state()
     const version = pair.first.weight.version
-    expect(pair.loadStateDict(given)).toEqual({ missing: [], unexpected: [] })
+    expect(pair.loadStateDict(given)).toEqual({ missing: [], unexpected: [], skipped: [] })
     given['first.weight'].data[0] = 99
     expect([...pair.first.weight.data]).toEqual([1, 2, 3, 4, 5, 6])
     expect([...pair.beside.bias.data]).toEqual([15, 16])
@@ -103,8 +103,44 @@ describe('Module', () => {
     expect(pair.loadStateDict({ ...rest, extra: rest['weight']! }, { strict: false })).toEqual({
       missing: ['bias'],
       unexpected: ['extra'],
+      skipped: [],
     })
     expect(pair.beside.weight.data[0]).toBe(9)
     expect(pair.beside.bias.data[0]).toBe(0)
+  })
+
+  it.each([
+    ['int32', Int32Array.of(0, 1, 2)],
+    ['int64', BigInt64Array.of(0n, 1n, 2n)],
+    ['bytes', Uint8Array.of(1, 1, 1)],
+  ])('skips %s buffers of other libraries, and reports them', (_name, data) => {
+    const pair = new Pair()
+    const given = { ...state(), 'first.position_ids': { data: data as Int32Array, shape: [1, 3] } }
+    expect(pair.loadStateDict(given)).toEqual({ missing: [], unexpected: [], skipped: ['first.position_ids'] })
+    expect(pair.first.weight.data[0]).toBe(1)
+  })
+
+  it('refuses integers in place of a parameter, and other floats that it does not know', () => {
+    const integers = { ...state(), bias: { data: Int32Array.of(1, 2), shape: [2] } }
+    expect(() => new Pair().loadStateDict(integers)).toThrow(/bias \(expected a float32 tensor \[2\], got Int32Array\)/)
+    const floats = { ...state(), inv_freq: { data: Float32Array.of(1), shape: [1] } }
+    expect(() => new Pair().loadStateDict(floats)).toThrow(/unexpected inv_freq/)
+  })
+
+  it('loads what has a prefix, and leaves the rest of the file alone', () => {
+    const named = Object.entries(state()).map(([name, tensor]): [string, Tensor] => [`model.layers.0.${name}`, tensor])
+    const file = { ...Object.fromEntries(named), 'model.norm.weight': { data: new Float32Array(1), shape: [1] } }
+    const pair = new Pair()
+    expect(pair.loadStateDict(file, { prefix: 'model.layers.0.' })).toEqual({
+      missing: [],
+      unexpected: [],
+      skipped: [],
+    })
+    expect(pair.first.weight.data[0]).toBe(1)
+    expect(() => pair.loadStateDict(file)).toThrow(/option prefix: "model\.layers\.0\." takes the names that begin so/)
+    expect(() => pair.loadStateDict(file, { prefix: 'layers.' })).toThrow(
+      /expected names that begin with "layers\.", got model\.layers\.0\.first\.weight/,
+    )
+    expect(() => pair.loadStateDict(file, { prefix: 1 as never })).toThrow(/option prefix: expected text, got number 1/)
   })
 })

@@ -1,6 +1,7 @@
 import type { LaneConfig, Task } from '../../src/protocol/messages.ts'
 import type { Job, JobTask } from '../../src/scheduler/job.ts'
 import { Pool } from '../../src/scheduler/pool.ts'
+import { PoolEvents } from '../../src/scheduler/pool-events.ts'
 import { FakeLane } from './fake-lane.ts'
 
 const config: LaneConfig = { kind: 'wasm', numerics: 'fast', wasm: null }
@@ -14,7 +15,11 @@ export interface FakePool {
   readonly isBeating: () => boolean
 }
 
-export function makePool(count: number, make: () => FakeLane = () => new FakeLane()): FakePool {
+export function makePool(
+  count: number,
+  make: () => FakeLane = () => new FakeLane(),
+  events = new PoolEvents(),
+): FakePool {
   let onBeat: (() => void) | null = null
   const lanes: FakeLane[] = []
   const makeLane = (): FakeLane => {
@@ -32,7 +37,7 @@ export function makePool(count: number, make: () => FakeLane = () => new FakeLan
       await settle()
     }
   }
-  const pool = new Pool({ lanes: new Array<LaneConfig>(count).fill(config), makeLane, heartbeat })
+  const pool = new Pool({ lanes: new Array<LaneConfig>(count).fill(config), makeLane, heartbeat, events })
   return { pool, lanes, beat, isBeating: () => onBeat !== null }
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { FormatError, StoreError } from '../../core/errors.ts'
 import type { Tensor } from '../../core/tensor.ts'
-import { readStateDict, writeSafetensors } from '../../nn/state/safetensors.ts'
+import { readSafetensors, writeSafetensors } from '../../nn/state/safetensors.ts'
 import type { FleetStore } from './fleet-store.ts'
 
 /** SHA-256, in hexadecimal, of plain data or bytes: equal inputs of a job have equal hashes on every host. */
@@ -52,9 +52,11 @@ export async function readTensors<Name extends string>(
   names: readonly Name[],
   signal?: AbortSignal,
 ): Promise<Record<Name, Tensor>> {
-  const tensors = await readStateDict(await readWhole(store, path, signal))
-  const missing = names.filter((name) => tensors[name] === undefined)
+  const { tensors } = await readSafetensors(await readWhole(store, path, signal))
+  const missing = names.filter((name) => !(tensors[name]?.data instanceof Float32Array))
   if (missing.length > 0)
-    throw new FormatError(`store: expected tensors ${names.join(', ')} in ${path}, but it lacks ${missing.join(', ')}`)
-  return tensors
+    throw new FormatError(
+      `store: expected float tensors ${names.join(', ')} in ${path}, but it lacks ${missing.join(', ')}`,
+    )
+  return tensors as Record<Name, Tensor>
 }

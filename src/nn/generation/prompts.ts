@@ -1,10 +1,11 @@
 import { OptionError, ShapeError } from '../../core/errors.ts'
 import { expected } from '../../core/check.ts'
+import { asInt32, type IntegerArray } from '../../core/integer-arrays.ts'
 import { formatShape } from '../../core/tensor.ts'
 import { readTokens } from '../layers/embedding.ts'
 
 /** The tokens of one sequence. */
-export type Prompt = readonly number[] | Int32Array
+export type Prompt = readonly number[] | IntegerArray
 
 /** Prompts of any lengths, side by side. */
 export interface Prompts {
@@ -40,10 +41,9 @@ function listed(what: string, given: readonly unknown[], vocabulary: number): Pr
   return { batch: rows.length, lengths, longest, tokens }
 }
 
-function tokensOf(what: string, prompt: unknown, vocabulary: number): Prompt {
-  if (!Array.isArray(prompt) && !(prompt instanceof Int32Array))
-    throw expected(what, 'an array of tokens or an Int32Array', prompt)
-  const tokens = prompt as Prompt
+function tokensOf(what: string, prompt: unknown, vocabulary: number): ArrayLike<number> & Iterable<number> {
+  const tokens = Array.isArray(prompt) ? (prompt as readonly number[]) : asInt32(what, prompt)
+  if (tokens === undefined) throw expected(what, 'an array of tokens or an Int32Array', prompt)
   if (tokens.length < 1) throw new ShapeError(`${what}: expected a prompt of at least one token, got an empty one`)
   for (const token of tokens) {
     if (!(Number.isInteger(token) && token >= 0 && token < vocabulary))

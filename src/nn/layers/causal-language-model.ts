@@ -1,7 +1,8 @@
 import { checkBoolean, checkInteger, checkNames, checkOneOf, expected } from '../../core/check.ts'
 import { OptionError, ShapeError } from '../../core/errors.ts'
+import { asInt32, type IntegerArray, type IntegerTensor } from '../../core/integer-arrays.ts'
 import { deriveSeed, seedValue, seedWords } from '../../core/seed.ts'
-import { checkTensor, formatShape, type Tensor } from '../../core/tensor.ts'
+import { formatShape, readTensor, type Tensor } from '../../core/tensor.ts'
 import type { Graph } from '../../program/graph.ts'
 import { wholeWeight, type Value } from '../../program/operation.ts'
 import { linear } from '../../program/operations/linear.ts'
@@ -48,14 +49,14 @@ export interface LanguageModelForward extends ForwardOptions, TokenReach {
    *
    * @default M each
    */
-  readonly lengths?: Int32Array
+  readonly lengths?: IntegerArray
   /** [B, M] or [M]: rows attend only to rows of their own segment, so that packed sequences do not see each other. */
-  readonly segments?: Tensor<Int32Array>
+  readonly segments?: IntegerTensor
   /**
    * [B, M] or [M]: the position of each token in its own sequence. Rotary positions need none: they are relative.
    * @default 0, 1, 2, …, on from what the caches hold
    */
-  readonly positions?: Tensor<Int32Array>
+  readonly positions?: IntegerTensor
 }
 
 const NAMES: readonly string[] = [
@@ -209,14 +210,14 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return logits
   }
 
-  #embed(graph: Graph, tokens: Value, given: Tensor<Int32Array> | undefined): Value {
-    if (given !== undefined) checkPerToken('positions', given, tokens)
+  #embed(graph: Graph, tokens: Value, given: IntegerTensor | undefined): Value {
+    const own = given === undefined ? undefined : readPerToken('positions', given, tokens)
     const embedded = this.embedding.build(graph, tokens)
     const { positions } = this
     if (positions === null) return this.inputDropout.build(graph, embedded)
     return this.inputDropout.build(
       graph,
-      given === undefined ? positions.build(graph, embedded) : positions.buildAt(graph, embedded, given),
+      own === undefined ? positions.build(graph, embedded) : positions.buildAt(graph, embedded, own),
     )
   }
 
@@ -228,14 +229,15 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return ['caches', 'lengths', 'window', 'sinks', 'segments', 'positions']
   }
 
-  protected override rowCounts({ caches, lengths }: LanguageModelForward, sizes: RowSizes): readonly number[] {
+  protected override rowCounts(options: LanguageModelForward, sizes: RowSizes): readonly number[] {
     const { batch, rows } = sizes
-    if (lengths === undefined) return super.rowCounts({}, sizes)
+    if (options.lengths === undefined) return super.rowCounts({}, sizes)
     const what = 'CausalLanguageModel: option lengths'
-    if (!(lengths instanceof Int32Array) || lengths.length !== batch)
-      throw expected(what, `an Int32Array of ${batch}, one entry per sequence`, lengths)
+    const lengths = asInt32(what, options.lengths)
+    if (lengths?.length !== batch)
+      throw expected(what, `an Int32Array of ${batch}, one entry per sequence`, options.lengths)
     lengths.forEach((length, b) => checkInteger(`${what} ${b}`, length, 0, rows))
-    if (caches === undefined) throw new OptionError(`${what}: expected caches with it, got none`)
+    if (options.caches === undefined) throw new OptionError(`${what}: expected caches with it, got none`)
     return Array.from(lengths)
   }
 
@@ -270,19 +272,19 @@ function encodingOf(
 }
 
 /** @throws {OptionError} {ShapeError} unless it has one entry per token */
-function checkPerToken(option: string, tensor: Tensor<Int32Array>, { batch, rows }: Value): void {
+function readPerToken(option: string, given: IntegerTensor, { batch, rows }: Value): Tensor<Int32Array> {
   const what = `CausalLanguageModel: option ${option}`
-  checkTensor(what, Int32Array, tensor)
+  const tensor = readTensor(what, Int32Array, given)
   const sizes = tokenRowsOfShape(what, tensor.shape)
   if (sizes.batch !== batch || sizes.rows !== rows)
     throw new ShapeError(
       `${what}: expected shape ${formatShape([batch, rows])}, as the tokens have it, got ${formatShape(tensor.shape)}`,
     )
+  return tensor
 }
 
 /** Segments as attention takes them. */
-function segmentsOf(tokens: Value, segments: Tensor<Int32Array>): NonNullable<StackForward['segments']> {
-  checkPerToken('segments', segments, tokens)
-  const each = { data: segments.data, shape: [tokens.batch, tokens.rows] }
+function segmentsOf(tokens: Value, segments: IntegerTensor): NonNullable<StackForward['segments']> {
+  const each = { data: readPerToken('segments', segments, tokens).data, shape: [tokens.batch, tokens.rows] }
   return { query: each, key: each }
 }

@@ -2,6 +2,7 @@ import type { AttentionOptions, AttentionWindow } from '../../attention/attentio
 import { resolveLayout } from '../../attention/layout.ts'
 import { resolveOptions, type ResolvedOptions } from '../../attention/resolve-options.ts'
 import { ShapeError } from '../../core/errors.ts'
+import { asInt32, type IntegerArray, type IntegerTensor } from '../../core/integer-arrays.ts'
 import type { SeedWords } from '../../core/philox.ts'
 import { formatShape, readTensor, type Tensor, type TensorClass } from '../../core/tensor.ts'
 import { seedValue } from '../../core/seed.ts'
@@ -16,17 +17,17 @@ export interface LayerAttentionOptions {
   readonly causal?: boolean
   readonly window?: AttentionWindow
   /** Nonzero may attend: [M, N], [B, M, N] (the same for all heads) or [B, H, M, N]; sizes of 1 broadcast. */
-  readonly mask?: Tensor<Uint8Array>
+  readonly mask?: IntegerTensor
   /** Nonzero may be attended: [B, N] or [N]. The opposite of PyTorch's key_padding_mask. */
-  readonly keyMask?: Tensor<Uint8Array>
+  readonly keyMask?: IntegerTensor
   /** Added to the scaled scores; shapes as for `mask`. */
   readonly bias?: Tensor
   /** [H] or [B·H] */
   readonly alibiSlopes?: Float32Array
   readonly softcap?: number
-  readonly segments?: { readonly query: Tensor<Int32Array>; readonly key: Tensor<Int32Array> }
+  readonly segments?: { readonly query: IntegerTensor; readonly key: IntegerTensor }
   /** The number of valid keys per batch item, [B]; later keys are ignored. */
-  readonly keyLengths?: Int32Array
+  readonly keyLengths?: IntegerArray
 }
 
 export const LAYER_ATTENTION_NAMES: readonly (keyof LayerAttentionOptions)[] = [
@@ -92,7 +93,7 @@ export function resolveLayerAttention(sizes: LayerAttentionSizes, options: Atten
 function withHeadAxis<Data extends Uint8Array | Float32Array>(
   what: string,
   Class: TensorClass<Data>,
-  given: Tensor<Data>,
+  given: Tensor<Data> | IntegerTensor,
 ): Tensor<Data> {
   const { data, shape } = readTensor(what, Class, given)
   if (shape.length !== 3) return { data, shape }
@@ -109,19 +110,22 @@ function keyLimits(
 ): Pick<AttentionOptions, 'keyLengths' | 'segments'> {
   const given = { ...(keyLengths === undefined ? {} : { keyLengths }), ...(segments === undefined ? {} : { segments }) }
   if (keyMask === undefined) return given
-  keyMask = readTensor(`${what}: option keyMask`, Uint8Array, keyMask)
+  const mask = readTensor(`${what}: option keyMask`, Uint8Array, keyMask)
   const { batch, keys, queries } = sizes
   const fits =
-    keyMask.shape.length === 1
-      ? batch === 1 && keyMask.shape[0] === keys
-      : keyMask.shape.length === 2 && keyMask.shape[0] === batch && keyMask.shape[1] === keys
+    mask.shape.length === 1
+      ? batch === 1 && mask.shape[0] === keys
+      : mask.shape.length === 2 && mask.shape[0] === batch && mask.shape[1] === keys
   if (!fits)
     throw new ShapeError(
-      `${what}: option keyMask: expected shape ${formatShape([batch, keys])}, got ${formatShape(keyMask.shape)}`,
+      `${what}: option keyMask: expected shape ${formatShape([batch, keys])}, got ${formatShape(mask.shape)}`,
     )
-  const lengths = prefixLengths(keyMask.data, batch, keys)
+  const lengths = prefixLengths(mask.data, batch, keys)
   if (lengths !== null && keyLengths === undefined) return { ...given, keyLengths: lengths }
-  return { ...given, segments: maskedSegments(keyMask.data, batch, queries, keys, segments) }
+  const read = (name: 'query' | 'key'): Tensor<Int32Array> | undefined =>
+    segments && readTensor(`${what}: option segments.${name}`, Int32Array, segments[name])
+  const own = { query: read('query'), key: read('key') }
+  return { ...given, segments: maskedSegments(mask.data, { batch, queries, keys }, own) }
 }
 
 /**
@@ -133,12 +137,8 @@ function ownRowsOnly<Limits extends Pick<AttentionOptions, 'keyLengths'>>(
   { batch, queries }: LayerAttentionSizes,
   positions: readonly number[],
 ): Limits {
-  const { keyLengths } = limits
-  if (
-    positions.length <= 1 ||
-    (keyLengths !== undefined && !(keyLengths instanceof Int32Array && keyLengths.length === batch))
-  )
-    return limits
+  const keyLengths = asInt32('keyLengths', limits.keyLengths)
+  if (positions.length <= 1 || (limits.keyLengths !== undefined && keyLengths?.length !== batch)) return limits
   return {
     ...limits,
     keyLengths: Int32Array.from(positions, (position, b) => Math.min(keyLengths?.[b] ?? Infinity, position + queries)),
@@ -158,15 +158,13 @@ function prefixLengths(mask: Uint8Array, batch: number, keys: number): Int32Arra
 
 function maskedSegments(
   mask: Uint8Array,
-  batch: number,
-  queries: number,
-  keys: number,
-  segments: LayerAttentionOptions['segments'],
+  { batch, queries, keys }: Pick<LayerAttentionSizes, 'batch' | 'queries' | 'keys'>,
+  segments: { readonly query: Tensor<Int32Array> | undefined; readonly key: Tensor<Int32Array> | undefined },
 ): NonNullable<AttentionOptions['segments']> {
-  const query = segments?.query ?? { data: new Int32Array(batch * queries), shape: [batch, queries] }
+  const query = segments.query ?? { data: new Int32Array(batch * queries), shape: [batch, queries] }
   const taken = new Set(query.data)
   let unused = -1
   while (taken.has(unused)) unused--
-  const key = Int32Array.from(mask, (allowed, index) => (allowed === 0 ? unused : (segments?.key.data[index] ?? 0)))
+  const key = Int32Array.from(mask, (allowed, index) => (allowed === 0 ? unused : (segments.key?.data[index] ?? 0)))
   return { query, key: { data: key, shape: [batch, keys] } }
 }

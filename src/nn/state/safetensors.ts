@@ -1,4 +1,4 @@
-import { FormatError, OptionError } from '../../core/errors.ts'
+import { OptionError } from '../../core/errors.ts'
 import { checkedProduct } from '../../core/integers.ts'
 import { describe, formatShape, type Tensor, type TensorData } from '../../core/tensor.ts'
 import { ByteReader, type ByteSource } from './byte-reader.ts'
@@ -36,17 +36,12 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsCo
 }
 
 /**
- * The float32 tensors of a safetensors file, for `loadStateDict`. @throws {FormatError} when the file is malformed or
- * holds integers
+ * The tensors of a safetensors file, for `loadStateDict`, which skips integers such as `position_ids`.
+ *
+ * @throws {FormatError} when the file is malformed
  */
-export async function readStateDict(source: ByteSource): Promise<Record<string, Tensor>> {
-  const { tensors } = await readSafetensors(source)
-  const integers = Object.entries(tensors).filter(([, tensor]) => !(tensor.data instanceof Float32Array))
-  if (integers.length > 0)
-    throw new FormatError(
-      `safetensors: expected floats in a state dict, got integers in ${integers.map(([name]) => name).join(', ')}`,
-    )
-  return tensors as Record<string, Tensor>
+export async function readStateDict(source: ByteSource): Promise<Record<string, Tensor<TensorData>>> {
+  return (await readSafetensors(source)).tensors
 }
 
 /**
