@@ -1,0 +1,26 @@
+// Faults in kernels, which are compiled again for each.
+
+/** @type {readonly import('./mutations.mjs').Mutation[]} */
+export const KERNEL_MUTATIONS = [
+  {
+    what: 'kernel: layer norm without epsilon',
+    file: 'assembly/row-norm.ts',
+    from: 'inverseDeviation(x, size, mean, epsilon)\n    if (bias == 0)',
+    to: 'inverseDeviation(x, size, mean, 0)\n    if (bias == 0)',
+    tests: ['tests/kernels/rows.test.ts'],
+  },
+  {
+    what: 'kernel: the tail of a normalised row',
+    file: 'assembly/row-norm.ts',
+    from: 'store<f32>(y + at, (load<f32>(x + at) - mean) * inverse)',
+    to: 'store<f32>(y + at, load<f32>(x + at) * inverse)',
+    tests: ['tests/kernels/row-norm-gradients.test.ts', 'tests/kernels/rows.test.ts'],
+  },
+  {
+    what: 'kernel: the gradient of RMS norm subtracts the mean',
+    file: 'assembly/row-norm-backward.ts',
+    from: 'weight == 0) backwardRow(x, dy, size, 0, inverse, 0, false, false, dx)',
+    to: 'weight == 0) backwardRow(x, dy, size, 0, inverse, 0, false, true, dx)',
+    tests: ['tests/kernels/row-norm-gradients.test.ts'],
+  },
+]
