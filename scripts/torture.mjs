@@ -13,7 +13,7 @@ await build({
   bundle: true,
   format: 'esm',
   platform: 'node',
-  external: ['heddle', 'heddle/*', 'fast-check', 'comlink'],
+  external: ['heddle', 'heddle/*', 'fast-check', 'comlink', 'esbuild', 'playwright-core', 'webgpu'],
   logLevel: 'warning',
 })
 await import(pathToFileURL('build/torture.mjs').href)

@@ -5,6 +5,8 @@ export interface Promised {
   readonly promise: string
   /** How long a case takes at most, where that is long: short runs leave it out. @default 1 */
   readonly seconds?: number
+  /** how many cases a full run tries in any case, however long they take. @default 1 */
+  readonly least?: number
   /** how many cases of a full run; it may end earlier, when its part of the budget is used */
   readonly most?: number
   /**

@@ -12,6 +12,7 @@ const attendSmall = async (runtime: Runtime): Promise<string> =>
 export function aborts(calm: Runtime, shared: Runtime): Promised {
   return {
     promise: 'an abort at any time: the signal’s reason, and the runtime works on',
+    least: 1000,
     most: 1000,
     attempt: async (random) => {
       const expected = await attendSmall(calm)

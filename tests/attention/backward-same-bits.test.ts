@@ -51,7 +51,6 @@ beforeAll(async () => {
 })
 
 const pools: Record<string, RuntimeOptions> = {
-  'one worker': { workers: 1 },
   'two workers': { workers: 2 },
   'four workers': { workers: 4 },
   'transferred copies': { workers: 2, sharedMemory: 'never' },
@@ -66,7 +65,7 @@ describe.each(Object.entries(pools))('%s', (_, pool) => {
 
   test('the same bits as on the calling thread, for any chunk size', async () => {
     for (const { name, call, options } of cases) {
-      for (const chunkSize of [undefined, 1, 64, 5000]) {
+      for (const chunkSize of [undefined, 1, 64]) {
         const result = await runtime.attentionBackward(
           call,
           chunkSize === undefined ? options : { ...options, chunkSize },

@@ -1,9 +1,9 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { BenchReport } from '../../src/cli/bench/bench-report.ts'
-import { testGpu } from '../webgpu/support/software-gpu.ts'
+import { FAST_GPU, testGpu } from '../webgpu/support/software-gpu.ts'
 import { heddle } from './heddle.ts'
 
 let folder = ''
@@ -97,7 +97,8 @@ describe('heddle doctor', () => {
     { timeout: 90_000 },
     async () => {
       await testGpu() // names SwiftShader's driver to this process and to those that it starts
-      const { status, out, err } = await heddle(['doctor', '--json'])
+      vi.stubEnv('NODE_OPTIONS', `--import=${FAST_GPU}`)
+      const { status, out, err } = await heddle(['doctor', '--json']).finally(() => vi.unstubAllEnvs())
       expect(status).toBe(0)
       const { capabilities, probes, auto, gpu } = JSON.parse(out) as {
         capabilities: { simd: boolean }

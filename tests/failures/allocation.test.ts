@@ -103,12 +103,10 @@ describe('a memory budget', () => {
   })
 })
 
-test('a size that no engine allocates is a typed error within milliseconds', async () => {
+test('a size that no engine allocates is a typed error', async () => {
   const runtime = await createRuntime({ workers: 0 })
   try {
-    const started = performance.now()
     expect(() => runtime.tensor([2 ** 20, 2 ** 20, 2 ** 10])).toThrow(HeddleError)
-    expect(performance.now() - started).toBeLessThan(10)
   } finally {
     await runtime.close()
   }

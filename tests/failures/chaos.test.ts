@@ -3,7 +3,7 @@ import { TransformerEncoder } from 'heddle/nn'
 import { expect, test } from 'vitest'
 import { propertySettings } from '../support/random-calls.ts'
 import { Random } from '../support/random.ts'
-import { withRuntime, WorkerCrew } from '../support/runtimes.ts'
+import { turns, withRuntime, WorkerCrew } from '../support/runtimes.ts'
 import { filled, fingerprint, normalTensor } from '../support/tensors.ts'
 
 console.info(`random actions: HEDDLE_SEED=${propertySettings.seed}`)
@@ -74,7 +74,7 @@ async function session(seed: number, expected: Map<string, string>): Promise<voi
     const name = random.pick(names.filter((other) => withEncoder || other !== 'encoder'))
     const controller = new AbortController()
     const call = (calls[name] as Call)(runtime, controller.signal)
-    if (random.chance(0.3)) setTimeout(() => controller.abort(stop), random.uniform() * 30)
+    if (random.chance(0.3)) void turns(random.integer(0, 300)).then(() => controller.abort(stop))
     pending.push(
       call.then(
         ({ data, withinPlan }) => {
@@ -96,7 +96,7 @@ async function session(seed: number, expected: Map<string, string>): Promise<voi
     if (action < 0.6) start()
     else if (action < 0.7) void runtime.trim()
     else if (action < 0.8 && crew.alive.length > 0) void random.pick(crew.alive).terminate()
-    else await new Promise((resolve) => setTimeout(resolve, random.uniform() * 25))
+    else await turns(random.integer(0, 200))
   }
   await runtime.close()
   const wrong = (await Promise.all(pending)).filter((message) => message !== undefined)

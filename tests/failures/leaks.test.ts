@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { withRuntime, WorkerCrew } from '../support/runtimes.ts'
+import { turns, withRuntime, WorkerCrew } from '../support/runtimes.ts'
 import { normalTensor } from '../support/tensors.ts'
 
 const same = normalTensor(new Random(251), [4, 100, 16])
@@ -19,9 +19,9 @@ const collectGarbage = runInNewContext('gc') as () => void
  */
 async function liveBytes(): Promise<number> {
   let least = Infinity
-  for (let time = 0; time < 10; time++) {
+  for (let time = 0; time < 40; time++) {
     collectGarbage()
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await turns(20)
     least = Math.min(least, process.memoryUsage().external)
   }
   return least

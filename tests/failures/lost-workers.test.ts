@@ -18,19 +18,10 @@ async function expectedBits(): Promise<string> {
   )
 }
 
-/** Resolves after a random part of `mostMs`. */
-function soon(mostMs: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, random.uniform() * mostMs))
-}
-
 test(
   `a random worker is killed at a random time: the right bits or WorkerLostError (${heavy ? 300 : 12} runs)`,
   async () => {
     const expected = await expectedBits()
-    const durationMs = await withRuntime(
-      { workers: 2 },
-      async (runtime) => (await runtime.attention(call, options)).report.elapsedMs,
-    )
     const outcomes = { right: 0, retried: 0, lost: 0 }
     for (let run = 0; run < (heavy ? 300 : 12); run++) {
       const crew = new WorkerCrew()
@@ -39,14 +30,16 @@ test(
         sharedMemory: run % 2 === 0 ? 'auto' : 'never',
         workerFactory: crew.workerFactory,
       })
-      const pending = runtime.attention(call, options).then(
+      // 30 tasks, some of which are the last before a death.
+      const deadly = new Set(Array.from({ length: random.integer(1, 4) }, () => random.integer(0, 28)))
+      let tasks = 0
+      const onTask = (): void => {
+        if (deadly.has(tasks++) && crew.alive.length > 0) void random.pick(crew.alive).terminate()
+      }
+      const pending = runtime.attention(call, { ...options, onTask }).then(
         ({ output, report }) => ({ bits: fingerprint(output.data), retries: report.retries, memory: report.memory }),
         (error: unknown) => ({ error }),
       )
-      for (let kill = random.integer(1, 4); kill > 0; kill--) {
-        await soon(durationMs)
-        if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
-      }
       const outcome = await pending
       if ('error' in outcome) {
         expect(outcome.error).toMatchObject({ code: 'WorkerLostError' })
@@ -128,7 +121,7 @@ test('workers that die, and whose successors die while they start: WorkerLostErr
   }
 })
 
-test('a death settles the call within 100 ms when no worker can be had any more', async () => {
+test('a death settles the call where no worker can be had any more, and says why', async () => {
   const crew = new WorkerCrew()
   let broken = false
   const workerFactory = () => {
@@ -136,18 +129,18 @@ test('a death settles the call within 100 ms when no worker can be had any more'
     return crew.workerFactory()
   }
   const runtime = await createRuntime({ workers: 2, workerFactory })
+  await allLanes(runtime)
   const pending = runtime.attention(call, { ...options, chunkSize: 3000 }).then(
     () => 'no error',
     (reason: unknown) => reason,
   )
-  await soon(1)
   broken = true
   await Promise.all(crew.workers.map((worker) => worker.terminate()))
-  const diedAt = performance.now()
+  // Not the heart that stopped, which takes seconds to notice.
   expect(await pending).toMatchObject({
-    code: expect.stringMatching(/WorkerLostError|BackendUnavailableError/) as string,
+    code: expect.stringMatching(/^(WorkerLostError|BackendUnavailableError)$/) as string,
+    cause: { message: expect.stringMatching(/exited|no more workers/) as string },
   })
-  expect(performance.now() - diedAt).toBeLessThan(100)
   broken = false
   expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(await expectedBits())
   await runtime.close()
@@ -212,41 +205,47 @@ test.each([1, 2, 3, 5, 8])(
     }
     const runtime = await createRuntime({ workers: 2, workerFactory }).catch((error: unknown) => error)
     if (runtime instanceof Error) {
-      expect(runtime).toMatchObject({ code: expect.any(String) as string })
+      // Both starts count as messages: without the only lane that could start there is no runtime.
+      expect(runtime).toMatchObject({ code: 'BackendUnavailableError' })
       return
     }
     const opened = runtime as Awaited<ReturnType<typeof createRuntime>>
     const outcome = await opened.attention(call, options).then(
       ({ output }) => fingerprint(output.data),
-      (error: unknown) => error,
+      (error: { code?: string }) => error.code,
     )
-    if (outcome !== expected) expect(outcome).toBeInstanceOf(Error)
+    expect([expected, 'WorkerLostError', 'BackendUnavailableError']).toContain(outcome)
     expect(fingerprint((await opened.attention(call, options)).output.data)).toBe(expected)
     await opened.close()
   },
 )
 
 test.each([
-  ['throws', "setTimeout(() => { throw new Error('boom') }, 25)"],
-  ['exits', 'setTimeout(() => process.exit(0), 25)'],
-  ['rejects unhandled', "setTimeout(() => void Promise.reject(new Error('boom')), 25)"],
-])('a worker that %s by itself in the middle: the right bits or WorkerLostError', async (_, crash) => {
+  ['throws', "throw new Error('boom')"],
+  ['exits', 'process.exit(0)'],
+  ['rejects unhandled', "void Promise.reject(new Error('boom'))"],
+])('a worker that %s as it gets its first task: another does its part, with the right bits', async (_, crash) => {
   const expected = await expectedBits()
-  let crashes = 3
+  const crew = new WorkerCrew()
   const workerFactory = () => {
-    const code = `import ${JSON.stringify(workerFile.href)}\n${crashes-- > 0 ? crash : ''}`
-    return new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`))
+    const crashes = crew.workers.length === 0
+    // Comlink names the method that is called.
+    const listen = `parentPort.on('message', (message) => { if (message.path?.[0] === 'run') { ${crash} } })`
+    const code = `import { parentPort } from 'node:worker_threads'
+      import ${JSON.stringify(workerFile.href)}
+      ${crashes ? listen : ''}`
+    return crew.add(new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`)))
   }
   const runtime = await createRuntime({ workers: 2, workerFactory })
-  for (let round = 0; round < 4; round++) {
-    const outcome = await runtime.attention(call, options).then(
-      ({ output }) => fingerprint(output.data),
-      (error: { code?: string }) => error.code,
-    )
-    expect([expected, 'WorkerLostError']).toContain(outcome)
-  }
+  await allLanes(runtime)
+  const { output, report } = await runtime.attention(call, options)
+  expect(fingerprint(output.data)).toBe(expected)
+  expect(report.retries).toBeGreaterThan(0)
+  // Two at the start, and one in place of the first.
+  expect(crew.workers.length).toBe(3)
   expect(fingerprint((await runtime.attention(call, options)).output.data)).toBe(expected)
   await runtime.close()
+  await crew.allExited()
 })
 
 test('a message that cannot be read counts as a lost worker: its task runs again', async () => {
@@ -263,24 +262,32 @@ test('a message that cannot be read counts as a lost worker: its task runs again
   await crew.allExited()
 })
 
-test('many short calls while workers die: each has the right bits or a typed error', async () => {
+test('many short calls while workers die: each has the right bits or WorkerLostError, and some were hit', async () => {
   const small = normalTensor(random, [40, 8])
   const smallCall = { query: small, key: small, value: small }
   const crew = new WorkerCrew()
   const runtime = await createRuntime({ workers: 2, workerFactory: crew.workerFactory })
   const expected = fingerprint((await runtime.attention(smallCall)).output.data)
-  const calls: Promise<string | undefined>[] = []
-  for (let round = 0; round < 40; round++) {
-    calls.push(
+  const outcomes = { retries: 0, lost: 0 }
+  for (let round = 0; round < 10; round++) {
+    const calls = Array.from({ length: 4 }, () =>
       runtime.attention(smallCall, { chunkSize: 8 }).then(
-        ({ output }) => fingerprint(output.data),
-        (error: { code?: string }) => error.code,
+        ({ output, report }) => {
+          outcomes.retries += report.retries
+          return fingerprint(output.data)
+        },
+        (error: { code?: string }) => {
+          outcomes.lost++
+          return error.code
+        },
       ),
     )
-    if (round % 10 === 5 && crew.alive.length > 0) void random.pick(crew.alive).terminate()
-    if (round % 4 === 0) await soon(2)
+    // All of them, so that whatever has been sent is lost.
+    if (round % 3 === 1) for (const worker of crew.alive) void worker.terminate()
+    for (const outcome of await Promise.all(calls)) expect([expected, 'WorkerLostError']).toContain(outcome)
   }
-  for (const outcome of await Promise.all(calls)) expect([expected, 'WorkerLostError']).toContain(outcome)
+  expect(outcomes.retries + outcomes.lost, JSON.stringify(outcomes)).toBeGreaterThan(0)
+  expect(crew.workers.length).toBeGreaterThan(2)
   await runtime.close()
   await crew.allExited()
 })

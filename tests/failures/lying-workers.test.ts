@@ -1,6 +1,6 @@
 import { createRuntime, ProtocolError, type Runtime, type RuntimeOptions } from 'heddle'
 import { Linear } from 'heddle/nn'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { filled, fingerprint } from '../support/tensors.ts'
 import { WrappedWorker } from '../support/wrapped-worker.ts'
 
@@ -81,9 +81,7 @@ async function lyingRuntime(
       deliver({ ...message, value: lie(message.value) })
     })
   }
-  const runtime = await createRuntime({ workers: 1, workerFactory, ...options })
-  runtimes.push(runtime)
-  return { runtime, state }
+  return { runtime: await createRuntime({ workers: 1, workerFactory, ...options }), state }
 }
 
 const same = filled([1, 2, 60, 8], (at) => Math.sin(at * 1.7))
@@ -106,12 +104,22 @@ describe.each([
   ['a pass of layers', {}, forward, { ...LIES, ...PASS_LIES }],
   ['a layer by transfer', { sharedMemory: 'never' }, forward, { ...LIES, ...STAGE_LIES }],
 ] as const)('%s', (_, options, call, lies) => {
+  // One runtime for all of them: each lie costs it a worker.
+  let lying: Awaited<ReturnType<typeof lyingRuntime>>
+  let expected: string
+  let plan: number
+  beforeAll(async () => {
+    lying = await lyingRuntime(options)
+    expected = await call(lying.runtime)
+    plan = lying.runtime.plan({ query: same, key: same, value: same }).totalBytes
+  })
+  afterAll(() => lying.runtime.close())
+
   test.each(Object.entries(lies))(
     'a worker that answers %s: ProtocolError, another worker, and plans as before',
     async (_name, lie) => {
-      const { runtime, state } = await lyingRuntime(options)
-      const expected = await call(runtime)
-      const plan = runtime.plan({ query: same, key: same, value: same }).totalBytes
+      const { runtime, state } = lying
+      const before = state.started
       state.lie = lie
       const error: unknown = await call(runtime).then(
         () => 'no error',
@@ -120,7 +128,7 @@ describe.each([
       expect(error).toBeInstanceOf(ProtocolError)
       expect((error as Error).message).toMatch(/^worker: .*expected .*got /)
       expect(await call(runtime)).toBe(expected)
-      expect(state.started).toBe(2)
+      expect(state.started).toBe(before + 1)
       expect(runtime.plan({ query: same, key: same, value: same }).totalBytes).toBe(plan)
     },
   )
@@ -173,6 +181,7 @@ test.each(['onChunk', 'onProgress'])(
   'what a caller’s %s throws rejects the call, and the runtime is usable after',
   async (name) => {
     const { runtime } = await lyingRuntime({})
+    runtimes.push(runtime)
     const expected = await attend(runtime)
     const reason = new Error('the caller’s own')
     const options = {

@@ -2,7 +2,7 @@ import { createRuntime, type AttentionOptions, type Runtime, type RuntimeOptions
 import { TransformerBlock } from 'heddle/nn'
 import { afterEach, describe, expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { allLanes, withRuntime } from '../support/runtimes.ts'
+import { allLanes, turns, withRuntime } from '../support/runtimes.ts'
 import { filled, fingerprint, normalTensor, shared } from '../support/tensors.ts'
 
 const RealShared = SharedArrayBuffer
@@ -93,7 +93,7 @@ describe.each(Object.entries(calls))('%s', (name, run) => {
       for (let round = 0; round < 5; round++) {
         const controller = new AbortController()
         const aborted = run(runtime, true, controller.signal).catch((error: unknown) => error)
-        await new Promise((resolve) => setTimeout(resolve, round))
+        await turns(3 * round)
         controller.abort()
         await aborted
         expect(fingerprint((await run(runtime, false)).output.data)).toBe(expected)

@@ -6,6 +6,7 @@ import { gradientTolerance, summedTolerance } from '../support/closeness.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { backwardReference, transposedReference } from '../support/oracle-backward.ts'
 import type { AttentionInputs, MathOptions } from '../support/problem.ts'
+import { remembered } from '../support/remembered.ts'
 import { backendOf, GUARD, Guarded, mathOf, runLane, type Binary } from './kernel-lane.ts'
 
 export interface BackwardRun {
@@ -156,6 +157,18 @@ export async function runTransposedLane(
   return into.checked()
 }
 
+const toleranceOf = remembered((inputs: AttentionInputs, options: MathOptions) =>
+  gradientTolerance(attentionReference(inputs, options).logSumExp.exact),
+)
+const gradientsOf = remembered((inputs: AttentionInputs, dOutput: Tensor, options: MathOptions) => ({
+  reference: backwardReference(inputs, dOutput, options),
+  tolerance: toleranceOf(inputs, options),
+}))
+const transposedOf = remembered((inputs: AttentionInputs, rows: Tensor | undefined, options: MathOptions) => ({
+  reference: transposedReference(inputs, rows, options),
+  tolerance: toleranceOf(inputs, options),
+}))
+
 /** Runs the kernels and compares every gradient with the float64 reference. */
 export async function expectBackwardLane(
   inputs: AttentionInputs,
@@ -163,10 +176,9 @@ export async function expectBackwardLane(
   options: MathOptions,
   run: BackwardRun,
 ): Promise<void> {
-  const reference = backwardReference(inputs, dOutput, options)
+  const { reference, tolerance } = gradientsOf(inputs, dOutput, options)
   const gradients = await runBackwardLane(inputs, dOutput, options, run)
   expect(Object.keys(gradients).sort()).toEqual(Object.keys(reference).sort())
-  const tolerance = gradientTolerance(attentionReference(inputs, options).logSumExp.exact)
   const scores = (inputs.query.shape[0] ?? 0) * (inputs.key.shape[0] ?? 0)
   for (const [name, gradient] of Object.entries(gradients)) {
     const sums = name === 'dBias' || name === 'dAlibiSlopes'
@@ -183,11 +195,8 @@ export async function expectTransposedLane(
   options: MathOptions,
   run: BackwardRun,
 ): Promise<void> {
-  const tolerance = gradientTolerance(attentionReference(inputs, options).logSumExp.exact)
-  expect(await runTransposedLane(inputs, rows, options, run)).toMatchOracle(
-    transposedReference(inputs, rows, options),
-    tolerance,
-  )
+  const { reference, tolerance } = transposedOf(inputs, rows, options)
+  expect(await runTransposedLane(inputs, rows, options, run)).toMatchOracle(reference, tolerance)
 }
 
 /** The forward pass of the same kernels: rounding of large scores is in its log-sum-exp too, and cancels. */

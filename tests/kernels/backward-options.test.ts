@@ -9,13 +9,25 @@ const small = { M: 13, N: 30, D: 5, Dv: 6 }
 /** Two tiles of rows and two blocks of keys, each with a rest. */
 const large = { M: 83, N: 301, D: 9, Dv: 7 }
 
-describe.each(binaries)('%s', (binary) => {
-  describe.each([{ sizes: small }, { sizes: large }])('$sizes', ({ sizes }) => {
-    const inputs = peakedInputs(sizes, 31)
-    const dOutput = normalTensor(new Random(32), [sizes.M, sizes.Dv])
-    const rows = normalTensor(new Random(33), [sizes.M, 3])
+/** Made once for both binaries, which are held against the same references. */
+const cases = [small, large].map((sizes) => ({
+  sizes,
+  inputs: peakedInputs(sizes, 31),
+  dOutput: normalTensor(new Random(32), [sizes.M, sizes.Dv]),
+  rows: normalTensor(new Random(33), [sizes.M, 3]),
+  options: optionCases(sizes, 34),
+}))
+const three = { M: 83, N: 700, D: 9, Dv: 7 }
+const segments = {
+  inputs: inputsOf(three, 35),
+  dOutput: normalTensor(new Random(36), [three.M, three.Dv]),
+  rows: normalTensor(new Random(37), [three.M, 10]),
+  options: optionCases(three, 38),
+}
 
-    describe.each(optionCases(sizes, 34))('$name', ({ options }) => {
+describe.each(binaries)('%s', (binary) => {
+  describe.each(cases)('$sizes', ({ inputs, dOutput, rows, options: all }) => {
+    describe.each(all)('$name', ({ options }) => {
       test('gradients', () => expectBackwardLane(inputs, dOutput, options, { binary }))
 
       test('Pᵀ·X, and Pᵀ·1', async () => {
@@ -26,27 +38,22 @@ describe.each(binaries)('%s', (binary) => {
   })
 
   describe('key segments', () => {
-    const sizes = { M: 83, N: 700, D: 9, Dv: 7 }
-    const inputs = inputsOf(sizes, 35)
-    const dOutput = normalTensor(new Random(36), [sizes.M, sizes.Dv])
-    const rows = normalTensor(new Random(37), [sizes.M, 10])
+    const { inputs, dOutput, rows } = segments
 
-    test.each(optionCases(sizes, 38))(
-      '$name: the same bits of dK, dV and Pᵀ·X in three as in one',
-      async ({ options }) => {
-        const [whole, cut] = [
-          await runBackwardLane(inputs, dOutput, options, { binary }),
-          await runBackwardLane(inputs, dOutput, options, { binary, cuts: [256, 512] }),
-        ]
-        expect(bytesOf(cut.dKey)).toEqual(bytesOf(whole.dKey))
-        expect(bytesOf(cut.dValue)).toEqual(bytesOf(whole.dValue))
-        await expectBackwardLane(inputs, dOutput, options, { binary, cuts: [256, 512] })
-        const columns = await runTransposedLane(inputs, rows, options, { binary })
-        expect(bytesOf(await runTransposedLane(inputs, rows, options, { binary, cuts: [256, 512] }))).toEqual(
-          bytesOf(columns),
-        )
-      },
-    )
+    test.each(segments.options)('$name: the same bits of dK, dV and Pᵀ·X in three as in one', async ({ options }) => {
+      const [whole, cut] = [
+        await runBackwardLane(inputs, dOutput, options, { binary }),
+        await runBackwardLane(inputs, dOutput, options, { binary, cuts: [256, 512] }),
+      ]
+      expect(bytesOf(cut.dKey)).toEqual(bytesOf(whole.dKey))
+      expect(bytesOf(cut.dValue)).toEqual(bytesOf(whole.dValue))
+      // dQ sums what the segments add, in another order: it is held against the reference.
+      await expectBackwardLane(inputs, dOutput, options, { binary, cuts: [256, 512] })
+      const columns = await runTransposedLane(inputs, rows, options, { binary })
+      expect(bytesOf(await runTransposedLane(inputs, rows, options, { binary, cuts: [256, 512] }))).toEqual(
+        bytesOf(columns),
+      )
+    })
   })
 
   test('a scale that no log-sum-exp can be divided by', async () => {

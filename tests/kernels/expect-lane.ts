@@ -1,11 +1,14 @@
 import { expect } from 'vitest'
 import { attentionReference } from '../support/oracle.ts'
 import type { AttentionInputs, MathOptions } from '../support/problem.ts'
+import { remembered } from '../support/remembered.ts'
 import { runLane, type LaneResult, type LaneRun } from './kernel-lane.ts'
+
+const referenceOf = remembered((inputs: AttentionInputs, options: MathOptions) => attentionReference(inputs, options))
 
 /** Runs the kernels and compares everything they gave with the float64 reference. */
 export async function expectLane(inputs: AttentionInputs, options: MathOptions, run: LaneRun): Promise<LaneResult> {
-  const reference = attentionReference(inputs, options)
+  const reference = referenceOf(inputs, options)
   const result = await runLane(inputs, options, run)
   const [M = 0] = inputs.query.shape
   const [N = 0] = inputs.key.shape

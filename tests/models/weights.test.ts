@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { FormatError, NumericError } from 'heddle'
+import { FormatError, NumericError, type Tensor } from 'heddle'
 import { loadModel, type ModelSource } from 'heddle/models'
 import { readStateDict } from 'heddle/nn'
 import { describe, expect, test } from 'vitest'

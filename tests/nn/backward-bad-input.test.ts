@@ -13,7 +13,7 @@ import {
 } from 'heddle/nn'
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { allLanes, useRuntime, withRuntime } from '../support/runtimes.ts'
+import { allLanes, turns, useRuntime, withRuntime } from '../support/runtimes.ts'
 import { fingerprint, integerTensor, normalTensor } from '../support/tensors.ts'
 
 const random = new Random(441)
@@ -284,7 +284,7 @@ describe('an abort', () => {
         const controller = new AbortController()
         const failure = failureOf(large.backward(rows, rows, { runtime: own, signal: controller.signal }))
         // The call has begun to run: its lanes hold their first tasks.
-        await new Promise((resolve) => setTimeout(resolve, 60))
+        await turns(20)
         controller.abort(new Error('enough'))
         expect(await failure).toMatchObject({ message: 'enough' })
         expect(bitsOf(await encoder.backward(x, dOutput, { runtime: own, chunkSize: 3 }))).toBe(bits)
@@ -295,7 +295,7 @@ describe('an abort', () => {
   test('close() in the middle: RuntimeClosedError', async () => {
     await withRuntime({ workers: 2 }, async (own) => {
       const failure = failureOf(large.backward(rows, rows, { runtime: own }))
-      await new Promise((resolve) => setTimeout(resolve, 30))
+      await turns(20)
       await own.close()
       expect(await failure).toMatchObject({ code: 'RuntimeClosedError' })
       expect(await failureOf(linear.backward(x, dLinear, { runtime: own }))).toMatchObject({

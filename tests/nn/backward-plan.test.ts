@@ -29,7 +29,7 @@ const pools: Readonly<Record<string, RuntimeOptions>> = {
   transfer: { workers: 2, sharedMemory: 'never' },
 }
 
-const [B, M, E] = [2, 700, 64]
+const [B, M, E] = [2, 500, 64]
 const random = new Random(421)
 const x = normalTensor(random, [B, M, E])
 const tokens = integerTensor(random, [B, M], 50)
@@ -82,15 +82,16 @@ describe.each(Object.entries(pools))('the bytes of a backward plan over %s', (_n
   it.each(Object.entries(calls))('hold for %s, and are no more than 5 % above the peak', async (what, call) => {
     await withRuntime(pool, async (runtime) => {
       await allLanes(runtime)
-      for (let run = 0; run < 3; run++) {
+      for (let run = 0; run < 2; run++) {
         const { report } = await backward(runtime, call)
         expectWithin(report, what)
         // Without shared memory one lane does it all: that another grows next time is a bound, which need not come
-        // about. A lane that the others leave nothing to do holds less than it may.
+        // about. A lane that the others leave next to nothing to do holds less than it may.
+        const busy = report.lanes.map(({ busyMs }) => busyMs)
         const all =
           pool.sharedMemory === 'never'
             ? run === 0
-            : new Set(report.lanes.map(({ lane }) => lane)).size === report.plan.lanes
+            : busy.length === report.plan.lanes && Math.min(...busy) > Math.max(...busy) / 5
         if (all)
           expect(report.memory.peakBytes, JSON.stringify(report)).toBeGreaterThanOrEqual(0.95 * report.plan.totalBytes)
       }
@@ -106,7 +107,7 @@ describe.each(Object.entries(pools))('the bytes of a backward plan over %s', (_n
   })
 
   it('hold while lanes are still starting', async () => {
-    for (let run = 0; run < 5; run++) {
+    for (let run = 0; run < 3; run++) {
       await withRuntime(pool, async (runtime) => {
         const layer = new Linear(E, 300)
         const promised = layer.plan(runtime, x.shape).totalBytes
@@ -121,7 +122,7 @@ describe.each(Object.entries(pools))('the bytes of a backward plan over %s', (_n
     await withRuntime(pool, async (runtime) => {
       await allLanes(runtime)
       const draw = new Random(422)
-      for (let run = 0; run < 80; run++) {
+      for (let run = 0; run < 30; run++) {
         const [rows, modelDim] = [draw.integer(1, 300), 8 * draw.integer(1, 16)]
         const layer = draw.pick([
           () =>

@@ -73,7 +73,7 @@ const cases: Readonly<Record<string, Case>> = {
   },
 }
 
-const CHUNK_SIZES = [undefined, 1, 64, 100]
+const CHUNK_SIZES = [undefined, 1, 64]
 
 function backward(
   { layer, input, dOutput, options }: Case,
@@ -98,7 +98,6 @@ beforeAll(() =>
 
 const pools: Readonly<Record<string, RuntimeOptions>> = {
   'the calling thread': { workers: 0 },
-  'one worker': { workers: 1 },
   'two workers': { workers: 2 },
   'four workers': { workers: 4 },
   'two workers without shared memory': { workers: 2, sharedMemory: 'never' },

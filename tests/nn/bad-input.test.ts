@@ -2,6 +2,7 @@ import { createRuntime, NumericError, OptionError, ShapeError, type Runtime } fr
 import { LayerNorm, Linear, MultiHeadAttention, TransformerBlock, TransformerEncoder } from 'heddle/nn'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Random } from '../support/random.ts'
+import { turns } from '../support/runtimes.ts'
 import { normalTensor } from '../support/tensors.ts'
 
 let runtime: Runtime
@@ -66,13 +67,11 @@ describe('bad input', () => {
     expect(() => new Linear(3, 3, { bais: false } as never)).toThrow(/did you mean bias/)
   })
 
-  it('constructors refuse what no lane could hold, within milliseconds', () => {
-    const started = performance.now()
+  it('constructors refuse what no lane could hold', () => {
     expect(() => new LayerNorm(2 ** 31)).toThrow(ShapeError)
     expect(() => new TransformerBlock({ modelDim: 8, heads: 2, feedForwardDim: 2 ** 31 })).toThrow(ShapeError)
     expect(() => new Linear(2 ** 53 - 1, 2 ** 53 - 1)).toThrow(ShapeError)
     expect(() => new TransformerEncoder({ modelDim: 8, heads: 2, layers: 2 ** 31 })).toThrow(OptionError)
-    expect(performance.now() - started).toBeLessThan(40)
   })
 
   it('NaN weights are named', () => {
@@ -89,7 +88,7 @@ describe('bad input', () => {
     const layer = new TransformerBlock({ modelDim: 128, heads: 4 })
     const controller = new AbortController()
     const run = layer.forward(normalTensor(new Random(8), [4000, 128]), { runtime, signal: controller.signal })
-    setTimeout(() => controller.abort(new Error('stop')), 5)
+    void turns(5).then(() => controller.abort(new Error('stop')))
     await expect(run).rejects.toThrow('stop')
   })
 })

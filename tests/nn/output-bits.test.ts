@@ -29,9 +29,8 @@ interface Table {
 const table: Table = updating ? { bits: {}, traces: {} } : (JSON.parse(readFileSync(FILE, 'utf8')) as Table)
 
 const cases: readonly LayerCase[] = [...rowCases, ...attentionCases, ...stackCases]
-const [none, one, two, alone, transfer] = [
+const [none, two, alone, transfer] = [
   useRuntime({ workers: 0, numerics: 'portable' }),
-  useRuntime({ workers: 1, numerics: 'portable' }),
   useRuntime({ workers: 2, numerics: 'portable' }),
   useRuntime({ workers: 1, numerics: 'portable', sharedMemory: 'never' }),
   useRuntime({ workers: 2, numerics: 'portable', sharedMemory: 'never' }),
@@ -41,14 +40,11 @@ const [none, one, two, alone, transfer] = [
 const settings: Readonly<Record<string, () => Setting>> = {
   'calling thread': () => ({ runtime: none(), sharedInputs: false }),
   'calling thread, chunks of 7': () => ({ runtime: none(), chunkSize: 7, sharedInputs: true }),
-  '1 worker': () => ({ runtime: one(), sharedInputs: true }),
-  '1 worker, chunks of 7': () => ({ runtime: one(), chunkSize: 7, sharedInputs: false }),
   '2 workers': () => ({ runtime: two(), sharedInputs: false }),
   '2 workers, chunks of 7': () => ({ runtime: two(), chunkSize: 7, sharedInputs: true }),
   '2 workers, chunks of 64': () => ({ runtime: two(), chunkSize: 64, sharedInputs: false }),
   '1 worker without shared memory, chunks of 64': () => ({ runtime: alone(), chunkSize: 64, sharedInputs: false }),
-  '2 workers without shared memory': () => ({ runtime: transfer(), sharedInputs: true }),
-  '2 workers without shared memory, chunks of 7': () => ({ runtime: transfer(), chunkSize: 7, sharedInputs: false }),
+  '2 workers without shared memory, chunks of 7': () => ({ runtime: transfer(), chunkSize: 7, sharedInputs: true }),
 }
 
 function hashesOf(results: Results): Hashes {

@@ -1,7 +1,7 @@
 import { TransformerEncoder } from 'heddle/nn'
 import { expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { allLanes, withRuntime } from '../support/runtimes.ts'
+import { allLanes, turns, withRuntime } from '../support/runtimes.ts'
 import { fingerprint, normalTensor } from '../support/tensors.ts'
 
 const layer = new TransformerEncoder({ modelDim: 64, heads: 4, layers: 2 })
@@ -55,7 +55,7 @@ test.each([0, 2])(
       const attended = runtime
         .attention({ query: x, key: x, value: x }, { window: { before: 8, after: 8 } })
         .then(() => order.push('attention'))
-      setTimeout(() => controller.abort(reason), 20)
+      void turns(20).then(() => controller.abort(reason))
       expect(await aborted).toBe(reason)
       expect(await Promise.all(passes.map((pass) => pass.finally(() => order.push('pass'))))).toEqual([
         expected,

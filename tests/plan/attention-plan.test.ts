@@ -72,10 +72,19 @@ describe('planAttention', () => {
   })
 
   it('shrinks the chunks to fit a budget, then takes fewer lanes', () => {
-    const free = planAttention(request(65536))
-    const tight = planAttention(request(65536, { budgetBytes: free.budgetedBytes - 1 }))
-    expect(tight.chunkRows).toBeLessThan(free.chunkRows)
-    expect(tight.budgetedBytes).toBeLessThan(free.budgetedBytes)
+    const seen: string[] = []
+    let budgetBytes: number | undefined
+    // Each budget is a byte too small for the plan before it, until none is small enough.
+    const planned = () => planAttention(request(65536, { budgetBytes }))
+    expect(() => {
+      for (;;) {
+        const { lanes, chunkRows, budgetedBytes } = planned()
+        seen.push(`${lanes}×${chunkRows}`)
+        expect(budgetedBytes).toBeLessThanOrEqual(budgetBytes ?? Infinity)
+        budgetBytes = budgetedBytes - 1
+      }
+    }).toThrow(MemoryBudgetError)
+    expect(seen).toEqual(['2×1024', '2×512', '2×256', '2×128', '2×64', '2×32', '2×16', '2×8', '1×8'])
   })
 
   it('says which budget would do when nothing fits, and that one does', () => {

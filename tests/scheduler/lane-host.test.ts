@@ -5,6 +5,7 @@ import { CHUNK_DONE, CHUNK_FREE } from '../../src/protocol/chunk.ts'
 import type { StagePass } from '../../src/protocol/stage-pass.ts'
 import type { RowStageTask } from '../../src/protocol/stage.ts'
 import { LaneHost } from '../../src/scheduler/lane-host.ts'
+import { turns } from '../support/runtimes.ts'
 
 /** Tells what each task saw under the array that it names, when `gate` lets it go on. */
 const seen: (number | undefined)[] = []
@@ -96,7 +97,7 @@ test('a chunk that waits behind the task of another call is free for other lanes
   const other = host.run(request(2, 1, { 1: 10 }))
   const waiting = passRequest(1, 2)
   const pass = host.run(waiting)
-  await new Promise((resolve) => setTimeout(resolve, 5))
+  await turns(5)
   expect([...waiting.claims]).toEqual([CHUNK_FREE, CHUNK_FREE])
   open()
   await Promise.all([other, pass])

@@ -120,6 +120,19 @@ function coordinates(index: number, shape: readonly number[]): string {
 
 expect.extend({ toMatchOracle })
 
+/** Arrays of the same bytes are equal; the element by element comparison that says where others differ is slow. */
+function sameBytes(a: unknown, b: unknown): true | undefined {
+  if (!ArrayBuffer.isView(a) || !ArrayBuffer.isView(b)) return undefined
+  if (a.constructor !== b.constructor || a.byteLength !== b.byteLength) return undefined
+  const [left, right] = [a, b].map(
+    ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength),
+  )
+  for (let at = 0; at < a.byteLength; at++) if (left![at] !== right![at]) return undefined
+  return true
+}
+
+expect.addEqualityTesters([sameBytes])
+
 declare module 'vitest' {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- merges only with the same type parameter
   interface Matchers<T = any> {

@@ -1,5 +1,5 @@
 import type { MathOptions } from './problem.ts'
-import type { Random } from './random.ts'
+import { Random } from './random.ts'
 import { integerTensor, maskTensor, normalTensor } from './tensors.ts'
 
 export interface Dims {
@@ -63,4 +63,29 @@ export const fullCase: OptionCase = {
   name: 'all options',
   options: (random, dims) =>
     Object.assign({}, ...names.map((name) => optionBuilders[name]!(random, dims))) as MathOptions,
+}
+
+/**
+ * Sets of five options, few of them, in which every pair occurs: for a backend where each set has a kernel of its own,
+ * which takes long to compile.
+ */
+export const coveringCases: readonly OptionCase[] = coveringSets(new Random(5)).map((set) => ({
+  name: set.join(', '),
+  options: (random, dims) =>
+    Object.assign({}, ...set.map((name) => optionBuilders[name]!(random, dims))) as MathOptions,
+}))
+
+function coveringSets(random: Random): string[][] {
+  const pairsOf = (set: readonly string[]): string[] =>
+    set.flatMap((first) => set.filter((second) => first < second).map((second) => `${first} ${second}`))
+  const missing = new Set(pairsOf(names))
+  const sets: string[][] = []
+  while (missing.size > 0) {
+    const drawn = Array.from({ length: 100 }, () => random.shuffle([...names]).slice(0, 5))
+    const gain = (set: readonly string[]): number => pairsOf(set).filter((pair) => missing.has(pair)).length
+    const best = drawn.reduce((most, set) => (gain(set) > gain(most) ? set : most))
+    if (gain(best) > 0) sets.push(best)
+    for (const pair of pairsOf(best)) missing.delete(pair)
+  }
+  return sets
 }

@@ -168,7 +168,7 @@ function throughValues(
   dOutput: Float32Array,
   into: Gradients,
   round: Round,
-): Map<number, number> {
+): Float64Array {
   const {
     H,
     Hkv,
@@ -181,7 +181,7 @@ function throughValues(
   const start = (b * Hkv + Math.floor((h * Hkv) / H)) * N * Dv
   const dRow = dOutput.subarray(((b * H + h) * M + i) * Dv, ((b * H + h) * M + i + 1) * Dv)
   const keep = dropout && keepMask(dropout.seed, dropout.probability, b * H + h, i, N)
-  const dWeights = new Map<number, number>()
+  const dWeights = new Float64Array(N)
   for (const j of allowed) {
     const factor = !dropout ? 1 : keep?.[j] ? round(1 / round(1 - dropout.probability)) : 0
     let dWeight = 0
@@ -191,7 +191,7 @@ function throughValues(
       into.dValue[at] = round(into.dValue[at]! + round(round(weights[j]! * factor) * dRow[c]!))
     }
     // A dropped weight takes no part, not even where its value is NaN.
-    dWeights.set(j, factor === 0 ? 0 : round(dWeight * factor))
+    dWeights[j] = factor === 0 ? 0 : round(dWeight * factor)
   }
   return dWeights
 }
@@ -201,7 +201,7 @@ function throughScores(
   problem: Problem,
   [b, h, i]: Row,
   row: { readonly allowed: readonly number[]; readonly weights: Float64Array; readonly delta: number | undefined },
-  dWeights: Map<number, number>,
+  dWeights: Float64Array,
   into: Gradients,
   round: Round,
 ): void {
@@ -217,9 +217,9 @@ function throughScores(
     options: { bias, alibiSlopes, softcap = 0, scale = 1 / Math.sqrt(D) },
   } = problem
   const queryStart = ((b * H + h) * M + i) * D
-  const mean = row.delta ?? allowed.reduce((sum, j) => round(sum + round(weights[j]! * dWeights.get(j)!)), 0)
+  const mean = row.delta ?? allowed.reduce((sum, j) => round(sum + round(weights[j]! * dWeights[j]!)), 0)
   for (const j of allowed) {
-    let dScore = round(weights[j]! * round(dWeights.get(j)! - mean))
+    let dScore = round(weights[j]! * round(dWeights[j]! - mean))
     if (alibiSlopes) {
       const at = alibiSlopes.length === H ? h : b * H + h
       into.dAlibiSlopes[at] = round(into.dAlibiSlopes[at]! - round(dScore * Math.abs(i + offsetOf(problem, b) - j)))

@@ -89,7 +89,9 @@ export function attentionOracle(problem: Problem, round: Round): OracleResult {
 
 /** Keys that query i of (b, h) may attend to, ascending. */
 export function allowedKeys(problem: Problem, b: number, h: number, i: number): number[] {
-  return Array.from({ length: problem.N }, (_, j) => j).filter((j) => isAllowed(problem, b, h, i, j))
+  const allowed: number[] = []
+  for (let j = 0; j < problem.N; j++) if (isAllowed(problem, b, h, i, j)) allowed.push(j)
+  return allowed
 }
 
 /** Softmax over the allowed keys, 0 elsewhere; returns the log-sum-exp, −∞ where no key is allowed. */

@@ -40,7 +40,25 @@ function xor(a: number, b: number, c: number): number {
 }
 
 /** The keep mask of one row: counter (⌊j/4⌋, i, b·H + h, 0), word j mod 4, kept when word ≥ ⌊p·2³²⌋. */
-export function keepMask(seed: number, probability: number, batchHead: number, row: number, keys: number): boolean[] {
+export function keepMask(
+  seed: number,
+  probability: number,
+  batchHead: number,
+  row: number,
+  keys: number,
+): readonly boolean[] {
+  const name = [seed, probability, batchHead, row, keys].join()
+  const known = masks.get(name) ?? makeMask(seed, probability, batchHead, row, keys)
+  if (masks.size >= MOST_MASKS) masks.clear()
+  masks.set(name, known)
+  return known
+}
+
+/** References in float64 and float32, forward and backward, and of each binary ask for the same rows. */
+const masks = new Map<string, readonly boolean[]>()
+const MOST_MASKS = 4096
+
+function makeMask(seed: number, probability: number, batchHead: number, row: number, keys: number): boolean[] {
   const key: Key = [seed % 4294967296, Math.floor(seed / 4294967296)]
   const threshold = Math.floor(probability * 4294967296)
   const keep: boolean[] = []

@@ -109,12 +109,12 @@ export function rowShape({ layout, B, H, M }: Problem): readonly number[] {
 /**
  * Where element (b, h, i, j) of the scores stands in a tensor that broadcasts to the score shape, aligned at the right.
  */
-export function broadcastIndex({ layout }: Problem, shape: readonly number[], [b, h, i, j]: Shape4): number {
-  const full = { '[N, D]': [i, j], '[B, N, D]': [b, i, j], '[B, H, N, D]': [b, h, i, j], '[B, N, E]': [b, h, i, j] }[
-    layout
-  ]
-  const aligned = full.slice(full.length - shape.length)
-  return shape.reduce((flat, size, axis) => flat * size + (size === 1 ? 0 : aligned[axis]!), 0)
+export function broadcastIndex({ layout }: Problem, shape: readonly number[], index: Shape4): number {
+  const [b, , i, j] = index
+  // Without heads there is no axis for them.
+  const places = layout === '[B, N, D]' ? [b, i, j] : index
+  const skipped = places.length - shape.length
+  return shape.reduce((flat, size, axis) => flat * size + (size === 1 ? 0 : places[skipped + axis]!), 0)
 }
 
 /** Element (b, h, i, j) of such a tensor. */

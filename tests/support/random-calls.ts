@@ -20,7 +20,7 @@ const heavy = process.env['HEDDLE_HEAVY'] === '1'
 export const propertySettings = {
   timeoutMs: heavy ? 600_000 : 60_000,
   seed: Number(process.env['HEDDLE_SEED'] ?? Date.now() % 2147483647),
-  numRuns: heavy ? 600 : 60,
+  numRuns: heavy ? 600 : 40,
 }
 
 /** Shrinks towards small sizes and no options; the data itself comes from a seed. */

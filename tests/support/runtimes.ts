@@ -30,6 +30,17 @@ export async function allLanes(runtime: Runtime): Promise<void> {
   while (runtime.lanes.some(({ kernels }) => kernels === null)) await new Promise((resolve) => setImmediate(resolve))
 }
 
+/** Lets the event loop go round: what was asked for before is sent and begun, whatever the time that takes. */
+export async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Milliseconds of processor time that all threads of this process have worked: other processes do not count. */
+export function workedMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
 /** Where the shipped worker lies. */
 export const workerFile = new URL(import.meta.resolve('heddle/worker'))
 

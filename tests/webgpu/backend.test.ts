@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createWebGpuBackend, type WebGpuBackend, type WebGpuOptions } from '../../src/backends/webgpu/engine.ts'
 import { probeWebGpu } from '../../src/backends/webgpu/probe.ts'
 import { DeviceLost, NonFiniteInput } from '../../src/backends/webgpu/signals.ts'
@@ -24,6 +24,13 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     backend?.dispose()
     backend = undefined
   })
+
+  /** For tests that leave it as it was: a device of its own would compile the same kernels again. */
+  let shared: WebGpuBackend
+  beforeAll(async () => {
+    shared = await createWebGpuBackend(found.gpu)
+  })
+  afterAll(() => shared.dispose())
 
   test('the probe names the adapter, its limits, and that it is software', async () => {
     const probe = await probeWebGpu(found.gpu)
@@ -84,7 +91,7 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
   })
 
   test('keys and values are uploaded once, until they are released', async () => {
-    const gpuBackend = await open()
+    const gpuBackend = shared
     const problem = normalise(inputsOf(shape), {})
     const context = contextOf(arraysOf(problem))
     const before = gpuBackend.residentBytes()
@@ -139,7 +146,7 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
   })
 
   test('results are written into shared memory where the task says', async () => {
-    const gpuBackend = await open()
+    const gpuBackend = shared
     const problem = normalise(inputsOf(shape), { causal: true })
     const arrays = arraysOf(problem)
     for (const [id, array] of arrays) arrays.set(id, sharedArray(array))
@@ -165,7 +172,7 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
   })
 
   test('partials over disjoint keys carry the log-sum-exp to merge by', async () => {
-    const gpuBackend = await open()
+    const gpuBackend = shared
     const inputs = inputsOf(shape)
     const halves = await Promise.all(
       [
@@ -192,7 +199,7 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     ['a key whose product overflows', 'key', 3e38],
     ['a value whose sum overflows', 'value', -3e38],
   ] as const)('%s is handed back for wasm to compute', async (_name, which, poison) => {
-    const gpuBackend = await open()
+    const gpuBackend = shared
     const inputs = inputsOf(shape)
     inputs[which].data[77] = poison
     await expect(runCall(gpuBackend, inputs)).rejects.toThrow(NonFiniteInput)
@@ -202,7 +209,7 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
   })
 
   test('a NaN in the bias is handed back; −∞ is not', async () => {
-    const gpuBackend = await open()
+    const gpuBackend = shared
     const bias = inputsOf({ ...shape, D: 200 }).query
     bias.data[5] = -Infinity
     await runCall(gpuBackend, inputsOf(shape), { bias })
@@ -289,7 +296,7 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
   })
 
   test('tiles that no row may see are counted as skipped', async () => {
-    const gpuBackend = await open()
+    const gpuBackend = shared
     const { results } = await runCall(gpuBackend, inputsOf({ ...shape, M: 128, N: 128 }), { causal: true })
     expect(results[0]).toMatchObject({ tiles: 10, skippedTiles: 6 })
   })

@@ -22,13 +22,17 @@ const remembered = new Map<string, Promise<TileChoice>>()
  * The attention variant that is fastest on this device, by its own clock: measured once an adapter, some 50 ms after
  * the kernels are compiled. Software adapters keep the base kernel; `asked` skips the measurement.
  */
-export function chooseTile(gpu: GpuDevice, asked: TileName | 'auto' = 'auto'): Promise<TileChoice> {
+export function chooseTile(
+  gpu: GpuDevice,
+  asked: TileName | 'auto' = 'auto',
+  measure: (gpu: GpuDevice) => Promise<TileTime[]> = measureTiles,
+): Promise<TileChoice> {
   if (asked !== 'auto') return Promise.resolve({ tile: asked, reason: 'asked for', times: [] })
   if (gpu.fallback) return Promise.resolve({ tile: 'base', reason: 'the adapter computes in software', times: [] })
   const adapter = `${gpu.name}:${gpu.smallestSubgroup}:${gpu.limits.maxComputeWorkgroupStorageSize}`
   const known = remembered.get(adapter)
   if (known !== undefined) return known
-  const choice = measureTiles(gpu).then(choiceOf)
+  const choice = measure(gpu).then(choiceOf)
   remembered.set(adapter, choice)
   choice.catch(() => remembered.delete(adapter))
   return choice

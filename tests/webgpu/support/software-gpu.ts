@@ -32,6 +32,15 @@ export async function testGpu(
   }
 }
 
+/**
+ * A module that gives its thread such a GPU before Heddle looks for one: for workers, and for processes by
+ * `NODE_OPTIONS=--import=…`.
+ */
+export const FAST_GPU = `data:text/javascript,${encodeURIComponent(
+  `import { create } from ${JSON.stringify(import.meta.resolve('webgpu'))}
+globalThis[Symbol.for('heddle.webgpu')] = create(['enable-dawn-features=disable_workgroup_init'])`,
+)}`
+
 /** Says once, visibly, that tests are skipped; fails where they must run. */
 export function skipReason(found: { gpu?: GPU; reason?: string }): string | undefined {
   if (found.gpu !== undefined) return undefined
