@@ -8,6 +8,7 @@ const PREFIX = 'heddle: '
 /** A colour of Chromium's palette by what a lane did. */
 const COLORS: Readonly<Record<RuntimeEvents['task']['what'], string>> = {
   attention: 'primary',
+  'attention-heads': 'primary',
   'attention-backward': 'secondary',
   'attention-bias': 'secondary',
   'attention-transposed': 'tertiary',
