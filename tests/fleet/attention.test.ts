@@ -23,7 +23,10 @@ const tensors = {
 }
 const cut = { queryRows: 64, keyRows: 100 }
 
-const cases: readonly { readonly name: string; readonly options: FleetAttentionOptions }[] = [
+const cases: readonly {
+  readonly name: string
+  readonly options: FleetAttentionOptions & { readonly keyLengths?: Int32Array }
+}[] = [
   { name: 'no options', options: {} },
   { name: 'causal with an offset', options: { causal: true, queryOffset: 333 - 150 } },
   { name: 'rows that see no key', options: { causal: true, queryOffset: -70 } },

@@ -97,10 +97,10 @@ const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
     evaluateEvery: 50,
   },
   induction: {
-    steps: 1000,
-    batch: 1,
-    length: 1024,
-    symbols: 64,
+    steps: 550,
+    batch: 16,
+    length: 64,
+    symbols: 32,
     repeats: 0,
     layers: 2,
     heads: 2,
@@ -109,7 +109,7 @@ const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
     dropout: 0,
     learningRate: 6e-3,
     weightDecay: 0.01,
-    evaluateEvery: 500,
+    evaluateEvery: 100,
   },
 }
 
