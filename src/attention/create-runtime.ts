@@ -1,8 +1,9 @@
 import { BackendUnavailableError } from '../core/errors.ts'
+import type { MeasuredJob } from './measure-lanes.ts'
 import type { LaneKind } from '../protocol/messages.ts'
 import { Pool } from '../scheduler/pool.ts'
 import { PoolEvents } from '../scheduler/pool-events.ts'
-import { chooseAutoLanes, MEASURED_TOKENS } from './auto-backend.ts'
+import { chooseAutoLanes } from './auto-backend.ts'
 import { probeCapabilities, type Capabilities } from './capabilities.ts'
 import {
   asksForGpu,
@@ -23,7 +24,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   options = checkRuntimeNames(options)
   const capabilities = await probeCapabilities(asksForGpu(options))
   const resolved = await resolveRuntimeOptions(options, capabilities)
-  const choice = await chooseAutoLanes(options, capabilities, (kind) => timeLane(kind, options, capabilities))
+  const choice = await chooseAutoLanes(options, capabilities, (kind, job) => timeLane(kind, job, options, capabilities))
   if (choice === undefined) return openRuntime(capabilities, resolved)
   const { kinds, reason } = choice
   const told = { ...capabilities, reasons: { ...capabilities.reasons, auto: reason } }
@@ -42,9 +43,10 @@ async function openRuntime(capabilities: Capabilities, options: ResolvedRuntimeO
   return new Runtime(capabilities, options, pool, events)
 }
 
-/** Milliseconds of the measuring job on one lane of this kind, warm. */
+/** Milliseconds of the measuring job on one lane of this kind. */
 async function timeLane(
   kind: LaneKind,
+  job: MeasuredJob,
   { workers: _, ...options }: RuntimeOptions,
   capabilities: Capabilities,
 ): Promise<number> {
@@ -53,11 +55,7 @@ async function timeLane(
     await resolveRuntimeOptions({ ...options, backend: { [kind]: 1 } }, capabilities),
   )
   try {
-    const shape = [MEASURED_TOKENS, 64]
-    const inputs = { query: runtime.tensor(shape), key: runtime.tensor(shape), value: runtime.tensor(shape) }
-    const run = async (): Promise<number> => (await runtime.attention(inputs)).report.elapsedMs
-    await run()
-    return Math.min(await run(), await run())
+    return await job(runtime)
   } finally {
     await runtime.close()
   }

@@ -120,7 +120,7 @@ export function resolveOptions(options: AttentionOptions, layout: Layout): Resol
 function causalNote({ causal, queryOffset }: AttentionOptions, { queries, keys }: AttentionSizes): readonly string[] {
   if (causal !== true || queryOffset !== undefined || queries === keys || queries === 0 || keys === 0) return []
   return [
-    `causal with M = ${queries}, N = ${keys} and no queryOffset: query i sees keys 0 to i only. If the queries are the last rows of a sequence whose earlier keys are cached, pass queryOffset: ${keys - queries}; if not, queryOffset: 0 ends this note.`,
+    `causal with M = ${queries}, N = ${keys} and no queryOffset: rows that follow cached keys need queryOffset: ${keys - queries}; queryOffset: 0 ends this note.`,
   ]
 }
 

@@ -4,34 +4,30 @@
  * translations: the first that the call takes counts.
  */
 const TABLE = `
-dmodel embeddim embedsize hiddensize nembd modeldim dim = modelDim
-numheads nheads nhead nhead numattentionheads = heads
-numkeyvalueheads numkvheads kvheads nkvheads kvnumheads = keyValueHeads
+dmodel embeddim hiddensize = modelDim
+numheads nheads nhead numattentionheads = heads
+numkeyvalueheads numkvheads = keyValueHeads
 enablegqa = keyValueHeads: fewer than heads share keys
-dimfeedforward intermediatesize dff ffdim = feedForwardDim
-numlayers nlayers nlayer numhiddenlayers = layers
+dimfeedforward intermediatesize = feedForwardDim
+numlayers numhiddenlayers = layers
 vocabsize numembeddings = vocabulary
-eps layernormeps rmsnormeps = epsilon
+eps layernormeps = epsilon
 normfirst = norm: 'pre' or 'post'
-dropoutp dropoutrate attentiondropout = dropout
+dropoutp attentiondropout = dropout
 iscausal = causal
-keypaddingmask srckeypaddingmask paddingmask = keyMask: nonzero may be attended, the opposite of key_padding_mask
-keypaddingmask srckeypaddingmask paddingmask = keyLengths: the number of keys that may be attended
+keypaddingmask srckeypaddingmask = keyMask: nonzero may be attended, the opposite of key_padding_mask
+keypaddingmask srckeypaddingmask = keyLengths: the number of keys that may be attended
 attentionmask = keyMask: nonzero may be attended, as there
-attnmask srcmask attentionmask = mask: nonzero may attend; boolean masks of PyTorch's layers mean the opposite, and float masks are a bias
-needweights outputattentions returnattentionscores = returnWeights
+attnmask srcmask attentionmask = mask: nonzero may attend; boolean masks of PyTorch's layers mean the opposite
+needweights outputattentions = returnWeights
 averageattnweights = averageWeights
-softmaxscale smscale = scale
-softcapping logitsoftcap attnlogitsoftcapping = softcap
+softmaxscale = scale
+attnlogitsoftcapping = softcap
 slidingwindow windowsize = window: { before, after }
-pastkeyvalue pastkeyvalues kvcache = cache
-pastkeyvalue pastkeyvalues kvcache = caches
-positionids = positions
-tokentypeids = tokenTypes
+pastkeyvalues kvcache = cache
+pastkeyvalues kvcache = caches
 lr = learningRate
-numthreads threads poolsize = workers
-device = backend
-abortsignal = signal
+numthreads threads = workers
 `
 
 const ROWS = TABLE.trim()

@@ -1,4 +1,5 @@
 import { checkBoolean, checkedSignal, checkFunction, checkInteger, checkNames, expected } from '../../core/check.ts'
+import { asInt32 } from '../../core/integer-arrays.ts'
 import type { AttentionOptions } from '../../attention/attention-options.ts'
 import type { Partition } from '../jobs/attention-partition.ts'
 import type { AttentionSettings } from '../jobs/attention-settings.ts'
@@ -94,7 +95,8 @@ function settingsOf({
   window = checkNames(`${WHAT}: option window`, window, ['before', 'after'])
   if (alibiSlopes !== undefined && !(alibiSlopes instanceof Float32Array))
     throw expected(`${WHAT}: option alibiSlopes`, 'a Float32Array', alibiSlopes)
-  if (keyLengths !== undefined && !(keyLengths instanceof Int32Array))
+  const lengths = asInt32(`${WHAT}: option keyLengths`, keyLengths)
+  if (keyLengths !== undefined && lengths === undefined)
     throw expected(`${WHAT}: option keyLengths`, 'an Int32Array [B]', keyLengths)
   const bounded = (reach: number | undefined): reach is number => reach !== undefined && reach !== Infinity
   const settings: AttentionSettings = {
@@ -105,7 +107,7 @@ function settingsOf({
     ...(bounded(window.after) && { windowAfter: window.after }),
     ...(scale !== undefined && { scale }),
     ...(alibiSlopes !== undefined && { alibiSlopes: [...alibiSlopes] }),
-    ...(keyLengths !== undefined && { keyLengths: [...keyLengths] }),
+    ...(lengths !== undefined && { keyLengths: [...lengths] }),
   }
   checkSettings(`${WHAT}: options`, settings)
   return settings
