@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { ProtocolError } from '../../src/core/errors.ts'
 import { checkResponse } from '../../src/protocol/check-response.ts'
 import { CHUNK_DONE, CHUNK_FREE } from '../../src/protocol/chunk.ts'
+import type { AttentionHeadsTask } from '../../src/protocol/heads-task.ts'
 import type { StagePass } from '../../src/protocol/stage-pass.ts'
 import type { AttentionTask } from '../../src/protocol/task.ts'
 
@@ -49,6 +50,24 @@ describe('checkResponse', () => {
     expect(() => checkResponse([task()], said(5))).toThrow(/expected 15 elements, got 5/)
     expect(() => checkResponse([task(Int32Array.of(2))], said(5))).not.toThrow()
     expect(() => checkResponse([task(Int32Array.of(2))], said(15))).toThrow(ProtocolError)
+  })
+
+  it('asks for every result of many heads that does not stand in place', () => {
+    const task = {
+      kind: 'attention-heads',
+      rows: 3,
+      count: 4,
+      results: [
+        { name: 'output', columns: 2, to: 'returned' },
+        { name: 'logSumExp', columns: 1, to: { array: 1 } },
+        { name: 'maxIndex', columns: 1, to: 'returned' },
+      ],
+    } as unknown as AttentionHeadsTask
+    const said = (...returned: unknown[]) => answer({ elapsedMs: 0, tiles: 0, skippedTiles: 0, returned })
+    expect(() => checkResponse([task], said(new Float32Array(24), new Int32Array(12)))).not.toThrow()
+    expect(() => checkResponse([task], said(new Float32Array(23), new Int32Array(12)))).toThrow(/24 elements, got 23/)
+    expect(() => checkResponse([task], said(new Float32Array(24), new Float32Array(12)))).toThrow(ProtocolError)
+    expect(() => checkResponse([task], said(new Float32Array(24)))).toThrow(/a list of 2, got 1/)
   })
 
   it('reads arrays of another realm', () => {

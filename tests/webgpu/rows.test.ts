@@ -71,6 +71,21 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
     }
   })
 
+  test.each([
+    [3, 2],
+    [7, 5],
+    [64, 3],
+    [65, 2],
+    [128, 2],
+  ])('RMS norm of each head, D %i, H %i, with a weight and without', async (headSize, heads) => {
+    for (const weighted of [true, false]) {
+      const width = heads * headSize
+      const stage = new StageOf(9, [width, width, width])
+      const steps = [stage.load(0), stage.rmsNormHeads(0, 1, headSize, weighted), stage.store(1)]
+      await expectReference(stage.task(steps), stage.arrays)
+    }
+  })
+
   test('a gated unit behind its norm', async () => {
     const stage = new StageOf(70, [22, 22, 37, 37, 22])
     const steps: RowStep[] = [

@@ -10,6 +10,7 @@ import type { Kernel } from './kernels/kernel.ts'
 import { layerNormKernel, layerNormParams } from './kernels/layer-norm.wgsl.ts'
 import { linearKernel, linearParams } from './kernels/linear.wgsl.ts'
 import { rmsNormKernel, rmsNormParams } from './kernels/rms-norm.wgsl.ts'
+import { rmsNormHeadsKernel } from './kernels/rms-norm-heads.wgsl.ts'
 import { rotaryKernel } from './kernels/rotary.wgsl.ts'
 import { rowAddKernel, rowMultiplyKernel } from './kernels/row-add.wgsl.ts'
 import { rowDropoutKernel, rowDropoutParams } from './kernels/row-dropout.wgsl.ts'
@@ -68,6 +69,7 @@ export class RowSteps {
     linear: (to, step) => to.#linear(step),
     norm: (to, step) => to.#norm(step),
     'rms-norm': (to, step) => to.#rmsNorm(step),
+    'rms-norm-heads': (to, step) => to.#rmsNormHeads(step),
     copy: (to, step) => to.#copy(step),
     add: (to, step) => to.#combine(rowAddKernel, step),
     multiply: (to, step) => to.#combine(rowMultiplyKernel, step),
@@ -79,7 +81,6 @@ export class RowSteps {
     'norm-backward': null,
     'rms-normalise': null,
     'rms-norm-backward': null,
-    'rms-norm-heads': null,
     fold: null,
     subtract: null,
     scale: null,
@@ -184,6 +185,19 @@ export class RowSteps {
       rmsNormKernel(this.width(from)),
       { 0: params, 1: this.#held(from), 2: this.#weights.vector(weight, this.#context), 3: output },
       [this.#rows],
+    )
+    this.#set(to, output)
+  }
+
+  async #rmsNormHeads({ from, to, headSize, weight, epsilon }: StepOf<'rms-norm-heads'>): Promise<void> {
+    const output = this.#fresh(to)
+    const width = this.width(from)
+    const params = this.#params(rmsNormParams.byteLength, (mapped) => rmsNormParams.write(mapped, { epsilon }))
+    const weights = weight === null ? {} : { 2: this.#weights.vector(weight, this.#context) }
+    await this.#dispatch(
+      rmsNormHeadsKernel(width, headSize, weight !== null),
+      { 0: params, 1: this.#held(from), ...weights, 3: output },
+      [this.#rows, width / headSize],
     )
     this.#set(to, output)
   }

@@ -75,6 +75,11 @@ export class StageOf {
     return { op: 'rms-norm', from, to, weight: this.#weight(this.registers[from] as number, 1, 1), epsilon: 1e-6 }
   }
 
+  rmsNormHeads(from: number, to: number, headSize: number, weighted: boolean): RowStep {
+    const weight = weighted ? this.#weight(headSize, 1, 1) : null
+    return { op: 'rms-norm-heads', from, to, headSize, weight, epsilon: 1e-6 }
+  }
+
   #weight(outSize: number, inSize: number, spread: number): ResidentWeight {
     const array = this.attach(normalTensor(this.#random, [outSize, inSize], spread).data)
     return {

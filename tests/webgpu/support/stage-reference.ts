@@ -55,6 +55,18 @@ function apply(step: RowStep, task: RowStageTask, registers: Rows[], arrays: Arr
       return x.map((value, c) => (value / length) * (w[c] as number))
     })
   }
+  if (step.op === 'rms-norm-heads') {
+    const { headSize, weight, epsilon } = step
+    const w = weight === null ? null : row(arrays(weight.array), weight.offset, headSize)
+    registers[step.to] = rowsOf(step.from).map((x) =>
+      x.map((value, c) => {
+        const first = c - (c % headSize)
+        const head = x.slice(first, first + headSize)
+        const length = Math.sqrt(head.reduce((sum, each) => sum + each ** 2, 0) / headSize + epsilon)
+        return (value / length) * (w?.[c % headSize] ?? 1)
+      }),
+    )
+  }
   if (step.op === 'multiply')
     registers[step.to] = rowsOf(step.to).map((x, r) =>
       x.map((value, c) => value * ((rowsOf(step.from)[r] as number[])[c] as number)),
