@@ -50,15 +50,7 @@ export function BenchView() {
           }}
         />
         <div class="actions">
-          {isRunning ? (
-            <button type="button" class="stop" onClick={stop}>
-              {t.stop}
-            </button>
-          ) : (
-            <button type="button" class="go" disabled={host.value.kind !== 'ready'} onClick={() => void start()}>
-              {t.start}
-            </button>
-          )}
+          <Buttons />
           <Progress />
         </div>
         {state.value === 'failed' ? <Failure title={t.failed} error={failure.value} /> : null}
@@ -66,6 +58,19 @@ export function BenchView() {
         {state.value === 'finished' ? <Share /> : null}
       </section>
     </div>
+  )
+}
+
+function Buttons() {
+  const t = text.value.bench
+  return state.value === 'running' ? (
+    <button type="button" class="stop" onClick={stop}>
+      {t.stop}
+    </button>
+  ) : (
+    <button type="button" class="go" disabled={host.value.kind !== 'ready'} onClick={() => void start()}>
+      {t.start}
+    </button>
   )
 }
 

@@ -57,12 +57,18 @@ export function BookView() {
         <Preparation />
       </section>
       <Running />
-      {reading.value === null ? null : (
-        <div class="reading">
-          <Reader reading={reading.value} />
-          <GazePanel reading={reading.value} />
-        </div>
-      )}
+      <TextAndGaze />
+    </div>
+  )
+}
+
+/** The text, and where one of its words attends. */
+function TextAndGaze() {
+  const current = reading.value
+  return current === null ? null : (
+    <div class="reading">
+      <Reader reading={current} />
+      <GazePanel reading={current} />
     </div>
   )
 }

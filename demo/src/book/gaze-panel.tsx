@@ -3,7 +3,7 @@ import { placeStrip } from '../../../src/plots/place-strip.ts'
 import { Plot } from '../parts/plot.tsx'
 import { Facts, Failure } from '../parts/controls.tsx'
 import { text } from '../text/text.ts'
-import { gaze, gazeFailure, look, shownFrom, source, type Reading } from './book-state.ts'
+import { gaze, gazeFailure, look, shownFrom, source, type Gaze, type Reading } from './book-state.ts'
 
 /** Words to each side of a place in the list. */
 const CONTEXT = 5
@@ -41,29 +41,36 @@ export function GazePanel({ reading }: { readonly reading: Reading }) {
           [t.effective, Math.exp(current.entropy).toFixed(1)],
         ]}
       />
-      <ol class="places" lang={source.value.kind === 'book' ? 'en' : undefined}>
-        {current.top.map(({ place, weight }) => (
-          <li key={place}>
-            <button
-              type="button"
-              onClick={() => {
-                shownFrom.value = Math.max(0, place - LEAD_IN)
-                void look(place)
-              }}
-            >
-              <span class="weight">{percent(weight)}</span>
-              <span class="snippet">
-                {around(reading, place, -CONTEXT)}
-                <mark>{wordAt(reading, place)}</mark>
-                {around(reading, place, CONTEXT)}
-              </span>
-              <span class="at">{formatInteger(place + 1)}</span>
-            </button>
-          </li>
-        ))}
-      </ol>
+      <Places reading={reading} top={current.top} />
       <p class="hint">{t.vectors}</p>
     </section>
+  )
+}
+
+/** The places with the largest weights, with the words around them. */
+function Places({ reading, top }: { readonly reading: Reading; readonly top: Gaze['top'] }) {
+  return (
+    <ol class="places" lang={source.value.kind === 'book' ? 'en' : undefined}>
+      {top.map(({ place, weight }) => (
+        <li key={place}>
+          <button
+            type="button"
+            onClick={() => {
+              shownFrom.value = Math.max(0, place - LEAD_IN)
+              void look(place)
+            }}
+          >
+            <span class="weight">{percent(weight)}</span>
+            <span class="snippet">
+              {around(reading, place, -CONTEXT)}
+              <mark>{wordAt(reading, place)}</mark>
+              {around(reading, place, CONTEXT)}
+            </span>
+            <span class="at">{formatInteger(place + 1)}</span>
+          </button>
+        </li>
+      ))}
+    </ol>
   )
 }
 

@@ -27,29 +27,7 @@ export function Reader({ reading }: { readonly reading: Reading }) {
   }
   return (
     <section class="panel reader" aria-label={t.reader}>
-      <div class="pager">
-        <button
-          type="button"
-          class="quiet"
-          disabled={from === 0}
-          onClick={() => {
-            shownFrom.value = Math.max(0, from - PAGE_WORDS)
-          }}
-        >
-          {t.before}
-        </button>
-        <span>{t.range(formatInteger(from + 1), formatInteger(to), formatInteger(count))}</span>
-        <button
-          type="button"
-          class="quiet"
-          disabled={to >= count}
-          onClick={() => {
-            shownFrom.value = to
-          }}
-        >
-          {t.after}
-        </button>
-      </div>
+      <Pager from={from} to={to} count={count} />
       <p class="hint">{t.click}</p>
       <div
         class="page"
@@ -63,6 +41,35 @@ export function Reader({ reading }: { readonly reading: Reading }) {
         {pieces(reading, from, to, stop)}
       </div>
     </section>
+  )
+}
+
+function Pager({ from, to, count }: { readonly from: number; readonly to: number; readonly count: number }) {
+  const t = text.value.book
+  return (
+    <div class="pager">
+      <button
+        type="button"
+        class="quiet"
+        disabled={from === 0}
+        onClick={() => {
+          shownFrom.value = Math.max(0, from - PAGE_WORDS)
+        }}
+      >
+        {t.before}
+      </button>
+      <span>{t.range(formatInteger(from + 1), formatInteger(to), formatInteger(count))}</span>
+      <button
+        type="button"
+        class="quiet"
+        disabled={to >= count}
+        onClick={() => {
+          shownFrom.value = to
+        }}
+      >
+        {t.after}
+      </button>
+    </div>
   )
 }
 

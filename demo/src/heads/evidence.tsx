@@ -3,6 +3,13 @@ import { text } from '../text/text.ts'
 import type { InspectedHead } from './inspect-model.ts'
 import { MASSES, percent } from './role-text.ts'
 
+interface Shown {
+  readonly mass: (typeof MASSES)[number]
+  readonly score: Score
+  readonly value: number
+  readonly isFound: boolean
+}
+
 /** Every score of a head beside the baselines that it must beat. */
 export function Evidence({
   head: { name, scores, roles },
@@ -12,9 +19,10 @@ export function Evidence({
   readonly rule: RoleRule
 }) {
   const t = text.value.heads
-  const shown = MASSES.flatMap((mass) => {
+  const shown = MASSES.flatMap((mass): Shown[] => {
     const score = scores[mass]
-    return score === undefined || score.value === null ? [] : [{ mass, score, value: score.value }]
+    const isFound = roles.some((role) => role.name === mass)
+    return score === undefined || score.value === null ? [] : [{ mass, score, value: score.value, isFound }]
   })
   return (
     <div class="evidence">
@@ -31,33 +39,53 @@ export function Evidence({
             </tr>
           </thead>
           <tbody>
-            {shown.map(({ mass, score, value }) => (
-              <tr key={mass} class={roles.some((role) => role.name === mass) ? 'found' : ''}>
-                <th scope="row">
-                  <span title={t.masses[mass].about}>{t.masses[mass].name}</span>
-                  <Track value={value} needed={neededFor(score, rule)} />
-                </th>
-                <td>{percent(value)}</td>
-                <td>{percent(score.uniform)}</td>
-                <td>{percent(score.shuffled)}</td>
-                <td>{neededFor(score, rule) > 1 ? t.unreachable : percent(neededFor(score, rule))}</td>
-              </tr>
+            {shown.map((each) => (
+              <ScoreRow key={each.mass} shown={each} needed={neededFor(each.score, rule)} />
             ))}
           </tbody>
         </table>
       </div>
-      <details>
-        <summary>{t.whatScores}</summary>
-        <dl class="terms">
-          {shown.map(({ mass }) => (
-            <div key={mass}>
-              <dt>{t.masses[mass].name}</dt>
-              <dd>{t.masses[mass].about}</dd>
-            </div>
-          ))}
-        </dl>
-      </details>
+      <Terms masses={shown.map(({ mass }) => mass)} />
     </div>
+  )
+}
+
+function ScoreRow({
+  shown: { mass, score, value, isFound },
+  needed,
+}: {
+  readonly shown: Shown
+  readonly needed: number
+}) {
+  const t = text.value.heads
+  return (
+    <tr class={isFound ? 'found' : ''}>
+      <th scope="row">
+        <span title={t.masses[mass].about}>{t.masses[mass].name}</span>
+        <Track value={value} needed={needed} />
+      </th>
+      <td>{percent(value)}</td>
+      <td>{percent(score.uniform)}</td>
+      <td>{percent(score.shuffled)}</td>
+      <td>{needed > 1 ? t.unreachable : percent(needed)}</td>
+    </tr>
+  )
+}
+
+function Terms({ masses }: { readonly masses: readonly Shown['mass'][] }) {
+  const t = text.value.heads
+  return (
+    <details>
+      <summary>{t.whatScores}</summary>
+      <dl class="terms">
+        {masses.map((mass) => (
+          <div key={mass}>
+            <dt>{t.masses[mass].name}</dt>
+            <dd>{t.masses[mass].about}</dd>
+          </div>
+        ))}
+      </dl>
+    </details>
   )
 }
 

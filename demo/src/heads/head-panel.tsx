@@ -7,7 +7,7 @@ import type { InspectedHead, Inspection } from './inspect-model.ts'
 import { roleName } from './role-text.ts'
 import { TokenBars } from './token-bars.tsx'
 
-/** One head: its matrix, the weights of the token under the pointer, where that token comes from, and its scores. */
+/** One head: its matrix, its scores, and where the token under the pointer attends and comes from. */
 export function HeadPanel({
   inspection: { labels, rollout, rule },
   head,
@@ -20,6 +20,7 @@ export function HeadPanel({
   const title = role === undefined ? t.matrix(head.name) : `${t.matrix(head.name)}: ${roleName(role.name)}`
   const at = Math.max(0, Math.min(row.value, head.size - 1))
   const weights = Array.from(head.values.subarray(at * head.size, (at + 1) * head.size))
+  const sources = rollout[at]?.map((share, key) => (key > at ? NaN : share))
   return (
     <div class="columns">
       <section class="panel" aria-label={title}>
@@ -31,27 +32,26 @@ export function HeadPanel({
       <section class="panel" aria-label={t.row(labels[at] ?? '')}>
         <h2>{t.row(labels[at] ?? '')}</h2>
         <p class="hint">{t.hover}</p>
-        <TokenBars
-          labels={labels}
-          values={weights}
-          at={at}
-          onPoint={(index) => {
-            row.value = index
-          }}
-        />
-        {rollout[at] === undefined ? null : (
-          <>
-            <h2>{t.rollout(labels[at] ?? '')}</h2>
-            <p class="hint">{t.rolloutNote}</p>
-            <TokenBars
-              labels={labels}
-              values={(rollout[at] ?? []).map((share, key) => (key > at ? NaN : share))}
-              at={at}
-            />
-          </>
-        )}
+        <TokenBars labels={labels} values={weights} at={at} onPoint={(index) => (row.value = index)} />
+        {sources === undefined ? null : <Sources labels={labels} values={sources} at={at} />}
       </section>
     </div>
+  )
+}
+
+/** Where a token comes from, through all layers. */
+function Sources(bars: {
+  readonly labels: readonly string[]
+  readonly values: readonly number[]
+  readonly at: number
+}) {
+  const t = text.value.heads
+  return (
+    <>
+      <h2>{t.rollout(bars.labels[bars.at] ?? '')}</h2>
+      <p class="hint">{t.rolloutNote}</p>
+      <TokenBars {...bars} />
+    </>
   )
 }
 

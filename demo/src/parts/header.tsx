@@ -28,29 +28,37 @@ export function Header() {
           </a>
         ))}
       </nav>
-      <div class="choices">
-        <button
-          type="button"
-          class="quiet"
-          lang={language.value === 'en' ? 'ko' : 'en'}
-          onClick={() => {
-            language.value = LANGUAGES[(LANGUAGES.indexOf(language.value) + 1) % LANGUAGES.length] ?? 'en'
-          }}
-        >
-          {LANGUAGE_NAMES[language.value === 'en' ? 'ko' : 'en']}
-        </button>
-        <button
-          type="button"
-          class="quiet"
-          onClick={() => {
-            theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length] ?? 'auto'
-          }}
-        >
-          <span class="sr">{t.theme} </span>
-          <span aria-hidden="true">◐ </span>
-          {t.themes[theme.value]}
-        </button>
-      </div>
+      <Choices />
     </header>
+  )
+}
+
+/** Language and colours. */
+function Choices() {
+  const t = text.value
+  return (
+    <div class="choices">
+      <button
+        type="button"
+        class="quiet"
+        lang={language.value === 'en' ? 'ko' : 'en'}
+        onClick={() => {
+          language.value = LANGUAGES[(LANGUAGES.indexOf(language.value) + 1) % LANGUAGES.length] ?? 'en'
+        }}
+      >
+        {LANGUAGE_NAMES[language.value === 'en' ? 'ko' : 'en']}
+      </button>
+      <button
+        type="button"
+        class="quiet"
+        onClick={() => {
+          theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length] ?? 'auto'
+        }}
+      >
+        <span class="sr">{t.theme} </span>
+        <span aria-hidden="true">◐ </span>
+        {t.themes[theme.value]}
+      </button>
+    </div>
   )
 }

@@ -13,7 +13,6 @@ const BASES = [1000, 10_000, 500_000] as const
 
 export function PositionsView() {
   const t = text.value.positions
-  const { base, head } = settings.value
   return (
     <div class="view positions">
       <div class="intro">
@@ -21,74 +20,96 @@ export function PositionsView() {
         <p class="lead">{t.lead}</p>
       </div>
       <section class="panel" aria-label={t.settings}>
-        <div class="actions spread">
-          <Slider
-            label={t.query}
-            value={query.value}
-            min={0}
-            max={POSITIONS - 1}
-            onChange={(value) => {
-              query.value = value
-            }}
-          />
-          <Choice
-            label={t.base}
-            value={base}
-            options={BASES.map((value) => ({ value, label: value.toLocaleString('en-US') }))}
-            onChange={(value) => {
-              settings.value = { ...settings.value, base: value }
-            }}
-          />
-          <Slider
-            label={t.head}
-            value={head}
-            min={1}
-            max={ALIBI_HEADS}
-            shown={`${head} (${t.slope} ${alibiSlope(head).toPrecision(2)})`}
-            onChange={(value) => {
-              settings.value = { ...settings.value, head: value }
-            }}
-          />
-        </div>
+        <Settings />
         {failure.value === null ? null : <Failure title={t.failed} error={failure.value} />}
         <Row />
         <Patterns />
       </section>
       <div class="columns">
-        <section class="panel" aria-label={t.table}>
-          <Plot
-            title={t.table}
-            draw={(options) =>
-              heatmap(
-                {
-                  title: t.table,
-                  values: TABLE,
-                  rows: POSITIONS,
-                  columns: SIZE,
-                  x: { label: t.dimension },
-                  y: { label: t.position },
-                  value: { label: t.value },
-                  scale: 'diverging',
-                  domain: [-1, 1],
-                  pooling: 'mean',
-                  words: text.value.plots,
-                },
-                options,
-              )
-            }
-          />
-        </section>
-        <section class="panel prose" aria-label={t.compared}>
-          <h2>{t.compared}</h2>
-          {SCHEMES.map((scheme) => (
-            <div key={scheme}>
-              <h3>{t.schemes[scheme]}</h3>
-              <p>{t.about[scheme]}</p>
-            </div>
-          ))}
-        </section>
+        <Table />
+        <Differences />
       </div>
     </div>
+  )
+}
+
+function Settings() {
+  const t = text.value.positions
+  const { base, head } = settings.value
+  return (
+    <div class="actions spread">
+      <Slider
+        label={t.query}
+        value={query.value}
+        min={0}
+        max={POSITIONS - 1}
+        onChange={(value) => {
+          query.value = value
+        }}
+      />
+      <Choice
+        label={t.base}
+        value={base}
+        options={BASES.map((value) => ({ value, label: value.toLocaleString('en-US') }))}
+        onChange={(value) => {
+          settings.value = { ...settings.value, base: value }
+        }}
+      />
+      <Slider
+        label={t.head}
+        value={head}
+        min={1}
+        max={ALIBI_HEADS}
+        shown={`${head} (${t.slope} ${alibiSlope(head).toPrecision(2)})`}
+        onChange={(value) => {
+          settings.value = { ...settings.value, head: value }
+        }}
+      />
+    </div>
+  )
+}
+
+function Table() {
+  const t = text.value.positions
+  return (
+    <section class="panel" aria-label={t.table}>
+      <Plot
+        title={t.table}
+        draw={(options) =>
+          heatmap(
+            {
+              title: t.table,
+              values: TABLE,
+              rows: POSITIONS,
+              columns: SIZE,
+              x: { label: t.dimension },
+              y: { label: t.position },
+              value: { label: t.value },
+              scale: 'diverging',
+              domain: [-1, 1],
+              pooling: 'mean',
+              words: text.value.plots,
+            },
+            options,
+          )
+        }
+      />
+    </section>
+  )
+}
+
+function Differences() {
+  const t = text.value.positions
+  return (
+    <section class="panel prose" aria-label={t.compared}>
+      <h2>{t.compared}</h2>
+      {SCHEMES.map((scheme) => (
+        <div key={scheme}>
+          <h3>{t.schemes[scheme]}</h3>
+          <p>{t.about[scheme]}</p>
+        </div>
+      ))}
+    </section>
   )
 }
 

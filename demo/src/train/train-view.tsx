@@ -115,20 +115,12 @@ function Learning() {
   const t = text.value.train
   const simple = data.value?.baselines
   const end = points.value.at(-1)?.step ?? 1
-  const level = (name: string, value: number): Series => ({
-    name,
-    draw: 'line',
-    points: [
-      { x: 1, y: value },
-      { x: Math.max(end, 2), y: value },
-    ],
-  })
   const series: Series[] = [
     { name: t.training, draw: 'line', points: meanPoints(points.value) },
     ...(heldOut.value.length === 0 || simple === undefined
       ? []
       : [{ name: t.heldOut, points: heldOut.value.map(({ step, loss }) => ({ x: step, y: loss })) }]),
-    ...(simple === undefined ? [] : [level(t.bigram, simple.bigram), level(t.unigram, simple.unigram)]),
+    ...(simple === undefined ? [] : [level(t.bigram, simple.bigram, end), level(t.unigram, simple.unigram, end)]),
   ]
   return (
     <div class="columns">
@@ -150,22 +142,33 @@ function Learning() {
           <p class="hint">{t.baselines}</p>
         </Plot>
       </section>
-      <section class="panel" aria-label={t.writes}>
-        <h2>{t.writes}</h2>
-        <p class="samples" translate={false} lang="en">
-          {samples.value.map(({ name, origin }, index) => (
-            <>
-              <span key={index} class={origin === 'new' ? 'new' : ''} title={t.origins[origin]}>
-                {name}
-              </span>{' '}
-            </>
-          ))}
-        </p>
-        <p class="hint">
-          {t.note(samples.value.filter(({ origin }) => origin === 'new').length, samples.value.length)}
-        </p>
-      </section>
+      <Writing />
     </div>
+  )
+}
+
+/** A baseline, as long as the curve. */
+function level(name: string, value: number, end: number): Series {
+  const points = [1, Math.max(end, 2)].map((x) => ({ x, y: value }))
+  return { name, draw: 'line', points }
+}
+
+function Writing() {
+  const t = text.value.train
+  return (
+    <section class="panel" aria-label={t.writes}>
+      <h2>{t.writes}</h2>
+      <p class="samples" translate={false} lang="en">
+        {samples.value.map(({ name, origin }, index) => (
+          <>
+            <span key={index} class={origin === 'new' ? 'new' : ''} title={t.origins[origin]}>
+              {name}
+            </span>{' '}
+          </>
+        ))}
+      </p>
+      <p class="hint">{t.note(samples.value.filter(({ origin }) => origin === 'new').length, samples.value.length)}</p>
+    </section>
   )
 }
 
