@@ -130,9 +130,9 @@ async function writeReports() {
     if (result.failure !== undefined) continue
     const { markdown, plot } = gpuReport(where === 'node' ? `Node ${process.versions.node}` : 'Chromium', result)
     await writeFile(`${folder}/${where}.md`, `${markdown}\n`)
-    await writeFile(`${folder}/${where}.svg`, plot)
+    if (plot !== null) await writeFile(`${folder}/${where}.svg`, plot)
     if (!values.write) continue
-    await writeFile(`docs/webgpu-${where}.svg`, plot)
+    if (plot !== null) await writeFile(`docs/webgpu-${where}.svg`, plot)
     await replaceBetween('docs/webgpu.md', `<!-- webgpu:${where} -->`, markdown)
   }
   if (values.write) await writeFile('docs/webgpu.json', json)

@@ -1,10 +1,16 @@
 import { TOKENS_AXIS } from '../../src/plots/growth-plots.ts'
-import { linePlot } from '../../src/plots/line-plot.ts'
+import { linePlot, makesCurve } from '../../src/plots/line-plot.ts'
 import { adapterName } from '../../src/backends/webgpu/probe.ts'
 import type { Row, SuiteResult } from './suite.ts'
 
-/** One host's result as Markdown, and as a plot of TFLOP/s against n for the first head size, not causal. */
-export function gpuReport(host: string, result: SuiteResult): { readonly markdown: string; readonly plot: string } {
+/**
+ * One host's result as Markdown, and as a plot of TFLOP/s against n for the first head size, not causal; null below
+ * three sizes.
+ */
+export function gpuReport(
+  host: string,
+  result: SuiteResult,
+): { readonly markdown: string; readonly plot: string | null } {
   const where = `${adapterName(result.info)}${result.software ? ' (software: it says nothing about a GPU)' : ''}, ${host}`
   const tiles = result.tiles.times.map(
     ({ tile, milliseconds, reason }) =>
@@ -33,9 +39,10 @@ function cells({ spread, teraflops, shareOfPeak, error, failure }: Row): string[
 }
 
 /** At most four contenders fit a plot: Heddle's own device kernel, its lane, and two peers. */
-function speedPlot(where: string, rows: readonly Row[]): string {
+function speedPlot(where: string, rows: readonly Row[]): string | null {
   const size = rows[0]?.headSize
   const timed = rows.filter((row) => row.headSize === size && !row.causal && row.teraflops !== null)
+  if (!makesCurve(timed.map(({ tokens }) => ({ x: tokens })))) return null
   const names = [...new Set(timed.map(({ contender }) => contender))]
   const shown = [
     ...names.filter((name) => name.startsWith('heddle, on the device')).slice(0, 1),

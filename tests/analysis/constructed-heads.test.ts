@@ -163,4 +163,57 @@ describe('heads whose answer is known', () => {
     expect(divergence!.distances[previous]![self]).toBeCloseTo(1, 6)
     expect(divergence!.distances.map((row, head) => row[head])).toEqual(NAMES.map(() => 0))
   })
+
+  test('keys receive what heads give them: all of it the first one, or equal shares of each row', async () => {
+    const found = await analyzed()
+    expect(found['first']!.received!.largest[0]).toMatchObject({ key: 0 })
+    expect(found['first']!.received!.largest[0]!.share).toBeCloseTo(1, 6)
+    const { buckets, largest } = found['uniform']!.received!
+    const exact = (key: number): number =>
+      Array.from({ length: N - key }, (_, at) => 1 / (key + at + 1)).reduce((a, b) => a + b, 0) / N
+    expect(largest.map(({ key }) => key)).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+    for (const { key, share } of largest) expect(share).toBeCloseTo(exact(key), 6)
+    expect(buckets.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6)
+  })
+
+  test('a head that finds every copy of its token gives each the same, itself among them', async () => {
+    const row = (position: number): number => position * D + tokens[position]!
+    const data = (size: number) => {
+      const rows = new Float32Array(N * D)
+      for (let position = 0; position < N; position++) rows[row(position)] = size
+      return { data: rows, shape: [N, D] }
+    }
+    const {
+      heads: [head],
+    } = await analyzeAttention(
+      { query: data(STRENGTH), key: data(1), tokens: { data: tokens, shape: [N] } },
+      { attention: { causal: true, scale: 1 }, runtime: runtime() },
+    )
+    const earlier = Array.from(tokens, (token, at) => tokens.slice(0, at).filter((other) => other === token).length)
+    const counted = earlier.filter((copies) => copies > 0)
+    const exact = counted.reduce((sum, copies) => sum + copies / (copies + 1), 0) / counted.length
+    expect(head!.scores.duplicate!.rows).toBe(counted.length)
+    expect(head!.scores.duplicate!.value).toBeCloseTo(exact, 5)
+    expect(head!.roles[0]!.name).toBe('duplicate')
+  })
+
+  test('without a causal mask a head may look at the next token', async () => {
+    const data = (shift: number, size: number) => {
+      const rows = new Float32Array(N * D)
+      for (let position = 0; position < N; position++)
+        if (position + shift < D) rows[position * D + position + shift] = size
+      return { data: rows, shape: [N, D] }
+    }
+    const {
+      heads: [head],
+    } = await analyzeAttention(
+      { query: data(1, STRENGTH), key: data(0, 1) },
+      { attention: { scale: 1 }, runtime: runtime() },
+    )
+    expect(head!.scores.next).toMatchObject({ rows: N - 1 })
+    expect(head!.scores.next!.value).toBeCloseTo(1, 6)
+    expect(head!.scores.previous!.value).toBeLessThan(0.01)
+    expect(head!.roles[0]!.name).toBe('next')
+    expect(head!.scores.distance!.value).toBeGreaterThan(0.98)
+  })
 })

@@ -35,8 +35,7 @@ describe('heddle run', () => {
     expect(report.check.words.find(({ word }) => word === 'the')?.count).toBe(500)
     expect(await readdir(path.join(folder, 'all'))).toEqual([
       'run-entropy.svg',
-      'run-memory.svg',
-      'run-time.svg',
+      // no plots against n: the text has two lengths
       'run.html',
       'run.json',
     ])
@@ -77,13 +76,15 @@ describe('heddle run', () => {
   })
 
   it('writes a page with plots that have axes, units and a legend, and that fetches nothing', async () => {
-    await run('page')
+    const text = await readFile(path.join(folder, 'text.txt'), 'utf8')
+    await writeFile(path.join(folder, 'long.txt'), `${text} ${text}`)
+    await run('page', '--text', 'long.txt')
     const page = await readFile(path.join(folder, 'page', 'run.html'), 'utf8')
-    expect(page.match(/<svg /g)).toHaveLength(3)
+    expect(page.match(/<svg /g)).toHaveLength(2 * 3) // for a desk and for a phone
     for (const text of [
-      'sequence length n (tokens)',
-      'time (ms, s)',
-      'peak bytes (KiB, MiB, GiB)',
+      'sequence length n (tokens), log scale',
+      'time, log scale',
+      'peak memory, log scale',
       'row entropy (nats)',
       'chunked mode',
       'standard mode',

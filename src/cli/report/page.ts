@@ -17,8 +17,8 @@ export interface KeyFigure {
 const WIDTHS = { pair: 500, alone: 660, phone: 350 } as const
 
 const STYLE = `
-:root { color-scheme: light dark; --page: #f5f4f1; --surface: #fcfcfb; --ink: #0b0b0b; --soft: #52514e; --line: #e4e3df; --good: #0f6b4c; --bad: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --page: #111110; --surface: #1a1a19; --ink: #ffffff; --soft: #c3c2b7; --line: #33332f; --good: #4cc494; --bad: #ff8a80; } }
+:root { color-scheme: light dark; --page: #f5f4f1; --surface: #fcfcfb; --ink: #0b0b0b; --soft: #52514e; --line: #e4e3df; --good: #0f6b4c; --bad: #b3261e; --shade: #00000038; }
+@media (prefers-color-scheme: dark) { :root { --page: #111110; --surface: #1a1a19; --ink: #ffffff; --soft: #c3c2b7; --line: #33332f; --good: #4cc494; --bad: #ff8a80; --shade: #ffffff40; } }
 * { box-sizing: border-box; } body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.55 system-ui, sans-serif; }
 main { max-width: 1060px; margin: 0 auto; padding: 40px 20px 64px; } h1 { font-size: 27px; margin: 0 0 6px; letter-spacing: -0.01em; }
 h2 { font-size: 18px; margin: 40px 0 12px; } .lead { color: var(--soft); margin: 0 0 28px; max-width: 75ch; }
@@ -27,7 +27,7 @@ h2 { font-size: 18px; margin: 40px 0 12px; } .lead { color: var(--soft); margin:
 .figures dt { color: var(--soft); font-size: 13px; } .figures dd { margin: 2px 0 0; font-size: 21px; font-weight: 600; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px; margin: 16px 0; } .plots.alone { grid-template-columns: minmax(0, 760px); }
 .plots svg { display: block; width: 100%; max-width: 560px; height: auto; border: 1px solid var(--line); border-radius: 10px; } .plots.alone svg { max-width: 760px; }
-.scroll { overflow-x: auto; background: var(--surface); border: 1px solid var(--line); border-radius: 10px; }
+.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px; background: linear-gradient(90deg, var(--surface) 50%, transparent) 0 0 / 32px 100% no-repeat local, linear-gradient(270deg, var(--surface) 50%, transparent) 100% 0 / 32px 100% no-repeat local, linear-gradient(90deg, var(--shade), transparent) 0 0 / 16px 100% no-repeat scroll, linear-gradient(270deg, var(--shade), transparent) 100% 0 / 16px 100% no-repeat scroll, var(--surface); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } th { color: var(--soft); font-weight: 500; font-size: 13px; }
 th, td { text-align: right; padding: 7px 14px; border-bottom: 1px solid var(--line); white-space: nowrap; } tr:last-child td { border-bottom: 0; }
 th.left, td.left { text-align: left; } td.wrap { white-space: normal; min-width: 16em; } pre { margin: 0; padding: 14px 16px; font: 13px/1.5 ui-monospace, monospace; } code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
@@ -81,12 +81,12 @@ export function htmlTable(
   const cell = (tag: 'th' | 'td') => (text: string, index: number) =>
     `<${tag}${classOf(tag, index)}>${escapeText(text)}</${tag}>`
   const line = (tag: 'th' | 'td', cells: readonly string[]): string => `<tr>${cells.map(cell(tag)).join('')}</tr>`
-  return `<div class="scroll"><table><thead>${line('th', heads)}</thead><tbody>${rows.map((row) => line('td', row)).join('')}</tbody></table></div>`
+  return `<div class="scroll" tabindex="0"><table><thead>${line('th', heads)}</thead><tbody>${rows.map((row) => line('td', row)).join('')}</tbody></table></div>`
 }
 
 /** Text as it stands in a terminal. */
 export function htmlBlock(text: string): string {
-  return `<div class="scroll"><pre>${escapeText(text)}</pre></div>`
+  return `<div class="scroll" tabindex="0"><pre>${escapeText(text)}</pre></div>`
 }
 
 /** Plots, two side by side where there is room. */

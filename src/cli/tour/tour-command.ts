@@ -2,13 +2,13 @@ import path from 'node:path'
 import { createRuntime } from '../../index.ts'
 import type { TraceEvent } from '../../nn/index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
+import { heatmap } from '../../plots/heatmap.ts'
 import { prepareFolder, writeHere } from '../report/write-report.ts'
 import { flag, stringOption, workersOption } from '../option-values.ts'
 import { formatInteger } from '../terminal/format.ts'
 import { formatTable } from '../terminal/table.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { UsageError } from '../usage-error.ts'
-import { heatmap } from './heatmap.ts'
 import { HEAD_SIZE, MODEL, takeTour, type Tour } from './tour-steps.ts'
 
 const LONGEST_SENTENCE = 12
@@ -121,9 +121,14 @@ async function writePicture(folder: string, { positions }: Tour): Promise<string
   const file = path.join(folder, 'tour-positions.svg')
   const svg = heatmap({
     title: 'Positional encoding: the first positions and dimensions',
-    rowsTitle: 'position',
-    columnsTitle: 'dimension',
-    values: positions.values,
+    values: positions.values.flat(),
+    rows: positions.values.length,
+    columns: positions.values[0]?.length ?? 0,
+    x: { label: 'dimension' },
+    y: { label: 'position' },
+    value: { label: 'value' },
+    scale: 'diverging',
+    domain: [-1, 1],
   })
   await writeHere(file, `${svg}\n`)
   return file
