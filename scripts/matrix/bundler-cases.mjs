@@ -17,7 +17,8 @@ const NEXT = {
     "import { call } from '../../call.js'\nexport const dynamic = 'force-dynamic'\nexport async function GET() { return Response.json(await call()) }",
 }
 const ASTRO = {
-  'src/pages/index.astro': "<html><head><link rel='icon' href='data:,' /></head><body><script>import '../main.js'</script></body></html>",
+  'src/pages/index.astro':
+    "<html><head><link rel='icon' href='data:,' /></head><body><script>import '../main.js'</script></body></html>",
   'src/main.js': SHOW.replace('./call', '../call'),
 }
 
@@ -34,8 +35,10 @@ export const bundlerCases = [
   built('Rspack', { packages: ['@rspack/core@1', '@rspack/cli@1'] }, (folder) =>
     exec(folder, 'rspack', 'build', '--entry', './main.js', '--mode', 'production', '-o', 'site'),
   ),
-  built('Rollup 4', { packages: ['rollup@4', '@rollup/plugin-node-resolve'], how: `${NOTHING}, or \`workerUrl\`` }, (folder) =>
-    exec(folder, 'rollup', 'main.js', '-d', 'site', '-f', 'es', '-p', 'node-resolve'),
+  built(
+    'Rollup 4',
+    { packages: ['rollup@4', '@rollup/plugin-node-resolve'], how: `${NOTHING}, or \`workerUrl\`` },
+    (folder) => exec(folder, 'rollup', 'main.js', '-d', 'site', '-f', 'es', '-p', 'node-resolve'),
   ),
   built('Parcel 2', { packages: ['parcel@2'], page: 'index.html' }, (folder) =>
     exec(folder, 'parcel', 'build', 'index.html', '--dist-dir', 'site', '--no-cache', '--public-url', './'),
@@ -63,13 +66,34 @@ export const bundlerCases = [
     exec(folder, 'bun', 'build', 'main.js', '--outdir', 'site'),
   ),
   forNode('esbuild, CJS, for Node', { packages: ['esbuild'], quick: true }, 'out.cjs', (folder) =>
-    exec(folder, 'esbuild', 'print.js', '--bundle', '--format=cjs', '--platform=node', '--outfile=site/out.cjs', '--log-level=error'),
+    exec(
+      folder,
+      'esbuild',
+      'print.js',
+      '--bundle',
+      '--format=cjs',
+      '--platform=node',
+      '--outfile=site/out.cjs',
+      '--log-level=error',
+    ),
   ),
   forNode('esbuild, ESM, for Node', { packages: ['esbuild'] }, 'out.mjs', (folder) =>
     exec(folder, 'esbuild', 'print.js', '--bundle', '--format=esm', '--platform=node', '--outfile=site/out.mjs'),
   ),
   forNode('webpack 5, for Node', { packages: ['webpack@5', 'webpack-cli@6'] }, 'out.cjs', (folder) =>
-    exec(folder, 'webpack', './print.js', '--mode', 'production', '--target', 'node', '-o', 'site', '--output-filename', 'out.cjs'),
+    exec(
+      folder,
+      'webpack',
+      './print.js',
+      '--mode',
+      'production',
+      '--target',
+      'node',
+      '-o',
+      'site',
+      '--output-filename',
+      'out.cjs',
+    ),
   ),
   nextCase('Turbopack', []),
   nextCase('webpack', ['--webpack']),

@@ -26,7 +26,8 @@ export const PRINT =
   "import { call } from './call.js'\ncall().then((result) => console.log('RESULT ' + JSON.stringify(result)))\n"
 
 /** Leaves what came in the page's title. */
-export const SHOW = "import { call } from './call.js'\ncall().then((result) => (document.title = JSON.stringify(result)))\n"
+export const SHOW =
+  "import { call } from './call.js'\ncall().then((result) => (document.title = JSON.stringify(result)))\n"
 
 export const PAGE = (script, head = '') =>
   `<!doctype html><link rel="icon" href="data:,">${head}<script type="module" src="${script}"></script>`
@@ -45,7 +46,8 @@ export function resultIn(stdout) {
  */
 export function judge({ output, error, transport, from, fallbacks = [] }, expected) {
   if (expected instanceof RegExp) {
-    if (error === undefined || !expected.test(error)) throw new Error(`expected an error like ${expected}, got ${error ?? output}`)
+    if (error === undefined || !expected.test(error))
+      throw new Error(`expected an error like ${expected}, got ${error ?? output}`)
     return 'an error that names the remedy'
   }
   if (error !== undefined) throw new Error(error)

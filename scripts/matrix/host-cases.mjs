@@ -7,14 +7,15 @@ const NOTHING = 'nothing to do'
 const CALLING_THREAD = 'the calling thread'
 /** `require` of a module, in place of `import`. */
 const REQUIRED = {
-  'call.cjs': CALL.replace("import { createRuntime, tensor } from 'heddle'", "const { createRuntime, tensor } = require('heddle')").replace(
-    'export async',
-    'exports.call = call\nasync',
-  ),
+  'call.cjs': CALL.replace(
+    "import { createRuntime, tensor } from 'heddle'",
+    "const { createRuntime, tensor } = require('heddle')",
+  ).replace('export async', 'exports.call = call\nasync'),
   'main.cjs': PRINT.replace("import { call } from './call.js'", "const { call } = require('./call.cjs')"),
 }
 /** A test of the call, in the words that vitest and Jest share; its result is printed. */
-const TEST = "import { call } from './call.js'\ntest('attends', async () => console.log('RESULT ' + JSON.stringify(await call())))\n"
+const TEST =
+  "import { call } from './call.js'\ntest('attends', async () => console.log('RESULT ' + JSON.stringify(await call())))\n"
 const VITEST = (environment) => `export default { test: { globals: true, environment: '${environment}' } }`
 const JEST = { packages: ['jest@30', 'jest-environment-jsdom@30'], how: '`NODE_OPTIONS=--experimental-vm-modules`' }
 
@@ -22,8 +23,10 @@ const JEST = { packages: ['jest@30', 'jest-environment-jsdom@30'], how: '`NODE_O
 export const hostCases = [
   ...['20.19', '22', '24', '26'].flatMap((version) => [nodeCase(version, 'import'), nodeCase(version, 'require')]),
   nodeCase('22.2', 'import', { expect: CALLING_THREAD, how: 'has no `process.getBuiltinModule`: use 22.12 or later' }),
-  host('Node, --permission', { packages: ['node@24'], expect: CALLING_THREAD, how: '`--allow-worker` for workers' }, (folder) =>
-    run(bin(folder, 'node'), ['--permission', '--allow-fs-read=*', 'main.js'], { cwd: folder }),
+  host(
+    'Node, --permission',
+    { packages: ['node@24'], expect: CALLING_THREAD, how: '`--allow-worker` for workers' },
+    (folder) => run(bin(folder, 'node'), ['--permission', '--allow-fs-read=*', 'main.js'], { cwd: folder }),
   ),
   host('Deno', { packages: ['deno'] }, (folder) => run(bin(folder, 'deno'), ['run', '-A', 'main.js'], { cwd: folder })),
   host('Bun', { packages: ['bun'] }, (folder) => run(bin(folder, 'bun'), ['main.js'], { cwd: folder })),
@@ -39,9 +42,13 @@ export const hostCases = [
   ),
   ...['node', 'jsdom'].map((environment) =>
     host(`Jest, ${environment}`, { ...JEST, files: { 'call.test.js': TEST } }, (folder) =>
-      run(process.execPath, ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', `--env=${environment}`, '--silent=false'], {
-        cwd: folder,
-      }),
+      run(
+        process.execPath,
+        ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', `--env=${environment}`, '--silent=false'],
+        {
+          cwd: folder,
+        },
+      ),
     ),
   ),
 ]
@@ -61,7 +68,9 @@ function host(name, { packages, files = {}, how = NOTHING, expect }, start) {
     how,
     expect,
     run: async (context) => {
-      const { stdout, stderr } = await start(await project(context, { packages, files: { 'main.js': PRINT, ...files } }))
+      const { stdout, stderr } = await start(
+        await project(context, { packages, files: { 'main.js': PRINT, ...files } }),
+      )
       return resultIn(`${stdout}\n${stderr}`)
     },
   }

@@ -78,7 +78,13 @@ export async function withServer(cwd, bin, makeArgs, body) {
 
 async function untilAnswers(address, explain) {
   for (let tries = 0; tries < 240; tries++) {
-    if (await fetch(address).then((response) => response.ok, () => false)) return
+    if (
+      await fetch(address).then(
+        (response) => response.ok,
+        () => false,
+      )
+    )
+      return
     await new Promise((resolve) => setTimeout(resolve, 250))
   }
   throw new Error(explain())

@@ -34,13 +34,25 @@ async function compile(context, version, resolution) {
   })
   for (const name of ['results.ts', 'hosts.ts']) await cp(path.join(TESTS, name), path.join(folder, name))
   const module = /^node(16|next)$/.test(resolution) ? resolution : 'esnext'
-  const shared = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', 'false', '--target', 'es2022']
+  const shared = [
+    '--noEmit',
+    '--strict',
+    '--exactOptionalPropertyTypes',
+    '--skipLibCheck',
+    'false',
+    '--target',
+    'es2022',
+  ]
   const tsc = path.join(folder, 'node_modules/.bin/tsc')
   for (const [lib, files] of [
     ['es2022', ['entries.ts']],
     ['es2022,dom', ['entries.ts', 'results.ts', 'hosts.ts']],
   ])
-    await run(tsc, [...shared, '--lib', lib, '--module', module, '--moduleResolution', resolution, ...files], { cwd: folder })
-  const { version: installed } = JSON.parse(await readFile(path.join(folder, 'node_modules/typescript/package.json'), 'utf8'))
+    await run(tsc, [...shared, '--lib', lib, '--module', module, '--moduleResolution', resolution, ...files], {
+      cwd: folder,
+    })
+  const { version: installed } = JSON.parse(
+    await readFile(path.join(folder, 'node_modules/typescript/package.json'), 'utf8'),
+  )
   return { note: installed }
 }

@@ -28,8 +28,8 @@ export async function openOtherwise(
   const explained = explain(failures, options)
   if (!options.mayGoWithoutWorkers) throw explained
   const pool = new Pool(options.onCaller)
-  // What stops the calling thread too, say an engine without SIMD, is no fault of the worker's.
-  await pool.open()
+  // What stops the calling thread too, say an engine without SIMD, is no fault of the workers.
+  await pool.open().catch(() => Promise.reject(error))
   const { message } = explained
   return new Runtime(
     { ...capabilities, workers: false, reasons: { ...capabilities.reasons, workers: message } },
