@@ -41,6 +41,8 @@ async function runAll() {
       const result = await tryCase(each, { tarball, folder })
       results.set(each.name, result)
       report(each, result, performance.now() - startMs)
+      // After each case, so that a run that is cut short leaves what it has found.
+      if (!values.quick) await writeTable(path.join(root, 'docs/bundlers.md'), results)
     }
   } finally {
     await closeBrowser()
@@ -49,7 +51,6 @@ async function runAll() {
   }
   const count = (state) => [...results.values()].filter((result) => result.state === state).length
   console.log(`matrix: ${count('works')} work, ${count('fails')} fail, ${count('not tried')} not tried`)
-  if (!values.quick) await writeTable(path.join(root, 'docs/bundlers.md'), results)
   process.exitCode = count('fails') > 0 ? 1 : 0
 }
 
