@@ -1,6 +1,6 @@
 // Packs the package, installs it into projects of many toolchains, makes a small attention call in each and checks its
 // numbers, and writes the table of docs/bundlers.md.
-// node scripts/matrix.mjs [--only TEXT,TEXT] [--quick] [--keep] [--list]
+// node scripts/matrix.mjs [--only TEXT,TEXT] [--quick] [--keep] [--list] [--tarball FILE: packed before]
 import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -19,6 +19,7 @@ const { values } = parseArgs({
     quick: { type: 'boolean' },
     keep: { type: 'boolean' },
     list: { type: 'boolean' },
+    tarball: { type: 'string' },
   },
 })
 const wanted = values.only?.split(',').map((each) => each.trim().toLowerCase())
@@ -34,12 +35,14 @@ async function runAll() {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'heddle-matrix-'))
   const results = new Map()
   try {
-    const { tarball } = await pack(root, folder)
+    const tarball = values.tarball === undefined ? (await pack(root, folder)).tarball : path.resolve(values.tarball)
     for (const each of cases) {
       const startMs = performance.now()
       const result = await tryCase(each, { tarball, folder })
       results.set(each.name, result)
       report(each, result, performance.now() - startMs)
+      // After each case, so that a run that is cut short leaves what it has found.
+      if (!values.quick) await writeTable(path.join(root, 'docs/bundlers.md'), results)
     }
   } finally {
     await closeBrowser()
@@ -48,7 +51,6 @@ async function runAll() {
   }
   const count = (state) => [...results.values()].filter((result) => result.state === state).length
   console.log(`matrix: ${count('works')} work, ${count('fails')} fail, ${count('not tried')} not tried`)
-  if (!values.quick) await writeTable(path.join(root, 'docs/bundlers.md'), results)
   process.exitCode = count('fails') > 0 ? 1 : 0
 }
 

@@ -1,12 +1,13 @@
-// Packs the package and uses it as its users will: content of the tarball, the examples installed from it, bundlers,
-// and sizes.
+// Packs the package and uses it as its users will: content of the tarball, the examples installed from it, the
+// quick cases of the matrix of toolchains, and sizes.
 // node scripts/pack-check.mjs [--keep]     HEDDLE_REQUIRE_BROWSER=1 makes a missing Chromium a failure.
 import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { bundlerChecks } from './pack-check/bundlers.mjs'
+import { quickChecks } from './matrix/quick-checks.mjs'
 import { exampleChecks } from './pack-check/examples.mjs'
+import { metadataChecks } from './pack-check/metadata.mjs'
 import { sizeChecks } from './pack-check/size.mjs'
 import { pack, tarballChecks } from './pack-check/tarball.mjs'
 
@@ -21,8 +22,9 @@ try {
   const packed = await pack(root, folder)
   for (const check of [
     ...tarballChecks(packed, root),
+    ...metadataChecks(packed),
     ...exampleChecks(packed, root, folder),
-    ...bundlerChecks(packed, folder),
+    ...quickChecks(packed, folder),
     ...sizeChecks(packed, folder),
   ])
     await report(check)

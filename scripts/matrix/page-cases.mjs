@@ -11,7 +11,7 @@ const IMPORTS =
   '<script type="importmap">{ "imports": { "heddle": "./node_modules/heddle/dist/index.js", "comlink": "./node_modules/comlink/dist/esm/comlink.mjs" } }</script>'
 const STRICT =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src data:"
-const with_ = (csp) => ({ policy: `${STRICT}; ${csp}` })
+const TRUSTED = `${STRICT}; require-trusted-types-for 'script'`
 
 /** A script that starts a worker of some kind, which makes the call, and shows what it answers. */
 const INSIDE = {
@@ -56,23 +56,27 @@ export const pageCases = [
   ),
   hosted(
     'Trusted Types, policy heddle',
-    with_("require-trusted-types-for 'script'; trusted-types heddle; worker-src 'self' blob:"),
+    { policy: `${TRUSTED.replace("worker-src 'self'", 'worker-src blob:')}; trusted-types heddle` },
     {
       how: '`trusted-types heddle` and `worker-src blob:`, or a `workerFactory` with your own policy',
     },
   ),
   hosted(
     "Trusted Types, workerUrl, worker-src 'self'",
-    with_("require-trusted-types-for 'script'; trusted-types heddle"),
+    { policy: `${TRUSTED}; trusted-types heddle` },
     {
       call: "call({ workerUrl: 'worker.js' })",
       how: '`trusted-types heddle`, and `workerUrl`',
     },
   ),
-  hosted('Trusted Types, no policy', with_("require-trusted-types-for 'script'; trusted-types 'none'"), {
-    expect: CALLING_THREAD,
-    how: '`trusted-types heddle`, or a `workerFactory` with your own policy',
-  }),
+  hosted(
+    'Trusted Types, no policy',
+    { policy: `${TRUSTED}; trusted-types 'none'` },
+    {
+      expect: CALLING_THREAD,
+      how: '`trusted-types heddle`, or a `workerFactory` with your own policy',
+    },
+  ),
   page('sandboxed frame, no origin', { quick: true }, sandboxed),
   inside('dedicated'),
   inside('shared', { expect: CALLING_THREAD, how: 'shared workers have no `Worker`' }),
@@ -133,9 +137,8 @@ async function fromAnotherOrigin(context) {
 
 /** A frame that may run scripts and has no origin; what it says goes into the page's title. */
 async function sandboxed(context) {
-  const script = SHOW.replace('document.title = ', 'parent.postMessage(')
-    .replace('(result)))', '(result), "*"))')
-    .replace('JSON.stringify(result), "*"', 'JSON.stringify(result), "*"')
+  const script =
+    "import { call } from './call.js'\ncall().then((result) => parent.postMessage(JSON.stringify(result), '*'))\n"
   const site = await bundled(context, script)
   await cp(path.join(site, 'index.html'), path.join(site, 'frame.html'))
   await writeFile(

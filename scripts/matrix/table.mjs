@@ -13,7 +13,9 @@ export async function writeTable(file, results) {
   const tables = Object.entries(GROUPS).map(([title, cases]) => {
     const rows = cases.map((each) => {
       const result = results.get(each.name)
-      return result === undefined ? (before.get(each.name) ?? row(each, 'not tried yet')) : row(each, words(result))
+      return result === undefined
+        ? (before.get(each.name) ?? row(each, 'not tried: the run has not come to it'))
+        : row(each, words(result))
     })
     return [`### ${title}`, '', '| where | what to do | result |', '| --- | --- | --- |', ...rows].join('\n')
   })

@@ -30,8 +30,8 @@ export async function openOtherwise(
   if (!options.mayGoWithoutWorkers) throw explained
   const events = new PoolEvents()
   const pool = new Pool({ ...options.onCaller, events, thread: 'caller' })
-  // What stops the calling thread too, say an engine without SIMD, is no fault of the worker's.
-  await pool.open()
+  // What stops the calling thread too, say an engine without SIMD, is no fault of the workers.
+  await pool.open().catch(() => Promise.reject(error))
   const { message } = explained
   return new Runtime(
     { ...capabilities, workers: false, reasons: { ...capabilities.reasons, workers: message } },

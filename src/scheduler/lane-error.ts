@@ -17,6 +17,11 @@ export function laneError(thrown: unknown): Error {
     return new MemoryBudgetError(`worker: expected room for a task, but the engine refused: ${message}`, {
       cause: error,
     })
+  if (name === 'CompileError')
+    return new BackendUnavailableError(
+      `worker: expected to compile the kernels, but the host refused (a Content-Security-Policy must have 'wasm-unsafe-eval' in script-src): ${message}`,
+      { cause: error },
+    )
   if (name === 'DataCloneError')
     return new BackendUnavailableError(`worker: expected the host to post a message, but it refused: ${message}`, {
       cause: error,

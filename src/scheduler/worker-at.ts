@@ -8,7 +8,8 @@ export function workerAt(url: string | URL): AnyWorker {
 
 /** A worker that runs the text of a module without imports. */
 export function workerOf(program: string): AnyWorker {
-  if (nodeThreads() === null) return blobWorker(program)
+  // A classic script: frames without an origin start no modules from Blobs.
+  if (nodeThreads() === null) return blobWorker(`'use strict';${program}`, 'classic')
   return nodeWorker(new URL(`data:text/javascript,${encodeURIComponent(program)}`))
 }
 
@@ -21,15 +22,15 @@ function asFileUrl(url: string | URL): string | URL {
 function moduleWorker({ href, origin, protocol }: URL): Worker {
   // In a sandboxed frame, only `self.origin` says that the page has no origin.
   return origin === self.origin || /^(blob|data):/.test(protocol)
-    ? trustedWorker(href)
-    : blobWorker(`import ${JSON.stringify(href)}`)
+    ? trustedWorker(href, 'module')
+    : blobWorker(`import ${JSON.stringify(href)}`, 'module')
 }
 
-function blobWorker(program: string): Worker {
+function blobWorker(program: string, type: WorkerType): Worker {
   const blob = URL.createObjectURL(new Blob([program], { type: 'text/javascript' }))
   // The worker has its own reference once its script is fetched; a minute is plenty for that.
   setTimeout(() => URL.revokeObjectURL(blob), 60_000)
-  return trustedWorker(blob)
+  return trustedWorker(blob, type)
 }
 
 type Trust = (
@@ -39,8 +40,8 @@ type Trust = (
 let trust: ReturnType<Trust> | undefined
 
 /** Where a page takes addresses of scripts from policies alone (Trusted Types), from our policy `heddle`. */
-function trustedWorker(address: string): Worker {
-  const options: WorkerOptions = { type: 'module', name: 'heddle lane' }
+function trustedWorker(address: string, type: WorkerType): Worker {
+  const options: WorkerOptions = { type, name: 'heddle lane' }
   try {
     return new Worker(address, options)
   } catch (error) {

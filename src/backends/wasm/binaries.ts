@@ -1,3 +1,4 @@
+import { nodeModule } from '../../core/node-module.ts'
 import type { Kernels } from '../../protocol/messages.ts'
 import type { KernelVariant } from './probe.ts'
 
@@ -25,7 +26,14 @@ export function loadKernels(variant: KernelVariant): Promise<Kernels> {
 
 async function load(variant: KernelVariant): Promise<Kernels> {
   const { deflated } = await DEFLATED[variant]()
-  const stream = new Blob([deflated]).stream().pipeThrough(new DecompressionStream('deflate-raw'))
-  const bytes = new Uint8Array(await new Response(stream).arrayBuffer())
+  const bytes = await inflate(deflated)
   return WebAssembly.compile(bytes).catch(() => bytes)
+}
+
+/** By Node where it is there: test environments such as jsdom have Blobs without streams, or no DecompressionStream. */
+async function inflate(deflated: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  const zlib = nodeModule('node:zlib') as { inflateRawSync(bytes: Uint8Array): Uint8Array<ArrayBuffer> } | undefined
+  if (zlib !== undefined) return new Uint8Array(zlib.inflateRawSync(deflated))
+  const stream = new Blob([deflated]).stream().pipeThrough(new DecompressionStream('deflate-raw'))
+  return new Uint8Array(await new Response(stream).arrayBuffer())
 }
