@@ -23,4 +23,11 @@ export const KERNEL_MUTATIONS = [
     to: 'weight == 0) backwardRow(x, dy, size, 0, inverse, 0, false, true, dx)',
     tests: ['tests/kernels/row-norm-gradients.test.ts'],
   },
+  {
+    what: 'kernel: another last bit in 2^x',
+    file: 'assembly/exp2.ts',
+    from: '0.24022242426872253',
+    to: '0.24022243916988373',
+    tests: ['tests/attention/portable-engines.test.ts'],
+  },
 ]

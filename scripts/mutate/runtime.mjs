@@ -163,4 +163,18 @@ export const RUNTIME_MUTATIONS = [
     to: 'work += counted',
     tests: ['tests/plan/key-segments.test.ts'],
   },
+  {
+    what: 'a lane does not hear that a call is cancelled',
+    file: 'src/scheduler/lane-host.ts',
+    from: 'const pacer = new Pacer(() => this.#cancelled.has(jobId))',
+    to: 'const pacer = new Pacer(() => false)',
+    tests: ['tests/attention/abort.test.ts', 'tests/attention/backward-abort.test.ts'],
+  },
+  {
+    what: 'the page of a bench counts no cases',
+    file: 'src/cli/bench/bench-report.ts',
+    from: "{ label: 'cases', value: String(results.length) }",
+    to: "{ label: 'cases', value: '–' }",
+    tests: ['tests/cli/bench-results.test.ts'],
+  },
 ]
