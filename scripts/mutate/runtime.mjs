@@ -3,13 +3,6 @@
 /** @type {readonly import('./mutations.mjs').Mutation[]} */
 export const RUNTIME_MUTATIONS = [
   {
-    what: 'the scratch of attention counts as clean after a retry',
-    file: 'src/attention/runtime.ts',
-    from: 'clean = outcome.retries === 0',
-    to: 'clean = true',
-    tests: ['tests/failures/reused-memory.test.ts'],
-  },
-  {
     what: 'four tries',
     file: 'src/scheduler/job-state.ts',
     from: 'export const MAX_TRIES = 3',
