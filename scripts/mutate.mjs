@@ -6,7 +6,7 @@ import { cp, mkdtemp, readFile, rm, symlink, utimes, writeFile } from 'node:fs/p
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs, promisify, stripVTControlCharacters } from 'node:util'
 import { checkMutations, MUTATIONS } from './mutate/mutations.mjs'
 
 const root = path.resolve(fileURLToPath(import.meta.url), '../..')
@@ -46,6 +46,8 @@ if (chosen.length === 0)
 
 /** what the tests that failed last said */
 let lastOutput = ''
+/** Faults that make a test wait in vain are caught too; without one, a busy machine must not count as that. */
+const TEST_LIMIT_MS = 60_000
 const copy = await mkdtemp(path.join(os.tmpdir(), 'heddle-mutants-'))
 const run = promisify(execFile)
 try {
@@ -60,9 +62,11 @@ try {
       results.push({ what: mutation.what, file: mutation.file, result: 'not tried' })
       continue
     }
-    const result = { what: mutation.what, file: mutation.file, result: await judge(mutation) }
-    results.push(result)
-    if (!values.json) console.log(`${result.result.padEnd(9)} ${result.what}  (${result.file})`)
+    const result = await judge(mutation)
+    const by = result === 'caught' ? failedTest() : undefined
+    results.push({ what: mutation.what, file: mutation.file, result, ...(by === undefined ? {} : { by }) })
+    if (!values.json)
+      console.log(`${result.padEnd(9)} ${mutation.what}  (${mutation.file}${by === undefined ? '' : `; by ${by}`})`)
   }
   report(results)
 } finally {
@@ -98,17 +102,25 @@ async function build() {
 
 async function testsFail(tests) {
   const vitest = path.join(root, 'node_modules/vitest/vitest.mjs')
-  return run(process.execPath, [vitest, 'run', '--project', 'node', '--bail', '1', ...tests], {
+  const limit = `--testTimeout=${TEST_LIMIT_MS}`
+  return run(process.execPath, [vitest, 'run', '--project', 'node', limit, '--bail', '1', ...tests], {
     cwd: copy,
     timeout: LIMIT_MS,
     maxBuffer: 2 ** 26,
   }).then(
     () => false,
     (error) => {
-      lastOutput = error.stdout || String(error)
+      lastOutput = `${error.stdout ?? ''}${error.stderr ?? ''}${error.killed === true ? '\n timed out in all' : ''}`
       return true
     },
   )
+}
+
+/** The name of the test that noticed, and whether it waited in vain. */
+function failedTest() {
+  const text = stripVTControlCharacters(lastOutput)
+  const [, name = 'a file that does not run'] = /^ FAIL .*?tests\/(.+)$/m.exec(text) ?? []
+  return /timed out in/.test(text) ? `${name}, which hangs` : name
 }
 
 function report(results) {

@@ -30,4 +30,11 @@ export const KERNEL_MUTATIONS = [
     to: 'f32x4.mul(u, inverse)',
     tests: ['tests/kernels/row-activation-gradients.test.ts'],
   },
+  {
+    what: 'kernel: another last bit in 2^x',
+    file: 'assembly/exp2.ts',
+    from: '0.24022242426872253',
+    to: '0.24022243916988373',
+    tests: ['tests/attention/portable-engines.test.ts'],
+  },
 ]

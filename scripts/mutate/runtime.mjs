@@ -3,13 +3,6 @@
 /** @type {readonly import('./mutations.mjs').Mutation[]} */
 export const RUNTIME_MUTATIONS = [
   {
-    what: 'the scratch of attention counts as clean after a retry',
-    file: 'src/attention/runtime.ts',
-    from: 'clean = outcome.retries === 0',
-    to: 'clean = true',
-    tests: ['tests/failures/reused-memory.test.ts'],
-  },
-  {
     what: 'four tries',
     file: 'src/scheduler/job-state.ts',
     from: 'export const MAX_TRIES = 3',
@@ -162,5 +155,19 @@ export const RUNTIME_MUTATIONS = [
     from: 'work += Math.max(0, high - low) * counted',
     to: 'work += counted',
     tests: ['tests/plan/key-segments.test.ts'],
+  },
+  {
+    what: 'a lane does not hear that a call is cancelled',
+    file: 'src/scheduler/lane-host.ts',
+    from: 'const pacer = new Pacer(() => this.#cancelled.has(jobId))',
+    to: 'const pacer = new Pacer(() => false)',
+    tests: ['tests/attention/abort.test.ts', 'tests/attention/backward-abort.test.ts'],
+  },
+  {
+    what: 'the page of a bench counts no cases',
+    file: 'src/cli/bench/bench-report.ts',
+    from: "{ label: 'cases', value: String(results.length) }",
+    to: "{ label: 'cases', value: '–' }",
+    tests: ['tests/cli/bench-results.test.ts'],
   },
 ]

@@ -23,9 +23,9 @@ const pools: Record<string, RuntimeOptions> = {
 const shapes: readonly (readonly [number, number, number, number, number, number, number])[] = [
   [1, 1, 1, 400, 2400, 64, 64],
   [2, 4, 2, 300, 500, 32, 48],
-  [1, 2, 1, 400, 400, 300, 300],
-  [1, 1, 1, 1, 20000, 64, 64],
-  [64, 2, 2, 32, 32, 16, 16],
+  [1, 2, 1, 250, 250, 300, 300],
+  [1, 1, 1, 1, 9000, 64, 64],
+  [24, 2, 2, 32, 32, 16, 16],
 ]
 
 const optionsFor = (B: number, H: number, M: number, N: number): (MathOptions & AttentionBackwardOptions)[] => {

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { RunReport } from '../../src/cli/run/run-report.ts'
 import { heddle } from './heddle.ts'
 
@@ -121,6 +121,17 @@ describe('heddle run', () => {
     const report = JSON.parse(out) as RunReport
     expect(report.check.words.map(({ word }) => word)).toContain('学校')
     expect(err).toContain(`Note: the text has ${report.text.tokens} words; --tokens asked for 1,000`)
+  })
+
+  it('ends with status 1 where one of its checks fails, and says which', async () => {
+    // Loaded into the command's process before it: another logarithm than the one that the entropies are of.
+    const spoil = `const { log } = Math; Math.log = (x) => log(x) + 0.01`
+    vi.stubEnv('NODE_OPTIONS', `--import=data:text/javascript,${encodeURIComponent(spoil)}`)
+    const args = ['run', '--text', 'text.txt', '--tokens', '300', '--workers', '0', '--json', '--out', 'spoiled']
+    const { status, out, err } = await heddle(args, { cwd: folder }).finally(() => vi.unstubAllEnvs())
+    expect((JSON.parse(out) as RunReport).check.checks.map(({ passed }) => passed)).toEqual([false, true, true])
+    expect(err).toContain('✗ FAILED row entropy = ln(count of the word)')
+    expect(status).toBe(1)
   })
 
   it('ends with status 130 when it is interrupted, and writes no report', async () => {

@@ -161,7 +161,8 @@ describe('attention layers', () => {
   })
 
   it('the plan is what the counting allocator sees', async () => {
-    const fresh = await createRuntime({ workers: 2 })
+    // One lane: of two, one may find nothing left to do. Both are in plan-accuracy.
+    const fresh = await createRuntime({ workers: 1 })
     try {
       const layer = new TransformerEncoder({ modelDim: 64, heads: 4, feedForwardDim: 128, layers: 3 })
       const x = normalTensor(random, [1, 500, 64])

@@ -66,6 +66,24 @@ describe('the heartbeat', () => {
     await pool.close()
   })
 
+  it('forgets the beats that were missed before an answer that came late', async () => {
+    const { pool, lanes, beat } = makePool(1)
+    await pool.open()
+    const run = pool.run(makeJob([1]))
+    await settle()
+    let answer = (): void => undefined
+    lanes[0]!.ping = () => new Promise((resolve) => (answer = resolve))
+    for (let round = 0; round < 3; round++) {
+      await beat(6)
+      answer()
+      await settle()
+    }
+    expect(lanes[0]?.alive).toBe(true)
+    lanes[0]?.finish()
+    expect((await run).retries).toBe(0)
+    await pool.close()
+  })
+
   it('ends with WorkerLostError where every worker falls silent', async () => {
     const { pool, beat } = makePool(1, () => Object.assign(new FakeLane(), { answers: false }))
     await pool.open()

@@ -61,6 +61,22 @@ describe('Pool', () => {
     await pool.close()
   })
 
+  it('sends the task of a dead lane again before those that have waited all the time', async () => {
+    const { pool, lanes } = makePool(1)
+    await pool.open()
+    const run = pool.run(makeJob([3, 2, 1]))
+    await settle()
+    lanes[0]?.die()
+    await settle()
+    for (let turn = 0; turn < 3; turn++) {
+      lanes[1]?.finish()
+      await settle()
+    }
+    await run
+    expect(lanes[1]?.requests.map(({ attach }) => attach[0]?.id)).toEqual([0, 1, 2])
+    await pool.close()
+  })
+
   it('takes a lost task off what is in flight before it is sent again', async () => {
     const { pool, lanes } = makePool(1)
     await pool.open()

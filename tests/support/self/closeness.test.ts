@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { measureCloseness, pooled, webgpuTolerance } from '../closeness.ts'
 import { Random } from '../random.ts'
 
@@ -59,4 +59,21 @@ test('seeded numbers repeat, and have the mean and spread they should', () => {
   const variance = normals.reduce((sum, x) => sum + (x - mean) ** 2, 0) / normals.length
   expect(Math.abs(mean)).toBeLessThan(0.03)
   expect(Math.abs(variance - 1)).toBeLessThan(0.05)
+})
+
+describe('arrays of equal bytes', () => {
+  const array = Float32Array.of(1, NaN, -0)
+
+  test('are equal, also in other places of their memory', () => {
+    expect(array).toEqual(Float32Array.of(7, 1, NaN, -0).subarray(1))
+  })
+
+  test.each([
+    ['another element', Float32Array.of(1, NaN, -2)],
+    ['another sign of zero', Float32Array.of(1, NaN, 0)],
+    ['another length', Float32Array.of(1, NaN)],
+    ['another type over the same bytes', new Uint32Array(array.buffer)],
+  ])('are not equal to %s', (_, other) => {
+    expect(array).not.toEqual(other)
+  })
 })
