@@ -56,12 +56,8 @@ describe('heddle bench', () => {
       const flops = 4 * heads * headSize * (causal ? (tokens * (tokens + 1)) / 2 : tokens ** 2)
       expect(gigaflopsPerSecond).toBeCloseTo(flops / medianMs / 1e6, 6)
     }
-    expect(await readdir(path.join(folder, 'heddle-report'))).toEqual([
-      'bench-memory.svg',
-      'bench-speed.svg',
-      'bench.html',
-      'bench.json',
-    ])
+    // Two sizes make no curve.
+    expect(await readdir(path.join(folder, 'heddle-report'))).toEqual(['bench.html', 'bench.json'])
   })
 
   it('leaves out what takes too long, and says so', async () => {

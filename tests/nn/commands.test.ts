@@ -39,7 +39,7 @@ it('heddle tour walks through "I love you" with the known counts', async () => {
   )
   expect(err).toContain('3,152,384')
   const svg = await readFile(path.join(folder, 'heddle-report', 'tour-positions.svg'), 'utf8')
-  for (const text of ['↓ position   → dimension', '-1 to 1: value', 'Positional encoding']) expect(svg).toContain(text)
+  for (const text of ['↓ position   → dimension', '−1 to 1: value', 'Positional encoding']) expect(svg).toContain(text)
 })
 
 it('heddle tour shows shapes on request, over other words', async () => {

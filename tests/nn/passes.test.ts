@@ -55,7 +55,7 @@ test.each([0, 2])(
       const attended = runtime
         .attention({ query: x, key: x, value: x }, { window: { before: 8, after: 8 } })
         .then(() => order.push('attention'))
-      void turns(20).then(() => controller.abort(reason))
+      void turns(3).then(() => controller.abort(reason))
       expect(await aborted).toBe(reason)
       expect(await Promise.all(passes.map((pass) => pass.finally(() => order.push('pass'))))).toEqual([
         expected,
