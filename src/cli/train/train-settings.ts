@@ -97,9 +97,9 @@ const DEFAULTS: Readonly<Record<TaskName, Defaults>> = {
     evaluateEvery: 50,
   },
   induction: {
-    steps: 550,
-    batch: 16,
-    length: 64,
+    steps: 1600,
+    batch: 1,
+    length: 1024,
     symbols: 32,
     repeats: 0,
     layers: 2,
