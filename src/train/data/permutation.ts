@@ -3,6 +3,7 @@ import { philoxWords, type SeedWords } from '../../core/philox.ts'
 const ROUNDS = 6
 /** Keeps these numbers apart from others that are drawn under the same seed. */
 const DOMAIN = 0xfffffffc
+const words = new Uint32Array(4)
 
 /**
  * The place of `index` in a permutation of 0 … size − 1 that the seed and `epoch` choose, without computing any other
@@ -22,7 +23,6 @@ export function permuted(index: number, size: number, seed: SeedWords, epoch: nu
 
 /** One pass through the network: a permutation of 0 … 4^halfBits − 1. */
 function shuffled(place: number, halfBits: number, seed: SeedWords, epoch: number): number {
-  const words = new Uint32Array(4)
   const mask = 2 ** halfBits - 1
   let [left, right] = [place >>> halfBits, place & mask]
   for (let round = 0; round < ROUNDS; round++) {

@@ -49,7 +49,6 @@ export function pageProjects(base: { readonly setupFiles: string[] }): TestProje
     name: 'page',
     include: ['tests/page/**/*.test.ts'],
     globalSetup: 'tests/page/support/build-page.ts',
-    fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 60_000,
   }
