@@ -20,7 +20,7 @@ test('a runtime tells which lane did what, of attention, gradients and layers', 
     expect(task.startMs).toBeGreaterThanOrEqual(startMs - 1)
     expect(task.endMs).toBeGreaterThanOrEqual(task.startMs)
   }
-  await runtime.attentionBackward({ ...inputs, output, logSumExp: logSumExp!, dOutput: output })
+  await runtime.attentionBackward({ ...inputs, output, logSumExp: logSumExp, dOutput: output })
   expect(tasks.at(-1)?.what).toBe('attention-backward')
   await new TransformerBlock({ modelDim: 8, heads: 2, seed: 1 }).forward(x, { runtime, chunkSize: 100 })
   expect(tasks.at(-1)?.what).toMatch(/pass|stage/)

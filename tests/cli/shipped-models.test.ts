@@ -38,7 +38,7 @@ const figuresOf = (name: string): Figures => JSON.parse(read(`${name}.json`).toS
 async function loaded(name: string): Promise<CausalLanguageModel> {
   const { tensors, metadata } = await readSafetensors(read(`${name}.safetensors`))
   const model = new CausalLanguageModel(JSON.parse(metadata['model'] ?? '') as CausalLanguageModelOptions)
-  model.loadStateDict(tensors as Record<string, Tensor>)
+  model.loadStateDict(tensors)
   return model
 }
 
