@@ -10,7 +10,6 @@ import { modelOptions } from '../../src/cli/train/train-session.ts'
 import { readSettings } from '../../src/cli/train/train-settings.ts'
 import { createRuntime, type Runtime } from '../../src/index.ts'
 import { CausalLanguageModel, readSafetensors, type CausalLanguageModelOptions } from '../../src/nn/index.ts'
-import type { Tensor } from '../../src/core/tensor.ts'
 import { crossEntropy, lossAndGradients, type Batch } from '../../src/train/index.ts'
 
 const FOLDER = fileURLToPath(new URL('../../models', import.meta.url))
