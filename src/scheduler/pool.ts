@@ -124,7 +124,7 @@ export class Pool {
       this.#abandon(state, job.signal === undefined ? undefined : abortReason(job.signal)),
     )
     this.#jobs.push(state)
-    for (const slot of this.#slots) if (!slot.ready && slot.starting === null) slot.failures = 0
+    for (const slot of this.#slots) if (slot.starting === null) slot.failures = 0
     this.#pump()
     try {
       const outcome = await state.outcome
