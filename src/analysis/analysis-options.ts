@@ -13,6 +13,7 @@ import { OptionError, ShapeError } from '../core/errors.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { readTensor, formatShape, type Tensor } from '../core/tensor.ts'
+import { WEIGHT_OPTIONS } from '../attention/weight-options.ts'
 
 /** Pairs of positions that belong together: a query row, and the key that it should find. */
 export type PositionPair = readonly [query: number, key: number]
@@ -113,20 +114,7 @@ export type WeightOptions = Pick<
   | 'keyValueHeads'
 >
 
-export const WEIGHT_NAMES: readonly (keyof WeightOptions)[] = [
-  'causal',
-  'queryOffset',
-  'window',
-  'mask',
-  'bias',
-  'alibiSlopes',
-  'softcap',
-  'scale',
-  'segments',
-  'keyLengths',
-  'heads',
-  'keyValueHeads',
-]
+export const WEIGHT_NAMES: readonly (keyof WeightOptions)[] = [...WEIGHT_OPTIONS, 'heads', 'keyValueHeads']
 
 /** Past it a heatmap is a picture that nobody can look at. */
 const LARGEST_HEATMAP = 512

@@ -19,6 +19,7 @@ import { PRIORITIES, type Priority } from '../scheduler/job.ts'
 import type { AttentionOptions, WeightSelection } from './attention-options.ts'
 import { broadcastToScores, type ScoreStrides } from './broadcast.ts'
 import type { Layout } from './layout.ts'
+import { WEIGHT_OPTIONS } from './weight-options.ts'
 
 /** Options after all checks: every default filled in, every shape read. Inner code trusts them. */
 export interface ResolvedOptions {
@@ -50,16 +51,7 @@ export interface ResolvedOptions {
 }
 
 const NAMES: readonly (keyof AttentionOptions)[] = [
-  'causal',
-  'queryOffset',
-  'window',
-  'mask',
-  'bias',
-  'alibiSlopes',
-  'softcap',
-  'scale',
-  'segments',
-  'keyLengths',
+  ...WEIGHT_OPTIONS,
   'dropout',
   'mode',
   'chunkSize',

@@ -4,6 +4,7 @@ import type { AttentionOptions } from '../../attention/attention-options.ts'
 import { checkBroadcast } from '../../attention/broadcast.ts'
 import { checkNames } from '../../core/check.ts'
 import { OptionError } from '../../core/errors.ts'
+import { WEIGHT_OPTIONS } from '../../attention/weight-options.ts'
 
 type SharedNames =
   | 'causal'
@@ -26,21 +27,7 @@ export interface TfAttentionOptions extends Pick<AttentionOptions, SharedNames> 
   readonly bias?: TfTensor
 }
 
-const NAMES: readonly (keyof TfAttentionOptions)[] = [
-  'causal',
-  'queryOffset',
-  'window',
-  'alibiSlopes',
-  'softcap',
-  'scale',
-  'segments',
-  'keyLengths',
-  'dropout',
-  'heads',
-  'keyValueHeads',
-  'mask',
-  'bias',
-]
+const NAMES: readonly (keyof TfAttentionOptions)[] = [...WEIGHT_OPTIONS, 'dropout', 'heads', 'keyValueHeads']
 
 /**
  * A call after all checks, in the one form that the rest works on: [B, H, M, D], [B, Hkv, N, D] and [B, Hkv, N, Dv].
