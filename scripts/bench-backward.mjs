@@ -13,12 +13,12 @@
 // long     one causal head of 64 over --tokens, with its peak memory beside the plan
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
-import { build } from 'esbuild'
+import { bundleBench } from './bench/bundle-bench.mjs'
 import { inProcess } from './bench/in-process.mjs'
 import { installPeers, peersFolder } from './bench/peer-packages.mjs'
 
@@ -39,35 +39,11 @@ const turns = values.quick ? 1 : Number(values.turns)
 const [HEADS, HEAD_SIZE, TIMEOUT_MS] = [8, 64, 120_000]
 const PYTHON = '/usr/bin/python3'
 const folder = path.resolve('build/bench-backward')
-await rm(folder, { recursive: true, force: true })
-await mkdir(folder, { recursive: true })
-const options = {
-  bundle: true,
-  format: 'esm',
-  target: 'es2022',
-  platform: 'node',
-  external: ['heddle', '@tensorflow/*'],
-  logLevel: 'warning',
-  outExtension: { '.js': '.mjs' },
-}
-await build({
-  ...options,
-  entryPoints: ['bench/backward/node.ts', 'bench/backward/data.ts', 'bench/attention/spread.ts'],
-  outdir: folder,
-  outbase: 'bench',
-})
-// tfjs keeps its registry in the global object: gradients of a bundled copy serve the package that Node loads.
-const gradients = { contents: "import '@tensorflow/tfjs-core/dist/register_all_gradients'", resolveDir: process.cwd() }
-await build({
-  bundle: true,
-  format: 'esm',
-  target: 'es2022',
-  logLevel: 'error',
-  platform: 'node',
-  mainFields: ['module', 'main'],
-  stdin: gradients,
-  outfile: `${folder}/backward/tfjs-gradients.mjs`,
-})
+await bundleBench(
+  folder,
+  ['bench/backward/node.ts', 'bench/backward/data.ts', 'bench/attention/spread.ts'],
+  'backward/tfjs-gradients',
+)
 const { spreadOf } = await import(pathToFileURL(`${folder}/attention/spread.mjs`).href)
 const { backwardData, worstOf } = await import(pathToFileURL(`${folder}/backward/data.mjs`).href)
 

@@ -10,12 +10,12 @@
 // small   a character model as `heddle train --task names` has it, on one thread and on two workers
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
-import { build } from 'esbuild'
+import { bundleBench } from './bench/bundle-bench.mjs'
 import { ended, inProcess } from './bench/in-process.mjs'
 import { installPeers, peersFolder } from './bench/peer-packages.mjs'
 import { replaceBetween } from './bench/replace-between.mjs'
@@ -63,37 +63,11 @@ process.exit(0)
 
 /** The parts of bench/ that this needs, and gradients of tfjs, whose registry is the global object. */
 async function bundle() {
-  await rm(folder, { recursive: true, force: true })
-  await mkdir(folder, { recursive: true })
-  const options = {
-    bundle: true,
-    format: 'esm',
-    target: 'es2022',
-    platform: 'node',
-    external: ['heddle', '@tensorflow/*'],
-    logLevel: 'warning',
-    outExtension: { '.js': '.mjs' },
-  }
-  await build({
-    ...options,
-    entryPoints: ['bench/train/node.ts', 'bench/train/step-problem.ts', 'bench/attention/spread.ts'],
-    outdir: folder,
-    outbase: 'bench',
-  })
-  const gradients = {
-    contents: "import '@tensorflow/tfjs-core/dist/register_all_gradients'",
-    resolveDir: process.cwd(),
-  }
-  await build({
-    bundle: true,
-    format: 'esm',
-    target: 'es2022',
-    logLevel: 'error',
-    platform: 'node',
-    mainFields: ['module', 'main'],
-    stdin: gradients,
-    outfile: `${folder}/train/tfjs-gradients.mjs`,
-  })
+  await bundleBench(
+    folder,
+    ['bench/train/node.ts', 'bench/train/step-problem.ts', 'bench/attention/spread.ts'],
+    'train/tfjs-gradients',
+  )
   const load = (file) => import(pathToFileURL(`${folder}/${file}.mjs`).href)
   return { ...(await load('attention/spread')), ...(await load('train/step-problem')) }
 }
