@@ -45,7 +45,9 @@ async function install(folder, tarball, packages) {
   try {
     if (packages.length > 0) await npm(['install', ...packages], folder)
   } catch (error) {
-    const [line] = error.message.split('\n').filter((each) => each.includes('npm error'))
+    // Its code, or what it says; the paths are those of this machine.
+    const lines = error.message.split('\n').filter((each) => /npm error(?! path)/.test(each))
+    const line = (lines.find((each) => each.includes('npm error code')) ?? lines[0])?.replaceAll(folder, '')
     throw new NotTried(`${packages.join(', ')} cannot be installed here (${line ?? 'npm failed'})`)
   }
   return JSON.parse(await readFile(file, 'utf8'))
