@@ -21,7 +21,7 @@ export class EmbeddingModel extends Module<Int32Array, TransformerForward> {
   readonly pooling: RowPooling
   readonly transformer: TransformerModel
 
-  /** @throws {OptionError} for another pooling: `max` has no gradient here */
+  /** @throws {OptionError} for another pooling */
   constructor(transformer: TransformerModel, options: { readonly pooling?: RowPooling } = {}) {
     super()
     const { pooling = 'mean' } = checkNames('EmbeddingModel: options', options, ['pooling'])

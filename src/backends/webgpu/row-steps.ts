@@ -82,6 +82,8 @@ export class RowSteps {
     'rms-normalise': null,
     'rms-norm-backward': null,
     fold: null,
+    'max-rows': null,
+    'max-rows-backward': null,
     subtract: null,
     scale: null,
     'activate-backward': null,
