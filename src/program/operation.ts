@@ -87,7 +87,7 @@ export interface OperationTypes {
   attend: AttendAttributes
   /** [query, key, value, context, logSumExp, dContext] → dQuery, dKey, dValue */
   'attend-backward': { readonly forward: AttendAttributes; readonly segments: readonly (readonly KeySegment[])[] }
-  /** [x, segments] → the largest of each column over the rows of each segment, the index of the row that it came from */
+  /** [x, segments] → the largest of each column over the rows of each segment, the index of the row that holds it */
   'max-rows': Record<never, never>
   /** [dLargest, places, segments] → dx of `max-rows` */
   'max-rows-backward': Record<never, never>

@@ -58,7 +58,7 @@ describe.skipIf(skipReason(found) !== undefined)('models over a GPU lane', { tim
   function expectGpu(report: LayerReport, fallbacks: LayerReport['fallbacks'] = []): void {
     expect(new Set(report.lanes.map(({ kind }) => kind))).toEqual(new Set(['webgpu']))
     expect(report.fallbacks).toEqual(fallbacks)
-    expect(report.memory.peakBytes).toBeLessThanOrEqual(report.plan.totalBytes)
+    if (fallbacks.length === 0) expect(report.memory.peakBytes).toBeLessThanOrEqual(report.plan.totalBytes)
   }
 
   describe('pooling', () => {
@@ -85,16 +85,20 @@ describe.skipIf(skipReason(found) !== undefined)('models over a GPU lane', { tim
     })
   })
 
-  // Norms over heads, grouped heads of another size than E/H, gated feed-forward; two rotary scalings; a window.
-  test.each(['qwen3', 'llama', 'llama-linear', 'mistral'])('%s: hidden rows and logits are PyTorch’s', async (name) => {
-    const model = await loadModel(folderOf(name))
-    for (const { ids, lastHiddenState, logits } of expectedCases(name)) {
-      const hidden = await model.transformer.forward(tokensOf(ids), onLane())
-      expect(worst(hidden.output.data, lastHiddenState.flat())).toBeLessThan(TOLERANCE)
-      expectGpu(hidden.report)
-      const { output, report } = await model.languageModel!.forward(tokensOf(ids), onLane())
-      expect(worst(output.data, logits!.flat())).toBeLessThan(TOLERANCE)
-      expectGpu(report)
-    }
-  })
+  // Norms over heads, grouped heads of another size than E/H, gated feed-forward; rotary scalings; a window; a scale
+  // and a cap of logits.
+  test.each(['qwen3', 'llama', 'llama-linear', 'mistral', 'llama-logits'])(
+    '%s: hidden rows and logits are PyTorch’s',
+    async (name) => {
+      const model = await loadModel(folderOf(name))
+      for (const { ids, lastHiddenState, logits } of expectedCases(name)) {
+        const hidden = await model.transformer.forward(tokensOf(ids), onLane())
+        expect(worst(hidden.output.data, lastHiddenState.flat())).toBeLessThan(TOLERANCE)
+        expectGpu(hidden.report)
+        const { output, report } = await model.languageModel!.forward(tokensOf(ids), onLane())
+        expect(worst(output.data, logits!.flat())).toBeLessThan(TOLERANCE)
+        expectGpu(report)
+      }
+    },
+  )
 })

@@ -28,9 +28,9 @@ const KEY_SIZE = 4
  * segment without rows gives zeros.
  *
  * All but the largest is attention: with queries and keys of zeros all scores are 0, and the softmax spreads its weight
- * evenly over the rows that a segment allows. Where it allows one, that row comes out as it is. Gradients, WebGPU, plans
- * and the ways that rows travel are those of `attend`. The largest is the operation `max-rows`: the first row that holds
- * it gets its gradient, as with PyTorch's `max`.
+ * evenly over the rows that a segment allows. Where it allows one, that row comes out as it is. Gradients, WebGPU,
+ * plans and the ways that rows travel are those of `attend`. The largest is the operation `max-rows`: the first row
+ * that holds it gets its gradient, as with PyTorch's `max`.
  *
  * @throws {OptionError} for numbers that do not fit the rows, and for the largest of more than 2²⁴ rows
  */
