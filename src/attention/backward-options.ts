@@ -24,6 +24,7 @@ type ResultOptions = Pick<
   | 'window'
   | 'mask'
   | 'bias'
+  | 'relativeBias'
   | 'alibiSlopes'
   | 'softcap'
   | 'scale'
@@ -41,7 +42,10 @@ interface RunOptions extends Pick<AttentionOptions, 'signal' | 'onProgress'> {
 }
 
 export interface AttentionBackwardOptions extends ResultOptions, RunOptions {
-  /** Whether `dBias` is wanted where there is a bias: it has as many elements as the bias. @default true */
+  /**
+   * Whether `dBias` is wanted where there is a bias, which has as many elements as the bias, or `dRelativeBias` where
+   * there is one by distance. @default true
+   */
   readonly biasGradient?: boolean
 }
 
@@ -89,6 +93,8 @@ export interface AttentionBackwardResult {
   readonly dValue: Tensor
   /** where there is a bias, unless `biasGradient` is false */
   readonly dBias?: Tensor
+  /** of the shape of `relativeBias`, where there is one, unless `biasGradient` is false */
+  readonly dRelativeBias?: Tensor
   /** [H] or [B·H], where there are slopes */
   readonly dAlibiSlopes?: Float32Array
   readonly report: SegmentReport
