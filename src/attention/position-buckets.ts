@@ -1,4 +1,5 @@
 import { checkBoolean, checkInteger, checkNames, expected } from '../core/check.ts'
+import { exactLog } from '../core/elementary.ts'
 import { ShapeError } from '../core/errors.ts'
 import { formatShape, readTensor, type Tensor } from '../core/tensor.ts'
 
@@ -38,7 +39,7 @@ export function positionBuckets(buckets: number, options: BucketOptions): Int32A
 function bucketOf(distance: number, single: number, each: number, maxDistance: number): number {
   if (distance < single) return distance
   const { fround } = Math
-  const share = fround(fround(Math.log(fround(distance / single))) / fround(Math.log(maxDistance / single)))
+  const share = fround(fround(exactLog(fround(distance / single))) / fround(exactLog(maxDistance / single)))
   return Math.min(each - 1, single + Math.trunc(fround(share * (each - single))))
 }
 

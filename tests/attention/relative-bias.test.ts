@@ -64,7 +64,7 @@ describe('buckets', () => {
   })
 })
 
-const SIZES = { B: 2, H: 3, N: 283, M: 75, D: 12 }
+const SIZES = { B: 2, H: 3, M: 75, N: 283 }
 
 /** The bias [B, H, M, N] of a table, written out. */
 function written(table: Tensor, offsets: readonly number[], { B, H, M, N } = SIZES): Tensor {
@@ -190,6 +190,26 @@ describe.each(Object.entries(runtimes))('on %s', (_name, runtime) => {
       expect(worst(dTable.data, each.dTable.data)).toBeLessThan(1e-5)
     },
   )
+})
+
+test('the gradient adds up over the key segments of a head', async () => {
+  const sizes = { B: 1, H: 1, M: 40, N: 2100 }
+  const given = {
+    query: normalTensor(random, [1, 1, 40, 4]),
+    key: normalTensor(random, [1, 1, 2100, 4]),
+    value: normalTensor(random, [1, 1, 2100, 4]),
+  }
+  const relativeBias = normalTensor(random, [1, 3001])
+  const runtime = runtimes['two workers']()
+  const { output, logSumExp } = await runtime.attention(given, { relativeBias, returnLogSumExp: true })
+  const call = { ...given, output, logSumExp, dOutput: normalTensor(random, output.shape) }
+  const own = await runtime.attentionBackward(call, { relativeBias })
+  const dense = await runtime.attentionBackward(call, { bias: written(relativeBias, [0], sizes) })
+  expect(own.report.tasks).toBe(3)
+  // Float32 sums of up to 40 numbers; the largest of them are about 0.1.
+  expect(worst(own.dRelativeBias!.data, summed(dense.dBias!, relativeBias, [0], sizes))).toBeLessThan(1e-6)
+  // Three segments of keys, and in each a sum per diagonal.
+  expect(own.report.plan.bytes['bias sums']).toBe(4 * (2100 + 3 * 39))
 })
 
 test('the gradient has the same bits for any pool, and can be left out', async () => {
