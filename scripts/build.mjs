@@ -44,26 +44,27 @@ try {
   process.exitCode = 1
 }
 
-/** Both binaries from one source; skipped while they are newer than it. */
+/** Both sets of kernels, each as two binaries of one source; skipped while they are newer than the sources. */
 async function buildKernels() {
   const sources = ['asconfig.json', ...filesUnder('assembly')]
   const newest = Math.max(...sources.map((file) => statSync(file).mtimeMs))
   await mkdir('build', { recursive: true })
-  const asc = require.resolve('assemblyscript/bin/asc.js')
-  const stale = ['simd', 'relaxed'].filter((target) => {
-    const file = `build/heddle-${target}.wasm`
-    return !existsSync(file) || statSync(file).mtimeMs < newest
-  })
+  const binaries = ['attention', 'rows'].flatMap((set) =>
+    ['simd', 'relaxed'].map((target) => ({ set, target, file: `build/heddle-${set}-${target}.wasm` })),
+  )
   await Promise.all(
-    stale.map((target) =>
-      run(process.execPath, [asc, 'assembly/index.ts', '--config', 'asconfig.json', '--target', target]),
-    ),
+    binaries
+      .filter(({ file }) => !existsSync(file) || statSync(file).mtimeMs < newest)
+      .map(({ set, target, file }) => compileKernels(`assembly/${set}.ts`, target, file)),
   )
   // In text, as bundles carry it, a compressed binary takes a third less than one that is compressed with the text.
-  for (const target of ['simd', 'relaxed']) {
-    const file = `build/heddle-${target}.wasm`
+  for (const { file } of binaries)
     await writeFile(`${file}.deflate`, deflateRawSync(await readFile(file), { level: 9 }))
-  }
+}
+
+function compileKernels(source, target, file) {
+  const asc = require.resolve('assemblyscript/bin/asc.js')
+  return run(process.execPath, [asc, source, '--config', 'asconfig.json', '--target', target, '--outFile', file])
 }
 
 function options(extra) {

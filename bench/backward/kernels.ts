@@ -33,7 +33,7 @@ export async function measureKernels(
   shape: KernelShape,
   rounds: number,
 ): Promise<KernelTimes | undefined> {
-  const bytes = readFileSync(`build/heddle-${variant}.wasm`)
+  const bytes = readFileSync(`build/heddle-attention-${variant}.wasm`)
   const peak = peakGflops(variant === 'simd' ? 'multiply + add' : 'fused')
   if (!WebAssembly.validate(bytes) || peak === undefined) return undefined
   const backend = createWasmBackend(new WebAssembly.Module(bytes))

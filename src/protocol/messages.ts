@@ -14,7 +14,7 @@ import type { StagePass, StagePassResult, StageTask } from './stage-pass.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from './task.ts'
 
 /** Raised with every change of what crosses threads; a worker of another version is refused with a ProtocolError. */
-export const PROTOCOL_VERSION = 6
+export const PROTOCOL_VERSION = 7
 
 export type LaneKind = 'wasm' | 'webgpu'
 
@@ -26,7 +26,7 @@ export interface LaneConfig {
   readonly kind: LaneKind
   /** 'portable' keeps to plain SIMD: the same bits on every machine */
   readonly numerics: 'fast' | 'portable'
-  /** kernels, compiled or as bytes; null where the worker file brings its own */
+  /** kernels of attention, compiled or as bytes; null where the worker file brings its own */
   readonly wasm: { readonly simd?: Kernels; readonly relaxed?: Kernels } | null
   /** of a GPU lane */
   readonly webgpu?: WebGpuConfig
@@ -64,6 +64,8 @@ export interface TaskRequest {
   readonly tasks: readonly Task[]
   /** on the lane's second bench, in turns with what runs on the first */
   readonly beside?: boolean
+  /** with the first task of stages that a lane gets, unless the worker file brings its own */
+  readonly rowKernels?: Kernels
 }
 
 export type Task =
@@ -74,6 +76,12 @@ export type Task =
   | AttentionTransposedTask
   | StageTask
   | StagePass
+
+/** Whether a lane needs the kernels of rows for it, beside those of attention. */
+export function needsRowKernels({ kind }: Task): boolean {
+  return kind === 'stage' || kind === 'pass'
+}
+
 export type TaskResult =
   | AttentionTaskResult
   | AttentionHeadsResult

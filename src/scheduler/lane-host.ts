@@ -6,6 +6,7 @@ import { countSharedBytes } from '../core/shared-pressure.ts'
 import { unpackLarge } from '../protocol/large-array.ts'
 import {
   PROTOCOL_VERSION,
+  type Kernels,
   type LaneApi,
   type LaneConfig,
   type LaneHello,
@@ -29,8 +30,13 @@ export interface CreatedBackend {
   readonly kernels: string
 }
 
+/** Kernels that come with tasks: a backend reads them when a task needs them. */
+export interface SentKernels {
+  rows?: Kernels
+}
+
 /** Makes what a lane computes with. @throws {BackendUnavailableError} when this host cannot run it */
-export type CreateBackend = (config: LaneConfig) => Promise<CreatedBackend>
+export type CreateBackend = (config: LaneConfig, sent: SentKernels) => Promise<CreatedBackend>
 
 /**
  * A lane where it runs, in a worker or on the calling thread: its backend, its arrays and its queue of tasks. A long
@@ -43,6 +49,7 @@ export class LaneHost implements LaneApi {
   #beside: Promise<Bench> | null = null
   #besideBackend: Backend | null = null
   #arrays: Arrays = new Map()
+  readonly #sent: SentKernels = {}
   readonly #cancelled = new Set<number>()
   readonly #queuedOfJob = new Map<number, number>()
   /** what stops work that waits in line, for each job */
@@ -55,7 +62,7 @@ export class LaneHost implements LaneApi {
   ) {}
 
   async start(config: LaneConfig): Promise<LaneHello> {
-    const { backend, kernels } = await this.createBackend(config)
+    const { backend, kernels } = await this.createBackend(config, this.#sent)
     this.#config = config
     this.#main = new Bench(backend)
     const hello = { version: PROTOCOL_VERSION, kernels, residentBytes: backend.residentBytes() }
@@ -67,8 +74,9 @@ export class LaneHost implements LaneApi {
    * run beside those. The chunks of a pass stand in line one by one, so that other calls' tasks come in between.
    */
   async run(request: TaskRequest): Promise<TaskResponse> {
-    const { jobId } = request
+    const { jobId, rowKernels } = request
     this.#countQueued(jobId, 1)
+    if (rowKernels !== undefined) this.#sent.rows = rowKernels
     try {
       const arrays = this.#receive(request)
       const bench = request.beside ? await this.#besideBench() : this.#started()
@@ -206,7 +214,7 @@ export class LaneHost implements LaneApi {
 
   #besideBench(): Promise<Bench> {
     if (this.#config === null) throw new ProtocolError('lane: expected start() before run()')
-    this.#beside ??= this.createBackend(this.#config).then(
+    this.#beside ??= this.createBackend(this.#config, this.#sent).then(
       ({ backend }) => {
         this.#besideBackend = backend
         return new Bench(backend)

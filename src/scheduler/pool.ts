@@ -1,10 +1,16 @@
 import { abortReason, onAbort, throwIfAborted } from '../core/abort.ts'
 import { BackendUnavailableError, ProtocolError, RuntimeClosedError, WorkerLostError } from '../core/errors.ts'
-import type { GpuFacts } from '../plan/gpu-memory.ts'
-import type { Fallback, LaneConfig, TaskResponse } from '../protocol/messages.ts'
+import {
+  needsRowKernels,
+  type Fallback,
+  type Kernels,
+  type LaneConfig,
+  type TaskResponse,
+} from '../protocol/messages.ts'
 import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
 import { reasonOf, startError } from './lane-error.ts'
+import type { LaneFacts } from './lane-facts.ts'
 import { LaneLost, type Lane } from './lane.ts'
 import { TaskCancelled } from './pacer.ts'
 import { everySecond, type Heartbeat } from './heartbeat.ts'
@@ -20,31 +26,14 @@ export interface PoolConfig {
   readonly lanes: readonly LaneConfig[]
   /** a worker for a lane, or its stand-in on the calling thread; called again when a lane must be replaced */
   readonly makeLane: (config: LaneConfig) => Lane
+  /** the kernels that wasm lanes are sent once a job has stages; absent where each finds its own */
+  readonly rowKernels?: () => Promise<Kernels>
   /** how lanes at work are asked for signs of life; each second unless a test says otherwise */
   readonly heartbeat?: Heartbeat
   /** who hears of its lanes. @default nobody */
   readonly events?: PoolEvents
   /** where its lanes run, for events. @default 'worker' */
   readonly thread?: EventLane['thread']
-}
-
-/** What a plan and a report say of a lane. */
-export interface LaneFacts {
-  readonly lane: number
-  readonly kind: LaneConfig['kind']
-  readonly kernels: string | null
-  readonly residentBytes: number
-  /** the part of them that is its second bench's */
-  readonly besideBytes: number
-  /** the parts of both, and of its second bench's, that are its memory for stages */
-  readonly stageBytes: number
-  readonly besideStageBytes: number
-  /** whether a call that comes now may use both benches */
-  readonly mayRunBeside: boolean
-  /** copies of weights that stay with it, where memory is not shared */
-  readonly lastingBytes: number
-  /** of a GPU lane that has started: its device */
-  readonly facts: GpuFacts | undefined
 }
 
 /** Workers that pull tasks, longest first. A lane that dies gives its tasks back and is replaced. */
@@ -54,6 +43,8 @@ export class Pool {
   readonly #heartbeat: Heartbeat
   readonly #events: PoolEvents
   readonly #thread: EventLane['thread']
+  readonly #loadRowKernels: (() => Promise<Kernels>) | undefined
+  #rowKernels: Kernels | null = null
   #stopBeating: (() => void) | null = null
   #nextJobId = 1
   #closed = false
@@ -69,6 +60,7 @@ export class Pool {
     this.#heartbeat = config.heartbeat ?? everySecond
     this.#events = config.events ?? new PoolEvents()
     this.#thread = config.thread ?? 'worker'
+    this.#loadRowKernels = config.rowKernels
     this.#slots = config.lanes.map((lane, index) => new Slot(index, lane, config.makeLane, onResident, onLasting))
   }
 
@@ -115,6 +107,9 @@ export class Pool {
 
   /** Runs a job to its end. @throws the signal's reason, a task's error, WorkerLostError, or RuntimeClosedError */
   async run(job: Job): Promise<JobOutcome> {
+    // Before the job is under way: then a file that cannot be fetched fails this call alone.
+    if (this.#rowKernels === null && job.tasks.some(({ tasks }) => tasks.some(needsRowKernels)))
+      this.#rowKernels = (await this.#loadRowKernels?.()) ?? null
     if (this.#closed) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
     throwIfAborted(job.signal)
     const others = this.#jobs.filter(({ settled }) => !settled).map(({ done }) => done)
@@ -248,7 +243,7 @@ export class Pool {
 
   async #send(slot: Slot, state: JobState, task: JobTask, bench: BenchName): Promise<TaskResponse> {
     state.job.dispatched?.(task)
-    const request = slot.request(state, task)
+    const request = slot.request(state, task, slot.config.kind === 'wasm' ? this.#rowKernels : null)
     return await slot.run(bench === 'beside' ? { ...request, beside: true } : request)
   }
 

@@ -1,4 +1,11 @@
-import type { LaneConfig, LaneHello, TaskRequest, TaskResponse } from '../protocol/messages.ts'
+import {
+  needsRowKernels,
+  type Kernels,
+  type LaneConfig,
+  type LaneHello,
+  type TaskRequest,
+  type TaskResponse,
+} from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
 import type { JobTask } from './job.ts'
 import type { JobState } from './job-state.ts'
@@ -41,6 +48,7 @@ export class Slot {
   /** the parts of them that are memories for stages */
   readonly #stageBytes = { main: 0, beside: 0 }
   #keptBytes = 0
+  #hasRowKernels = false
 
   constructor(
     readonly index: number,
@@ -181,8 +189,10 @@ export class Slot {
   /**
    * The request for a task: attaches what the lane lacks and, without shared memory, lets go of what the task does not
    * need.
+   *
+   * @param rowKernels which the lane gets with its first task that needs them; null where its file brings its own
    */
-  request(state: JobState, jobTask: JobTask): TaskRequest {
+  request(state: JobState, jobTask: JobTask, rowKernels: Kernels | null): TaskRequest {
     const { job } = state
     const missing = jobTask.needs.filter((id) => !this.#held.has(id) && !this.#lasting.has(id))
     const release = job.sharedMemory
@@ -203,7 +213,19 @@ export class Slot {
       else this.#held.set(id, state)
     })
     this.#groups.set(state, jobTask.group)
-    return { jobId: state.id, attach, release: [...this.#takeUnwanted(), ...release, ...dropped], tasks: jobTask.tasks }
+    return {
+      jobId: state.id,
+      attach,
+      release: [...this.#takeUnwanted(), ...release, ...dropped],
+      tasks: jobTask.tasks,
+      ...this.#rowKernelsFor(jobTask, rowKernels),
+    }
+  }
+
+  #rowKernelsFor({ tasks }: JobTask, rowKernels: Kernels | null): Pick<TaskRequest, 'rowKernels'> {
+    if (rowKernels === null || this.#hasRowKernels || !tasks.some(needsRowKernels)) return {}
+    this.#hasRowKernels = true
+    return { rowKernels }
   }
 
   /**
@@ -279,6 +301,7 @@ export class Slot {
     this.lane = null
     this.hello = null
     this.#pulse = null
+    this.#hasRowKernels = false
     this.#hold('main', 0)
     this.#hold('beside', 0)
     Object.assign(this.#stageBytes, { main: 0, beside: 0 })

@@ -1,5 +1,6 @@
 import { attentionArena, startingArenaBytes } from '../../plan/arena.ts'
 import { backwardArena, type BackwardArena } from '../../plan/backward-arena.ts'
+import { BackendUnavailableError } from '../../core/errors.ts'
 import type {
   AttentionBackwardResult,
   AttentionBackwardTask,
@@ -40,24 +41,34 @@ export interface WasmBackend extends Backend {
   readonly attentionBias: NonNullable<Backend['attentionBias']>
 }
 
+/** The kernels of stages, which a lane may get only when it needs them. */
+export type RowModule = () => Promise<WebAssembly.Module>
+
 /**
  * Attention on the calling thread, in one private linear memory of constant size. One task at a time: the caller waits
  * for a task before it gives the next.
  *
- * @param module one of the two binaries (binaries.ts); both export the same kernels
+ * @param module one of the two binaries of attention (binaries.ts); both export the same kernels
+ * @param rows asked for the same of rows, when a stage first runs; without it the backend runs none
  */
-export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
-  return new WasmEngine(module)
+export function createWasmBackend(module: WebAssembly.Module, rows: RowModule = noRowKernels): WasmBackend {
+  return new WasmEngine(module, rows)
+}
+
+function noRowKernels(): Promise<WebAssembly.Module> {
+  return Promise.reject(new BackendUnavailableError('wasm: expected kernels of rows for a stage, got none'))
 }
 
 class WasmEngine implements WasmBackend {
   readonly kind = 'wasm'
   readonly #module: WebAssembly.Module
+  readonly #rows: RowModule
   #arena: Arena | undefined
   #stages: RowStages | undefined
 
-  constructor(module: WebAssembly.Module) {
+  constructor(module: WebAssembly.Module, rows: RowModule) {
     this.#module = module
+    this.#rows = rows
     this.#arena = new Arena(module, startingArenaBytes())
   }
 
@@ -119,11 +130,11 @@ class WasmEngine implements WasmBackend {
   }
 
   async rows(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
-    return this.#rowStages().run(task, context)
+    return (this.#stages ?? (await this.#makeStages())).run(task, context)
   }
 
-  sums(work: SumWork, context: TaskContext): Promise<SumResult> {
-    return Promise.resolve(this.#rowStages().sum(work, context))
+  async sums(work: SumWork, context: TaskContext): Promise<SumResult> {
+    return (this.#stages ?? (await this.#makeStages())).sum(work, context)
   }
 
   dispose(): void {
@@ -167,9 +178,9 @@ class WasmEngine implements WasmBackend {
     return { run, work: run }
   }
 
-  #rowStages(): RowStages {
-    this.#stages ??= new RowStages(this.#module, (tasks, context) => this.attentionAll(tasks, context))
-    return this.#stages
+  async #makeStages(): Promise<RowStages> {
+    const module = await this.#rows()
+    return (this.#stages = new RowStages(module, (tasks, context) => this.attentionAll(tasks, context)))
   }
 }
 

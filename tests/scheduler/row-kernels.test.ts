@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest'
+import { BackendUnavailableError } from '../../src/core/errors.ts'
+import type { Kernels, LaneKind, Task } from '../../src/protocol/messages.ts'
+import { Pool } from '../../src/scheduler/pool.ts'
+import { FakeLane } from './fake-lane.ts'
+import { makeJob, settle } from './fake-pool.ts'
+
+const KERNELS = new Uint8Array([1, 2, 3])
+
+async function openPool(kinds: readonly LaneKind[], load: () => Promise<Kernels>) {
+  const lanes: FakeLane[] = []
+  const pool = new Pool({
+    lanes: kinds.map((kind) => ({ kind, numerics: 'fast', wasm: null })),
+    makeLane: () => {
+      const lane = new FakeLane()
+      lanes.push(lane)
+      return lane
+    },
+    heartbeat: () => () => undefined,
+    rowKernels: load,
+  })
+  await pool.open()
+  return { pool, lanes }
+}
+
+/** A job of so many tasks of stages. */
+function stageJob(count: number) {
+  const tasks = makeJob(new Array<number>(count).fill(1)).tasks.map((task) => ({
+    ...task,
+    tasks: [{ kind: 'stage' } as unknown as Task],
+  }))
+  return makeJob([], { tasks })
+}
+
+/** Runs a job and ends each of its tasks. @returns the last request of every lane that is alive */
+async function runToEnd(pool: Pool, lanes: readonly FakeLane[], job: ReturnType<typeof makeJob>) {
+  const run = pool.run(job)
+  await settle()
+  while (lanes.some(({ running }) => running > 0)) {
+    for (const lane of lanes) if (lane.running > 0) lane.finish()
+    await settle()
+  }
+  await run
+  return lanes.filter(({ alive }) => alive).map(({ requests }) => requests.at(-1))
+}
+
+describe('kernels of rows', () => {
+  it('are not loaded for attention', async () => {
+    let loads = 0
+    const { pool, lanes } = await openPool(['wasm'], () => Promise.resolve((loads++, KERNELS)))
+    const [request] = await runToEnd(pool, lanes, makeJob([1]))
+    expect(request).not.toHaveProperty('rowKernels')
+    expect(loads).toBe(0)
+    await pool.close()
+  })
+
+  it('go to each wasm lane with its first task of stages, and to no GPU lane, whose file has its own', async () => {
+    let loads = 0
+    const { pool, lanes } = await openPool(['wasm', 'wasm', 'webgpu'], () => Promise.resolve((loads++, KERNELS)))
+    const first = await runToEnd(pool, lanes, stageJob(3))
+    expect(first.map((request) => request?.rowKernels)).toEqual([KERNELS, KERNELS, undefined])
+    const second = await runToEnd(pool, lanes, stageJob(3))
+    expect(second.map((request) => request?.rowKernels)).toEqual([undefined, undefined, undefined])
+    expect(loads).toBe(1)
+    await pool.close()
+  })
+
+  it('go to the successor of a lost lane', async () => {
+    const { pool, lanes } = await openPool(['wasm'], () => Promise.resolve(KERNELS))
+    await runToEnd(pool, lanes, stageJob(1))
+    lanes[0]?.die()
+    await settle()
+    const [request] = await runToEnd(pool, lanes, stageJob(1))
+    expect(lanes).toHaveLength(2)
+    expect(request?.rowKernels).toBe(KERNELS)
+    await pool.close()
+  })
+
+  it('fail the call alone where they cannot be loaded, and are asked for again by the next', async () => {
+    const reason = new BackendUnavailableError('kernels: not found')
+    let isMissing = true
+    const { pool, lanes } = await openPool(['wasm'], () =>
+      isMissing ? Promise.reject(reason) : Promise.resolve(KERNELS),
+    )
+    await expect(pool.run(stageJob(1))).rejects.toBe(reason)
+    expect(pool.isBusy).toBe(false)
+    await runToEnd(pool, lanes, makeJob([1]))
+    isMissing = false
+    const [request] = await runToEnd(pool, lanes, stageJob(1))
+    expect(request?.rowKernels).toBe(KERNELS)
+    await pool.close()
+  })
+})
