@@ -1,4 +1,4 @@
-/** The kernels of stages, row by row: what lanes get once a layer runs. */
+/** The kernels of stages, row by row, in a memory of their own: what lanes get with the first of them. */
 export { packLanes } from './pack'
 export { activateRows } from './row-activation'
 export { activateBackwardRows } from './row-activation-backward'

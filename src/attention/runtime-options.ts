@@ -120,7 +120,7 @@ function workerPool(
   return {
     lanes,
     makeLane: ({ kind }) => new WorkerLane({ workerFactory, kind }),
-    rowKernels: () => loadKernels('rows', variant),
+    laterKernels: (name) => loadKernels(name, variant),
   }
 }
 

@@ -21,6 +21,10 @@ export type LaneKind = 'wasm' | 'webgpu'
 /** A kernel binary as lanes get it: compiled where the sender may compile, else its bytes. */
 export type Kernels = WebAssembly.Module | Uint8Array<ArrayBuffer>
 
+/** Kernels that a lane gets with the first task that needs them: apps without gradients or layers never load them. */
+export type LaterKernels = 'gradients' | 'rows'
+export type SentKernels = { readonly [Name in LaterKernels]?: Kernels }
+
 /** What a lane is started with. */
 export interface LaneConfig {
   readonly kind: LaneKind
@@ -64,8 +68,8 @@ export interface TaskRequest {
   readonly tasks: readonly Task[]
   /** on the lane's second bench, in turns with what runs on the first */
   readonly beside?: boolean
-  /** with the first task of stages that a lane gets, unless the worker file brings its own */
-  readonly rowKernels?: Kernels
+  /** those that its tasks need and the lane has not got yet, unless the worker file brings its own */
+  readonly kernels?: SentKernels
 }
 
 export type Task =
@@ -77,9 +81,19 @@ export type Task =
   | StageTask
   | StagePass
 
-/** Whether a lane needs the kernels of rows for it, beside those of attention. */
-export function needsRowKernels({ kind }: Task): boolean {
-  return kind === 'stage' || kind === 'pass'
+const LATER_KERNELS: Readonly<Record<Exclude<Task['kind'], 'pass'>, readonly LaterKernels[]>> = {
+  attention: [],
+  'attention-heads': [],
+  'attention-backward': ['gradients'],
+  'attention-bias': ['gradients'],
+  'attention-transposed': ['gradients'],
+  stage: ['rows'],
+}
+
+/** What a lane needs for the task beside the kernels that it started with. */
+export function laterKernelsOf(task: Task): readonly LaterKernels[] {
+  if (task.kind !== 'pass') return LATER_KERNELS[task.kind]
+  return task.stages.some(({ kind }) => kind === 'attention-backward') ? ['rows', 'gradients'] : ['rows']
 }
 
 export type TaskResult =

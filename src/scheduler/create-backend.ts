@@ -1,7 +1,7 @@
 import { loadKernels } from '../backends/wasm/binaries.ts'
-import type { LaneConfig } from '../protocol/messages.ts'
+import type { LaneConfig, SentKernels } from '../protocol/messages.ts'
 import { createWasmLane } from './create-wasm-lane.ts'
-import type { CreatedBackend, SentKernels } from './lane-host.ts'
+import type { CreatedBackend } from './lane-host.ts'
 
 /**
  * The backend that a lane was configured for, with all it may need. @throws {BackendUnavailableError} when this host

@@ -2,8 +2,8 @@ import type { KernelSet } from '../backends/wasm/binaries.ts'
 import { createWasmBackend, type WasmBackend } from '../backends/wasm/engine.ts'
 import { probeWasm, variantFor, type KernelVariant } from '../backends/wasm/probe.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
-import type { Kernels, LaneConfig } from '../protocol/messages.ts'
-import type { CreatedBackend, SentKernels } from './lane-host.ts'
+import type { Kernels, LaneConfig, LaterKernels, SentKernels } from '../protocol/messages.ts'
+import type { CreatedBackend } from './lane-host.ts'
 
 /** The kernels of a lane that got none. */
 export type KernelSource = (set: KernelSet, variant: KernelVariant) => Promise<Kernels>
@@ -22,8 +22,9 @@ export async function createWasmLane(
   }
   const variant = variantFor(config.numerics, probe)
   const attention = await compiled(config.wasm?.[variant] ?? (await source('attention', variant)))
-  const rows = async (): Promise<WebAssembly.Module> => compiled(sent.rows ?? (await source('rows', variant)))
-  return { backend: createWasmBackend(attention, rows), kernels: variant }
+  const later = async (name: LaterKernels): Promise<WebAssembly.Module> =>
+    compiled(sent[name] ?? (await source(name, variant)))
+  return { backend: createWasmBackend([attention], later), kernels: variant }
 }
 
 async function compiled(kernels: Kernels): Promise<WebAssembly.Module> {

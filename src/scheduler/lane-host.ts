@@ -6,10 +6,10 @@ import { countSharedBytes } from '../core/shared-pressure.ts'
 import { unpackLarge } from '../protocol/large-array.ts'
 import {
   PROTOCOL_VERSION,
-  type Kernels,
   type LaneApi,
   type LaneConfig,
   type LaneHello,
+  type SentKernels,
   type Task,
   type TaskRequest,
   type TaskResponse,
@@ -30,12 +30,11 @@ export interface CreatedBackend {
   readonly kernels: string
 }
 
-/** Kernels that come with tasks: a backend reads them when a task needs them. */
-export interface SentKernels {
-  rows?: Kernels
-}
-
-/** Makes what a lane computes with. @throws {BackendUnavailableError} when this host cannot run it */
+/**
+ * Makes what a lane computes with. @param sent kernels that came with tasks; more come later
+ *
+ * @throws {BackendUnavailableError} when this host cannot run it
+ */
 export type CreateBackend = (config: LaneConfig, sent: SentKernels) => Promise<CreatedBackend>
 
 /**
@@ -74,9 +73,9 @@ export class LaneHost implements LaneApi {
    * run beside those. The chunks of a pass stand in line one by one, so that other calls' tasks come in between.
    */
   async run(request: TaskRequest): Promise<TaskResponse> {
-    const { jobId, rowKernels } = request
+    const { jobId, kernels } = request
     this.#countQueued(jobId, 1)
-    if (rowKernels !== undefined) this.#sent.rows = rowKernels
+    Object.assign(this.#sent, kernels)
     try {
       const arrays = this.#receive(request)
       const bench = request.beside ? await this.#besideBench() : this.#started()

@@ -1,15 +1,10 @@
 import { abortReason, onAbort, throwIfAborted } from '../core/abort.ts'
 import { BackendUnavailableError, ProtocolError, RuntimeClosedError, WorkerLostError } from '../core/errors.ts'
-import {
-  needsRowKernels,
-  type Fallback,
-  type Kernels,
-  type LaneConfig,
-  type TaskResponse,
-} from '../protocol/messages.ts'
+import type { Fallback, LaneConfig, TaskResponse } from '../protocol/messages.ts'
 import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
 import { reasonOf, startError } from './lane-error.ts'
+import { KernelShelf, type LoadKernels } from './kernel-shelf.ts'
 import type { LaneFacts } from './lane-facts.ts'
 import { LaneLost, type Lane } from './lane.ts'
 import { TaskCancelled } from './pacer.ts'
@@ -26,8 +21,8 @@ export interface PoolConfig {
   readonly lanes: readonly LaneConfig[]
   /** a worker for a lane, or its stand-in on the calling thread; called again when a lane must be replaced */
   readonly makeLane: (config: LaneConfig) => Lane
-  /** the kernels that wasm lanes are sent once a job has stages; absent where each finds its own */
-  readonly rowKernels?: () => Promise<Kernels>
+  /** the kernels that wasm lanes are sent once a job needs them; absent where each finds its own */
+  readonly laterKernels?: LoadKernels
   /** how lanes at work are asked for signs of life; each second unless a test says otherwise */
   readonly heartbeat?: Heartbeat
   /** who hears of its lanes. @default nobody */
@@ -43,8 +38,7 @@ export class Pool {
   readonly #heartbeat: Heartbeat
   readonly #events: PoolEvents
   readonly #thread: EventLane['thread']
-  readonly #loadRowKernels: (() => Promise<Kernels>) | undefined
-  #rowKernels: Kernels | null = null
+  readonly #shelf: KernelShelf
   #stopBeating: (() => void) | null = null
   #nextJobId = 1
   #closed = false
@@ -60,7 +54,7 @@ export class Pool {
     this.#heartbeat = config.heartbeat ?? everySecond
     this.#events = config.events ?? new PoolEvents()
     this.#thread = config.thread ?? 'worker'
-    this.#loadRowKernels = config.rowKernels
+    this.#shelf = new KernelShelf(config.laterKernels)
     this.#slots = config.lanes.map((lane, index) => new Slot(index, lane, config.makeLane, onResident, onLasting))
   }
 
@@ -108,8 +102,8 @@ export class Pool {
   /** Runs a job to its end. @throws the signal's reason, a task's error, WorkerLostError, or RuntimeClosedError */
   async run(job: Job): Promise<JobOutcome> {
     // Before the job is under way: then a file that cannot be fetched fails this call alone.
-    if (this.#rowKernels === null && job.tasks.some(({ tasks }) => tasks.some(needsRowKernels)))
-      this.#rowKernels = (await this.#loadRowKernels?.()) ?? null
+    const missing = this.#shelf.missing(job)
+    if (missing.length > 0) await this.#shelf.fetch(missing)
     if (this.#closed) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
     throwIfAborted(job.signal)
     const others = this.#jobs.filter(({ settled }) => !settled).map(({ done }) => done)
@@ -123,9 +117,9 @@ export class Pool {
     this.#pump()
     try {
       const outcome = await state.outcome
-      const missing = this.#missingLanes()
-      for (const fallback of missing) this.#events.tell('fallback', () => fallback)
-      return { ...outcome, fallbacks: [...outcome.fallbacks, ...missing] }
+      const absent = this.#missingLanes()
+      for (const fallback of absent) this.#events.tell('fallback', () => fallback)
+      return { ...outcome, fallbacks: [...outcome.fallbacks, ...absent] }
     } finally {
       stopListening()
       this.#jobs.splice(this.#jobs.indexOf(state), 1)
@@ -243,7 +237,7 @@ export class Pool {
 
   async #send(slot: Slot, state: JobState, task: JobTask, bench: BenchName): Promise<TaskResponse> {
     state.job.dispatched?.(task)
-    const request = slot.request(state, task, slot.config.kind === 'wasm' ? this.#rowKernels : null)
+    const request = slot.request(state, task, this.#shelf.kernels)
     return await slot.run(bench === 'beside' ? { ...request, beside: true } : request)
   }
 

@@ -1,8 +1,9 @@
 import {
-  needsRowKernels,
-  type Kernels,
+  laterKernelsOf,
   type LaneConfig,
   type LaneHello,
+  type LaterKernels,
+  type SentKernels,
   type TaskRequest,
   type TaskResponse,
 } from '../protocol/messages.ts'
@@ -48,7 +49,8 @@ export class Slot {
   /** the parts of them that are memories for stages */
   readonly #stageBytes = { main: 0, beside: 0 }
   #keptBytes = 0
-  #hasRowKernels = false
+  /** those that its lane was sent */
+  #kernels = new Set<LaterKernels>()
 
   constructor(
     readonly index: number,
@@ -190,9 +192,9 @@ export class Slot {
    * The request for a task: attaches what the lane lacks and, without shared memory, lets go of what the task does not
    * need.
    *
-   * @param rowKernels which the lane gets with its first task that needs them; null where its file brings its own
+   * @param kernels which the lane gets with its first task that needs them
    */
-  request(state: JobState, jobTask: JobTask, rowKernels: Kernels | null): TaskRequest {
+  request(state: JobState, jobTask: JobTask, kernels: SentKernels): TaskRequest {
     const { job } = state
     const missing = jobTask.needs.filter((id) => !this.#held.has(id) && !this.#lasting.has(id))
     const release = job.sharedMemory
@@ -218,14 +220,17 @@ export class Slot {
       attach,
       release: [...this.#takeUnwanted(), ...release, ...dropped],
       tasks: jobTask.tasks,
-      ...this.#rowKernelsFor(jobTask, rowKernels),
+      ...this.#kernelsFor(jobTask, kernels),
     }
   }
 
-  #rowKernelsFor({ tasks }: JobTask, rowKernels: Kernels | null): Pick<TaskRequest, 'rowKernels'> {
-    if (rowKernels === null || this.#hasRowKernels || !tasks.some(needsRowKernels)) return {}
-    this.#hasRowKernels = true
-    return { rowKernels }
+  #kernelsFor({ tasks }: JobTask, kernels: SentKernels): Pick<TaskRequest, 'kernels'> {
+    // The file of GPU lanes brings its own.
+    if (this.config.kind !== 'wasm') return {}
+    const names = [...new Set(tasks.flatMap(laterKernelsOf))].filter((name) => !this.#kernels.has(name))
+    if (names.length === 0) return {}
+    for (const name of names) this.#kernels.add(name)
+    return { kernels: Object.fromEntries(names.map((name) => [name, kernels[name]])) }
   }
 
   /**
@@ -301,7 +306,7 @@ export class Slot {
     this.lane = null
     this.hello = null
     this.#pulse = null
-    this.#hasRowKernels = false
+    this.#kernels = new Set()
     this.#hold('main', 0)
     this.#hold('beside', 0)
     Object.assign(this.#stageBytes, { main: 0, beside: 0 })

@@ -13,6 +13,10 @@ export const modules = {
   simd: new WebAssembly.Module(readFileSync('build/heddle-attention-simd.wasm')),
   relaxed: new WebAssembly.Module(bytesOfRelaxed),
 } as const
+export const gradientModules = {
+  simd: new WebAssembly.Module(readFileSync('build/heddle-gradients-simd.wasm')),
+  relaxed: new WebAssembly.Module(readFileSync('build/heddle-gradients-relaxed.wasm')),
+} as const
 export const rowModules = {
   simd: new WebAssembly.Module(readFileSync('build/heddle-rows-simd.wasm')),
   relaxed: new WebAssembly.Module(readFileSync('build/heddle-rows-relaxed.wasm')),
@@ -24,7 +28,8 @@ const backends = new Map<Binary, Backend>()
 
 /** One backend a binary for the whole file, so that a task meets what earlier ones left in the arena. */
 export function backendOf(binary: Binary): Backend {
-  const backend = backends.get(binary) ?? createWasmBackend(modules[binary])
+  const backend =
+    backends.get(binary) ?? createWasmBackend([modules[binary]], () => Promise.resolve(gradientModules[binary]))
   backends.set(binary, backend)
   return backend
 }

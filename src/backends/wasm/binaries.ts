@@ -1,10 +1,10 @@
 import { BackendUnavailableError } from '../../core/errors.ts'
 import { nodeModule } from '../../core/node-module.ts'
-import type { Kernels } from '../../protocol/messages.ts'
+import type { Kernels, LaterKernels } from '../../protocol/messages.ts'
 import type { KernelVariant } from './probe.ts'
 
-/** What lanes start with, and what they need beside it once a stage runs. */
-export type KernelSet = 'attention' | 'rows'
+/** What lanes start with, and what they need beside it for some tasks. */
+export type KernelSet = 'attention' | LaterKernels
 
 /** Each binary is a file of its own, compressed, which is fetched when it is first needed. */
 const DEFLATED: Readonly<
@@ -12,6 +12,8 @@ const DEFLATED: Readonly<
 > = {
   'attention-simd': () => import('./binary-attention-simd.ts'),
   'attention-relaxed': () => import('./binary-attention-relaxed.ts'),
+  'gradients-simd': () => import('./binary-gradients-simd.ts'),
+  'gradients-relaxed': () => import('./binary-gradients-relaxed.ts'),
   'rows-simd': () => import('./binary-rows-simd.ts'),
   'rows-relaxed': () => import('./binary-rows-relaxed.ts'),
 }

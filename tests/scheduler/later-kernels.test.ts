@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { BackendUnavailableError } from '../../src/core/errors.ts'
-import type { Kernels, LaneKind, Task } from '../../src/protocol/messages.ts'
+import type { Kernels, LaneKind, LaterKernels, Task } from '../../src/protocol/messages.ts'
 import { Pool } from '../../src/scheduler/pool.ts'
 import { FakeLane } from './fake-lane.ts'
 import { makeJob, settle } from './fake-pool.ts'
 
 const KERNELS = new Uint8Array([1, 2, 3])
 
-async function openPool(kinds: readonly LaneKind[], load: () => Promise<Kernels>) {
+async function openPool(kinds: readonly LaneKind[], load: (name: LaterKernels) => Promise<Kernels>) {
   const lanes: FakeLane[] = []
   const pool = new Pool({
     lanes: kinds.map((kind) => ({ kind, numerics: 'fast', wasm: null })),
@@ -17,20 +17,22 @@ async function openPool(kinds: readonly LaneKind[], load: () => Promise<Kernels>
       return lane
     },
     heartbeat: () => () => undefined,
-    rowKernels: load,
+    laterKernels: load,
   })
   await pool.open()
   return { pool, lanes }
 }
 
-/** A job of so many tasks of stages. */
-function stageJob(count: number) {
-  const tasks = makeJob(new Array<number>(count).fill(1)).tasks.map((task) => ({
-    ...task,
-    tasks: [{ kind: 'stage' } as unknown as Task],
+/** A job of so many tasks like this one. */
+function jobOf(task: object, count = 1) {
+  const tasks = makeJob(new Array<number>(count).fill(1)).tasks.map((each) => ({
+    ...each,
+    tasks: [task as unknown as Task],
   }))
   return makeJob([], { tasks })
 }
+
+const stageJob = (count: number) => jobOf({ kind: 'stage' }, count)
 
 /** Runs a job and ends each of its tasks. @returns the last request of every lane that is alive */
 async function runToEnd(pool: Pool, lanes: readonly FakeLane[], job: ReturnType<typeof makeJob>) {
@@ -44,12 +46,12 @@ async function runToEnd(pool: Pool, lanes: readonly FakeLane[], job: ReturnType<
   return lanes.filter(({ alive }) => alive).map(({ requests }) => requests.at(-1))
 }
 
-describe('kernels of rows', () => {
+describe('kernels that lanes get with tasks', () => {
   it('are not loaded for attention', async () => {
     let loads = 0
     const { pool, lanes } = await openPool(['wasm'], () => Promise.resolve((loads++, KERNELS)))
     const [request] = await runToEnd(pool, lanes, makeJob([1]))
-    expect(request).not.toHaveProperty('rowKernels')
+    expect(request).not.toHaveProperty('kernels')
     expect(loads).toBe(0)
     await pool.close()
   })
@@ -58,10 +60,24 @@ describe('kernels of rows', () => {
     let loads = 0
     const { pool, lanes } = await openPool(['wasm', 'wasm', 'webgpu'], () => Promise.resolve((loads++, KERNELS)))
     const first = await runToEnd(pool, lanes, stageJob(3))
-    expect(first.map((request) => request?.rowKernels)).toEqual([KERNELS, KERNELS, undefined])
+    expect(first.map((request) => request?.kernels)).toEqual([{ rows: KERNELS }, { rows: KERNELS }, undefined])
     const second = await runToEnd(pool, lanes, stageJob(3))
-    expect(second.map((request) => request?.rowKernels)).toEqual([undefined, undefined, undefined])
+    expect(second.map((request) => request?.kernels)).toEqual([undefined, undefined, undefined])
     expect(loads).toBe(1)
+    await pool.close()
+  })
+
+  it.each([
+    [{ kind: 'attention-heads' }, undefined],
+    [{ kind: 'attention-backward' }, ['gradients']],
+    [{ kind: 'attention-bias' }, ['gradients']],
+    [{ kind: 'attention-transposed' }, ['gradients']],
+    [{ kind: 'pass', stages: [{ kind: 'rows' }] }, ['rows']],
+    [{ kind: 'pass', stages: [{ kind: 'slabs' }, { kind: 'attention-backward' }] }, ['rows', 'gradients']],
+  ])('are those that the task needs: %j', async (task, names) => {
+    const { pool, lanes } = await openPool(['wasm'], () => Promise.resolve(KERNELS))
+    const [request] = await runToEnd(pool, lanes, jobOf(task))
+    expect(request?.kernels && Object.keys(request.kernels)).toEqual(names)
     await pool.close()
   })
 
@@ -72,7 +88,7 @@ describe('kernels of rows', () => {
     await settle()
     const [request] = await runToEnd(pool, lanes, stageJob(1))
     expect(lanes).toHaveLength(2)
-    expect(request?.rowKernels).toBe(KERNELS)
+    expect(request?.kernels).toEqual({ rows: KERNELS })
     await pool.close()
   })
 
@@ -87,7 +103,7 @@ describe('kernels of rows', () => {
     await runToEnd(pool, lanes, makeJob([1]))
     isMissing = false
     const [request] = await runToEnd(pool, lanes, stageJob(1))
-    expect(request?.rowKernels).toBe(KERNELS)
+    expect(request?.kernels).toEqual({ rows: KERNELS })
     await pool.close()
   })
 })
