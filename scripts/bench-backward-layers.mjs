@@ -33,7 +33,7 @@ await build({
   target: 'es2022',
   platform: 'node',
   external: ['heddle', 'comlink'],
-  loader: { '.wasm': 'binary', '.deflate': 'binary' },
+  loader: { '.wasm': 'binary', '.deflate': 'base64' },
   logLevel: 'warning',
   entryPoints: ['bench/nn/stack-gradients.ts'],
   outfile,

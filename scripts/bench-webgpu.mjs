@@ -53,7 +53,7 @@ async function bundle() {
     format: 'esm',
     target: 'es2022',
     logLevel: 'warning',
-    loader: { '.wasm': 'binary', '.deflate': 'binary' },
+    loader: { '.wasm': 'binary', '.deflate': 'base64' },
   }
   const node = { ...shared, platform: 'node', outExtension: { '.js': '.mjs' }, outdir: folder }
   await build({ ...node, entryPoints: { node: 'bench/webgpu/node.ts', report: 'bench/webgpu/report.ts' } })
