@@ -5,6 +5,7 @@ import type { SegmentPlan } from '../plan/segment-call.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { LaneShare } from '../scheduler/job.ts'
 import type { AttentionInputs, AttentionOptions } from './attention-options.ts'
+import type { WeightOptions } from './weight-options.ts'
 
 /** What the forward call was given and gave, and the gradient of the loss with respect to its output. */
 export interface AttentionBackwardInputs extends AttentionInputs {
@@ -17,22 +18,7 @@ export interface AttentionBackwardInputs extends AttentionInputs {
 }
 
 /** Options of the forward call that change its result; they must be the same here. */
-type ResultOptions = Pick<
-  AttentionOptions,
-  | 'causal'
-  | 'queryOffset'
-  | 'window'
-  | 'mask'
-  | 'bias'
-  | 'alibiSlopes'
-  | 'softcap'
-  | 'scale'
-  | 'segments'
-  | 'keyLengths'
-  | 'dropout'
-  | 'heads'
-  | 'keyValueHeads'
->
+type ResultOptions = WeightOptions & Pick<AttentionOptions, 'dropout'>
 
 /** How a call runs, without any effect on its result. */
 interface RunOptions extends Pick<AttentionOptions, 'signal' | 'onProgress'> {
