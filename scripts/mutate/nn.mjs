@@ -82,7 +82,7 @@ export const NN_MUTATIONS = [
   {
     what: 'a key mask with holes drops the caller’s segments',
     file: 'src/nn/layers/layer-attention-options.ts',
-    from: '(segments?.key.data[index] ?? 0)',
+    from: '(segments.key?.data[index] ?? 0)',
     to: '0',
     tests: ['tests/nn/attention-layers.test.ts', 'tests/nn/layer-options.test.ts'],
   },
