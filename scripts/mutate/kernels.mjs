@@ -1,6 +1,6 @@
 // Faults in kernels, which are compiled again for each.
 
-/** @type {readonly import('./mutations.mjs').Mutation[]} */
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const KERNEL_MUTATIONS = [
   {
     what: 'kernel: layer norm without epsilon',

@@ -5,14 +5,7 @@ import { NN_MUTATIONS } from './nn.mjs'
 import { PROGRAM_MUTATIONS } from './programs.mjs'
 import { RUNTIME_MUTATIONS } from './runtime.mjs'
 
-/**
- * A small fault, with the test files that must notice it. `from` occurs exactly once in its file.
- *
- * @typedef {{ readonly what: string, readonly file: string, readonly from: string, readonly to: string, readonly tests:
- * readonly string[] }} Mutation
- */
-
-/** @type {readonly Mutation[]} */
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const MUTATIONS = [...NN_MUTATIONS, ...RUNTIME_MUTATIONS, ...PROGRAM_MUTATIONS, ...KERNEL_MUTATIONS]
 
 /**

@@ -1,6 +1,6 @@
 // Faults in layers, generation and state dicts.
 
-/** @type {readonly import('./mutations.mjs').Mutation[]} */
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const NN_MUTATIONS = [
   {
     what: 'rotary: exponent −c in place of −2c',

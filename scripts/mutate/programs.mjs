@@ -1,6 +1,6 @@
 // Faults in programs, gradients and training.
 
-/** @type {readonly import('./mutations.mjs').Mutation[]} */
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const PROGRAM_MUTATIONS = [
   {
     what: 'every layer has the same dropout seed',

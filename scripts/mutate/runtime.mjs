@@ -1,6 +1,6 @@
 // Faults in the scheduler, attention, plans, the core and the command.
 
-/** @type {readonly import('./mutations.mjs').Mutation[]} */
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const RUNTIME_MUTATIONS = [
   {
     what: 'four tries',
