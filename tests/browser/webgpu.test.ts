@@ -24,7 +24,8 @@ describe('WGSL attention in a page', () => {
     expect(await probeWebGpu()).toMatchObject({ available: true, fallback: true })
   })
 
-  test.each(everyOther(attentionCases))('$name equals the oracle', async ({ shape, options, chunkRows }) => {
+  // tests/webgpu/ tries all of them, with the same compiler.
+  test.each(everyOther(attentionCases, 4))('$name equals the oracle', async ({ shape, options, chunkRows }) => {
     const inputs = inputsOf(shape)
     const reference = attentionReference(inputs, options)
     const result = await runCall(backend, inputs, options, {
