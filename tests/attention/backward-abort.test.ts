@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { AttentionProgress } from 'heddle'
-import { forwardFor, gradientBits } from '../support/expect-backward.ts'
+import { forwardFor, gradientBits } from '../support/gradient-checks.ts'
 import { Random } from '../support/random.ts'
 import { allLanes, turns, useRuntime, withRuntime } from '../support/runtimes.ts'
 import { filled, normalTensor } from '../support/tensors.ts'

@@ -3,7 +3,7 @@ import '@tensorflow/tfjs-core/dist/register_all_gradients'
 import * as webgpu from '@tensorflow/tfjs-backend-webgpu'
 import { attention, multiHeadAttention, registerWebGpu } from 'heddle/tfjs'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { webgpuTolerance } from '../support/closeness.ts'
+import { webgpuTolerance } from '../support/error-rule.ts'
 import { everyOther } from './support/every-other.ts'
 import { expectTfCase, tfCases } from '../tfjs/cases.ts'
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { createWebGpuBackend, type WebGpuBackend } from '../../src/backends/webgpu/engine.ts'
 import { probeWebGpu } from '../../src/backends/webgpu/probe.ts'
-import { webgpuTolerance } from '../support/closeness.ts'
+import { webgpuTolerance } from '../support/error-rule.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { attentionCases, inputsOf, maxIndexAgrees } from '../webgpu/support/cases.ts'
 import { everyOther } from './support/every-other.ts'

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { expectGradients, expectTransposed, forwardFor, gradientBits } from '../support/expect-backward.ts'
+import { expectGradients, expectTransposed } from '../support/expect-backward.ts'
+import { forwardFor, gradientBits } from '../support/gradient-checks.ts'
 import { describeCall, propertySettings, randomCall } from '../support/random-calls.ts'
 import { useRuntime } from '../support/runtimes.ts'
 import { shared } from '../support/tensors.ts'

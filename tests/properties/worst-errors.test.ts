@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { measureCloseness, pooled } from '../support/closeness.ts'
+import { measureCloseness, pooled } from '../support/error-rule.ts'
 import { optionBuilders } from '../support/option-cases.ts'
 import { attentionReference, type Reference } from '../support/oracle.ts'
 import type { AttentionInputs, MathOptions } from '../support/problem.ts'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { gradientTolerance, measureCloseness, pooled } from '../support/closeness.ts'
-import { forwardFor } from '../support/expect-backward.ts'
+import { gradientTolerance, measureCloseness, pooled } from '../support/error-rule.ts'
+import { forwardFor } from '../support/gradient-checks.ts'
 import { optionBuilders } from '../support/option-cases.ts'
 import { backwardReference } from '../support/oracle-backward.ts'
 import { attentionReference, type Reference } from '../support/oracle.ts'

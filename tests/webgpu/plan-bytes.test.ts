@@ -13,7 +13,7 @@ import { mergeParams } from '../../src/backends/webgpu/kernels/attention-merge.w
 import { scoreParams } from '../../src/backends/webgpu/kernels/score-tile.wgsl.ts'
 import { GPU_UNIFORM_BYTES } from '../../src/plan/gpu-memory.ts'
 import { attentionReference } from '../support/oracle.ts'
-import { webgpuTolerance } from '../support/closeness.ts'
+import { webgpuTolerance } from '../support/error-rule.ts'
 import { workerFile } from '../support/runtimes.ts'
 import { FAST_GPU, skipReason, testGpu } from './support/software-gpu.ts'
 
