@@ -45,7 +45,7 @@ export function validCalls(shared: Runtime): Promised[] {
       },
     },
     {
-      promise: 'gradients of valid calls equal a float64 reference',
+      promise: 'gradients equal a float64 reference for any valid call',
       most: 10_000,
       attempt: async (random) => {
         const call = drawCall(random)

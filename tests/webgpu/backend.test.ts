@@ -285,6 +285,25 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
     )
   })
 
+  test('results that the device does not give back are a BackendUnavailableError, and the backend is usable after', async () => {
+    const gpuBackend = await open()
+    const { device } = gpuBackend.gpu
+    const createBuffer = device.createBuffer.bind(device)
+    device.createBuffer = (descriptor) => {
+      const mapAsync = () => Promise.reject(new DOMException('refused', 'OperationError'))
+      return Object.assign(createBuffer(descriptor), { mapAsync })
+    }
+    await expect(runCall(gpuBackend, inputsOf(shape))).rejects.toMatchObject({
+      code: 'BackendUnavailableError',
+      cause: { message: 'refused' },
+    })
+    device.createBuffer = createBuffer
+    expect((await runCall(gpuBackend, inputsOf(shape))).output).toMatchOracle(
+      attentionReference(inputsOf(shape)).output,
+      webgpuTolerance,
+    )
+  })
+
   test('a device as users have it, which zeroes workgroup memory, gives the same', async () => {
     const zeroing = await open({}, (await testGpu([])).gpu)
     const inputs = inputsOf(shape)
