@@ -114,11 +114,4 @@ export const NN_MUTATIONS = [
     to: '[...lead, output.width]',
     tests: ['tests/models/embedding-model.test.ts'],
   },
-  {
-    what: 'safetensors: a pointer of Git LFS is read as tensors',
-    file: 'src/models/read-weights.ts',
-    from: 'LFS_POINTER.slice(0, start.length)',
-    to: "''",
-    tests: ['tests/models/weights.test.ts'],
-  },
 ]
