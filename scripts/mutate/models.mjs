@@ -14,7 +14,7 @@ export const MODEL_MUTATIONS = [
     file: 'src/models/pooling.ts',
     from: 'piece.rows * (piece.vector[c] ?? 0)',
     to: '(rows / pieces.length) * (piece.vector[c] ?? 0)',
-    tests: ['tests/models/embed.test.ts'],
+    tests: ['tests/models/pooling.test.ts'],
   },
   {
     what: 'texts of a pack see each other',

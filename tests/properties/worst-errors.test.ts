@@ -7,7 +7,7 @@ import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
 import { filled, normalTensor } from '../support/tensors.ts'
 
-// The table of docs/numerics.md: HEDDLE_HEAVY=1 npx vitest run --project node tests/properties/worst-errors
+// The table of docs/numerics.md: HEDDLE_HEAVY=1 npx vitest run tests/properties/worst-errors
 const heavy = process.env['HEDDLE_HEAVY'] === '1'
 const runtime = useRuntime({ workers: 1 })
 const seeds = heavy ? [1, 2, 3, 4, 5, 6, 7, 8] : [1]

@@ -9,7 +9,7 @@ import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
 import { normalTensor } from '../support/tensors.ts'
 
-// The table of gradients in docs/numerics.md: HEDDLE_HEAVY=1 npx vitest run --project node
+// The table of gradients in docs/numerics.md: HEDDLE_HEAVY=1 npx vitest run
 // tests/properties/worst-gradient-errors
 const heavy = process.env['HEDDLE_HEAVY'] === '1'
 const runtime = useRuntime({ workers: 1 })
