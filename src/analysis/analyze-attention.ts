@@ -24,6 +24,7 @@ import type { AttentionAnalysis } from './report.ts'
 export interface AnalyzedInputs {
   /** in any layout of `attention` */
   readonly query: Tensor
+  /** [.., N, D], in the layout of `query` */
   readonly key: Tensor
   /** [B, N] or [N], for scores that depend on tokens; self-attention only */
   readonly tokens?: Tensor<Int32Array>
@@ -31,6 +32,7 @@ export interface AnalyzedInputs {
 
 /** What `analyzeAttention` takes: how to analyze, and the options of attention that decide about its weights. */
 export interface AnalyzeAttentionOptions extends AnalysisOptions {
+  /** Options of the attention that is analyzed, such as `causal`. @default none */
   readonly attention?: WeightOptions
 }
 

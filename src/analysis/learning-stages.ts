@@ -6,8 +6,11 @@ import type { MassName, Role } from './report.ts'
 
 /** A step at which a record was made, and which heads have which role there. */
 export interface StageRow {
+  /** the training step of the record */
   readonly step: number
+  /** of the probe's batch, in evaluation mode */
   readonly loss: number
+  /** mean over all heads, in nats */
   readonly entropy: number
   /** heads as "layer.head", by role; roles that nobody has are left out */
   readonly roles: Readonly<Record<string, readonly string[]>>
@@ -17,7 +20,9 @@ export interface StageRow {
 export interface RoleChange {
   /** "layer.head" */
   readonly head: string
+  /** name of the role: a score, or `relation: ` and the relation's name */
   readonly role: string
+  /** whether the head has the role after the change, or had it before */
   readonly kind: 'gains' | 'loses'
   /** the last record before the change; null where the first record has the role already */
   readonly after: number | null
@@ -25,6 +30,7 @@ export interface RoleChange {
   readonly by: number
   /** of the role's score when it is gained, or last had */
   readonly value: number
+  /** the larger of the score's baselines, at the same record as `value` */
   readonly baseline: number
 }
 
@@ -36,15 +42,21 @@ export interface HeadTimeline {
   readonly roles: readonly (string | null)[]
 }
 
+/** What a list of probe records says about training. Made by `learningStages`. */
 export interface LearningStages {
+  /** one per record, in the order of their steps */
   readonly rows: readonly StageRow[]
   /** in the order of their steps */
   readonly changes: readonly RoleChange[]
   /** the two records between which the loss falls most per step; null where it never falls */
   readonly steepest: {
+    /** step of the earlier record */
     readonly from: number
+    /** step of the later record */
     readonly to: number
+    /** loss at the earlier record */
     readonly before: number
+    /** loss at the later record */
     readonly after: number
   } | null
   /** each head's role over time */

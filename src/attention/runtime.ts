@@ -51,13 +51,17 @@ import type { ResolvedRuntimeOptions } from './runtime-options.ts'
 
 /** Shapes for `runtime.plan`: each a shape, or a tensor, whose memory is then taken into account. */
 export interface PlanInputs {
+  /** [.., M, D] */
   readonly query: readonly number[] | Tensor
+  /** [.., N, D] */
   readonly key: readonly number[] | Tensor
+  /** [.., N, Dv] */
   readonly value: readonly number[] | Tensor
 }
 
 /** A pool of workers and what can be computed on it. Made by `createRuntime`. */
 export class Runtime {
+  /** what this host can do, as it was found when the runtime was made */
   readonly capabilities: Capabilities
   readonly #options: ResolvedRuntimeOptions
   readonly #pool: Pool

@@ -24,7 +24,9 @@ const BRAND = Symbol.for('heddle.error')
 
 /** The base of every failure. The message says what was expected and what came. */
 export class HeddleError extends Error {
+  /** What kind of failure it is, for programs to tell apart. */
   readonly code: HeddleErrorCode
+  /** Facts of the failure by name, such as the bytes that a budget would need. */
   readonly details: ErrorDetails
 
   constructor(code: HeddleErrorCode, message: string, options: HeddleErrorOptions = {}) {

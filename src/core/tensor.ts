@@ -7,7 +7,9 @@ export type TensorData = Float32Array | Int32Array | Uint8Array
 
 /** A dense row-major array: `data.length` is the product of `shape`. */
 export interface Tensor<Data extends TensorData | IntegerArray = Float32Array> {
+  /** row-major */
   readonly data: Data
+  /** sizes of the axes, outermost first */
   readonly shape: readonly number[]
 }
 

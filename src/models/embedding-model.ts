@@ -17,12 +17,21 @@ import type { TransformerForward, TransformerModel } from './transformer-model.t
 export class EmbeddingModel extends Module<Int32Array, TransformerForward> {
   /** a token per row */
   readonly inputDim = 1
+  /** E, the size of the embedding */
   readonly modelDim: number
+  /** how rows become one vector */
   readonly pooling: RowPooling
+  /** the model underneath, whose parameters it trains */
   readonly transformer: TransformerModel
 
   /** @throws {OptionError} for another pooling: `max` has no gradient here */
-  constructor(transformer: TransformerModel, options: { readonly pooling?: RowPooling } = {}) {
+  constructor(
+    transformer: TransformerModel,
+    options: {
+      /** How rows become one vector. @default 'mean' */
+      readonly pooling?: RowPooling
+    } = {},
+  ) {
     super()
     const { pooling = 'mean' } = checkNames('EmbeddingModel: options', options, ['pooling'])
     checkOneOf('EmbeddingModel: option pooling', pooling, ROW_POOLINGS)

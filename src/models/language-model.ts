@@ -14,8 +14,11 @@ import type { TransformerForward, TransformerModel } from './transformer-model.t
 export class HubLanguageModel extends Module<Int32Array, TransformerForward> {
   /** a token per row */
   readonly inputDim = 1
+  /** V: how many logits a row has */
   readonly vocabulary: number
+  /** E */
   readonly modelDim: number
+  /** the model underneath, whose parameters it shares */
   readonly transformer: TransformerModel
 
   constructor(transformer: TransformerModel) {
@@ -48,6 +51,10 @@ export class HubLanguageModel extends Module<Int32Array, TransformerForward> {
     return generateTokens(this, prompts, options)
   }
 
+  /**
+   * One cache per layer, for `batch` sequences of up to `capacity` tokens. @throws {OptionError}
+   * {MemoryBudgetError}
+   */
   createCaches(batch: number, capacity: number): KeyValueCache[] {
     return this.transformer.createCaches(batch, capacity)
   }
@@ -56,10 +63,12 @@ export class HubLanguageModel extends Module<Int32Array, TransformerForward> {
     return this.buildHead(graph, this.buildHidden(graph, tokens, options))
   }
 
+  /** Tokens to hidden rows [B, M, E], the last norm included. */
   buildHidden(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
     return this.transformer.buildHidden(graph, tokens, options)
   }
 
+  /** Hidden rows to logits [B, M, vocabulary]. */
   buildHead(graph: Graph, hidden: Value): Value {
     return this.transformer.buildHead(graph, hidden)
   }

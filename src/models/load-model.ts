@@ -8,8 +8,11 @@ import { readSentenceConfig } from './sentence-config.ts'
 import { checkTokenizer, type Tokenizer } from './tokenizer.ts'
 import { TransformerModel } from './transformer-model.ts'
 
+/** What `loadModel` takes. */
 export interface LoadModelOptions {
+  /** An abort rejects with the signal's reason. */
   readonly signal?: AbortSignal
+  /** Called as bytes of weights arrive. */
   readonly onProgress?: (progress: LoadProgress) => void
   /** What the parameters may take at most, in bytes. @default what the engine gives */
   readonly memoryBudgetBytes?: number

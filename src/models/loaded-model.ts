@@ -29,13 +29,19 @@ export class LoadedModel {
   readonly transformer: TransformerModel
   /** tokens to logits, over the same parameters; null for encoders */
   readonly languageModel: HubLanguageModel | null
+  /** what the model was planned to be, from its config */
   readonly plan: ModelPlan
   /** which files and tensors were read, and which were left out */
   readonly weights: WeightReport
   /** `config.json` */
   readonly config: Readonly<Record<string, unknown>>
   /** how rows become vectors where a call does not say */
-  readonly defaults: { readonly pooling: Pooling; readonly normalize: boolean }
+  readonly defaults: {
+    /** How rows become one vector. */
+    readonly pooling: Pooling
+    /** Whether vectors are divided by their length. */
+    readonly normalize: boolean
+  }
   readonly #embedder: Embedder
   readonly #files: ModelFiles
   #tokenizer: Promise<Tokenizer> | null
@@ -82,12 +88,25 @@ export class LoadedModel {
    *   too long
    * @throws {MemoryBudgetError} and the signal's reason, as every `forward` does
    */
-  embed(document: EmbedInput, options?: EmbedOptions): Promise<DocumentEmbedding & { readonly report: EmbedReport }>
+  embed(
+    document: EmbedInput,
+    options?: EmbedOptions,
+  ): Promise<
+    DocumentEmbedding & {
+      /** how the call was run, and what it took */
+      readonly report: EmbedReport
+    }
+  >
   /** The same for several texts. Short ones share a pass, sorted by length; nothing is padded. */
   embed(
     documents: readonly EmbedInput[],
     options?: EmbedOptions,
-  ): Promise<{ readonly embeddings: readonly DocumentEmbedding[]; readonly report: EmbedReport }>
+  ): Promise<{
+    /** in the order of the documents */
+    readonly embeddings: readonly DocumentEmbedding[]
+    /** how the call was run, and what it took */
+    readonly report: EmbedReport
+  }>
   async embed(input: EmbedInput | readonly EmbedInput[], options: EmbedOptions = {}): Promise<object> {
     const resolved = resolveEmbedOptions(options, this.defaults)
     const tally = new EmbedTally()
@@ -111,7 +130,12 @@ export class LoadedModel {
   embedStream(
     documents: Iterable<EmbedInput> | AsyncIterable<EmbedInput>,
     options: EmbedOptions = {},
-  ): AsyncGenerator<DocumentEmbedding & { readonly index: number }> {
+  ): AsyncGenerator<
+    DocumentEmbedding & {
+      /** index of the document in the order in which they were given */
+      readonly index: number
+    }
+  > {
     return this.#embedder.stream(documents, resolveEmbedOptions(options, this.defaults))
   }
 

@@ -14,7 +14,15 @@ export const POOLINGS: readonly Pooling[] = ['mean', 'first', 'last', 'max']
 export function poolRows(
   rows: Float32Array,
   width: number,
-  { from, to }: { readonly from: number; readonly to: number },
+  {
+    from,
+    to,
+  }: {
+    /** the first row */
+    readonly from: number
+    /** one past the last row */
+    readonly to: number
+  },
   pooling: Pooling,
 ): Float32Array {
   if (pooling === 'first') return rows.slice(from * width, (from + 1) * width)

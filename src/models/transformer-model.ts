@@ -37,7 +37,9 @@ const OPTION_NAMES = ['segments', 'positions', 'tokenTypes', 'caches'] as const
 export class TransformerModel extends Module<Int32Array, TransformerForward> {
   /** a token per row */
   readonly inputDim = 1
+  /** E */
   readonly modelDim: number
+  /** V */
   readonly vocabulary: number
   readonly #weights: ModelWeights
   readonly #blocks: readonly BlockBuilder[]
@@ -48,8 +50,17 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
    * @param initialise false leaves zeros, for those who fill them anyway
    */
   constructor(
+    /** sizes and parameter names */
     readonly architecture: Architecture,
-    { seed = 0, initialise = true }: { readonly seed?: Seed; readonly initialise?: boolean } = {},
+    {
+      seed = 0,
+      initialise = true,
+    }: {
+      /** Of the values at the start. @default 0 */
+      readonly seed?: Seed
+      /** Whether to draw values at the start rather than leave zeros. @default true */
+      readonly initialise?: boolean
+    } = {},
   ) {
     super()
     this.modelDim = architecture.modelDim
@@ -77,6 +88,7 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
     return this.buildHidden(graph, tokens, options)
   }
 
+  /** Tokens to hidden rows [B, M, E], the last norm included. */
   buildHidden(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
     const call = {
       segments: perToken('segments', options.segments, tokens),

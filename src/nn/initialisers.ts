@@ -21,7 +21,9 @@ export const WEIGHT_INITIALISATIONS: readonly WeightInitialisation[] = [
  * A part of a parameter: rows [rowStart, rowStart + rows), as where query, key and value weights stand in one matrix.
  */
 export interface RowRange {
+  /** the first row */
   readonly rowStart: number
+  /** how many rows */
   readonly rows: number
 }
 

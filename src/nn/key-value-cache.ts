@@ -7,11 +7,15 @@ import { probeSharedMemory } from '../core/shared-memory.ts'
 import type { Graph } from '../program/graph.ts'
 import type { Value } from '../program/operation.ts'
 
+/** What a `KeyValueCache` has room for. */
 export interface KeyValueCacheSizes {
+  /** B: how many sequences */
   readonly batch: number
+  /** Hkv */
   readonly keyValueHeads: number
   /** rows that there is room for */
   readonly capacity: number
+  /** D */
   readonly headSize: number
 }
 
@@ -49,7 +53,10 @@ export class KeyValueCache {
   #shaky = false
 
   /** @throws {OptionError} for wrong sizes; {MemoryBudgetError} when the engine refuses the allocation */
-  constructor(readonly sizes: KeyValueCacheSizes) {
+  constructor(
+    /** what there is room for */
+    readonly sizes: KeyValueCacheSizes,
+  ) {
     const { batch, keyValueHeads, capacity, headSize } = sizes
     for (const [name, size] of Object.entries(sizes) as [string, number][])
       checkInteger(`KeyValueCache: ${name}`, size, 1)
@@ -96,7 +103,12 @@ export class KeyValueCache {
    * Its memory, [B, Hkv, capacity, D] each, of which the first `lengths[b]` rows of every head of sequence b count; it
    * can move between calls.
    */
-  get memory(): { readonly key: Float32Array; readonly value: Float32Array } {
+  get memory(): {
+    /** [B, Hkv, capacity, D] */
+    readonly key: Float32Array
+    /** [B, Hkv, capacity, D] */
+    readonly value: Float32Array
+  } {
     return { key: this.#key, value: this.#value }
   }
 

@@ -134,6 +134,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return planForward(graph, this.build(graph, value, options as Options), runtime)
   }
 
+  /** Whether it is in training mode, where dropout is active. */
   get training(): boolean {
     return this.#training
   }
@@ -165,6 +166,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return named
   }
 
+  /** Every parameter once, in the order of `namedParameters`. */
   parameters(): Parameter[] {
     return [...new Set(this.namedParameters().values())]
   }
@@ -192,10 +194,16 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 
   /** The parts and their names, one level down. */
-  protected get parts(): readonly { readonly name: string; readonly module: AnyModule }[] {
+  protected get parts(): readonly {
+    /** the part's name, as in the names of its parameters */
+    readonly name: string
+    /** the part itself */
+    readonly module: AnyModule
+  }[] {
     return this.#children
   }
 
+  /** Registers a parameter of this module. @returns the parameter. @throws {OptionError} when the name is taken */
   protected addParameter(name: string, parameter: Parameter): Parameter {
     if (this.#parameters.has(name))
       throw new OptionError(`module: expected parameter names to differ, got ${name} twice`)
@@ -203,7 +211,12 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return parameter
   }
 
-  /** @param name '' puts the part's parameters beside this module's own */
+  /**
+   * Registers a part, whose parameters are then found under its name.
+   *
+   * @param name '' puts the part's parameters beside this module's own
+   * @returns the part
+   */
   protected addModule<M extends AnyModule>(name: string, module: M): M {
     this.#children.push({ name, module })
     return module
@@ -350,4 +363,5 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
 }
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a part may take any input and options
+/** A module of any input and options. */
 export type AnyModule = Module<any, any>

@@ -7,20 +7,27 @@ import { seedWords, UniformStream, type Seed } from '../core/seed.ts'
 
 /** One property of attention that was measured. */
 export interface AttentionCheck {
+  /** what is checked, such as "every row adds up to 1" */
   readonly name: string
+  /** whether `measured` is within `limit` */
   readonly passed: boolean
   /** what was measured: the largest deviation, where it is a number */
   readonly measured: number
   /** what it may be at most */
   readonly limit: number
+  /** the result in words */
   readonly detail: string
 }
 
+/** What `validateAttention` gives back. */
 export interface AttentionValidation {
+  /** whether every check passed */
   readonly passed: boolean
+  /** one per property */
   readonly checks: readonly AttentionCheck[]
 }
 
+/** What `validateAttention` takes. */
 export interface ValidateOptions {
   /** @default the runtime that `attention` shares */
   readonly runtime?: Runtime

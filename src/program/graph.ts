@@ -30,6 +30,7 @@ interface SeedScope {
   site: number
 }
 
+/** What a `Graph` takes. */
 export interface GraphOptions {
   /** the path of the layer that is built first */
   readonly scope?: string
@@ -37,6 +38,7 @@ export interface GraphOptions {
   readonly seed?: SeedWords | null
   /** one entry per sequence, or a single entry for all of them. @default 0 */
   readonly position?: number | readonly number[]
+  /** Whether gradients will be taken: attention then keeps its log-sum-exp. @default false */
   readonly forGradients?: boolean
 }
 
@@ -45,8 +47,11 @@ export interface GraphOptions {
  * whole pass: the seed of its dropouts and the path of the layer.
  */
 export class Graph {
+  /** in the order in which they run */
   readonly operations: Operation[] = []
+  /** tensors that a trace tells of, in order */
   readonly marks: TraceMark[] = []
+  /** layers whose norms can be compared */
   readonly watched: WatchedLayer[] = []
   /** values that the caller gets beside the output, by name */
   readonly exposed = new Map<string, Value>()
@@ -167,7 +172,14 @@ export class Graph {
     kind: K,
     inputs: readonly Value[],
     attributes: OperationTypes[K],
-    results: readonly { readonly name: string; readonly sizes: Sizes; readonly storage?: Storage }[],
+    results: readonly {
+      /** the value's purpose, for messages */
+      readonly name: string
+      /** its batch, rows and width */
+      readonly sizes: Sizes
+      /** how its memory is laid out, where not as rows of floats */
+      readonly storage?: Storage
+    }[],
   ): readonly Value[] {
     const outputs: Value[] = []
     const operation: Operation<K> = { kind, inputs, outputs, attributes, scope: this.#scope, region: this.#region }

@@ -17,6 +17,7 @@ const MOST_ELEMENTS = 2 ** 31 - 1
 export class Parameter implements Tensor {
   /** never used twice in a process */
   readonly id: number = nextParameterId++
+  /** sizes of the axes, outermost first */
   readonly shape: readonly number[]
   /** row-major; whoever changes elements calls `touch` afterwards */
   readonly data: Float32Array
@@ -34,6 +35,7 @@ export class Parameter implements Tensor {
     this.data = new Float32Array(allocate('parameter', bytes, probeSharedMemory().available))
   }
 
+  /** how often `touch` was called: lanes keep copies of weights by it */
   get version(): number {
     return this.#version
   }

@@ -10,11 +10,17 @@ export type AnyWorker = Worker | NodeWorker
 
 /** The part of a Worker of node:worker_threads that a lane needs. */
 export interface NodeWorker extends NodePort {
+  /** Hears messages. */
   on(type: 'message', listener: (data: unknown) => void): unknown
+  /** Hears errors: of the worker, or of a message that cannot be read. */
   on(type: 'error' | 'messageerror', listener: (error: Error) => void): unknown
+  /** Hears the worker's exit. */
   on(type: 'exit', listener: (exitCode: number) => void): unknown
+  /** Ends the worker. */
   terminate(): Promise<number>
+  /** The process waits for the worker before it exits. */
   ref(): void
+  /** The process exits without waiting for the worker. */
   unref(): void
 }
 

@@ -15,17 +15,21 @@ export interface Progress {
   readonly batches: number
   /** the step after which the last evaluation was made, 0 for none */
   readonly evaluatedStep: number
+  /** the smallest loss so far; null before the first evaluation */
   readonly best: BestLoss | null
+  /** evaluations since the best one */
   readonly sinceBest: number
 }
 
 /** What a checkpoint holds. */
 export interface Checkpoint {
+  /** for `model.loadStateDict` */
   readonly parameters: StateDict
   /** for `optimizer.loadStateDict` */
   readonly optimizer: OptimizerState
   /** the parameters of the best evaluation, where the run keeps them */
   readonly bestParameters: StateDict | null
+  /** how far the run had come */
   readonly progress: Progress
   /** loss, hyperparameters and seed of the run */
   readonly run: unknown

@@ -9,6 +9,7 @@ import { exactCos } from '../core/sine.ts'
  */
 export type Schedule = (step: number, base: number) => number
 
+/** How a schedule falls. */
 export interface DecayOptions {
   /** updates until the rate has reached `minimum`; it stays there */
   readonly steps: number

@@ -7,8 +7,16 @@ export interface Embedder {
    */
   embed(
     text: string,
-    options: { readonly signal: AbortSignal },
-  ): Promise<{ readonly embedding: Float32Array; readonly tokens: number }>
+    options: {
+      /** Stops the work when the job is cancelled. */
+      readonly signal: AbortSignal
+    },
+  ): Promise<{
+    /** [E], the caller's */
+    readonly embedding: Float32Array
+    /** how many tokens the text had, special ones included */
+    readonly tokens: number
+  }>
 }
 
 /**

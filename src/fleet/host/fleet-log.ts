@@ -4,13 +4,18 @@ import type { FleetJob } from '../jobs/job-format.ts'
 export interface FleetEvent {
   /** ISO 8601 */
   readonly time: string
+  /** the host's name */
   readonly host: string
+  /** what happened */
   readonly event:
     'ready' | 'started' | 'finished' | 'skipped' | 'failed' | 'returned' | 'connection lost' | 'connected' | 'closed'
+  /** the job's id, where it is about one */
   readonly job?: string
+  /** what kind of job it is */
   readonly kind?: FleetJob['kind']
   /** what a finished or failed job took */
   readonly elapsedMs?: number
+  /** a sentence more, such as the message of an error */
   readonly detail?: string
 }
 

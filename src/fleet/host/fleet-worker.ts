@@ -20,7 +20,9 @@ import { TensorShelf } from './tensor-shelf.ts'
 
 /** A host of a fleet, at work. */
 export interface FleetWorker {
+  /** unlike that of every other host */
   readonly id: string
+  /** as given, or made of the machine's name and the process's number */
   readonly name: string
   /**
    * Takes no more jobs and ends the runtime. The running job is finished, or stopped and given back to the queue.

@@ -10,15 +10,19 @@ import { joinQueue } from '../queue/queue-version.ts'
 
 /** A queue and its hosts at one moment. */
 export interface FleetStatus {
+  /** the queue's name */
   readonly queue: string
+  /** how many jobs there are, by their state */
   readonly jobs: {
     /** ready for a host, or about to be tried again */
     readonly waiting: number
     /** that wait for other jobs of their call */
     readonly waitingForOthers: number
+    /** jobs that a host is working on */
     readonly active: number
     /** since the queue was made; a job that failed and is tried again counts each time */
     readonly done: number
+    /** jobs that failed since the queue was made */
     readonly failed: number
   }
   /** Document tokens and merged query rows since the queue was made. */

@@ -3,6 +3,7 @@ import { describe } from '../../core/tensor.ts'
 
 /** What a store knows about a file without reading it. */
 export interface StoredFile {
+  /** size of the file */
   readonly bytes: number
   /**
    * Changes when the content does; the same on every host. Of a folder: size and modification time. Over HTTP: the

@@ -2,6 +2,7 @@ import { checkInteger, checkNames, expected } from '../../core/check.ts'
 import { StoreError } from '../../core/errors.ts'
 import { checkRead, checkStorePath, type FleetStore } from './fleet-store.ts'
 
+/** What `httpStore` takes. */
 export interface HttpStoreOptions {
   /** Sent with every request: an `Authorization`, say. */
   readonly headers?: Readonly<Record<string, string>>

@@ -14,6 +14,7 @@ import { Linear } from './linear.ts'
 import { RotaryTable } from './rotary.ts'
 import { resolveRotaryOptions, type RotaryOptions } from './rotary-frequencies.ts'
 
+/** What `MultiHeadAttention` takes. */
 export interface MultiHeadAttentionOptions {
   /** E */
   readonly modelDim: number
@@ -53,15 +54,23 @@ export type Projection = 'query' | 'key' | 'value'
  */
 export abstract class AttentionProjections<Options extends ForwardOptions> extends Module<Float32Array, Options> {
   readonly inputDim: number
+  /** E */
   readonly modelDim: number
+  /** H */
   readonly heads: number
+  /** Hkv */
   readonly keyValueHeads: number
   /** D = modelDim / heads */
   readonly headSize: number
+  /** probability with which a weight is dropped in training mode */
   readonly dropout: number
+  /** angles of rotary positions; null without them */
   readonly rotary: RotaryTable | null
+  /** the projections of query, key and value, in that order: [(H + 2·Hkv)·D, E] */
   readonly inProjWeight: Parameter
+  /** [(H + 2·Hkv)·D]; null without a bias */
   readonly inProjBias: Parameter | null
+  /** the projection of the joined heads */
   readonly outProj: Linear
 
   /** @throws {OptionError} for unknown names, wrong values, or heads that do not divide */

@@ -21,9 +21,11 @@ import { BLOCK_NAMES, type TransformerBlockOptions } from './transformer-block.t
 import { checkReach, reachOptions, type TokenReach } from './token-reach.ts'
 import { TransformerEncoder, type StackForward } from './transformer-encoder.ts'
 
+/** What `CausalLanguageModel` takes. */
 export interface CausalLanguageModelOptions extends Omit<TransformerBlockOptions, 'rotary'> {
   /** how many tokens there are */
   readonly vocabulary: number
+  /** How many blocks there are. */
   readonly layers: number
   /** @default 'rotary' */
   readonly positions?: 'rotary' | 'sinusoidal' | 'learned'
@@ -44,7 +46,7 @@ export interface LanguageModelForward extends ForwardOptions, TokenReach {
   /** One cache per block, for step-by-step decoding: the tokens are those behind what the caches hold. */
   readonly caches?: readonly KeyValueCache[]
   /**
-   * [B]: how many of each sequence's tokens are its own, from 0 to M; the rest only fills the tensor up. Their output
+   * `[B]`: how many of each sequence's tokens are its own, from 0 to M; the rest only fills the tensor up. Their output
    * means nothing, and the caches do not keep them. Needs `caches`.
    *
    * @default M each
@@ -79,12 +81,19 @@ const NAMES: readonly string[] = [
 export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward> {
   /** a token per row */
   readonly inputDim = 1
+  /** V */
   readonly vocabulary: number
+  /** E */
   readonly modelDim: number
+  /** tokens to rows */
   readonly embedding: Embedding
+  /** positions that are added to embeddings; null with rotary positions */
   readonly positions: PositionalEncoding | null
+  /** of the sum of embeddings and positions */
   readonly inputDropout: Dropout
+  /** the blocks, and the norm after them */
   readonly encoder: TransformerEncoder
+  /** rows to logits; null where the embedding's matrix is the head */
   readonly head: Linear | null
   readonly #logits: LogitRule
 

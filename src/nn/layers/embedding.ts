@@ -10,6 +10,7 @@ import { tokenRowsOfShape } from '../forward-options.ts'
 import { normal } from '../initialisers.ts'
 import { Module } from '../module.ts'
 
+/** What `Embedding` takes beside its sizes. */
 export interface EmbeddingOptions {
   /** Embeddings are times this; the paper takes √modelDim. @default 1 */
   readonly scale?: number
@@ -23,12 +24,16 @@ export interface EmbeddingOptions {
 export class Embedding extends Module<Int32Array> {
   /** a token per row */
   readonly inputDim = 1
+  /** [vocabulary, modelDim] */
   readonly weight: Parameter
+  /** what embeddings are multiplied by */
   readonly scale: number
 
   /** @throws {OptionError} for unknown names and wrong values */
   constructor(
+    /** V: how many tokens there are */
     readonly vocabulary: number,
+    /** E: elements per row of the output */
     readonly modelDim: number,
     options: EmbeddingOptions = {},
   ) {
@@ -48,7 +53,7 @@ export class Embedding extends Module<Int32Array> {
     return 'Embedding'
   }
 
-  /** @param input tokens [batch, rows] */
+  /** Adds the lookup of each token's row to a graph. @param input tokens [batch, rows] */
   override build(graph: Graph, input: Value): Value {
     const output = embed(graph, input, this.weight, this.scale)
     graph.trace('embedding', output)

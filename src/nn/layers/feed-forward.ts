@@ -11,7 +11,9 @@ import { Linear } from './linear.ts'
 
 export const ACTIVATIONS: readonly Activation[] = ['relu', 'gelu', 'gelu-tanh', 'silu', 'tanh']
 
+/** What `FeedForward` takes. */
 export interface FeedForwardOptions {
+  /** E: elements per row of input and output */
   readonly modelDim: number
   /** the hidden size. @default 4 · modelDim */
   readonly feedForwardDim?: number
@@ -40,11 +42,17 @@ const NAMES: readonly (keyof FeedForwardOptions)[] = [
  */
 export class FeedForward extends Module {
   readonly inputDim: number
+  /** E */
   readonly outputDim: number
+  /** f */
   readonly activation: Activation
+  /** E to the hidden size */
   readonly linear1: Linear
+  /** the hidden size to E */
   readonly linear2: Linear
+  /** of f's output */
   readonly hiddenDropout: Dropout
+  /** of the layer's output */
   readonly outputDropout: Dropout
 
   /** @throws {OptionError} for unknown names and wrong values */

@@ -6,6 +6,7 @@ import { wholeWeight, type Value } from '../../program/operation.ts'
 import { norm } from '../../program/operations/norm.ts'
 import { Module } from '../module.ts'
 
+/** What `LayerNorm` takes beside its size. */
 export interface LayerNormOptions {
   /** @default true */
   readonly bias?: boolean
@@ -16,8 +17,11 @@ export interface LayerNormOptions {
  * `bias`.
  */
 export class LayerNorm extends Module {
+  /** elements per row, as in the input */
   readonly outputDim: number
+  /** [size], ones at the start */
   readonly weight: Parameter
+  /** [size], zeros at the start; null without a bias */
   readonly bias: Parameter | null
 
   /**

@@ -7,6 +7,7 @@ import { wholeWeight, type Value } from '../../program/operation.ts'
 import { linear } from '../../program/operations/linear.ts'
 import { Module } from '../module.ts'
 
+/** What `Linear` takes beside its sizes. */
 export interface LinearOptions {
   /** @default true */
   readonly bias?: boolean
@@ -18,12 +19,15 @@ export interface LinearOptions {
 
 /** y = x·Wᵀ + b, W [outputDim, inputDim]. Parameters: `weight`, `bias`. */
 export class Linear extends Module {
+  /** [outputDim, inputDim] */
   readonly weight: Parameter
+  /** [outputDim]; null without a bias */
   readonly bias: Parameter | null
 
   /** @throws {OptionError} unless both sizes are integers ≥ 1, for unknown names and wrong values */
   constructor(
     readonly inputDim: number,
+    /** elements per row of the output */
     readonly outputDim: number,
     options: LinearOptions = {},
   ) {

@@ -23,8 +23,11 @@ import { averageOverHeads, inCallerOrder } from './returned-weights.ts'
 
 /** What a call wants to know of attention beside its output. */
 export interface AttentionDetails {
+  /** The weights before dropout, of all heads and rows or of chosen ones. @default false */
   readonly returnWeights?: boolean | WeightSelection
+  /** The log-sum-exp of each row's scores. @default false */
   readonly returnLogSumExp?: boolean
+  /** Entropy, largest weight and mean distance of each row. @default false */
   readonly returnStatistics?: boolean
 }
 
@@ -40,11 +43,13 @@ export interface MultiHeadAttentionForward extends ForwardOptions, LayerAttentio
   readonly cache?: KeyValueCache
 }
 
+/** What `MultiHeadAttention` gives back. */
 export interface MultiHeadAttentionResult extends LayerResult {
   /** before dropout: [B, H, M, N], [B, heads, rows, N] of those chosen, or [B, M, N] where averaged */
   readonly weights?: Tensor
   /** [B, H, M] */
   readonly logSumExp?: Tensor
+  /** each [B, H, M] */
   readonly statistics?: AttentionStatistics
 }
 

@@ -39,7 +39,9 @@ export function sinusoidalTable(rows: number, modelDim: number, from = 0): Tenso
   return { data, shape: [rows, modelDim] }
 }
 
+/** What `PositionalEncoding` takes. */
 export interface PositionalEncodingOptions {
+  /** E */
   readonly modelDim: number
   /** @default 'sinusoidal', which has no parameters and no longest sequence */
   readonly kind?: 'sinusoidal' | 'learned'
@@ -54,8 +56,11 @@ export interface PositionalEncodingOptions {
 /** y = x + PE(position). Learned positions are a parameter `weight` [maxLength, modelDim]. */
 export class PositionalEncoding extends Module {
   readonly inputDim: number
+  /** E */
   readonly outputDim: number
+  /** [maxLength, E] where positions are learned, else null */
   readonly weight: Parameter | null
+  /** of the sum */
   readonly dropout: Dropout
   #table: Tensor | null = null
 

@@ -8,7 +8,9 @@ import { Module } from '../module.ts'
 
 /** y = x/√(mean(x²) + epsilon)·w over each row (Zhang and Sennrich 2019). Parameter: `weight`, ones at the start. */
 export class RMSNorm extends Module {
+  /** elements per row, as in the input */
   readonly outputDim: number
+  /** [size], ones at the start */
   readonly weight: Parameter
 
   /**

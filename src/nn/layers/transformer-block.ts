@@ -15,8 +15,11 @@ import { LAYER_ATTENTION_NAMES, type LayerAttentionOptions } from './layer-atten
 import { MultiHeadAttention } from './multi-head-attention.ts'
 import type { RotaryOptions } from './rotary-frequencies.ts'
 
+/** What `TransformerBlock` takes. */
 export interface TransformerBlockOptions {
+  /** E */
   readonly modelDim: number
+  /** H; divides modelDim */
   readonly heads: number
   /** @default heads */
   readonly keyValueHeads?: number
@@ -65,12 +68,19 @@ export interface BlockForward extends ForwardOptions, LayerAttentionOptions {
  */
 export class TransformerBlock extends Module<Float32Array, BlockForward> {
   readonly inputDim: number
+  /** E */
   readonly modelDim: number
+  /** where the norms are */
   readonly norm: 'post' | 'pre'
+  /** its attention */
   readonly selfAttention: MultiHeadAttention
+  /** its feed-forward layer */
   readonly feedForward: FeedForward
+  /** of attention: its input where `norm` is 'pre', else its sum with the input */
   readonly norm1: LayerNorm
+  /** of the feed-forward layer, likewise */
   readonly norm2: LayerNorm
+  /** of attention's output */
   readonly attentionDropout: Dropout
 
   /** @throws {OptionError} for unknown names, wrong values, or heads that do not divide */

@@ -9,7 +9,9 @@ import { LAYER_ATTENTION_NAMES, type LayerAttentionOptions } from './layer-atten
 import { LayerNorm } from './layer-norm.ts'
 import { BLOCK_NAMES, TransformerBlock, type TransformerBlockOptions } from './transformer-block.ts'
 
+/** What `TransformerEncoder` takes. */
 export interface TransformerEncoderOptions extends TransformerBlockOptions {
+  /** How many blocks there are. */
   readonly layers: number
   /** A norm after the last block. @default true for pre-norm blocks */
   readonly finalNorm?: boolean
@@ -30,8 +32,11 @@ export interface StackForward extends ForwardOptions, LayerAttentionOptions {
  */
 export class TransformerEncoder extends Module<Float32Array, StackForward> {
   readonly inputDim: number
+  /** E */
   readonly modelDim: number
+  /** in the order in which they run */
   readonly blocks: readonly TransformerBlock[]
+  /** the norm after the last block; null for none */
   readonly finalNorm: LayerNorm | null
 
   /** @throws {OptionError} for unknown names and wrong values */

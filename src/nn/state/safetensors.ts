@@ -7,7 +7,9 @@ import { parseHeader, readHeaderLength } from './safetensors-header.ts'
 
 /** What a safetensors file holds. */
 export interface SafetensorsContent {
+  /** by name, in the order of the file; the caller's */
   readonly tensors: Record<string, Tensor<TensorData>>
+  /** the strings of the file's `__metadata__` */
   readonly metadata: Readonly<Record<string, string>>
 }
 

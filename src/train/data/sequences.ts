@@ -6,6 +6,7 @@ import type { Batch } from '../batch.ts'
 import { permuted } from './permutation.ts'
 import { batchesInOrder, batchOfRows, IGNORED, shuffledItems, type TokenRow } from './row-batches.ts'
 
+/** How sequences become batches. */
 export interface SequenceOptions {
   /** rows per batch */
   readonly batch: number
@@ -31,7 +32,10 @@ export interface SequenceOptions {
  */
 export function sequenceBatches(
   sequences: readonly Int32Array[],
-  options: SequenceOptions & { readonly seed?: Seed },
+  options: SequenceOptions & {
+    /** Of the order, which differs from epoch to epoch. @default 0 */
+    readonly seed?: Seed
+  },
 ): (index: number) => Batch {
   options = checkNames('sequenceBatches: options', options, ['batch', 'length', 'pack', 'padding', 'seed'])
   const words = seedWords('sequenceBatches: option seed', options.seed ?? 0)
@@ -59,7 +63,12 @@ export function splitItems<Item>(
   items: readonly Item[],
   validation: number,
   seed: Seed = 0,
-): { readonly training: Item[]; readonly validation: Item[] } {
+): {
+  /** the items that are left */
+  readonly training: Item[]
+  /** the items held out */
+  readonly validation: Item[]
+} {
   if (typeof validation !== 'number' || !(validation > 0 && validation < 1))
     throw expected('splitItems: validation', 'a number between 0 and 1', validation)
   const words = seedWords('splitItems: seed', seed)

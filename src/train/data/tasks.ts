@@ -7,6 +7,7 @@ import type { Batch } from '../batch.ts'
 import { permuted } from './permutation.ts'
 import { batchOfRows, IGNORED, type TokenRow } from './row-batches.ts'
 
+/** What `copyTask` and `reverseTask` take. */
 export interface TaskOptions {
   /** rows per batch */
   readonly batch: number
@@ -18,6 +19,7 @@ export interface TaskOptions {
   readonly seed?: Seed
 }
 
+/** What `inductionTask` takes. */
 export interface InductionOptions extends TaskOptions {
   /** The shortest period. @default a quarter of the length */
   readonly shortest?: number

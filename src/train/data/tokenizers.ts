@@ -6,7 +6,9 @@ import { describe } from '../../core/tensor.ts'
 export interface Tokenizer {
   /** how many tokens there are */
   readonly size: number
+  /** Tokens of a text. */
   encode(text: string): Int32Array
+  /** The text of tokens. */
   decode(tokens: Iterable<number>): string
 }
 
@@ -42,11 +44,13 @@ export class CharacterTokenizer implements Tokenizer {
     })
   }
 
+  /** The characters of tokens, joined. @throws {OptionError} for a token that is not in the vocabulary */
   decode(tokens: Iterable<number>): string {
     return joined('CharacterTokenizer', tokens, this.vocabulary)
   }
 }
 
+/** What `WordTokenizer.of` takes beside the text. */
 export interface WordTokenizerOptions {
   /** Rarer pieces become the unknown token. @default 1 */
   readonly minCount?: number
@@ -70,6 +74,7 @@ export class WordTokenizer implements Tokenizer {
   /** @param vocabulary distinct pieces, the unknown one first; a token is its place */
   constructor(
     readonly vocabulary: readonly string[],
+    /** whose rules tell where words begin */
     readonly locale = 'en',
   ) {
     this.#numbers = numbered('WordTokenizer', vocabulary)
@@ -96,11 +101,13 @@ export class WordTokenizer implements Tokenizer {
     return this.vocabulary.length
   }
 
+  /** Tokens of a text, 0 for unknown pieces. @throws {OptionError} unless it is a string */
   encode(text: string): Int32Array {
     checkString('WordTokenizer: text', text)
     return Int32Array.from(pieces(text, this.locale), (piece) => this.#numbers.get(piece) ?? 0)
   }
 
+  /** The pieces of tokens, joined. @throws {OptionError} for a token that is not in the vocabulary */
   decode(tokens: Iterable<number>): string {
     return joined('WordTokenizer', tokens, this.vocabulary)
   }

@@ -5,6 +5,7 @@ import { seedWords, type Seed } from '../../core/seed.ts'
 import type { Batch } from '../batch.ts'
 import { batchesInOrder, batchOfRows, shuffledItems, type TokenRow } from './row-batches.ts'
 
+/** How a long text is cut into batches of windows. */
 export interface WindowOptions {
   /** windows per batch */
   readonly batch: number
@@ -24,7 +25,10 @@ export interface WindowOptions {
  */
 export function windowBatches(
   tokens: Int32Array,
-  options: WindowOptions & { readonly seed?: Seed },
+  options: WindowOptions & {
+    /** Of the order, which differs from epoch to epoch. @default 0 */
+    readonly seed?: Seed
+  },
 ): (index: number) => Batch {
   options = checkNames('windowBatches: options', options, ['batch', 'length', 'seed'])
   const { batch, length, seed = 0 } = checked('windowBatches', tokens, options)
@@ -54,7 +58,12 @@ export function windowsInOrder(tokens: Int32Array, options: WindowOptions): Batc
 export function splitText(
   tokens: Int32Array,
   validation: number,
-): { readonly training: Int32Array; readonly validation: Int32Array } {
+): {
+  /** the first part of the text */
+  readonly training: Int32Array
+  /** the last part of the text, held out */
+  readonly validation: Int32Array
+} {
   if (typeof validation !== 'number' || !(validation > 0 && validation < 1))
     throw expected('splitText: validation', 'a number between 0 and 1', validation)
   const cut = Math.round(tokens.length * (1 - validation))

@@ -4,6 +4,7 @@ import { checkRate } from '../schedules.ts'
 import { Optimizer, type UpdateArrays, type UpdateLoop } from './optimizer.ts'
 import type { ParameterGroup, Trainable } from './parameter-groups.ts'
 
+/** What decides about an update of `Adam` and `AdamW`. */
 export interface AdamHyperparameters {
   /** @default 0.001 */
   readonly learningRate: number
@@ -15,7 +16,11 @@ export interface AdamHyperparameters {
   readonly weightDecay: number
 }
 
+/** What `Adam` and `AdamW` take. */
 export interface AdamOptions extends Partial<AdamHyperparameters> {
+  /**
+   * Parameters with hyperparameters of their own; the first group that matches a parameter has it. @default none
+   */
   readonly groups?: readonly ParameterGroup<AdamHyperparameters>[]
 }
 

@@ -4,7 +4,9 @@ import { checkRate } from '../schedules.ts'
 import { Optimizer, type UpdateArrays, type UpdateLoop } from './optimizer.ts'
 import type { ParameterGroup, Trainable } from './parameter-groups.ts'
 
+/** What decides about an update of `SGD`. */
 export interface SGDHyperparameters {
+  /** lr: what gradients are multiplied by */
   readonly learningRate: number
   /** @default 0 */
   readonly momentum: number
@@ -14,8 +16,13 @@ export interface SGDHyperparameters {
   readonly weightDecay: number
 }
 
+/** What `SGD` takes. */
 export interface SGDOptions extends Partial<SGDHyperparameters> {
+  /** lr: what gradients are multiplied by */
   readonly learningRate: number
+  /**
+   * Parameters with hyperparameters of their own; the first group that matches a parameter has it. @default none
+   */
   readonly groups?: readonly ParameterGroup<SGDHyperparameters>[]
 }
 
