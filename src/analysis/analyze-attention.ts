@@ -44,6 +44,7 @@ const WHAT = 'analyzeAttention'
  * the number of rows and keys: 2·n·E for copies in another order, n·H·(heatmapSize + 8) for results, and rows·H·n for
  * the weights of the rows on which heads are compared. Bits depend on neither pool nor chunk size.
  *
+ * @param inputs query and key in any layout of `attention`; tokens for the scores that need them
  * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
  * @throws {NumericError} when weights are NaN; names the head
  * @throws as `runtime.attention` does

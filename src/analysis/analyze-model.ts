@@ -33,6 +33,7 @@ const NAMES = [...ANALYSIS_NAMES, 'forward', 'tokens', 'rollout']
  * is made of, and attention rollout through all of them. The model runs once, in evaluation mode, up to its last
  * attention. Memory: 2·M·E numbers per layer for queries and keys, beside what one analysis takes; never M².
  *
+ * @param model any module with attention inside
  * @param input tokens [B, M] or [M], or rows [B, M, E] or [M, E], as the model takes them
  * @throws {OptionError} {ShapeError} where something does not fit, or the model has no attention
  * @throws {NumericError} when weights are NaN; names layer and head

@@ -201,7 +201,11 @@ export const ROLE_TITLES: Readonly<Record<MassName, string>> = {
   induction: 'an induction head',
 }
 
-/** A head with a role, as one says it. */
+/**
+ * A head with a role, as one says it.
+ *
+ * @param role the name of a role, as in `Role`
+ */
 export function roleTitle(role: string): string {
   const titles: Readonly<Partial<Record<string, string>>> = ROLE_TITLES
   return titles[role] ?? `a head for ${role.replace(/^relation: /, 'the relation ')}`

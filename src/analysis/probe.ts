@@ -84,12 +84,22 @@ export class Probe {
     return this.#records
   }
 
-  /** Whether a record is due after this many steps; before the first step one is. */
+  /**
+   * Whether a record is due after this many steps; before the first step one is.
+   *
+   * @param step updates so far
+   */
   isDue(step: number): boolean {
     return step % this.options.every === 0
   }
 
-  /** Measures the model as it is now. @throws as `analyzeModel` and `lossAndGradients` do */
+  /**
+   * Measures the model as it is now.
+   *
+   * @param model the model that is trained; it runs in evaluation mode
+   * @param step updates so far, for the record
+   * @throws as `analyzeModel` and `lossAndGradients` do
+   */
   async record(model: AnyModule, step: number): Promise<ProbeRecord> {
     checkInteger('Probe: step', step, 0)
     const { batch, loss = crossEntropy(), onRecord, ...others } = this.options

@@ -45,6 +45,8 @@ export async function closeDefaultRuntime(): Promise<void> {
 /**
  * `runtime.attention` on a default runtime with one worker a processor, made at first use. Its idle workers do not keep
  * a process alive.
+ *
+ * @param inputs query [.., M, D], key [.., N, D] and value [.., N, Dv]; see `AttentionInputs` for the layouts
  */
 export async function attention<
   Weights extends boolean | WeightSelection = false,

@@ -22,6 +22,7 @@ const COLORS: Readonly<Record<RuntimeEvents['task']['what'], string>> = {
  * (developer.chrome.com/docs/devtools/performance/extension); a `PerformanceObserver` hears of them too, in Node as
  * well. They do not stay in the page's own timeline.
  *
+ * @param runtime whose lanes are drawn
  * @returns what ends it
  */
 export function drawDevToolsTracks(runtime: Runtime): () => void {

@@ -91,6 +91,8 @@ export class Runtime {
    * `'fallback'`, and `'task'` (which lane did what, when). Of all calls, of layers and training too. Costs nothing
    * where nobody listens.
    *
+   * @param name `'lane'`, `'retry'`, `'fallback'` or `'task'`
+   * @param listener called with each event
    * @returns what ends it
    * @throws {OptionError} for another name, or no function
    */
@@ -102,6 +104,7 @@ export class Runtime {
    * softmax(scale·QKᵀ + …)·V, exactly, in chunks of query rows over the pool. Memory beyond inputs and output: the
    * plan's.
    *
+   * @param inputs query [.., M, D], key [.., N, D] and value [.., N, Dv]; see `AttentionInputs` for the layouts
    * @returns in its type, those optional tensors that the options ask for are certain to be there
    * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
    * @throws {MemoryBudgetError} when the budget is too small, or the engine refuses an allocation
@@ -232,7 +235,11 @@ export class Runtime {
     )
   }
 
-  /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
+  /**
+   * Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them.
+   *
+   * @param shape sizes of the axes, outermost first
+   */
   tensor(shape: readonly number[]): Tensor {
     this.#checkOpen()
     checkShape('runtime.tensor', shape)

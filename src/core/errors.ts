@@ -29,6 +29,10 @@ export class HeddleError extends Error {
   /** Facts of the failure by name, such as the bytes that a budget would need. */
   readonly details: ErrorDetails
 
+  /**
+   * @param code what kind of failure it is
+   * @param message what was expected and what came
+   */
   constructor(code: HeddleErrorCode, message: string, options: HeddleErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = code
@@ -39,6 +43,8 @@ export class HeddleError extends Error {
   /**
    * Whether `value` is an error of this class (`HeddleError.is` for all of them, `OptionError.is` for one), also one of
    * another copy of the package or of another realm, for which `instanceof` is false.
+   *
+   * @param value anything, such as what was caught
    */
   static is<Class extends abstract new (...args: never) => HeddleError>(
     this: Class,
@@ -57,6 +63,9 @@ export class HeddleError extends Error {
 
 /** A tensor's rank, length or size does not fit the others. */
 export class ShapeError extends HeddleError {
+  /**
+   * @param message what was expected and what came
+   */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('ShapeError', message, options)
   }
@@ -64,6 +73,9 @@ export class ShapeError extends HeddleError {
 
 /** An option has an unknown name, a wrong type or a value outside its range. */
 export class OptionError extends HeddleError {
+  /**
+   * @param message what was expected and what came
+   */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('OptionError', message, options)
   }
@@ -71,6 +83,9 @@ export class OptionError extends HeddleError {
 
 /** The work does not fit the memory budget, or the engine refused an allocation (then `cause` holds its error). */
 export class MemoryBudgetError extends HeddleError {
+  /**
+   * @param message what was expected and what came
+   */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('MemoryBudgetError', message, options)
   }
@@ -84,6 +99,9 @@ export class MemoryBudgetError extends HeddleError {
 
 /** This host cannot run the backend that was asked for. */
 export class BackendUnavailableError extends HeddleError {
+  /**
+   * @param message what was expected and what came
+   */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('BackendUnavailableError', message, options)
   }
@@ -91,6 +109,9 @@ export class BackendUnavailableError extends HeddleError {
 
 /** Workers died more often than a task is retried. */
 export class WorkerLostError extends HeddleError {
+  /**
+   * @param message what happened, and why
+   */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('WorkerLostError', message, options)
   }
@@ -98,6 +119,9 @@ export class WorkerLostError extends HeddleError {
 
 /** The runtime was closed before or during the call. */
 export class RuntimeClosedError extends HeddleError {
+  /**
+   * @param message what happened, and why
+   */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('RuntimeClosedError', message, options)
   }
@@ -105,6 +129,9 @@ export class RuntimeClosedError extends HeddleError {
 
 /** A worker speaks another version of the protocol. */
 export class ProtocolError extends HeddleError {
+  /**
+   * @param message what was expected and what came
+   */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('ProtocolError', message, options)
   }
@@ -112,6 +139,9 @@ export class ProtocolError extends HeddleError {
 
 /** A file or state dict is malformed. */
 export class FormatError extends HeddleError {
+  /**
+   * @param message what was expected and what came
+   */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('FormatError', message, options)
   }
@@ -119,6 +149,9 @@ export class FormatError extends HeddleError {
 
 /** A guard met NaN or an infinity. */
 export class NumericError extends HeddleError {
+  /**
+   * @param message what was expected and what came
+   */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('NumericError', message, options)
   }
@@ -129,6 +162,9 @@ export class NumericError extends HeddleError {
  * one.
  */
 export class StoreError extends HeddleError {
+  /**
+   * @param message what was expected and what came
+   */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('StoreError', message, options)
   }

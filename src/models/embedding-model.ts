@@ -24,7 +24,10 @@ export class EmbeddingModel extends Module<Int32Array, TransformerForward> {
   /** the model underneath, whose parameters it trains */
   readonly transformer: TransformerModel
 
-  /** @throws {OptionError} for another pooling: `max` has no gradient here */
+  /**
+   * @param transformer an encoder or decoder; its parameters are shared
+   * @throws {OptionError} for another pooling: `max` has no gradient here
+   */
   constructor(
     transformer: TransformerModel,
     options: {

@@ -81,8 +81,10 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
 }
 
 /**
- * What `loadModel` would make of a source: it reads `config.json` and nothing else. @throws {FormatError} as
- * `loadModel` does
+ * What `loadModel` would make of a source: it reads `config.json` and nothing else.
+ *
+ * @param source see `ModelSource`; of its files only `config.json` is read
+ * @throws {FormatError} as `loadModel` does
  */
 export async function planModel(source: ModelSource, options: LoadModelOptions = {}): Promise<ModelPlan> {
   checkOptions(options)

@@ -97,7 +97,11 @@ export class LoadedModel {
       readonly report: EmbedReport
     }
   >
-  /** The same for several texts. Short ones share a pass, sorted by length; nothing is padded. */
+  /**
+   * The same for several texts. Short ones share a pass, sorted by length; nothing is padded.
+   *
+   * @param documents texts, token ids, or objects with passages or spans
+   */
   embed(
     documents: readonly EmbedInput[],
     options?: EmbedOptions,
@@ -126,6 +130,8 @@ export class LoadedModel {
   /**
    * The vectors of texts that come one after the other, in their order. `readAhead` texts are read at once, to be
    * sorted by length and packed; memory holds no more than those.
+   *
+   * @param documents texts, token ids, or objects with passages or spans, of any number
    */
   embedStream(
     documents: Iterable<EmbedInput> | AsyncIterable<EmbedInput>,
@@ -142,10 +148,15 @@ export class LoadedModel {
   /**
    * Continues token sequences, as `CausalLanguageModel.generate` does.
    *
+   * @param prompt Int32 [B, M] or [M], at least one token each
    * @throws {OptionError} for encoders
    */
   generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>>
-  /** The same for prompts of any lengths in one batch. */
+  /**
+   * The same for prompts of any lengths in one batch.
+   *
+   * @param prompts token ids of each sequence, at least one each
+   */
   generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Int32Array[]>
   async generate(
     prompts: Tensor<Int32Array> | readonly Prompt[],

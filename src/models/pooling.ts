@@ -8,7 +8,9 @@ export const POOLINGS: readonly Pooling[] = ['mean', 'first', 'last', 'max']
  * Sums are in float64, in the order of the rows.
  *
  * @param rows `[.., width]`, of which those from `from` up to `to` count
- *
+ * @param width elements per row
+ * @param pooling how they become one
+ * @param range which rows count
  * @returns [width], new, the caller's
  */
 export function poolRows(
@@ -40,7 +42,11 @@ export function poolRows(
   return Float32Array.from(sums, (sum) => sum / (to - from))
 }
 
-/** Divides a vector by its length, in place; one of length 0 stays. */
+/**
+ * Divides a vector by its length, in place; one of length 0 stays.
+ *
+ * @param vector of any length; it is changed
+ */
 export function normalise(vector: Float32Array): Float32Array {
   let squares = 0
   for (const value of vector) squares += value * value

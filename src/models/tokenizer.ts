@@ -7,9 +7,18 @@ import { readJson, type ModelFiles } from './model-source.ts'
  * will do.
  */
 export interface Tokenizer {
-  /** Token ids of a text. @param special whether the model's special tokens are added around it */
+  /**
+   * Token ids of a text.
+   *
+   * @param text any text
+   * @param special whether the model's special tokens are added around it
+   */
   encode(text: string, special: boolean): Int32Array
-  /** The text of token ids; Heddle itself never needs it. */
+  /**
+   * The text of token ids; Heddle itself never needs it.
+   *
+   * @param ids token ids
+   */
   decode?(ids: Int32Array): string
 }
 

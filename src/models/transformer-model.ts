@@ -83,12 +83,22 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
     return this.architecture.maxLength
   }
 
-  /** Tokens to hidden rows [B, M, E], behind the last norm. */
+  /**
+   * Tokens to hidden rows [B, M, E], behind the last norm.
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   override build(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
     return this.buildHidden(graph, tokens, options)
   }
 
-  /** Tokens to hidden rows [B, M, E], the last norm included. */
+  /**
+   * Tokens to hidden rows [B, M, E], the last norm included.
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   buildHidden(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
     const call = {
       segments: perToken('segments', options.segments, tokens),
@@ -105,7 +115,13 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
     return finalNorm === null ? rows : graph.within(finalNorm.name, () => this.#weights.norm(graph, finalNorm, rows))
   }
 
-  /** Logits [B, M, vocabulary] of hidden rows. @throws {OptionError} for encoders, which have none */
+  /**
+   * Logits [B, M, vocabulary] of hidden rows.
+   *
+   * @param graph the graph that is built
+   * @param hidden [B, M, E]
+   * @throws {OptionError} for encoders, which have none
+   */
   buildHead(graph: Graph, hidden: Value): Value {
     const { head, embeddings, logits: rule = {} } = this.architecture
     if (head === null) throw new OptionError(`${this.label}: expected a decoder for logits, got an encoder`)
@@ -120,7 +136,12 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
     })
   }
 
-  /** Room for the keys and values of `capacity` tokens in every block. */
+  /**
+   * Room for the keys and values of `capacity` tokens in every block.
+   *
+   * @param batch how many sequences
+   * @param capacity tokens per sequence
+   */
   createCaches(batch: number, capacity: number): KeyValueCache[] {
     checkInteger('createCaches: capacity', capacity, 1, this.maxLength)
     return this.architecture.blocks.map(

@@ -154,7 +154,14 @@ export class KeyValueCache {
     }
   }
 
-  /** @throws {OptionError} unless `rows` more rows of a layer of these sizes fit behind those of the calls under way */
+  /**
+   * @param what the call, for the message
+   * @param batch B
+   * @param keyValueHeads Hkv
+   * @param headSize D
+   * @param rows how many rows the call adds to each sequence
+   * @throws {OptionError} unless `rows` more rows of a layer of these sizes fit behind those of the calls under way
+   */
   checkRoom(what: string, batch: number, keyValueHeads: number, headSize: number, rows: number): void {
     const { sizes } = this
     if (sizes.batch !== batch || sizes.keyValueHeads !== keyValueHeads || sizes.headSize !== headSize) {

@@ -74,6 +74,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   /**
    * Adds what the layer computes to a graph.
    *
+   * @param graph the graph that is built
    * @param input [batch, rows, inputDim]
    * @param options what the layer's `forward` takes beside `ForwardOptions`, without what concerns the call alone
    * @returns the output's value
@@ -120,8 +121,11 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 
   /**
-   * What `forward` would do and hold for an input of this shape. @throws {MemoryBudgetError} when nothing fits the
-   * budget
+   * What `forward` would do and hold for an input of this shape.
+   *
+   * @param runtime whose lanes and budget count
+   * @param shape of the input
+   * @throws {MemoryBudgetError} when nothing fits the budget
    */
   plan(
     runtime: Runtime,
@@ -144,7 +148,11 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return this.#children.some(({ module }) => module.drops)
   }
 
-  /** Switches this module and its parts to training mode (dropout is active), or back. */
+  /**
+   * Switches this module and its parts to training mode (dropout is active), or back.
+   *
+   * @param training false switches to evaluation mode
+   */
   train(training = true): this {
     this.#training = training
     for (const { module } of this.#children) module.train(training)
@@ -185,6 +193,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
    * Takes over the values of a state dict; the values are copied, and nothing changes unless all of it fits. Integers
    * that are no parameters are skipped, and listed in what comes back.
    *
+   * @param state tensors by the names of parameters; see `readStateDict`
    * @throws {FormatError} that lists every missing, unexpected and misshapen name
    * @throws {ShapeError} that lists every misshapen one, when no name is missing or unexpected
    * @throws {NumericError} that names every parameter which holds NaN or an infinity
@@ -203,7 +212,14 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return this.#children
   }
 
-  /** Registers a parameter of this module. @returns the parameter. @throws {OptionError} when the name is taken */
+  /**
+   * Registers a parameter of this module.
+   *
+   * @param name the parameter's name in the state dict
+   * @param parameter the parameter
+   * @returns the parameter.
+   * @throws {OptionError} when the name is taken
+   */
   protected addParameter(name: string, parameter: Parameter): Parameter {
     if (this.#parameters.has(name))
       throw new OptionError(`module: expected parameter names to differ, got ${name} twice`)
@@ -215,6 +231,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
    * Registers a part, whose parameters are then found under its name.
    *
    * @param name '' puts the part's parameters beside this module's own
+   * @param module the part
    * @returns the part
    */
   protected addModule<M extends AnyModule>(name: string, module: M): M {
@@ -251,7 +268,15 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return []
   }
 
-  /** The input as a value of a graph. @throws {ShapeError} unless the shape fits the layer */
+  /**
+   * The input as a value of a graph.
+   *
+   * @param graph the graph that is built
+   * @param name the value's purpose, for messages
+   * @param shape of the input
+   * @param data null where only the size is known
+   * @throws {ShapeError} unless the shape fits the layer
+   */
   protected valueOf(graph: Graph, name: string, shape: readonly number[], data: Input | null): Value {
     return graph.input(
       name,
@@ -261,8 +286,11 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 
   /**
-   * Its data and shape, each read once. @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer
-   * takes
+   * Its data and shape, each read once.
+   *
+   * @param what the input's name, for messages
+   * @param input what the caller gave
+   * @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes
    */
   protected readInput(what: string, input: unknown): Tensor<Input> {
     return readRows(what, input, this.inputDim) as unknown as Tensor<Input>

@@ -159,7 +159,11 @@ export function isKind<K extends OperationKind>(operation: Operation | null, kin
   return operation?.kind === kind
 }
 
-/** The whole of a matrix [out, in] or a vector [out]. */
+/**
+ * The whole of a matrix [out, in] or a vector [out].
+ *
+ * @param parameter [out, in] or [out]
+ */
 export function wholeWeight(parameter: Parameter): WeightView {
   return { parameter, rowStart: 0, outSize: parameter.shape[0] ?? 1, inSize: parameter.shape[1] ?? 1 }
 }

@@ -24,8 +24,10 @@ export class Parameter implements Tensor {
   #version = 0
 
   /**
-   * Zeros of `shape`. @throws {ShapeError} past 2³¹ − 1 elements; {MemoryBudgetError} when the engine refuses the
-   * allocation
+   * Zeros of `shape`.
+   *
+   * @param shape sizes of the axes, outermost first
+   * @throws {ShapeError} past 2³¹ − 1 elements; {MemoryBudgetError} when the engine refuses the allocation
    */
   constructor(shape: readonly number[]) {
     this.shape = [...shape]

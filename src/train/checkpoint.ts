@@ -67,6 +67,7 @@ export function writeCheckpoint({
 /**
  * Reads a checkpoint of `train`: to resume, or for the parameters alone.
  *
+ * @param source the file's bytes, or where to read them
  * @throws {FormatError} when the file is malformed, ends early, or is no checkpoint
  */
 export async function readCheckpoint(source: ByteSource): Promise<Checkpoint> {

@@ -24,6 +24,7 @@ import { checkLoss, countTargets, type Loss } from './losses.ts'
  * memory one lane does it all, and the report says so.
  *
  * @param model its output is [B, M, V] logits for `crossEntropy`, [B, M, E] for `meanSquaredError`
+ * @param batch tokens and targets [B, M], or input and target [B, M, E]
  * @throws {OptionError} {ShapeError} {NumericError} for a batch that does not fit the model or the loss, before
  *   anything is allocated; says which position and value
  * @throws {MemoryBudgetError} when nothing fits the budget; says which one would do

@@ -8,6 +8,7 @@ import { TrainingRun, type TrainStep } from './training-run.ts'
  * Trains a model, as an iterator over steps: each step's result is yielded after the parameters have changed. Leaving
  * the loop ends the run.
  *
+ * @param model its output is [B, M, V] logits for `crossEntropy`, [B, M, E] for `meanSquaredError`
  * @throws {OptionError} when it is called with wrong options; while it runs, {NumericError} for a loss that is not
  *   finite and whatever `lossAndGradients` throws
  */

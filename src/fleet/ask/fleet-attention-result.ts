@@ -38,6 +38,8 @@ export interface FleetAttentionResult {
   /**
    * Rows [start, end) of every head.
    *
+   * @param start the first row
+   * @param end one past the last row
    * @returns output [..., end − start, Dv] and logSumExp [..., end − start], the caller's
    * @throws {OptionError} when the range is empty or outside; {StoreError} when a file is gone
    */

@@ -58,6 +58,7 @@ export class Fleet {
    * and merge them in key order. The result has the same bits for any number of hosts. A result that the store has is
    * not computed again.
    *
+   * @param inputs query [.., M, D], key [.., N, D] and value [.., N, Dv] in the store
    * @throws {ShapeError} {OptionError} {FormatError} {StoreError} when the tensors do not fit or cannot be read; before
    *   a job is made
    * @throws {StoreError} {MemoryBudgetError} {WorkerLostError} when a job failed at three tries

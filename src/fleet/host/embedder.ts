@@ -3,7 +3,11 @@ import type { Runtime } from '../../attention/runtime.ts'
 /** A model on a host that turns a text into one vector. */
 export interface Embedder {
   /**
-   * @returns `embedding`, the caller's, and how many tokens the text had. @throws for a text that the model cannot take
+   * One vector for a text.
+   *
+   * @param text the document
+   * @returns `embedding`, the caller's, and how many tokens the text had.
+   * @throws for a text that the model cannot take
    */
   embed(
     text: string,

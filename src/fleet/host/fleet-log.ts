@@ -19,7 +19,11 @@ export interface FleetEvent {
   readonly detail?: string
 }
 
-/** One line for a terminal or a log file: time, host, event, kind and job, duration, detail. */
+/**
+ * One line for a terminal or a log file: time, host, event, kind and job, duration, detail.
+ *
+ * @param event what happened
+ */
 export function formatFleetEvent({ time, host, event, job, kind, elapsedMs, detail }: FleetEvent): string {
   const parts = [
     time,

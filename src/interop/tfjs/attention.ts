@@ -27,6 +27,8 @@ import { recomputeGradients } from './recompute.ts'
  * value and bias have gradients.
  *
  * @param query [M, D], [B, M, D], [B, H, M, D], or with `heads` [B, M, E]; key and value likewise
+ * @param key of the query's layout, with N rows
+ * @param value of the key's layout and rows
  * @returns the query's layout with the value's last size; the caller's to dispose
  * @throws {ShapeError} {OptionError} as heddle's `attention` does
  */
@@ -95,6 +97,9 @@ function backward({ given, mask, saved }: Kept, call: TfCall, dOutput: Tensor): 
 /**
  * The same on heddle's pool of workers: the page stays free meanwhile. Without a gradient.
  *
+ * @param query [M, D], [B, M, D], [B, H, M, D], or with `heads` [B, M, E]
+ * @param key of the query's layout, with N rows
+ * @param value of the key's layout and rows
  * @throws as heddle's `attention` does
  */
 export async function attentionAsync(

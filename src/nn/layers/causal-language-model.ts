@@ -157,6 +157,7 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   /**
    * The same for prompts of any lengths in one batch.
    *
+   * @param prompts token ids of each sequence, at least one each
    * @returns each prompt with what follows it, up to its stop token
    */
   generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Int32Array[]>
@@ -172,6 +173,7 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
    * The tokens of `generate` as they are chosen: step by step, and in each step in the order of the prompts. Leaving
    * the loop ends the work.
    *
+   * @param prompts Int32 [B, M] or [M], or the token ids of each sequence
    * @throws as `generate` does; for wrong arguments at once
    */
   stream(
@@ -182,7 +184,12 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return streamTokens(this, prompts, options)
   }
 
-  /** Room for the keys and values of `capacity` tokens in every block. */
+  /**
+   * Room for the keys and values of `capacity` tokens in every block.
+   *
+   * @param batch how many sequences
+   * @param capacity tokens per sequence
+   */
   createCaches(batch: number, capacity: number): KeyValueCache[] {
     return this.encoder.createCaches(batch, capacity)
   }
@@ -191,7 +198,12 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return this.buildHead(graph, this.buildHidden(graph, tokens, options))
   }
 
-  /** Tokens to the rows [B, M, E] that the head reads. */
+  /**
+   * Tokens to the rows [B, M, E] that the head reads.
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   buildHidden(
     graph: Graph,
     tokens: Value,
@@ -209,7 +221,12 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return graph.seeded(1, () => graph.within('encoder', () => this.encoder.build(graph, input, attention)))
   }
 
-  /** Logits [B, M, vocabulary] of hidden rows. */
+  /**
+   * Logits [B, M, vocabulary] of hidden rows.
+   *
+   * @param graph the graph that is built
+   * @param hidden [B, M, E]
+   */
   buildHead(graph: Graph, hidden: Value): Value {
     const { weight } = this.head ?? this.embedding
     const logits = graph.within('head', () =>

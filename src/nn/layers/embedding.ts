@@ -53,7 +53,12 @@ export class Embedding extends Module<Int32Array> {
     return 'Embedding'
   }
 
-  /** Adds the lookup of each token's row to a graph. @param input tokens [batch, rows] */
+  /**
+   * Adds the lookup of each token's row to a graph.
+   *
+   * @param graph the graph that is built
+   * @param input tokens [batch, rows]
+   */
   override build(graph: Graph, input: Value): Value {
     const output = embed(graph, input, this.weight, this.scale)
     graph.trace('embedding', output)

@@ -25,6 +25,7 @@ export class LayerNorm extends Module {
   readonly bias: Parameter | null
 
   /**
+   * @param inputDim elements per row
    * @param epsilon 1e-5 as in PyTorch
    * @throws {OptionError} unless the size is an integer ≥ 1 and epsilon a finite number ≥ 0
    */

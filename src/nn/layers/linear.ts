@@ -24,7 +24,10 @@ export class Linear extends Module {
   /** [outputDim]; null without a bias */
   readonly bias: Parameter | null
 
-  /** @throws {OptionError} unless both sizes are integers ≥ 1, for unknown names and wrong values */
+  /**
+   * @param inputDim elements per row of the input
+   * @throws {OptionError} unless both sizes are integers ≥ 1, for unknown names and wrong values
+   */
   constructor(
     readonly inputDim: number,
     /** elements per row of the output */
@@ -53,7 +56,12 @@ export class Linear extends Module {
     return output
   }
 
-  /** The same without a trace of its own, for layers that name the result. */
+  /**
+   * The same without a trace of its own, for layers that name the result.
+   *
+   * @param graph the graph that is built
+   * @param input [batch, rows, inputDim]
+   */
   apply(graph: Graph, input: Value): Value {
     return linear(graph, input, wholeWeight(this.weight), this.bias === null ? null : wholeWeight(this.bias))
   }

@@ -87,7 +87,12 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     return 'MultiHeadAttention'
   }
 
-  /** Room for the keys and values of `capacity` rows, for step-by-step decoding. */
+  /**
+   * Room for the keys and values of `capacity` rows, for step-by-step decoding.
+   *
+   * @param batch how many sequences
+   * @param capacity rows per sequence
+   */
   createCache(batch: number, capacity: number): KeyValueCache {
     const { keyValueHeads, headSize } = this
     return new KeyValueCache({ batch, keyValueHeads, capacity, headSize })
@@ -117,6 +122,7 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
   /**
    * As for every layer, and dKey and dValue where a key or value of its own was given.
    *
+   * @param query [B, M, E] or [M, E], as for `forward`
    * @param dOutput [B, M, E] or [M, E], as the query
    */
   override async backward(
@@ -155,12 +161,23 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     return this.projectOut(graph, this.attendTo(graph, sources, options))
   }
 
-  /** The context [B, M, H·D] of already prepared rows. */
+  /**
+   * The context [B, M, H·D] of already prepared rows.
+   *
+   * @param graph the graph that is built
+   * @param sources rows of query, key and value
+   */
   attendTo(graph: Graph, sources: AttentionSources, options: MultiHeadAttentionForward): Value {
     return this.attendProjected(graph, this.projectAll(graph, sources, options.cache), options)
   }
 
-  /** Queries, keys and values of the sources; with a cache, keys and values of all its rows. */
+  /**
+   * Queries, keys and values of the sources; with a cache, keys and values of all its rows.
+   *
+   * @param graph the graph that is built
+   * @param sources rows [.., E] of query, key and value
+   * @param cache where keys and values are kept
+   */
   projectAll(graph: Graph, sources: AttentionSources, cache?: KeyValueCache): AttentionSources {
     const query = this.project(graph, 'query', sources.query)
     const key = this.project(graph, 'key', sources.key)
@@ -174,7 +191,12 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     }
   }
 
-  /** The context of queries, keys and values. */
+  /**
+   * The context of queries, keys and values.
+   *
+   * @param graph the graph that is built
+   * @param sources projected queries, keys and values
+   */
   attendProjected(graph: Graph, { query, key, value }: AttentionSources, options: MultiHeadAttentionForward): Value {
     const { heads, keyValueHeads, headSize } = this
     const sizes: LayerAttentionSizes = {

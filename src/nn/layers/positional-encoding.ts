@@ -21,6 +21,8 @@ const LN_10000 = 9.210340371976184
 /**
  * The paper's table (Vaswani et al. 2017, §3.5): PE(p, 2i) = sin(p / 10000^(2i/E)), PE(p, 2i + 1) = cos(the same).
  *
+ * @param rows how many positions
+ * @param modelDim E
  * @param from first position
  * @returns [rows, modelDim], new, the caller's
  */
@@ -87,7 +89,11 @@ export class PositionalEncoding extends Module {
     return 'PositionalEncoding'
   }
 
-  /** The encoding of positions [0, rows). */
+  /**
+   * The encoding of positions [0, rows).
+   *
+   * @param rows how many positions
+   */
   table(rows: number): Tensor {
     if (this.weight !== null) {
       const [maxLength = 0] = this.weight.shape
@@ -109,8 +115,12 @@ export class PositionalEncoding extends Module {
   }
 
   /**
-   * The same at positions of one's own. @param at [batch, rows] of the input @throws {OptionError} for one that there
-   * is none for
+   * The same at positions of one's own.
+   *
+   * @param graph the graph that is built
+   * @param input [batch, rows, modelDim]
+   * @param at [batch, rows] of the input
+   * @throws {OptionError} for one that there is none for
    */
   buildAt(graph: Graph, input: Value, at: Tensor<Int32Array>): Value {
     let last = -1

@@ -14,6 +14,7 @@ export class RMSNorm extends Module {
   readonly weight: Parameter
 
   /**
+   * @param inputDim elements per row
    * @param epsilon 1e-6 as in Llama, Qwen and most models that use it
    * @throws {OptionError} unless the size is an integer ≥ 1 and epsilon a finite number ≥ 0
    */

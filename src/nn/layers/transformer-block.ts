@@ -117,7 +117,12 @@ export class TransformerBlock extends Module<Float32Array, BlockForward> {
     return 'TransformerBlock'
   }
 
-  /** Room for the keys and values of `capacity` rows, for step-by-step decoding. */
+  /**
+   * Room for the keys and values of `capacity` rows, for step-by-step decoding.
+   *
+   * @param batch how many sequences
+   * @param capacity rows per sequence
+   */
   createCache(batch: number, capacity: number): KeyValueCache {
     return this.selfAttention.createCache(batch, capacity)
   }

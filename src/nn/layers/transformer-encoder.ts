@@ -59,7 +59,12 @@ export class TransformerEncoder extends Module<Float32Array, StackForward> {
     return 'TransformerEncoder'
   }
 
-  /** Room for the keys and values of `capacity` rows in every block. */
+  /**
+   * Room for the keys and values of `capacity` rows in every block.
+   *
+   * @param batch how many sequences
+   * @param capacity rows per sequence
+   */
   createCaches(batch: number, capacity: number): KeyValueCache[] {
     return this.blocks.map((block) => block.createCache(batch, capacity))
   }

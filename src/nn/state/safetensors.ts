@@ -40,6 +40,7 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsCo
 /**
  * The tensors of a safetensors file, for `loadStateDict`, which skips integers such as `position_ids`.
  *
+ * @param source the file's bytes, or where to read them
  * @throws {FormatError} when the file is malformed
  */
 export async function readStateDict(source: ByteSource): Promise<Record<string, Tensor<TensorData>>> {
@@ -49,6 +50,7 @@ export async function readStateDict(source: ByteSource): Promise<Record<string, 
 /**
  * The bytes of a safetensors file with these tensors, in their order.
  *
+ * @param tensors by name
  * @param metadata strings to store beside them
  * @returns a new array, the caller's
  */

@@ -24,6 +24,8 @@ const BACK_OFFS = [0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]
  * Losses of the simplest models of next tokens, counted on the training batches and measured on the held-out ones.
  * Unigrams are counted with one added to each; a bigram is (count(a, b) + κ·unigram(b)) / (count(a) + κ).
  *
+ * @param training the batches to count
+ * @param validation the batches to measure on
  * @param size how many tokens there are
  * @throws {OptionError} when no target counts, or a token is not below `size`
  */

@@ -25,6 +25,7 @@ export interface SequenceOptions {
  * Batches of separate sequences, in a shuffled order: every sequence of an epoch once. A sequence of n tokens gives n −
  * 1 pairs of a token and its target, the token after it. Batch k is computed from k and the seed alone.
  *
+ * @param sequences tokens of each
  * @param options `seed` is 0 by default
  * @returns a function from the number of a batch to the batch: tokens and targets [batch, length], with `pack` also
  *   segments and positions
@@ -47,7 +48,12 @@ export function sequenceBatches(
     )
 }
 
-/** All sequences, in order, for evaluation. @throws {OptionError} as `sequenceBatches` */
+/**
+ * All sequences, in order, for evaluation.
+ *
+ * @param sequences tokens of each
+ * @throws {OptionError} as `sequenceBatches`
+ */
 export function sequencesInOrder(sequences: readonly Int32Array[], options: SequenceOptions): Batch[] {
   options = checkNames('sequencesInOrder: options', options, ['batch', 'length', 'pack', 'padding'])
   const rows = rowsOf('sequencesInOrder', sequences, options, null)
@@ -57,6 +63,9 @@ export function sequencesInOrder(sequences: readonly Int32Array[], options: Sequ
 /**
  * Holds a share of the items out, chosen by the seed.
  *
+ * @param items anything
+ * @param validation the share to hold out, between 0 and 1
+ * @param seed decides which items are held out
  * @throws {OptionError} unless the share lies between 0 and 1 and leaves items on both sides
  */
 export function splitItems<Item>(

@@ -6,9 +6,17 @@ import { describe } from '../../core/tensor.ts'
 export interface Tokenizer {
   /** how many tokens there are */
   readonly size: number
-  /** Tokens of a text. */
+  /**
+   * Tokens of a text.
+   *
+   * @param text any text
+   */
   encode(text: string): Int32Array
-  /** The text of tokens. */
+  /**
+   * The text of tokens.
+   *
+   * @param tokens numbers below `size`
+   */
   decode(tokens: Iterable<number>): string
 }
 
@@ -21,7 +29,12 @@ export class CharacterTokenizer implements Tokenizer {
     this.#numbers = numbered('CharacterTokenizer', vocabulary)
   }
 
-  /** All characters of a text, by code point. @throws {OptionError} when there is none */
+  /**
+   * All characters of a text, by code point.
+   *
+   * @param text the text whose characters become the vocabulary
+   * @throws {OptionError} when there is none
+   */
   static fromText(text: string): CharacterTokenizer {
     checkText('CharacterTokenizer', text)
     return new CharacterTokenizer([...new Set(text)].sort((a, b) => (a.codePointAt(0) ?? 0) - (b.codePointAt(0) ?? 0)))
@@ -31,7 +44,12 @@ export class CharacterTokenizer implements Tokenizer {
     return this.vocabulary.length
   }
 
-  /** @throws {OptionError} that names the first character without a token, and where it is */
+  /**
+   * A token per character.
+   *
+   * @param text characters of the vocabulary only
+   * @throws {OptionError} that names the first character without a token, and where it is
+   */
   encode(text: string): Int32Array {
     checkString('CharacterTokenizer: text', text)
     return Int32Array.from(text, (character, place) => {
@@ -44,7 +62,12 @@ export class CharacterTokenizer implements Tokenizer {
     })
   }
 
-  /** The characters of tokens, joined. @throws {OptionError} for a token that is not in the vocabulary */
+  /**
+   * The characters of tokens, joined.
+   *
+   * @param tokens numbers below `size`
+   * @throws {OptionError} for a token that is not in the vocabulary
+   */
   decode(tokens: Iterable<number>): string {
     return joined('CharacterTokenizer', tokens, this.vocabulary)
   }
@@ -82,7 +105,12 @@ export class WordTokenizer implements Tokenizer {
       throw expected('WordTokenizer: vocabulary[0]', JSON.stringify(UNKNOWN), vocabulary[0])
   }
 
-  /** The pieces of a text, the most frequent first. @throws {OptionError} when there is none, or for wrong options */
+  /**
+   * The pieces of a text, the most frequent first.
+   *
+   * @param text the text whose pieces become the vocabulary
+   * @throws {OptionError} when there is none, or for wrong options
+   */
   static fromText(text: string, options: WordTokenizerOptions = {}): WordTokenizer {
     checkText('WordTokenizer', text)
     options = checkNames('WordTokenizer: options', options, ['minCount', 'maxSize', 'locale'])
@@ -101,13 +129,23 @@ export class WordTokenizer implements Tokenizer {
     return this.vocabulary.length
   }
 
-  /** Tokens of a text, 0 for unknown pieces. @throws {OptionError} unless it is a string */
+  /**
+   * Tokens of a text, 0 for unknown pieces.
+   *
+   * @param text any text
+   * @throws {OptionError} unless it is a string
+   */
   encode(text: string): Int32Array {
     checkString('WordTokenizer: text', text)
     return Int32Array.from(pieces(text, this.locale), (piece) => this.#numbers.get(piece) ?? 0)
   }
 
-  /** The pieces of tokens, joined. @throws {OptionError} for a token that is not in the vocabulary */
+  /**
+   * The pieces of tokens, joined.
+   *
+   * @param tokens numbers below `size`
+   * @throws {OptionError} for a token that is not in the vocabulary
+   */
   decode(tokens: Iterable<number>): string {
     return joined('WordTokenizer', tokens, this.vocabulary)
   }

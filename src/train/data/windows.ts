@@ -45,7 +45,12 @@ export function windowBatches(
     )
 }
 
-/** All whole windows of a text in order, for evaluation. @throws {OptionError} as `windowBatches` */
+/**
+ * All whole windows of a text in order, for evaluation.
+ *
+ * @param tokens of the whole text
+ * @throws {OptionError} as `windowBatches`
+ */
 export function windowsInOrder(tokens: Int32Array, options: WindowOptions): Batch[] {
   options = checkNames('windowsInOrder: options', options, ['batch', 'length'])
   const { batch, length } = checked('windowsInOrder', tokens, options)
@@ -54,7 +59,13 @@ export function windowsInOrder(tokens: Int32Array, options: WindowOptions): Batc
   )
 }
 
-/** The last share of a text is held out. @throws {OptionError} unless the share lies between 0 and 1 */
+/**
+ * The last share of a text is held out.
+ *
+ * @param tokens of the whole text
+ * @param validation the share to hold out, between 0 and 1
+ * @throws {OptionError} unless the share lies between 0 and 1
+ */
 export function splitText(
   tokens: Int32Array,
   validation: number,

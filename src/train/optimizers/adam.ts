@@ -36,7 +36,10 @@ const SECOND = 'secondMoment'
  * PyTorch's.
  */
 export class Adam extends Optimizer<AdamHyperparameters> {
-  /** @throws {OptionError} for unknown names and wrong values */
+  /**
+   * @param parameters a module, or parameters by name
+   * @throws {OptionError} for unknown names and wrong values
+   */
   constructor(parameters: Trainable, options: AdamOptions = {}) {
     super('Adam', parameters, { ...resolved('Adam', options, 0), check })
   }
@@ -60,7 +63,10 @@ export class Adam extends Optimizer<AdamHyperparameters> {
  * and the gradient is left alone. The same updates as PyTorch's.
  */
 export class AdamW extends Optimizer<AdamHyperparameters> {
-  /** @throws {OptionError} for unknown names and wrong values */
+  /**
+   * @param parameters a module, or parameters by name
+   * @throws {OptionError} for unknown names and wrong values
+   */
   constructor(parameters: Trainable, options: AdamOptions = {}) {
     super('AdamW', parameters, { ...resolved('AdamW', options, 0.01), check })
   }

@@ -106,6 +106,7 @@ export abstract class Optimizer<H extends Rated = Rated> {
    * One update of every parameter that has a gradient.
    *
    * @param gradients by the parameters' names, of their shapes; they must stay as they are until the promise settles
+   * @param options see `StepOptions`
    * @throws {OptionError} for an unknown name, a rate that is no finite number ≥ 0, or a call during another
    * @throws {ShapeError} when a gradient does not have its parameter's shape
    * @throws {NumericError} that names the first parameter whose gradient, or new value, is NaN or infinite
@@ -138,6 +139,7 @@ export abstract class Optimizer<H extends Rated = Rated> {
   /**
    * Takes over what `stateDict` gave; the values are copied, and nothing changes unless all of it fits.
    *
+   * @param state what `stateDict` gave
    * @throws {FormatError} that lists every missing and unexpected name
    * @throws {ShapeError} {OptionError} {NumericError} for tensors of another shape or type, or that are not finite
    */

@@ -31,7 +31,10 @@ export interface SGDOptions extends Partial<SGDHyperparameters> {
  * p ← p − rate·(g + λ·p + momentum·b). The same updates as PyTorch's `SGD` with dampening 0.
  */
 export class SGD extends Optimizer<SGDHyperparameters> {
-  /** @throws {OptionError} for unknown names and wrong values */
+  /**
+   * @param parameters a module, or parameters by name
+   * @throws {OptionError} for unknown names and wrong values
+   */
   constructor(parameters: Trainable, options: SGDOptions) {
     options = checkNames('SGD: options', options, ['learningRate', 'momentum', 'nesterov', 'weightDecay', 'groups'])
     const { learningRate, momentum = 0, nesterov = false, weightDecay = 0, groups } = options
