@@ -48,6 +48,16 @@ const WHAT = 'analyzeAttention'
  * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
  * @throws {NumericError} when weights are NaN; names the head
  * @throws as `runtime.attention` does
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { analyzeAttention } from 'heddle/analysis'
+ *
+ * const x = tensor(Float32Array.from({ length: 100 * 64 }, (_, i) => Math.sin(i)), [1, 2, 50, 64]) // two heads
+ * const { heads } = await analyzeAttention({ query: x, key: x }, { attention: { causal: true } })
+ * console.log(heads.length, heads[0].scores.entropy.value > 0) // 2 true
+ * ```
  */
 export async function analyzeAttention(
   inputs: AnalyzedInputs,

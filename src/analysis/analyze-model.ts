@@ -38,6 +38,19 @@ const NAMES = [...ANALYSIS_NAMES, 'forward', 'tokens', 'rollout']
  * @throws {OptionError} {ShapeError} where something does not fit, or the model has no attention
  * @throws {NumericError} when weights are NaN; names layer and head
  * @throws as the model's `forward` does
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { analyzeModel } from 'heddle/analysis'
+ * import { CausalLanguageModel } from 'heddle/nn'
+ *
+ * const model = new CausalLanguageModel({ vocabulary: 20, modelDim: 32, heads: 2, layers: 2, seed: 1 })
+ * const tokens = tensor(Int32Array.from({ length: 60 }, (_, i) => i % 20), [60])
+ * const { layers } = await analyzeModel(model, tokens)
+ * for (const { index, heads } of layers)
+ *   for (const { head, scores } of heads) console.log(`${index}.${head}`, scores.induction)
+ * ```
  */
 export async function analyzeModel(
   model: AnyModule,

@@ -77,6 +77,21 @@ const RECORDS = 2
  *
  * @param records in the order of their steps
  * @throws {OptionError} when there are none, or they are not in order
+ *
+ * @example
+ * ```js
+ * import { learningStages, Probe } from 'heddle/analysis'
+ * import { CausalLanguageModel } from 'heddle/nn'
+ * import { AdamW, copyTask, crossEntropy, train } from 'heddle/train'
+ *
+ * const model = new CausalLanguageModel({ vocabulary: 9, modelDim: 16, heads: 2, layers: 2, seed: 1 })
+ * const [data, loss] = [copyTask({ batch: 4, length: 16, symbols: 8 }), crossEntropy()]
+ * const probe = new Probe({ every: 5, batch: data(1000), loss })
+ * const records = [await probe.record(model, 0)]
+ * for await (const { step } of train(model, { data, loss, optimizer: new AdamW(model), steps: 10 }))
+ *   if (probe.isDue(step)) records.push(await probe.record(model, step))
+ * console.log(learningStages(records).sentences.join(' '))
+ * ```
  */
 export function learningStages(records: readonly ProbeRecord[]): LearningStages {
   checkRecords(records)

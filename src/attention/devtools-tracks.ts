@@ -24,6 +24,17 @@ const COLORS: Readonly<Record<RuntimeEvents['task']['what'], string>> = {
  *
  * @param runtime whose lanes are drawn
  * @returns what ends it
+ *
+ * @example
+ * ```js
+ * import { createRuntime, drawDevToolsTracks } from 'heddle'
+ *
+ * const runtime = await createRuntime({ workers: 2 })
+ * const stop = drawDevToolsTracks(runtime)
+ * // Record in the Performance panel while calls run.
+ * stop()
+ * await runtime.close()
+ * ```
  */
 export function drawDevToolsTracks(runtime: Runtime): () => void {
   const stops = [runtime.on('task', drawTask), runtime.on('lane', drawLoss)]

@@ -95,6 +95,16 @@ export class Runtime {
    * @param listener called with each event
    * @returns what ends it
    * @throws {OptionError} for another name, or no function
+   *
+   * @example
+   * ```js
+   * import { createRuntime } from 'heddle'
+   *
+   * const runtime = await createRuntime({ workers: 2 })
+   * const stop = runtime.on('retry', ({ lane, tasks, reason }) => console.warn(`lane ${lane}: ${tasks} tasks, ${reason}`))
+   * stop()
+   * await runtime.close()
+   * ```
    */
   on<Name extends RuntimeEventName>(name: Name, listener: (event: RuntimeEvents[Name]) => void): () => void {
     return this.#events.on(name, listener)
@@ -111,6 +121,21 @@ export class Runtime {
    * @throws {WorkerLostError} when workers died three times under one task
    * @throws {RuntimeClosedError} after or during `close()`
    * @throws the signal's reason, after an abort
+   *
+   * @example
+   * ```js
+   * import { createRuntime, tensor } from 'heddle'
+   *
+   * const runtime = await createRuntime()
+   * // Two heads of 32 in rows of 64, and the weights of the last row of each.
+   * const x = tensor(Float32Array.from({ length: 100 * 64 }, (_, i) => Math.sin(i)), [1, 100, 64])
+   * const { output, weights } = await runtime.attention(
+   *   { query: x, key: x, value: x },
+   *   { heads: 2, causal: true, returnWeights: { rows: [99] } },
+   * )
+   * console.log(output.shape, weights.shape) // [ 1, 100, 64 ] [ 1, 2, 1, 100 ]
+   * await runtime.close()
+   * ```
    */
   async attention<
     Weights extends boolean | WeightSelection = false,
@@ -172,6 +197,18 @@ export class Runtime {
    * @param inputs shapes, which count as plain arrays, or tensors
    * @throws {ShapeError} {OptionError} as `attention` does
    * @throws {MemoryBudgetError} when nothing fits the budget; says which one would do
+   *
+   * @example
+   * ```js
+   * import { createRuntime } from 'heddle'
+   *
+   * const runtime = await createRuntime()
+   * const shape = [1, 12, 100_000, 64] // B, H, M, D
+   * // Lines that say how many chunks, lanes and bytes the call would take.
+   * const plan = runtime.plan({ query: shape, key: shape, value: shape }, { causal: true })
+   * console.log(plan.explain())
+   * await runtime.close()
+   * ```
    */
   plan(inputs: PlanInputs, options: AttentionOptions = {}): AttentionPlan {
     this.#checkOpen()
@@ -190,6 +227,20 @@ export class Runtime {
    * @returns gradients of the shapes of their inputs, the caller's; in shared memory where every input is
    * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
    * @throws {MemoryBudgetError} {WorkerLostError} {RuntimeClosedError} and the signal's reason, as `attention` does
+   *
+   * @example
+   * ```js
+   * import { createRuntime, tensor } from 'heddle'
+   *
+   * const runtime = await createRuntime()
+   * const x = tensor(Float32Array.from({ length: 100 * 64 }, (_, i) => Math.sin(i)), [100, 64])
+   * const inputs = { query: x, key: x, value: x }
+   * const { output, logSumExp } = await runtime.attention(inputs, { causal: true, returnLogSumExp: true })
+   * const dOutput = output // the gradient of the loss ½·Σ output²
+   * const { dQuery } = await runtime.attentionBackward({ ...inputs, output, logSumExp, dOutput }, { causal: true })
+   * console.log(dQuery.shape) // [ 100, 64 ]
+   * await runtime.close()
+   * ```
    */
   async attentionBackward(
     inputs: AttentionBackwardInputs,
@@ -223,6 +274,18 @@ export class Runtime {
    * @param inputs query and key of a forward call, its `logSumExp`, and X as `rows`
    * @returns a tensor per query head; grouped heads are not summed
    * @throws as `attentionBackward` does
+   *
+   * @example
+   * ```js
+   * import { createRuntime, tensor } from 'heddle'
+   *
+   * const runtime = await createRuntime()
+   * const x = tensor(Float32Array.from({ length: 100 * 64 }, (_, i) => Math.sin(i)), [100, 64])
+   * const { logSumExp } = await runtime.attention({ query: x, key: x, value: x }, { returnLogSumExp: true })
+   * const { output: received } = await runtime.attentionTransposed({ query: x, key: x, logSumExp })
+   * console.log(received.shape) // [ 100, 1 ]
+   * await runtime.close()
+   * ```
    */
   async attentionTransposed(
     inputs: AttentionTransposedInputs,

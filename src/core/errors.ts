@@ -22,7 +22,21 @@ export interface HeddleErrorOptions {
 /** The same symbol in every copy of the package: what tells our errors from others. */
 const BRAND = Symbol.for('heddle.error')
 
-/** The base of every failure. The message says what was expected and what came. */
+/**
+ * The base of every failure. The message says what was expected and what came.
+ *
+ * @example
+ * ```js
+ * import { attention, HeddleError, tensor } from 'heddle'
+ *
+ * const [x, y] = [tensor(new Float32Array(6), [2, 3]), tensor(new Float32Array(8), [2, 4])]
+ * try {
+ *   await attention({ query: x, key: y, value: y })
+ * } catch (error) {
+ *   if (HeddleError.is(error)) console.log(error.code) // HEDDLE_SHAPE
+ * }
+ * ```
+ */
 export class HeddleError extends Error {
   /** What kind of failure it is, for programs to tell apart. */
   readonly code: HeddleErrorCode
@@ -81,7 +95,24 @@ export class OptionError extends HeddleError {
   }
 }
 
-/** The work does not fit the memory budget, or the engine refused an allocation (then `cause` holds its error). */
+/**
+ * The work does not fit the memory budget, or the engine refused an allocation (then `cause` holds its error).
+ *
+ * @example
+ * ```js
+ * import { createRuntime, MemoryBudgetError } from 'heddle'
+ *
+ * const runtime = await createRuntime({ memoryBudgetBytes: 100_000 })
+ * const shape = [100_000, 64]
+ * try {
+ *   runtime.plan({ query: shape, key: shape, value: shape })
+ * } catch (error) {
+ *   // The message says which budget would do.
+ *   if (MemoryBudgetError.is(error)) console.log(error.message)
+ * }
+ * await runtime.close()
+ * ```
+ */
 export class MemoryBudgetError extends HeddleError {
   /**
    * @param message what was expected and what came

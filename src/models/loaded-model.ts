@@ -87,6 +87,16 @@ export class LoadedModel {
    * @throws {OptionError} for an empty text, ids beyond the vocabulary, spans outside of the text, and a text that is
    *   too long
    * @throws {MemoryBudgetError} and the signal's reason, as every `forward` does
+   *
+   * @example
+   * ```js
+   * import { loadModel } from 'heddle/models'
+   *
+   * const model = await loadModel('examples/document-search/tiny-model')
+   * const passages = ['A loom holds the warp.', 'The heddle separates it.']
+   * const { spans } = await model.embed({ passages }) // one vector per passage, each in the document's context
+   * console.log(spans.shape[0]) // 2
+   * ```
    */
   embed(
     document: EmbedInput,
@@ -132,6 +142,14 @@ export class LoadedModel {
    * sorted by length and packed; memory holds no more than those.
    *
    * @param documents texts, token ids, or objects with passages or spans, of any number
+   *
+   * @example
+   * ```js
+   * import { loadModel } from 'heddle/models'
+   *
+   * const model = await loadModel('examples/document-search/tiny-model')
+   * for await (const { index } of model.embedStream(['a loom', 'a tide table'])) console.log(`text ${index}`)
+   * ```
    */
   embedStream(
     documents: Iterable<EmbedInput> | AsyncIterable<EmbedInput>,

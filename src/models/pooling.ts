@@ -12,6 +12,14 @@ export const POOLINGS: readonly Pooling[] = ['mean', 'first', 'last', 'max']
  * @param pooling how they become one
  * @param range which rows count
  * @returns [width], new, the caller's
+ *
+ * @example
+ * ```js
+ * import { poolRows } from 'heddle/models'
+ *
+ * const rows = Float32Array.of(1, 2, 3, 4, 5, 6) // three rows of two
+ * console.log([...poolRows(rows, 2, { from: 1, to: 3 }, 'mean')]) // [ 4, 5 ]
+ * ```
  */
 export function poolRows(
   rows: Float32Array,

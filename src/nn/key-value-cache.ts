@@ -38,6 +38,17 @@ interface Reservation {
  * Keys and values of the rows that an attention layer has seen: bytes 2·B·Hkv·capacity·D·4. The sequences of a batch
  * may have different lengths. Calls on one cache run in the order in which they were made; each takes its room at once.
  * A call that fails leaves the rows as they were.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { TransformerBlock } from 'heddle/nn'
+ *
+ * const block = new TransformerBlock({ modelDim: 64, heads: 4, seed: 1 })
+ * const cache = block.createCache(1, 100) // one sequence of up to 100 rows
+ * for (const rows of [10, 1, 1]) await block.forward(tensor(new Float32Array(rows * 64), [rows, 64]), { cache })
+ * console.log(cache.length) // 12
+ * ```
  */
 export class KeyValueCache {
   #key: Float32Array

@@ -57,6 +57,28 @@ export interface ForwardRun {
  *
  * A layer of one's own gives its parameters to `addParameter`, its parts to `addModule`, and says what it computes in
  * `build`; everything else follows from that.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { activate, add, Linear, Module } from 'heddle/nn'
+ *
+ * // y = x + tanh(x·Wᵀ + b)
+ * class Adapter extends Module {
+ *   inputDim = 64
+ *   inner = this.addModule('inner', new Linear(64, 64, { seed: 1 }))
+ *
+ *   build(graph, input) {
+ *     return add(graph, input, activate(graph, this.inner.build(graph, input), 'tanh'))
+ *   }
+ * }
+ *
+ * const adapter = new Adapter()
+ * const x = tensor(Float32Array.from({ length: 10 * 64 }, (_, i) => Math.sin(i)), [10, 64])
+ * const { output } = await adapter.forward(x)
+ * const { gradients } = await adapter.backward(x, output)
+ * console.log(output.shape, [...gradients.keys()]) // [ 10, 64 ] [ 'inner.weight', 'inner.bias' ]
+ * ```
  */
 export abstract class Module<Input extends TensorData = Float32Array, Options extends ForwardOptions = ForwardOptions> {
   #training = false

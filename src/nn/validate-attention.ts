@@ -42,6 +42,14 @@ const [BATCH, TOKENS, SIZE] = [2, 4, 64]
  * Measures on this machine that attention is what it should be: rows of weights sum to one, shapes, output = weights ·
  * V, the effect of 1/√D, permutation equivariance, chunked = standard, invariance to a shift of the logits, no leak
  * from the future under a causal mask, and rows without any key.
+ *
+ * @example
+ * ```js
+ * import { validateAttention } from 'heddle/nn'
+ *
+ * const { passed, checks } = await validateAttention()
+ * console.log(passed, checks.length) // true 9
+ * ```
  */
 export async function validateAttention(options: ValidateOptions = {}): Promise<AttentionValidation> {
   options = checkNames('validateAttention: options', options, ['runtime', 'seed'])

@@ -69,6 +69,25 @@ export function writeCheckpoint({
  *
  * @param source the file's bytes, or where to read them
  * @throws {FormatError} when the file is malformed, ends early, or is no checkpoint
+ *
+ * @example
+ * ```js
+ * import { CausalLanguageModel } from 'heddle/nn'
+ * import { AdamW, copyTask, crossEntropy, readCheckpoint, train } from 'heddle/train'
+ *
+ * const model = new CausalLanguageModel({ vocabulary: 9, modelDim: 16, heads: 2, layers: 1, seed: 1 })
+ * const options = {
+ *   data: copyTask({ batch: 2, length: 8, symbols: 8 }),
+ *   loss: crossEntropy(),
+ *   optimizer: new AdamW(model),
+ *   steps: 4,
+ * }
+ * let saved
+ * for await (const _ of train(model, { ...options, checkpoint: { every: 2, save: (bytes) => (saved = bytes) } }));
+ * const { parameters, progress } = await readCheckpoint(saved)
+ * model.loadStateDict(parameters)
+ * console.log(progress.step) // 4
+ * ```
  */
 export async function readCheckpoint(source: ByteSource): Promise<Checkpoint> {
   const { tensors, metadata } = await readSafetensors(source)

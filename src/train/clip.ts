@@ -23,6 +23,15 @@ export async function gradientNorm(gradients: Gradients): Promise<number> {
  * @returns the norm before
  * @throws {OptionError} unless `maxNorm` is a number above 0
  * @throws {NumericError} that names the first parameter whose gradient holds NaN or an infinity; then none is changed
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { clipGradNorm } from 'heddle/train'
+ *
+ * const gradients = new Map([['weight', tensor(Float32Array.of(3, 4), [2])]])
+ * console.log(await clipGradNorm(gradients, 1), gradients.get('weight').data[0].toFixed(2)) // 5 0.60
+ * ```
  */
 export async function clipGradNorm(gradients: Gradients, maxNorm: number): Promise<number> {
   checkGradients('clipGradNorm', gradients)

@@ -31,6 +31,14 @@ export type Loss = CrossEntropy | MeanSquaredError
  * where ε is `labelSmoothing`. The same as PyTorch's `CrossEntropyLoss`.
  *
  * @throws {OptionError} for unknown names and wrong values
+ *
+ * @example
+ * ```js
+ * import { crossEntropy } from 'heddle/train'
+ *
+ * const loss = crossEntropy({ labelSmoothing: 0.1 }) // for `train` and `lossAndGradients`
+ * console.log(loss.ignoreIndex) // -100
+ * ```
  */
 export function crossEntropy(options: CrossEntropyOptions = {}): CrossEntropy {
   options = checkNames('crossEntropy: options', options, ['labelSmoothing', 'ignoreIndex'])

@@ -40,6 +40,18 @@ const MAX_LOST = 3
  *
  * @throws {OptionError} for wrong options; {BackendUnavailableError} without bullmq, ioredis or an answer of Redis
  * @throws {ProtocolError} when the queue belongs to another version of Heddle
+ *
+ * @example
+ * ```ts
+ * import { folderStore, startFleetWorker } from 'heddle/fleet'
+ *
+ * const worker = await startFleetWorker({
+ *   connection: 'redis://localhost:6379',
+ *   store: folderStore('/data'),
+ *   onEvent: ({ event, job }) => console.log(event, job),
+ * })
+ * process.once('SIGTERM', () => void worker.close({ giveBack: true }))
+ * ```
  */
 export async function startFleetWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
   const resolved = resolveWorkerOptions(options)

@@ -37,6 +37,14 @@ export interface FleetStatus {
  * The status of a queue, for whoever only looks: it needs no store.
  *
  * @throws {OptionError} {BackendUnavailableError} {ProtocolError} as `createFleet` does
+ *
+ * @example
+ * ```ts
+ * import { fleetStatusOf, statusLines } from 'heddle/fleet'
+ *
+ * const status = await fleetStatusOf({ connection: 'redis://localhost:6379' })
+ * console.log(statusLines(status).join('\n'))
+ * ```
  */
 export async function fleetStatusOf(options: QueueOptions): Promise<FleetStatus> {
   options = checkNames('fleetStatusOf: options', options, ['connection', 'queue', 'connectTimeoutMs'])

@@ -23,6 +23,15 @@ interface Server {
  *
  * @param address the folder's, `https://store.example/fleet/`
  * @throws {OptionError} for wrong addresses and options
+ *
+ * @example
+ * ```ts
+ * import { httpStore } from 'heddle/fleet'
+ *
+ * const store = httpStore('https://store.example/fleet/', { headers: { Authorization: 'Bearer …' } })
+ * const bytes = await store.read('query.safetensors', 0, 8)
+ * console.log(bytes.length)
+ * ```
  */
 export function httpStore(address: string | URL, options: HttpStoreOptions = {}): FleetStore {
   options = checkNames('httpStore: options', options, ['headers', 'timeoutMs'])

@@ -31,6 +31,18 @@ import { recomputeGradients } from './recompute.ts'
  * @param value of the key's layout and rows
  * @returns the query's layout with the value's last size; the caller's to dispose
  * @throws {ShapeError} {OptionError} as heddle's `attention` does
+ *
+ * @example
+ * ```ts
+ * import * as tf from '@tensorflow/tfjs-core'
+ * import '@tensorflow/tfjs-backend-cpu'
+ * import { attention } from 'heddle/tfjs'
+ *
+ * const x = tf.randomNormal([2, 100, 64]) as tf.Tensor3D
+ * const output = attention(x, x, x, { heads: 4, causal: true })
+ * const dX = tf.grad((y: tf.Tensor) => attention(y, y, y, { heads: 4 }))(x)
+ * console.log(output.shape, dX.shape)
+ * ```
  */
 export function attention(query: Tensor, key: Tensor, value: Tensor, options: TfAttentionOptions = {}): Tensor {
   const call = checkTfCall(query, key, value, options)

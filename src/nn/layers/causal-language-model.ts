@@ -77,6 +77,19 @@ const NAMES: readonly string[] = [
  * A decoder-only transformer: embedding, positions, causal blocks (pre-norm unless asked otherwise), a last norm, and
  * logits over the vocabulary. Parameters: `embedding.weight`, `positions.weight` where learned, `encoder.layers.0.…`,
  * `encoder.norm.*`, and `head.weight` where it is not tied.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { CausalLanguageModel } from 'heddle/nn'
+ *
+ * const model = new CausalLanguageModel({ vocabulary: 100, modelDim: 64, heads: 4, layers: 2, seed: 1 })
+ * const { output: logits } = await model.forward(tensor(Int32Array.of(1, 2, 3), [1, 3]))
+ * console.log(logits.shape) // [ 1, 3, 100 ]
+ *
+ * const [text] = await model.generate([[1, 2, 3]], { maxNewTokens: 5 })
+ * console.log(text.length) // 8
+ * ```
  */
 export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward> {
   /** a token per row */
@@ -175,6 +188,15 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
    *
    * @param prompts Int32 [B, M] or [M], or the token ids of each sequence
    * @throws as `generate` does; for wrong arguments at once
+   *
+   * @example
+   * ```js
+   * import { CausalLanguageModel } from 'heddle/nn'
+   *
+   * const model = new CausalLanguageModel({ vocabulary: 100, modelDim: 64, heads: 4, layers: 2, seed: 1 })
+   * for await (const { position, token } of model.stream([[1, 2, 3]], { maxNewTokens: 20, temperature: 0.8, seed: 1 }))
+   *   if (position === 10 || token === 0) break // ends the work
+   * ```
    */
   stream(
     prompts: Tensor<Int32Array> | readonly Prompt[],

@@ -20,7 +20,19 @@ export interface EmbeddingOptions {
   readonly deviation?: number
 }
 
-/** y = scale · weight[token]. Parameter: `weight` [vocabulary, modelDim]. */
+/**
+ * y = scale · weight[token]. Parameter: `weight` [vocabulary, modelDim].
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { Embedding } from 'heddle/nn'
+ *
+ * const embedding = new Embedding(100, 64, { seed: 1 })
+ * const { output } = await embedding.forward(tensor(Int32Array.of(5, 2, 9), [1, 3]))
+ * console.log(output.shape) // [ 1, 3, 64 ]
+ * ```
+ */
 export class Embedding extends Module<Int32Array> {
   /** a token per row */
   readonly inputDim = 1

@@ -39,6 +39,16 @@ const NAMES: readonly (keyof FeedForwardOptions)[] = [
 /**
  * y = W₂·f(W₁·x + b₁) + b₂. The hidden layer exists for a few rows at a time only. Parameters: `linear1.weight`,
  * `linear1.bias`, `linear2.weight`, `linear2.bias`.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { FeedForward } from 'heddle/nn'
+ *
+ * const feedForward = new FeedForward({ modelDim: 64, activation: 'gelu', seed: 1 })
+ * const { output } = await feedForward.forward(tensor(new Float32Array(10 * 64), [10, 64]))
+ * console.log(output.shape) // [ 10, 64 ]
+ * ```
  */
 export class FeedForward extends Module {
   readonly inputDim: number

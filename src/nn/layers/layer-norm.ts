@@ -15,6 +15,15 @@ export interface LayerNormOptions {
 /**
  * y = (x − mean)/√(variance + epsilon)·w + b over each row; the variance divides by the size. Parameters: `weight`,
  * `bias`.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { LayerNorm } from 'heddle/nn'
+ *
+ * const { output } = await new LayerNorm(2).forward(tensor(Float32Array.of(1, 3), [1, 2]))
+ * console.log(output.data[1].toFixed(4)) // 1.0000
+ * ```
  */
 export class LayerNorm extends Module {
   /** elements per row, as in the input */

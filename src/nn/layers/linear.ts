@@ -17,7 +17,19 @@ export interface LinearOptions {
   readonly seed?: Seed
 }
 
-/** y = x·Wᵀ + b, W [outputDim, inputDim]. Parameters: `weight`, `bias`. */
+/**
+ * y = x·Wᵀ + b, W [outputDim, inputDim]. Parameters: `weight`, `bias`.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { Linear } from 'heddle/nn'
+ *
+ * const linear = new Linear(64, 16, { seed: 1 })
+ * const { output } = await linear.forward(tensor(new Float32Array(10 * 64), [10, 64]))
+ * console.log(output.shape) // [ 10, 16 ]
+ * ```
+ */
 export class Linear extends Module {
   /** [outputDim, inputDim] */
   readonly weight: Parameter

@@ -81,6 +81,17 @@ const NAMES: readonly string[] = [
  * Concat(head₁ … head_H)·W_Oᵀ + b_O, head_h = softmax(Q_h·K_hᵀ/√D + …)·V_h (Vaswani et al. 2017, §3.2.2), with
  * Q = x·W_Qᵀ + b_Q and so on. Memory beyond input and output: queries, keys and values, O(n·E); never n², unless all
  * weights are asked for.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { MultiHeadAttention } from 'heddle/nn'
+ *
+ * const attention = new MultiHeadAttention({ modelDim: 64, heads: 4, rotary: true, seed: 1 })
+ * const x = tensor(Float32Array.from({ length: 2 * 50 * 64 }, (_, i) => Math.sin(i)), [2, 50, 64])
+ * const { output, statistics } = await attention.forward(x, { causal: true, returnStatistics: true })
+ * console.log(output.shape, statistics.entropy.shape) // [ 2, 50, 64 ] [ 2, 4, 50 ]
+ * ```
  */
 export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionForward> {
   override get label(): string {

@@ -55,7 +55,18 @@ export interface PositionalEncodingOptions {
   readonly seed?: Seed
 }
 
-/** y = x + PE(position). Learned positions are a parameter `weight` [maxLength, modelDim]. */
+/**
+ * y = x + PE(position). Learned positions are a parameter `weight` [maxLength, modelDim].
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { PositionalEncoding } from 'heddle/nn'
+ *
+ * const { output } = await new PositionalEncoding({ modelDim: 64 }).forward(tensor(new Float32Array(10 * 64), [10, 64]))
+ * console.log(output.data[64].toFixed(3)) // 0.841
+ * ```
+ */
 export class PositionalEncoding extends Module {
   readonly inputDim: number
   /** E */

@@ -65,6 +65,17 @@ export interface BlockForward extends ForwardOptions, LayerAttentionOptions {
  * One layer of a transformer (Vaswani et al. 2017, §3.1). Post-norm: h = norm₁(x + attention(x)), y = norm₂(h + ff(h));
  * pre-norm: h = x + attention(norm₁(x)), y = h + ff(norm₂(h)). Parameters, as PyTorch's TransformerEncoderLayer names
  * them: `self_attn.*`, `linear1.*`, `linear2.*`, `norm1.*`, `norm2.*`.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { TransformerBlock } from 'heddle/nn'
+ *
+ * const block = new TransformerBlock({ modelDim: 64, heads: 4, norm: 'pre', activation: 'gelu', seed: 1 })
+ * const x = tensor(Float32Array.from({ length: 2 * 50 * 64 }, (_, i) => Math.sin(i)), [2, 50, 64])
+ * const { output } = await block.forward(x, { causal: true })
+ * console.log(output.shape) // [ 2, 50, 64 ]
+ * ```
  */
 export class TransformerBlock extends Module<Float32Array, BlockForward> {
   readonly inputDim: number

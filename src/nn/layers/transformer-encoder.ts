@@ -29,6 +29,17 @@ export interface StackForward extends ForwardOptions, LayerAttentionOptions {
 /**
  * Blocks one after the other, as PyTorch's TransformerEncoder; with `causal` a decoder-only stack. Parameters:
  * `layers.0.…`, `layers.1.…`, and `norm.*` where there is a final norm.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { TransformerEncoder } from 'heddle/nn'
+ *
+ * const encoder = new TransformerEncoder({ layers: 6, modelDim: 64, heads: 4, norm: 'pre', seed: 1 })
+ * const x = tensor(Float32Array.from({ length: 50 * 64 }, (_, i) => Math.sin(i)), [50, 64])
+ * const { output } = await encoder.forward(x)
+ * console.log(output.shape, encoder.numParameters()) // [ 50, 64 ] 300032
+ * ```
  */
 export class TransformerEncoder extends Module<Float32Array, StackForward> {
   readonly inputDim: number

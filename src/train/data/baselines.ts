@@ -28,6 +28,15 @@ const BACK_OFFS = [0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]
  * @param validation the batches to measure on
  * @param size how many tokens there are
  * @throws {OptionError} when no target counts, or a token is not below `size`
+ *
+ * @example
+ * ```js
+ * import { baselines, copyTask } from 'heddle/train'
+ *
+ * const batchOf = copyTask({ batch: 8, length: 16, symbols: 8 })
+ * const { unigram, bigram } = baselines([batchOf(0), batchOf(1)], [batchOf(2)], 9)
+ * console.log(unigram > 1, bigram > 1) // true true
+ * ```
  */
 export function baselines(training: Iterable<Batch>, validation: Iterable<Batch>, size: number): Baselines {
   checkInteger('baselines: size', size, 1)

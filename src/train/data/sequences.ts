@@ -30,6 +30,15 @@ export interface SequenceOptions {
  * @returns a function from the number of a batch to the batch: tokens and targets [batch, length], with `pack` also
  *   segments and positions
  * @throws {OptionError} when there is no sequence, one has fewer than two tokens, or one does not fit a row
+ *
+ * @example
+ * ```js
+ * import { sequenceBatches } from 'heddle/train'
+ *
+ * const names = [Int32Array.of(1, 2, 3), Int32Array.of(1, 4), Int32Array.of(1, 5, 6, 7)]
+ * const batchOf = sequenceBatches(names, { batch: 2 })
+ * console.log(batchOf(0).targets.shape) // [ 2, 3 ]
+ * ```
  */
 export function sequenceBatches(
   sequences: readonly Int32Array[],

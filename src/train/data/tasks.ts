@@ -33,6 +33,14 @@ export interface InductionOptions extends TaskOptions {
  *
  * @returns a function from the number of a batch to the batch; the separator is token `symbols`
  * @throws {OptionError} unless the length is even
+ *
+ * @example
+ * ```js
+ * import { copyTask } from 'heddle/train'
+ *
+ * const { tokens } = copyTask({ batch: 1, length: 8, symbols: 5 })(0)
+ * console.log(tokens.shape, tokens.data[4]) // [ 1, 8 ] 5
+ * ```
  */
 export function copyTask(options: TaskOptions): (index: number) => Batch {
   return repetition('copyTask', options, (half) => half)
@@ -53,6 +61,14 @@ export function reverseTask(options: TaskOptions): (index: number) => Batch {
  * same head on short periods first.
  *
  * @throws {OptionError} when periods are longer than the length, or than there are symbols
+ *
+ * @example
+ * ```js
+ * import { inductionTask } from 'heddle/train'
+ *
+ * const { tokens, targets } = inductionTask({ batch: 4, length: 64, symbols: 32 })(0)
+ * console.log(tokens.shape, targets.data[0]) // [ 4, 64 ] -100
+ * ```
  */
 export function inductionTask(options: InductionOptions): (index: number) => Batch {
   const { shortest, longest, ...sizes } = options

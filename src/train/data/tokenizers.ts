@@ -20,7 +20,17 @@ export interface Tokenizer {
   decode(tokens: Iterable<number>): string
 }
 
-/** One token per character (a code point). */
+/**
+ * One token per character (a code point).
+ *
+ * @example
+ * ```js
+ * import { CharacterTokenizer } from 'heddle/train'
+ *
+ * const tokenizer = CharacterTokenizer.fromText('abracadabra')
+ * console.log(tokenizer.size, tokenizer.decode(tokenizer.encode('cab'))) // 5 cab
+ * ```
+ */
 export class CharacterTokenizer implements Tokenizer {
   readonly #numbers: ReadonlyMap<string, number>
 
@@ -90,6 +100,14 @@ const UNKNOWN = '<unk>'
  * One token per word, number, mark or run of space, as `Intl.Segmenter` finds them; one space before a word belongs to
  * it. Token 0 is for everything else. Decoded tokens join to the text that was encoded. Where words begin may change
  * with the engine's version of Unicode.
+ *
+ * @example
+ * ```js
+ * import { WordTokenizer } from 'heddle/train'
+ *
+ * const tokenizer = WordTokenizer.fromText('the whale and the sea')
+ * console.log(tokenizer.decode(tokenizer.encode('the sea'))) // the sea
+ * ```
  */
 export class WordTokenizer implements Tokenizer {
   readonly #numbers: ReadonlyMap<string, number>

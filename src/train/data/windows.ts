@@ -22,6 +22,16 @@ export interface WindowOptions {
  * @returns a function from the number of a batch to the batch: tokens and targets [batch, length], where a token's
  *   target is the one after it
  * @throws {OptionError} when the text is shorter than one window and its last target
+ *
+ * @example
+ * ```js
+ * import { CharacterTokenizer, splitText, windowBatches } from 'heddle/train'
+ *
+ * const text = 'Call me Ishmael. Some years ago, never mind how long precisely, I went to sea.'
+ * const { training } = splitText(CharacterTokenizer.fromText(text).encode(text), 0.2)
+ * const batchOf = windowBatches(training, { batch: 2, length: 16 })
+ * console.log(batchOf(0).tokens.shape) // [ 2, 16 ]
+ * ```
  */
 export function windowBatches(
   tokens: Int32Array,

@@ -29,6 +29,18 @@ export interface SGDOptions extends Partial<SGDHyperparameters> {
 /**
  * Stochastic gradient descent: b ← momentum·b + (g + λ·p), then p ← p − rate·b, or with `nesterov`
  * p ← p − rate·(g + λ·p + momentum·b). The same updates as PyTorch's `SGD` with dampening 0.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { Linear } from 'heddle/nn'
+ * import { SGD } from 'heddle/train'
+ *
+ * const model = new Linear(4, 2, { seed: 1 })
+ * const optimizer = new SGD(model, { learningRate: 0.1, momentum: 0.9, nesterov: true })
+ * await optimizer.step(new Map([['bias', tensor(Float32Array.of(1, -1), [2])]]))
+ * console.log(model.bias.data[0].toFixed(2)) // -0.19
+ * ```
  */
 export class SGD extends Optimizer<SGDHyperparameters> {
   /**
