@@ -17,10 +17,13 @@ import { WEIGHT_OPTIONS, type WeightOptions } from '../attention/weight-options.
 /** Pairs of positions that belong together: a query row, and the key that it should find. */
 export type PositionPair = readonly [query: number, key: number]
 
+/** How far an analysis has come. */
 export interface AnalysisProgress {
   /** calls of the runtime that are done, and how many there will be */
   readonly done: number
+  /** calls in all */
   readonly total: number
+  /** since the analysis began */
   readonly elapsedMs: number
 }
 
@@ -28,7 +31,9 @@ export interface AnalysisProgress {
 export interface AnalysisOptions {
   /** @default the runtime that `attention` shares */
   readonly runtime?: Runtime
+  /** An abort rejects with the signal's reason. */
   readonly signal?: AbortSignal
+  /** Called after each call of the runtime. */
   readonly onProgress?: (progress: AnalysisProgress) => void
   /** Keys on each side that count as near. @default 8 */
   readonly near?: number

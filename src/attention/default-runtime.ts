@@ -14,6 +14,14 @@ let configured: RuntimeOptions = {}
  * that does not find the worker's file. Nothing starts.
  *
  * @throws {OptionError} for unknown names, and once the default runtime has started: call `closeDefaultRuntime` first
+ *
+ * @example
+ * ```js
+ * import { closeDefaultRuntime, configureDefaultRuntime } from 'heddle'
+ *
+ * await closeDefaultRuntime() // where it may have started already
+ * configureDefaultRuntime({ workers: 2, memoryBudgetBytes: 2 ** 30 })
+ * ```
  */
 export function configureDefaultRuntime(options: RuntimeOptions): void {
   if (starting !== null)
@@ -35,7 +43,18 @@ export function defaultRuntime(): Promise<Runtime> {
   return starting
 }
 
-/** Ends the default runtime's workers; the next call of `attention` starts it again, with the same options. */
+/**
+ * Ends the default runtime's workers; the next call of `attention` starts it again, with the same options.
+ *
+ * @example
+ * ```js
+ * import { attention, closeDefaultRuntime, tensor } from 'heddle'
+ *
+ * const x = tensor(new Float32Array(8 * 4), [8, 4])
+ * await attention({ query: x, key: x, value: x })
+ * await closeDefaultRuntime() // gives the memory of its workers back
+ * ```
+ */
 export async function closeDefaultRuntime(): Promise<void> {
   const started = starting
   starting = null
@@ -45,6 +64,17 @@ export async function closeDefaultRuntime(): Promise<void> {
 /**
  * `runtime.attention` on a default runtime with one worker a processor, made at first use. Its idle workers do not keep
  * a process alive.
+ *
+ * @param inputs query [.., M, D], key [.., N, D] and value [.., N, Dv]; see `AttentionInputs` for the layouts
+ *
+ * @example
+ * ```js
+ * import { attention, tensor } from 'heddle'
+ *
+ * const x = tensor(Float32Array.from({ length: 1000 * 64 }, (_, i) => Math.sin(i)), [1000, 64])
+ * const { output, report } = await attention({ query: x, key: x, value: x }, { causal: true })
+ * console.log(output.shape, report.mode) // [ 1000, 64 ] chunked
+ * ```
  */
 export async function attention<
   Weights extends boolean | WeightSelection = false,

@@ -22,7 +22,19 @@ const COLORS: Readonly<Record<RuntimeEvents['task']['what'], string>> = {
  * (developer.chrome.com/docs/devtools/performance/extension); a `PerformanceObserver` hears of them too, in Node as
  * well. They do not stay in the page's own timeline.
  *
+ * @param runtime whose lanes are drawn
  * @returns what ends it
+ *
+ * @example
+ * ```js
+ * import { createRuntime, drawDevToolsTracks } from 'heddle'
+ *
+ * const runtime = await createRuntime({ workers: 2 })
+ * const stop = drawDevToolsTracks(runtime)
+ * // Record in the Performance panel while calls run.
+ * stop()
+ * await runtime.close()
+ * ```
  */
 export function drawDevToolsTracks(runtime: Runtime): () => void {
   const stops = [runtime.on('task', drawTask), runtime.on('lane', drawLoss)]

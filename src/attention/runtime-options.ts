@@ -12,11 +12,20 @@ import { hostFallbacks, type Capabilities } from './capabilities.ts'
 /** A kernel binary, compiled or not. */
 export type KernelBinary = WebAssembly.Module | ArrayBuffer | Uint8Array
 
+/** What `createRuntime` takes. */
 export interface RuntimeOptions {
   /** Workers, 1 to 256; `auto` is one a logical processor; 0 computes on the calling thread. @default 'auto' */
   readonly workers?: 'auto' | number
   /** What lanes run; a record sets the number of each kind. @default 'auto' */
-  readonly backend?: 'auto' | LaneKind | { readonly wasm?: number; readonly webgpu?: number }
+  readonly backend?:
+    | 'auto'
+    | LaneKind
+    | {
+        /** Lanes that run WebAssembly. @default 0 */
+        readonly wasm?: number
+        /** Lanes that run WebGPU. @default 0 */
+        readonly webgpu?: number
+      }
   /** `portable` keeps to plain SIMD: the same bits on every machine. @default 'fast' */
   readonly numerics?: 'fast' | 'portable'
   /**
@@ -32,7 +41,12 @@ export interface RuntimeOptions {
   /** How GPU lanes compute. */
   readonly webgpu?: WebGpuConfig
   /** Kernels in place of those that the package carries. */
-  readonly wasm?: { readonly simd?: KernelBinary; readonly relaxed?: KernelBinary }
+  readonly wasm?: {
+    /** Kernels that use 128-bit SIMD alone. */
+    readonly simd?: KernelBinary
+    /** Kernels that use relaxed SIMD too. */
+    readonly relaxed?: KernelBinary
+  }
 }
 
 /** The options after all checks. */

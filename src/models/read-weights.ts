@@ -8,16 +8,19 @@ import type { Parameter } from '../program/parameter.ts'
 import type { Family } from './families/family.ts'
 import { readJson, type ModelFiles } from './model-source.ts'
 
+/** How far `loadModel` has come. */
 export interface LoadProgress {
   /** the file that is being read */
   readonly file: string
   /** bytes of weights read so far, and in all files whose headers were read */
   readonly loadedBytes: number
+  /** bytes of weights in all files whose headers were read */
   readonly totalBytes: number
 }
 
 /** What became of the tensors of a model's files. */
 export interface WeightReport {
+  /** names of the files that hold weights */
   readonly files: readonly string[]
   /** element types among the tensors that were taken, such as BF16 */
   readonly types: readonly string[]

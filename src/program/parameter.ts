@@ -17,14 +17,17 @@ const MOST_ELEMENTS = 2 ** 31 - 1
 export class Parameter implements Tensor {
   /** never used twice in a process */
   readonly id: number = nextParameterId++
+  /** sizes of the axes, outermost first */
   readonly shape: readonly number[]
   /** row-major; whoever changes elements calls `touch` afterwards */
   readonly data: Float32Array
   #version = 0
 
   /**
-   * Zeros of `shape`. @throws {ShapeError} past 2³¹ − 1 elements; {MemoryBudgetError} when the engine refuses the
-   * allocation
+   * Zeros of `shape`.
+   *
+   * @param shape sizes of the axes, outermost first
+   * @throws {ShapeError} past 2³¹ − 1 elements; {MemoryBudgetError} when the engine refuses the allocation
    */
   constructor(shape: readonly number[]) {
     this.shape = [...shape]
@@ -34,6 +37,7 @@ export class Parameter implements Tensor {
     this.data = new Float32Array(allocate('parameter', bytes, probeSharedMemory().available))
   }
 
+  /** how often `touch` was called: lanes keep copies of weights by it */
   get version(): number {
     return this.#version
   }

@@ -28,6 +28,11 @@ const KEY_SIZE = 4
  * the rows that a segment allows. Where it allows one, that row comes out as it is. Gradients, WebGPU, plans and the
  * ways that rows travel are those of `attend`.
  *
+ * @param graph the graph that is built
+ * @param from [B, M, W]
+ * @param pooling mean, first or last row
+ * @param segments how many segments there are, and the number of each row's; without them, all rows of a sequence
+ *   are one
  * @throws {OptionError} for numbers that do not fit the rows
  */
 export function pool(graph: Graph, from: Value, pooling: RowPooling, { count = 1, numbers }: PoolSegments = {}): Value {
