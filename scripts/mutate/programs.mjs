@@ -66,6 +66,20 @@ export const PROGRAM_MUTATIONS = [
     tests: ['tests/program/operation-gradients.test.ts'],
   },
   {
+    what: 'pooling: of equal elements the last row is the largest',
+    file: 'src/core/largest-rows.ts',
+    from: 'own > most ||',
+    to: 'own >= most ||',
+    tests: ['tests/nn/pooling.test.ts'],
+  },
+  {
+    what: 'pooling: the gradient of the largest reaches rows of other segments',
+    file: 'src/backends/wasm/largest-tiles.ts',
+    from: ' || segment >= count',
+    to: '',
+    tests: ['tests/nn/pooling.test.ts'],
+  },
+  {
     what: 'logits: the cap forgets the scale',
     file: 'src/program/operations/logits.ts',
     from: 'factor / softcap',

@@ -40,7 +40,9 @@ export function stageFlops(stage: Stage): number {
 /** Bytes that travel for each row of a chunk, to the lane and back, where memory is not shared. */
 export function transferredRowBytes(stage: RowStage): number {
   const [, key, value] = stage.attend?.inputs ?? []
-  const rowsIn = stage.reads.filter((each) => each !== key && each !== value)
+  const loaded = (each: Value): boolean => stage.items.some((item) => item.kind === 'load' && item.value === each)
+  const byRows = (each: Value): boolean => !stage.wholeReads.includes(each) || loaded(each)
+  const rowsIn = stage.reads.filter((each) => each !== key && each !== value && byRows(each))
   return [...rowsIn, ...stage.writes.map(({ to }) => to)].reduce(
     (sum, { width }) => sum + width * 4,
     stage.attend === null ? 0 : optionRowBytes(stage.attend),
@@ -65,10 +67,15 @@ function optionRowBytes({
   return heads * (overScores + (segments === null ? 0 : 4))
 }
 
-/** Bytes of one lane's copies of keys, values and their segments, where memory is not shared. */
-export function keyCopyBytes({ attend }: RowStage): number {
-  if (attend === null) return 0
-  const { options, keyHeads, keys, headSize, valueSize } = attend.attributes
+/** Bytes of one lane's copies of what every row of a batch needs, where memory is not shared. */
+export function batchCopyBytes({ attend, wholeReads }: RowStage): number {
+  const whole = wholeReads.reduce((sum, { rows, width }) => sum + rows * width * 4, 0)
+  return whole + (attend === null ? 0 : keyCopyBytes(attend))
+}
+
+/** Of attention: keys, values and their segments. */
+function keyCopyBytes({ attributes }: Operation<'attend'>): number {
+  const { options, keyHeads, keys, headSize, valueSize } = attributes
   return keyHeads * keys * (headSize + valueSize) * 4 + (options.segments === null ? 0 : keys * 4)
 }
 

@@ -14,6 +14,7 @@ import { rmsNormHeadsKernel } from './kernels/rms-norm-heads.wgsl.ts'
 import { rotaryKernel } from './kernels/rotary.wgsl.ts'
 import { rowAddKernel, rowMultiplyKernel } from './kernels/row-add.wgsl.ts'
 import { rowDropoutKernel, rowDropoutParams } from './kernels/row-dropout.wgsl.ts'
+import { rowScaleKernel, rowScaleParams } from './kernels/row-scale.wgsl.ts'
 import { packRows } from './pack-rows.ts'
 import type { ResidentWeights } from './resident-weights.ts'
 import { NonFiniteInput } from './signals.ts'
@@ -73,6 +74,7 @@ export class RowSteps {
     copy: (to, step) => to.#copy(step),
     add: (to, step) => to.#combine(rowAddKernel, step),
     multiply: (to, step) => to.#combine(rowMultiplyKernel, step),
+    scale: (to, step) => to.#scale(step),
     activate: (to, step) => to.#activate(step),
     drop: (to, step) => to.#drop(step),
     rotate: (to, step) => to.#rotate(step),
@@ -82,8 +84,9 @@ export class RowSteps {
     'rms-normalise': null,
     'rms-norm-backward': null,
     fold: null,
+    'max-rows': null,
+    'max-rows-backward': null,
     subtract: null,
-    scale: null,
     'activate-backward': null,
     'store-slab': null,
     'sum-columns': null,
@@ -210,6 +213,12 @@ export class RowSteps {
     const output = this.#fresh(to)
     this.#encoder.copyBufferToBuffer(this.#held(from), 0, output, 0, this.#rows * this.#quads(from) * 16)
     this.#set(to, output)
+  }
+
+  async #scale({ register, factor }: StepOf<'scale'>): Promise<void> {
+    const params = this.#params(rowScaleParams.byteLength, (mapped) => rowScaleParams.write(mapped, { factor }))
+    const buffers = { 0: params, 1: this.#held(register) }
+    await this.#dispatch(rowScaleKernel(this.#quads(register)), buffers, this.#elementwise(register))
   }
 
   async #activate({ register, activation }: StepOf<'activate'>): Promise<void> {
