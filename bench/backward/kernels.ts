@@ -34,10 +34,11 @@ export async function measureKernels(
   shape: KernelShape,
   rounds: number,
 ): Promise<KernelTimes | undefined> {
-  const bytes = readFileSync(`build/heddle-${variant}.wasm`)
+  const bytes = readFileSync(`build/heddle-attention-${variant}.wasm`)
+  const later = readFileSync(`build/heddle-gradients-${variant}.wasm`)
   const peak = peakGflops(variant === 'simd' ? 'multiply + add' : 'fused')
   if (!WebAssembly.validate(bytes) || peak === undefined) return undefined
-  const backend = createWasmBackend(new WebAssembly.Module(bytes))
+  const backend = createWasmBackend([new WebAssembly.Module(bytes)], () => WebAssembly.compile(later))
   const { arrays, forward, backward } = tasksOf(shape)
   const context = { array: (id: number) => arrays[id] as TaskArray, pace: () => undefined }
   const both = async (): Promise<[number, number]> => {

@@ -57,8 +57,8 @@ export function heddle(
   call: EngineCall = {},
 ): Contender {
   const { chunkRows = 1024 } = call
-  const module = new WebAssembly.Module(readFileSync(`build/heddle-${variant}.wasm`))
-  const backend = createWasmBackend(module)
+  const module = new WebAssembly.Module(readFileSync(`build/heddle-attention-${variant}.wasm`))
+  const backend = createWasmBackend([module])
   const { heads, queries, tokens, headSize, causal } = shape
   const output = new Float32Array(heads * queries * headSize)
   const arrays = [query, key, value, output, ...(call.arrays ?? [])]

@@ -11,7 +11,8 @@ import type { Transport } from '../plan/transport.ts'
 import { worthAWorker } from '../plan/chunk-rows.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
-import type { LaneFacts, Pool } from '../scheduler/pool.ts'
+import type { LaneFacts } from '../scheduler/lane-facts.ts'
+import type { Pool } from '../scheduler/pool.ts'
 import type { PoolEvents, RuntimeEventName, RuntimeEvents } from '../scheduler/pool-events.ts'
 import {
   borrowedArrays,
