@@ -114,11 +114,4 @@ export const KERNEL_MUTATIONS = [
     to: 'sine = v128.load32_zero(angles + half + at)',
     tests: ['tests/kernels/row-rotate.test.ts'],
   },
-  {
-    what: 'WGSL: ties in the merge take the later key',
-    file: 'src/backends/webgpu/kernels/attention-merge.wgsl.ts',
-    from: 'if (largestKey == NO_KEY || state.x > m)',
-    to: 'if (largestKey == NO_KEY || state.x >= m)',
-    tests: ['tests/webgpu/attention.test.ts'],
-  },
 ]
