@@ -21,12 +21,14 @@ const kernelBytes = {
       : undefined,
 }
 
-/** What needs a process of its own: it changes globals, measures the process, or ends it. */
+/**
+ * What needs a process of its own: it changes globals or how Comlink transfers errors, measures the process, or ends
+ * it.
+ */
 const ALONE = [
-  'tests/{cli,failures,fleet,tfjs,webgpu}/**/*.test.ts',
+  'tests/{cli,failures,fleet,protocol,scheduler,tfjs,webgpu}/**/*.test.ts',
   'tests/attention/{event-loop,large-chunks,portable-engines,resident-memory}.test.ts',
   'tests/nn/{commands,long-block}.test.ts',
-  'tests/scheduler/pacer.test.ts',
 ]
 
 /** @param isolate whether each file gets a process of its own; others share two, which saves starting some 150 */

@@ -73,11 +73,11 @@ export const KERNEL_MUTATIONS = [
     tests: ['tests/attention/statistics.test.ts'],
   },
   {
-    what: 'kernel: δ of the first four queries for all eight',
+    what: 'kernel: δ of the first four queries for all eight, where values are extreme',
     file: 'assembly/gradient-group.ts',
     from: 'f32x4.sub(v128.load(d, 16), delta1)), highLanes(bits))',
     to: 'f32x4.sub(v128.load(d, 16), delta0)), highLanes(bits))',
-    tests: ['tests/kernels/backward-options.test.ts'],
+    tests: ['tests/attention/backward-non-finite.test.ts'],
   },
   {
     what: 'kernel: the gradient of slopes has signed distances',
@@ -115,10 +115,10 @@ export const KERNEL_MUTATIONS = [
     tests: ['tests/kernels/row-rotate.test.ts'],
   },
   {
-    what: 'WGSL: ties in the merge take the later key',
-    file: 'src/backends/webgpu/kernels/attention-merge.wgsl.ts',
-    from: 'if (largestKey == NO_KEY || state.x > m)',
-    to: 'if (largestKey == NO_KEY || state.x >= m)',
-    tests: ['tests/webgpu/attention.test.ts'],
+    what: 'kernel: δ of the first four queries for all eight',
+    file: 'assembly/gradient-group.ts',
+    from: 'v128.store(d, f32x4.mul(v128.load(p, 16), f32x4.sub(v128.load(d, 16), delta1)), 16)',
+    to: 'v128.store(d, f32x4.mul(v128.load(p, 16), f32x4.sub(v128.load(d, 16), delta0)), 16)',
+    tests: ['tests/kernels/backward-options.test.ts'],
   },
 ]

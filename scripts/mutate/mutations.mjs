@@ -7,6 +7,7 @@ import { PLAN_MUTATIONS } from './plans.mjs'
 import { PROGRAM_MUTATIONS } from './programs.mjs'
 import { RUNTIME_MUTATIONS } from './runtime.mjs'
 import { TRAINING_MUTATIONS } from './training.mjs'
+import { WEBGPU_MUTATIONS } from './webgpu.mjs'
 
 /** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const MUTATIONS = [
@@ -17,6 +18,7 @@ export const MUTATIONS = [
   ...TRAINING_MUTATIONS,
   ...MODEL_MUTATIONS,
   ...KERNEL_MUTATIONS,
+  ...WEBGPU_MUTATIONS,
 ]
 
 /**

@@ -184,11 +184,4 @@ export const RUNTIME_MUTATIONS = [
     to: 'performance.now() < lastTurnMs ?',
     tests: ['tests/scheduler/pacer.test.ts'],
   },
-  {
-    what: 'a GPU device’s refusal keeps the browser’s own class',
-    file: 'src/backends/webgpu/engine.ts',
-    from: '    if (isRefusedMap)\n      throw',
-    to: '    if (false)\n      throw',
-    tests: ['tests/webgpu/backend.test.ts'],
-  },
 ]

@@ -37,7 +37,7 @@ function refusable(device: GPUDevice): void {
   const popErrorScope = device.popErrorScope.bind(device)
   device.popErrorScope = async () => {
     const found = await popErrorScope()
-    return refuses('popErrorScope') ? ({ message: 'out of memory' } as GPUError) : found
+    return refuses('popErrorScope') ? { message: 'out of memory' } : found
   }
 }
 

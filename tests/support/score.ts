@@ -13,8 +13,9 @@ export interface Stretch {
 }
 
 /**
- * `dot` is Σ x·y, `addScaled` into += factor·x, rounded after each product and each sum. The loops of a rounding stand apart from those of the exact numbers:
- * a call for each number, of one function or another, would take most of the time of these tests.
+ * `dot` is Σ x·y, `addScaled` into += factor·x, rounded after each product and each sum. The loops of a rounding stand
+ * apart from those of the exact numbers: a call for each number, of one function or another, would take most of the
+ * time of these tests.
  */
 export function rounded(round: Round): {
   readonly dot: (x: Stretch, y: Stretch, count: number) => number

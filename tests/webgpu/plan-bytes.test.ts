@@ -30,7 +30,10 @@ const pools: Record<string, RuntimeOptions> = {
   'a worker by transfer': { backend: { webgpu: 1 }, sharedMemory: 'never', workerFactory },
 }
 
-/** [B, H, Hkv, M, N, D, Dv]: several tasks a lane, rows and sizes that need padding, and more keys than rows, with the first one's kernels. */
+/**
+ * [B, H, Hkv, M, N, D, Dv]: several tasks a lane, rows and sizes that need padding, and more keys than rows, with the
+ * first one's kernels.
+ */
 const shapes = [
   [1, 1, 1, 700, 700, 64, 64],
   [2, 4, 2, 300, 500, 33, 47],
