@@ -101,7 +101,7 @@ export class Runtime {
    * import { createRuntime } from 'heddle'
    *
    * const runtime = await createRuntime({ workers: 2 })
-   * const stop = runtime.on('retry', ({ lane, tasks, reason }) => console.warn(`lane ${lane}: ${tasks} tasks, ${reason}`))
+   * const stop = runtime.on('retry', ({ lane, reason }) => console.warn(`lane ${lane}: ${reason}`))
    * stop()
    * await runtime.close()
    * ```

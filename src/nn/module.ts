@@ -412,6 +412,6 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a part may take any input and options
 /** A module of any input and options. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a part may take any input and options
 export type AnyModule = Module<any, any>
