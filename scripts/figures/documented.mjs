@@ -42,7 +42,7 @@ function walk(found, node, path) {
   if (node === null || typeof node !== 'object') return
   if (node.flags?.isProtected || node.flags?.isExternal || node.inheritedFrom !== undefined) return
   // What a callback takes is said where the callback is.
-  if (node.kind === ReflectionKind.TypeLiteral && node.signatures !== undefined) return
+  if (node.name === '__type' && node.signatures !== undefined) return
   const own = typeof node.name === 'string' && node.kind !== undefined ? `${path}.${node.name}` : path
   if ((node.kind & MEMBERS) !== 0 && !isCallable(node)) count(found, 'members', own, node.comment)
   if ((node.kind & SIGNATURES) !== 0 && node.parameters !== undefined)
