@@ -1,3 +1,9 @@
+/**
+ * What the heads of a model attend to, beside baselines, in memory that is linear in the length of the sequence.
+ *
+ * @module heddle/analysis
+ */
+
 export { analyzeAttention, type AnalyzeAttentionOptions, type AnalyzedInputs } from './analyze-attention.ts'
 export { analyzeModel, type AnalyzeModelOptions } from './analyze-model.ts'
 export {

@@ -217,7 +217,7 @@ export const ROLE_TITLES: Readonly<Record<MassName, string>> = {
 }
 
 /**
- * A head with a role, as one says it.
+ * What a head with a role is called: `an induction head`.
  *
  * @param role the name of a role, as in `Role`
  */

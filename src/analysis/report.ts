@@ -1,6 +1,6 @@
 /**
  * What an analysis finds, as plain data: `JSON.stringify` keeps all of it. Heads and layers count from 0, so "1.3" is
- * head 3 of the second layer. Means are in float64; null stands where no row counts.
+ * head 3 of the second layer. Means are in float64; a mean is null where no row counts.
  */
 
 /** Attention mass on a set of keys, as a share of 1. */
@@ -14,7 +14,7 @@ export type MeasureName = 'entropy' | 'relativeEntropy' | 'distance' | 'largest'
 /** Everything that an analysis measures for each head. */
 export type ScoreName = MassName | MeasureName
 
-/** The mean of a quantity over query rows, beside the same mean for attention that knows nothing. */
+/** The mean of a quantity over query rows, next to the same mean for uninformed attention. */
 export interface Score {
   /** the mean over `rows` rows; null where no row counts */
   readonly value: number | null
@@ -78,7 +78,7 @@ export interface KeyShare {
   readonly share: number
 }
 
-/** Positions [start, end) that stand together in plots. */
+/** Positions [start, end) that are one cell in plots. */
 export interface Bucket {
   /** first position */
   readonly start: number

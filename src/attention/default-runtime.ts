@@ -10,8 +10,8 @@ let starting: Promise<Runtime> | null = null
 let configured: RuntimeOptions = {}
 
 /**
- * The options of the runtime that `attention` shares, in place of those given before: say, a `workerUrl` for a bundler
- * that does not find the worker's file. Nothing starts.
+ * Sets the options of the runtime that `attention` shares, in place of those given before: for example a `workerUrl`,
+ * for a bundler that does not find the worker's file. Nothing starts.
  *
  * @throws {OptionError} for unknown names, and once the default runtime has started: call `closeDefaultRuntime` first
  *
@@ -32,7 +32,7 @@ export function configureDefaultRuntime(options: RuntimeOptions): void {
 }
 
 /**
- * The runtime that `attention` shares: made at first use, once for calls that come together; a failed start is tried
+ * The runtime that `attention` shares: made at first use, once for simultaneous calls; a failed start is tried
  * again.
  */
 export function defaultRuntime(): Promise<Runtime> {
@@ -62,8 +62,8 @@ export async function closeDefaultRuntime(): Promise<void> {
 }
 
 /**
- * `runtime.attention` on a default runtime with one worker a processor, made at first use. Its idle workers do not keep
- * a process alive.
+ * Exact attention, softmax(scale·QKᵀ + …)·V, in linear memory: `runtime.attention` on a runtime that all such calls
+ * share. It has one worker per processor and starts at the first call. Its idle workers do not keep a process alive.
  *
  * @param inputs query [.., M, D], key [.., N, D] and value [.., N, Dv]; see `AttentionInputs` for the layouts
  *

@@ -14,7 +14,7 @@ export type KernelBinary = WebAssembly.Module | ArrayBuffer | Uint8Array
 
 /** What `createRuntime` takes. */
 export interface RuntimeOptions {
-  /** Workers, 1 to 256; `auto` is one a logical processor; 0 computes on the calling thread. @default 'auto' */
+  /** Workers, 1 to 256; `auto` is one per logical processor; 0 computes on the calling thread. @default 'auto' */
   readonly workers?: 'auto' | number
   /** What lanes run; a record sets the number of each kind. @default 'auto' */
   readonly backend?:
@@ -26,7 +26,7 @@ export interface RuntimeOptions {
         /** Lanes that run WebGPU. @default 0 */
         readonly webgpu?: number
       }
-  /** `portable` keeps to plain SIMD: the same bits on every machine. @default 'fast' */
+  /** `portable` uses plain SIMD only: the same bits on every machine. @default 'fast' */
   readonly numerics?: 'fast' | 'portable'
   /**
    * For everything beyond the caller's inputs and the output. @default the machine's memory, where the host tells it
@@ -34,7 +34,7 @@ export interface RuntimeOptions {
   readonly memoryBudgetBytes?: number
   /** `never` transfers copies between threads even where memory can be shared. @default 'auto' */
   readonly sharedMemory?: 'auto' | 'never'
-  /** Makes a lane's worker, for hosts and bundlers that do not find `heddle/worker` by themselves. */
+  /** Makes a lane's worker, for hosts and bundlers that cannot find `heddle/worker`. */
   readonly workerFactory?: () => AnyWorker
   /** Where the worker file is served. */
   readonly workerUrl?: string | URL

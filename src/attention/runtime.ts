@@ -88,13 +88,13 @@ export class Runtime {
   }
 
   /**
-   * Hears of the lanes: `'lane'` (one started, was lost, was stopped), `'retry'` (tasks go to another lane),
-   * `'fallback'`, and `'task'` (which lane did what, when). Of all calls, of layers and training too. Costs nothing
-   * where nobody listens.
+   * Listens to what the lanes do: `'lane'` (one started, was lost or was stopped), `'retry'` (tasks go to another lane),
+   * `'fallback'`, and `'task'` (which lane did what, and when), for all calls, including layers and training. Costs
+   * nothing when there are no listeners.
    *
    * @param name `'lane'`, `'retry'`, `'fallback'` or `'task'`
    * @param listener called with each event
-   * @returns what ends it
+   * @returns a function that removes the listener
    * @throws {OptionError} for another name, or no function
    *
    * @example
@@ -102,7 +102,7 @@ export class Runtime {
    * import { createRuntime } from 'heddle'
    *
    * const runtime = await createRuntime({ workers: 2 })
-   * const stop = runtime.on('retry', ({ lane, tasks, reason }) => console.warn(`lane ${lane}: ${tasks} tasks, ${reason}`))
+   * const stop = runtime.on('retry', ({ lane, reason }) => console.warn(`lane ${lane}: ${reason}`))
    * stop()
    * await runtime.close()
    * ```

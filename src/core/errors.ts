@@ -77,9 +77,7 @@ export class HeddleError extends Error {
 
 /** A tensor's rank, length or size does not fit the others. */
 export class ShapeError extends HeddleError {
-  /**
-   * @param message what was expected and what came
-   */
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('ShapeError', message, options)
   }
@@ -87,9 +85,7 @@ export class ShapeError extends HeddleError {
 
 /** An option has an unknown name, a wrong type or a value outside its range. */
 export class OptionError extends HeddleError {
-  /**
-   * @param message what was expected and what came
-   */
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('OptionError', message, options)
   }
@@ -114,9 +110,7 @@ export class OptionError extends HeddleError {
  * ```
  */
 export class MemoryBudgetError extends HeddleError {
-  /**
-   * @param message what was expected and what came
-   */
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('MemoryBudgetError', message, options)
   }
@@ -130,9 +124,7 @@ export class MemoryBudgetError extends HeddleError {
 
 /** This host cannot run the backend that was asked for. */
 export class BackendUnavailableError extends HeddleError {
-  /**
-   * @param message what was expected and what came
-   */
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('BackendUnavailableError', message, options)
   }
@@ -140,9 +132,7 @@ export class BackendUnavailableError extends HeddleError {
 
 /** Workers died more often than a task is retried. */
 export class WorkerLostError extends HeddleError {
-  /**
-   * @param message what happened, and why
-   */
+  /** @param message what happened, and why */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('WorkerLostError', message, options)
   }
@@ -150,9 +140,7 @@ export class WorkerLostError extends HeddleError {
 
 /** The runtime was closed before or during the call. */
 export class RuntimeClosedError extends HeddleError {
-  /**
-   * @param message what happened, and why
-   */
+  /** @param message what happened, and why */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('RuntimeClosedError', message, options)
   }
@@ -160,9 +148,7 @@ export class RuntimeClosedError extends HeddleError {
 
 /** A worker speaks another version of the protocol. */
 export class ProtocolError extends HeddleError {
-  /**
-   * @param message what was expected and what came
-   */
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('ProtocolError', message, options)
   }
@@ -170,9 +156,7 @@ export class ProtocolError extends HeddleError {
 
 /** A file or state dict is malformed. */
 export class FormatError extends HeddleError {
-  /**
-   * @param message what was expected and what came
-   */
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('FormatError', message, options)
   }
@@ -180,9 +164,7 @@ export class FormatError extends HeddleError {
 
 /** A guard met NaN or an infinity. */
 export class NumericError extends HeddleError {
-  /**
-   * @param message what was expected and what came
-   */
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('NumericError', message, options)
   }
@@ -193,9 +175,7 @@ export class NumericError extends HeddleError {
  * one.
  */
 export class StoreError extends HeddleError {
-  /**
-   * @param message what was expected and what came
-   */
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('StoreError', message, options)
   }

@@ -58,6 +58,12 @@ export class EmbeddingModel extends Module<Int32Array, TransformerForward> {
     return 'EmbeddingModel'
   }
 
+  /**
+   * Tokens to vectors [B, S, E], one per segment.
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   override build(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
     const hidden = this.transformer.buildHidden(graph, tokens, options)
     const { segments } = options

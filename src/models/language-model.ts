@@ -72,6 +72,12 @@ export class HubLanguageModel extends Module<Int32Array, TransformerForward> {
     return this.transformer.createCaches(batch, capacity)
   }
 
+  /**
+   * Tokens to logits [B, M, vocabulary].
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   override build(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
     return this.buildHead(graph, this.buildHidden(graph, tokens, options))
   }

@@ -374,7 +374,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     const built = this.#build(input, options, { seed, position: caches[0]?.upcomingLengths ?? 0, forGradients: false })
     const run = async (): Promise<ForwardRun> => {
       const position = Array.from(caches[0]?.lengths ?? [0])
-      // An earlier call on the cache failed: this one stands further ahead than was thought.
+      // An earlier call on the cache failed: this one is further ahead than was thought.
       const { graph, output } = position.every((each, b) => each === ofBatch(built.graph.positions, b))
         ? built
         : this.#build(input, options, { seed, position, forGradients: false })
@@ -412,6 +412,6 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a part may take any input and options
 /** A module of any input and options. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a part may take any input and options
 export type AnyModule = Module<any, any>

@@ -47,7 +47,7 @@ export interface CrossEntropyRule {
 }
 
 /**
- * Rows of several heads: row r of head h of batch b stands at `offset + b·batchStride + h·headStride + r·rowStride`.
+ * Rows of several heads: row r of head h of batch b is at `offset + b·batchStride + h·headStride + r·rowStride`.
  */
 export interface HeadSlice {
   readonly array: ArrayId

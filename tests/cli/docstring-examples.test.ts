@@ -10,7 +10,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** Inside the package, where `heddle` means the package itself. */
 const FOLDER = path.join(ROOT, 'build', 'docstring-examples')
 
-/** The code of an `@example`. Blocks marked `js` run; those marked `ts` need a server or a peer, and are only compiled. */
+/** The code of an `@example`. Blocks marked `js` run; those marked `ts` need a server or a peer and only compile. */
 interface Example {
   readonly name: string
   readonly language: string

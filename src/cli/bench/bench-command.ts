@@ -161,7 +161,7 @@ function printComparison(terminal: Terminal, { cases, onlyBefore, onlyAfter, mea
   terminal.line()
   terminal.line(
     meanSpeedup === undefined
-      ? 'No case stands in both runs.'
+      ? 'No case is in both runs.'
       : `Geometric mean of the speed-ups: ${meanSpeedup.toFixed(3)} ×`,
   )
 }

@@ -26,7 +26,7 @@ export interface RunComparison {
   /** keys that only one of the two has */
   readonly onlyBefore: readonly string[]
   readonly onlyAfter: readonly string[]
-  /** geometric mean of the speed-ups; undefined where no case stands in both */
+  /** geometric mean of the speed-ups; undefined where no case is in both */
   readonly meanSpeedup: number | undefined
 }
 

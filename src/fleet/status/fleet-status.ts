@@ -34,7 +34,7 @@ export interface FleetStatus {
 }
 
 /**
- * The status of a queue, for whoever only looks: it needs no store.
+ * The status of a queue. Unlike `fleet.status()`, it needs no store.
  *
  * @throws {OptionError} {BackendUnavailableError} {ProtocolError} as `createFleet` does
  *

@@ -9,7 +9,7 @@ import { sampleToken, type SamplingRule } from './sampling.ts'
 export interface GeneratedToken {
   /** index of its sequence in the batch */
   readonly batch: number
-  /** its index in its sequence: the first new one stands at the prompt's length */
+  /** its index in its sequence: that of the first new one is the prompt's length */
   readonly position: number
   /** the token's id */
   readonly token: number

@@ -216,6 +216,12 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return this.encoder.createCaches(batch, capacity)
   }
 
+  /**
+   * Tokens to logits [B, M, vocabulary].
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   override build(graph: Graph, tokens: Value, options: LanguageModelForward = {}): Value {
     return this.buildHead(graph, this.buildHidden(graph, tokens, options))
   }

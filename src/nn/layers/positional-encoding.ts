@@ -63,7 +63,8 @@ export interface PositionalEncodingOptions {
  * import { tensor } from 'heddle'
  * import { PositionalEncoding } from 'heddle/nn'
  *
- * const { output } = await new PositionalEncoding({ modelDim: 64 }).forward(tensor(new Float32Array(10 * 64), [10, 64]))
+ * const positions = new PositionalEncoding({ modelDim: 64 })
+ * const { output } = await positions.forward(tensor(new Float32Array(10 * 64), [10, 64]))
  * console.log(output.data[64].toFixed(3)) // 0.841
  * ```
  */
