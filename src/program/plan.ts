@@ -246,7 +246,7 @@ function bytesOf(program: Program, host: ProgramHost, options: PlanOptions, choi
       host,
       way,
       ({ residentBytes }) => residentBytes,
-      (lane) => stageLaneBytes(stages, lane, chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
+      (lane) => stageLaneBytes(program, lane, chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
     ),
     'lane copies':
       transport === 'transfer' ? laneCopies + lastingBytes(host, way, lastingLimitBytes) : lastingBytes(host, way, 0),
