@@ -88,9 +88,9 @@ export class Runtime {
   }
 
   /**
-   * Listens to what the lanes do: `'lane'` (one started, was lost or was stopped), `'retry'` (tasks go to another lane),
-   * `'fallback'`, and `'task'` (which lane did what, and when), for all calls, including layers and training. Costs
-   * nothing when there are no listeners.
+   * Listens to what the lanes do: `'lane'` (one started, was lost or was stopped), `'retry'` (tasks go to another
+   * lane), `'fallback'`, and `'task'` (which lane did what, and when), for all calls, including layers and training.
+   * Costs nothing when there are no listeners.
    *
    * @param name `'lane'`, `'retry'`, `'fallback'` or `'task'`
    * @param listener called with each event
