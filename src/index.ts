@@ -1,3 +1,11 @@
+/**
+ * Exact attention over long sequences, on workers: `attention` for a single call, `createRuntime` for a pool with
+ * options of its own. The same runtime computes gradients (`attentionBackward`) and says beforehand what a call
+ * takes (`plan`).
+ *
+ * @module heddle
+ */
+
 export { createRuntime } from './attention/create-runtime.ts'
 export type { PlanInputs, Runtime } from './attention/runtime.ts'
 export { drawDevToolsTracks } from './attention/devtools-tracks.ts'

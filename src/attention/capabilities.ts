@@ -21,6 +21,7 @@ export interface Capabilities {
   readonly cores: number
   /** the adapter, its limits and features; in Node it is looked at only where a GPU lane was asked for */
   readonly webgpu: Omit<WebGpuProbe, 'reason'>
+  /** why something is off, by its name */
   readonly reasons: Readonly<Record<string, string>>
 }
 

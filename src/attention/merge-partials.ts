@@ -18,6 +18,19 @@ export interface Partial {
  * @param partials one or more, all of the same shapes; not changed
  * @returns new tensors, the caller's
  * @throws {ShapeError} when the shapes differ; {OptionError} when there are none
+ *
+ * @example
+ * ```js
+ * import { attention, mergePartials, tensor } from 'heddle'
+ *
+ * // One query over 60 keys, 30 at a time.
+ * const query = tensor(Float32Array.from({ length: 16 }, (_, i) => Math.cos(i)), [1, 16])
+ * const keys = (from) => tensor(Float32Array.from({ length: 30 * 16 }, (_, i) => Math.sin(from + i)), [30, 16])
+ * const parts = []
+ * for (const key of [keys(0), keys(480)])
+ *   parts.push(await attention({ query, key, value: key }, { returnLogSumExp: true }))
+ * console.log(mergePartials(parts).output.shape) // [ 1, 16 ]
+ * ```
  */
 export function mergePartials(partials: readonly Partial[]): Partial {
   const first = Array.isArray(partials) ? (partials as readonly Partial[])[0] : undefined

@@ -13,3 +13,6 @@ export const WEIGHT_OPTIONS = [
   'segments',
   'keyLengths',
 ] as const satisfies readonly (keyof AttentionOptions)[]
+
+/** Those options, and how heads are laid out: what has an effect on the weights that a call computes. */
+export type WeightOptions = Pick<AttentionOptions, (typeof WEIGHT_OPTIONS)[number] | 'heads' | 'keyValueHeads'>

@@ -19,9 +19,11 @@ export interface EmbedOptions extends Pick<ForwardOptions, 'runtime' | 'signal' 
   readonly onProgress?: (progress: EmbedProgress) => void
 }
 
+/** How far a call of `embed` has come. */
 export interface EmbedProgress {
   /** tokens that are done, and in all that were read so far */
   readonly doneTokens: number
+  /** tokens of all texts that were read so far */
   readonly totalTokens: number
 }
 

@@ -21,7 +21,9 @@ import { workKinds, WorkTimes, type WorkTime } from './work.ts'
 
 /** How a program was run. */
 export interface LayerReport {
+  /** what was planned before anything ran */
   readonly plan: LayerPlan
+  /** wall-clock time of the call */
   readonly elapsedMs: number
   /** the lanes that did a part of it; a lane has an entry for each job that it took part in */
   readonly lanes: readonly LaneShare[]
@@ -31,9 +33,17 @@ export interface LayerReport {
   readonly retries: number
   /** whether graph, stages and registers are those of an earlier call of the same shape */
   readonly programReused: boolean
+  /** everything that ran in another way than asked for, and why */
   readonly fallbacks: readonly Fallback[]
   /** what the counting allocator saw */
-  readonly memory: { readonly plannedBytes: number; readonly peakBytes: number; readonly peakByPurpose: BytesByPurpose }
+  readonly memory: {
+    /** what the plan foretold, as an upper bound */
+    readonly plannedBytes: number
+    /** the most that was allocated at one time, beside the caller's inputs and the parameters */
+    readonly peakBytes: number
+    /** the peak of each purpose, such as `rows` */
+    readonly peakByPurpose: BytesByPurpose
+  }
 }
 
 export interface RunOptions {

@@ -107,7 +107,9 @@ export type TaskResult =
 
 /** Something ran in another way than asked for. */
 export interface Fallback {
+  /** what ran in place of what, such as "plain SIMD in place of relaxed SIMD" */
   readonly what: string
+  /** why it was not possible, as a sentence */
   readonly reason: string
 }
 
