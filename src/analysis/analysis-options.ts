@@ -13,7 +13,7 @@ import { OptionError, ShapeError } from '../core/errors.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { readTensor, formatShape, type Tensor } from '../core/tensor.ts'
-import { WEIGHT_OPTIONS } from '../attention/weight-options.ts'
+import { WEIGHT_OPTIONS, type WeightOptionName } from '../attention/weight-options.ts'
 
 /** Pairs of positions that belong together: a query row, and the key that it should find. */
 export type PositionPair = readonly [query: number, key: number]
@@ -103,21 +103,7 @@ export interface AnalyzedSizes {
 }
 
 /** The options of attention that change its weights. */
-export type WeightOptions = Pick<
-  AttentionOptions,
-  | 'causal'
-  | 'queryOffset'
-  | 'window'
-  | 'mask'
-  | 'bias'
-  | 'alibiSlopes'
-  | 'softcap'
-  | 'scale'
-  | 'segments'
-  | 'keyLengths'
-  | 'heads'
-  | 'keyValueHeads'
->
+export type WeightOptions = Pick<AttentionOptions, WeightOptionName | 'heads' | 'keyValueHeads'>
 
 export const WEIGHT_NAMES: readonly (keyof WeightOptions)[] = [...WEIGHT_OPTIONS, 'heads', 'keyValueHeads']
 

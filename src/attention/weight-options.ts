@@ -13,3 +13,5 @@ export const WEIGHT_OPTIONS = [
   'segments',
   'keyLengths',
 ] as const satisfies readonly (keyof AttentionOptions)[]
+
+export type WeightOptionName = (typeof WEIGHT_OPTIONS)[number]

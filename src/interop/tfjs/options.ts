@@ -4,20 +4,9 @@ import type { AttentionOptions } from '../../attention/attention-options.ts'
 import { checkBroadcast } from '../../attention/broadcast.ts'
 import { checkNames } from '../../core/check.ts'
 import { OptionError } from '../../core/errors.ts'
-import { WEIGHT_OPTIONS } from '../../attention/weight-options.ts'
+import { WEIGHT_OPTIONS, type WeightOptionName } from '../../attention/weight-options.ts'
 
-type SharedNames =
-  | 'causal'
-  | 'queryOffset'
-  | 'window'
-  | 'alibiSlopes'
-  | 'softcap'
-  | 'scale'
-  | 'segments'
-  | 'keyLengths'
-  | 'dropout'
-  | 'heads'
-  | 'keyValueHeads'
+type SharedNames = Exclude<WeightOptionName, 'mask' | 'bias'> | 'dropout' | 'heads' | 'keyValueHeads'
 
 /** The options of `attention` that mean something here; mask and bias are tfjs tensors. */
 export interface TfAttentionOptions extends Pick<AttentionOptions, SharedNames> {
