@@ -158,12 +158,12 @@ export interface AttentionOptions {
   /** An abort rejects with the signal's reason; nothing visible is written after it. */
   readonly signal?: AbortSignal
   /**
-   * Which of several calls that wait goes first: lanes turn to those of a lower priority when no other waits. @default
+   * Which of several waiting calls goes first: lanes take tasks of a lower priority only when no others wait. @default
    * 'normal'
    */
   readonly priority?: Priority
   /**
-   * Called when the call begins (with done 0), then at most 20 times a second as tasks end and four times a second
+   * Called when the call begins (with done 0), then at most 20 times per second as tasks end and four times per second
    * while none does, and at the end.
    */
   readonly onProgress?: (progress: AttentionProgress) => void

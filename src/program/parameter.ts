@@ -19,7 +19,7 @@ export class Parameter implements Tensor {
   readonly id: number = nextParameterId++
   /** sizes of the axes, outermost first */
   readonly shape: readonly number[]
-  /** row-major; whoever changes elements calls `touch` afterwards */
+  /** row-major; after changing elements, call `touch` */
   readonly data: Float32Array
   #version = 0
 

@@ -49,7 +49,7 @@ export interface RunOptions {
   readonly plainResults?: number
   /** whether the program has run before. @default false */
   readonly isReused?: boolean
-  /** hears of each stage when it is done, and may look at the data of its values */
+  /** called with each stage when it is done; it may look at the data of its values */
   readonly onStage?: ((index: number, dataOf: (value: Value) => TaskArray) => void) | undefined
 }
 
