@@ -1,6 +1,6 @@
 // Faults in the scheduler, attention, plans, the core and the command.
 
-/** @type {readonly import('./mutations.mjs').Mutation[]} */
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const RUNTIME_MUTATIONS = [
   {
     what: 'four tries',
@@ -169,5 +169,19 @@ export const RUNTIME_MUTATIONS = [
     from: "{ label: 'cases', value: String(results.length) }",
     to: "{ label: 'cases', value: '–' }",
     tests: ['tests/cli/bench-results.test.ts'],
+  },
+  {
+    what: 'validate always succeeds',
+    file: 'src/cli/validate/validate-command.ts',
+    from: 'return passed ? EXIT.ok : EXIT.failedCheck',
+    to: 'return passed ? EXIT.ok : EXIT.ok',
+    tests: ['tests/nn/commands.test.ts'],
+  },
+  {
+    what: 'a lane waits for a turn at every look',
+    file: 'src/scheduler/pacer.ts',
+    from: 'performance.now() < lastTurnMs + TURN_EVERY_MS ?',
+    to: 'performance.now() < lastTurnMs ?',
+    tests: ['tests/scheduler/pacer.test.ts'],
   },
 ]

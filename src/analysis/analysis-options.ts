@@ -1,4 +1,3 @@
-import type { AttentionOptions } from '../attention/attention-options.ts'
 import type { Runtime } from '../attention/runtime.ts'
 import {
   checkedSignal,
@@ -13,7 +12,7 @@ import { OptionError, ShapeError } from '../core/errors.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { readTensor, formatShape, type Tensor } from '../core/tensor.ts'
-import { WEIGHT_OPTIONS, type WeightOptionName } from '../attention/weight-options.ts'
+import { WEIGHT_OPTIONS, type WeightOptions } from '../attention/weight-options.ts'
 
 /** Pairs of positions that belong together: a query row, and the key that it should find. */
 export type PositionPair = readonly [query: number, key: number]
@@ -101,9 +100,6 @@ export interface AnalyzedSizes {
   readonly queries: number
   readonly keys: number
 }
-
-/** The options of attention that change its weights. */
-export type WeightOptions = Pick<AttentionOptions, WeightOptionName | 'heads' | 'keyValueHeads'>
 
 export const WEIGHT_NAMES: readonly (keyof WeightOptions)[] = [...WEIGHT_OPTIONS, 'heads', 'keyValueHeads']
 

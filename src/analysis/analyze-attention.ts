@@ -3,6 +3,7 @@ import { defaultRuntime } from '../attention/default-runtime.ts'
 import type { Strides } from '../attention/layout.ts'
 import { restateOptions } from '../attention/restate-options.ts'
 import type { Runtime } from '../attention/runtime.ts'
+import type { WeightOptions } from '../attention/weight-options.ts'
 import { throwIfAborted } from '../core/abort.ts'
 import { checkNames } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
@@ -13,7 +14,6 @@ import {
   WEIGHT_NAMES,
   type AnalysisOptions,
   type ResolvedAnalysis,
-  type WeightOptions,
 } from './analysis-options.ts'
 import { analyzeCase, caseCalls } from './analyze-case.ts'
 import { shared, type AttentionCase } from './attention-case.ts'

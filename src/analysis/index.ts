@@ -16,7 +16,8 @@ export {
   type StageRow,
 } from './learning-stages.ts'
 export { Probe, type ProbedHead, type ProbeOptions, type ProbeRecord } from './probe.ts'
-export type { AnalysisOptions, AnalysisProgress, PositionPair, WeightOptions } from './analysis-options.ts'
+export type { AnalysisOptions, AnalysisProgress, PositionPair } from './analysis-options.ts'
+export type { WeightOptions } from '../attention/weight-options.ts'
 export type {
   AttentionAnalysis,
   Bucket,

@@ -2,7 +2,7 @@ import type { Tensor } from '../core/tensor.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import type { AttentionInputs, AttentionOptions } from './attention-options.ts'
 import type { CallReport } from './call-report.ts'
-import type { WeightOptionName } from './weight-options.ts'
+import type { WeightOptions } from './weight-options.ts'
 
 /** What the forward call was given and gave, and the gradient of the loss with respect to its output. */
 export interface AttentionBackwardInputs extends AttentionInputs {
@@ -15,7 +15,7 @@ export interface AttentionBackwardInputs extends AttentionInputs {
 }
 
 /** Options of the forward call that change its result; they must be the same here. */
-type ResultOptions = Pick<AttentionOptions, WeightOptionName | 'dropout' | 'heads' | 'keyValueHeads'>
+type ResultOptions = WeightOptions & Pick<AttentionOptions, 'dropout'>
 
 /** How a call runs, without any effect on its result. */
 interface RunOptions extends Pick<AttentionOptions, 'signal' | 'onProgress'> {

@@ -1,5 +1,5 @@
 import { loadKernels } from '../backends/wasm/binaries.ts'
-import { variantFor } from '../backends/wasm/probe.ts'
+import { variantFor, type KernelVariant } from '../backends/wasm/probe.ts'
 import { checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
 import type { Fallback, LaneConfig, LaneKind, WebGpuConfig } from '../protocol/messages.ts'
@@ -40,7 +40,7 @@ export interface RuntimeOptions {
   readonly workerUrl?: string | URL
   /** How GPU lanes compute. */
   readonly webgpu?: WebGpuConfig
-  /** Kernels in place of those that the package carries. */
+  /** Kernels of attention in place of those that the package carries. */
   readonly wasm?: {
     /** Kernels that use 128-bit SIMD alone. */
     readonly simd?: KernelBinary
@@ -107,10 +107,7 @@ export async function resolveRuntimeOptions(
     makeLane: () => new LocalLane(),
   }
   return {
-    pool:
-      kinds.length === 0
-        ? onCaller
-        : { lanes: kinds.map(config), makeLane: ({ kind }) => new WorkerLane({ workerFactory: makeWorker, kind }) },
+    pool: kinds.length === 0 ? onCaller : workerPool(kinds.map(config), makeWorker, variantFor(numerics, capabilities)),
     onWorkers: kinds.length > 0,
     onCaller,
     mayGoWithoutWorkers:
@@ -125,6 +122,19 @@ export async function resolveRuntimeOptions(
     numerics,
     memoryBudgetBytes,
     sharedMemory: sharedMemory === 'auto' && capabilities.threads,
+  }
+}
+
+/** A pool of workers. Those of wasm lanes bring no kernels: their configuration, and later the pool, sends them. */
+function workerPool(
+  lanes: readonly LaneConfig[],
+  workerFactory: (() => AnyWorker) | undefined,
+  variant: KernelVariant,
+): PoolConfig {
+  return {
+    lanes,
+    makeLane: ({ kind }) => new WorkerLane({ workerFactory, kind }),
+    laterKernels: (name) => loadKernels(name, variant),
   }
 }
 
@@ -218,7 +228,7 @@ async function kernelsOf(
   const given = wasm === undefined ? null : await compileKernels(wasm)
   const variant = variantFor(numerics, capabilities)
   if (!capabilities.simd || !kinds.includes('wasm') || given?.[variant] !== undefined) return given
-  return { ...given, [variant]: await loadKernels(variant) }
+  return { ...given, [variant]: await loadKernels('attention', variant) }
 }
 
 async function compileKernels(wasm: NonNullable<RuntimeOptions['wasm']>): Promise<NonNullable<LaneConfig['wasm']>> {

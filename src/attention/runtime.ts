@@ -11,7 +11,8 @@ import type { Transport } from '../plan/transport.ts'
 import { worthAWorker } from '../plan/chunk-rows.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
-import type { LaneFacts, Pool } from '../scheduler/pool.ts'
+import type { LaneFacts } from '../scheduler/lane-facts.ts'
+import type { Pool } from '../scheduler/pool.ts'
 import type { PoolEvents, RuntimeEventName, RuntimeEvents } from '../scheduler/pool-events.ts'
 import {
   borrowedArrays,
@@ -87,9 +88,9 @@ export class Runtime {
   }
 
   /**
-   * Listens to what the lanes do: `'lane'` (one started, was lost or was stopped), `'retry'` (tasks go to another lane),
-   * `'fallback'`, and `'task'` (which lane did what, and when), for all calls, including layers and training. Costs
-   * nothing when there are no listeners.
+   * Listens to what the lanes do: `'lane'` (one started, was lost or was stopped), `'retry'` (tasks go to another
+   * lane), `'fallback'`, and `'task'` (which lane did what, and when), for all calls, including layers and training.
+   * Costs nothing when there are no listeners.
    *
    * @param name `'lane'`, `'retry'`, `'fallback'` or `'task'`
    * @param listener called with each event

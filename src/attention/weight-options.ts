@@ -14,4 +14,5 @@ export const WEIGHT_OPTIONS = [
   'keyLengths',
 ] as const satisfies readonly (keyof AttentionOptions)[]
 
-export type WeightOptionName = (typeof WEIGHT_OPTIONS)[number]
+/** Those options, and how heads are laid out: what has an effect on the weights that a call computes. */
+export type WeightOptions = Pick<AttentionOptions, (typeof WEIGHT_OPTIONS)[number] | 'heads' | 'keyValueHeads'>

@@ -37,7 +37,7 @@ export class EmbeddingModel extends Module<Int32Array, TransformerForward> {
 
   /**
    * @param transformer an encoder or decoder; its parameters are shared
-   * @throws {OptionError} for another pooling: `max` has no gradient here
+   * @throws {OptionError} for another pooling
    */
   constructor(
     transformer: TransformerModel,

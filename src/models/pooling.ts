@@ -1,7 +1,10 @@
-/** How the rows of a text become one vector. */
-export type Pooling = 'mean' | 'first' | 'last' | 'max'
+import { noLargestRows, takeLarger } from '../core/largest-rows.ts'
+import { ROW_POOLINGS, type RowPooling } from '../program/operations/pool.ts'
 
-export const POOLINGS: readonly Pooling[] = ['mean', 'first', 'last', 'max']
+/** How the rows of a text become one vector: as in the graph. */
+export type Pooling = RowPooling
+
+export const POOLINGS: readonly Pooling[] = ROW_POOLINGS
 
 /**
  * One vector out of some rows: their mean, their largest element by element, or one of them.
@@ -37,17 +40,21 @@ export function poolRows(
 ): Float32Array {
   if (pooling === 'first') return rows.slice(from * width, (from + 1) * width)
   if (pooling === 'last') return rows.slice((to - 1) * width, to * width)
-  if (pooling === 'max') {
-    const largest = rows.slice(from * width, (from + 1) * width)
-    for (let row = from + 1; row < to; row++) {
-      for (let c = 0; c < width; c++) largest[c] = Math.max(largest[c] ?? 0, rows[row * width + c] ?? 0)
-    }
-    return largest
-  }
+  if (pooling === 'max')
+    return largestOf(
+      width,
+      Array.from({ length: to - from }, (_, row) => rows.subarray((from + row) * width, (from + row + 1) * width)),
+    )
   const sums = new Float64Array(width)
   for (let row = from; row < to; row++)
     for (let c = 0; c < width; c++) sums[c] = (sums[c] ?? 0) + (rows[row * width + c] ?? 0)
   return Float32Array.from(sums, (sum) => sum / (to - from))
+}
+
+function largestOf(width: number, rows: readonly Float32Array[]): Float32Array {
+  const largest = noLargestRows(width)
+  rows.forEach((row, index) => takeLarger(largest, row, index))
+  return largest.values
 }
 
 /**
@@ -78,7 +85,10 @@ export function joinPieces(
   if (pieces.length === 1 || pooling === 'first') return first.vector
   if (pooling === 'last') return last.vector
   if (pooling === 'max')
-    return first.vector.map((value, c) => pieces.reduce((most, { vector }) => Math.max(most, vector[c] ?? 0), value))
+    return largestOf(
+      first.vector.length,
+      pieces.map(({ vector }) => vector),
+    )
   const rows = pieces.reduce((sum, piece) => sum + piece.rows, 0)
   return first.vector.map((_, c) => pieces.reduce((sum, piece) => sum + piece.rows * (piece.vector[c] ?? 0), 0) / rows)
 }

@@ -203,7 +203,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
 
   /** How many numbers are learned: the elements of all parameters. */
   numParameters(): number {
-    return this.parameters().reduce((sum, parameter) => sum + parameter.data.length, 0)
+    return this.parameters().reduce((sum, parameter) => sum + parameter.elements, 0)
   }
 
   /** The parameters under PyTorch's names. The tensors share memory with the module. */

@@ -96,6 +96,10 @@ export interface OperationTypes {
   attend: AttendAttributes
   /** [query, key, value, context, logSumExp, dContext] → dQuery, dKey, dValue */
   'attend-backward': { readonly forward: AttendAttributes; readonly segments: readonly (readonly KeySegment[])[] }
+  /** [x, segments] → the largest of each column over the rows of each segment, the index of the row that holds it */
+  'max-rows': Record<never, never>
+  /** [dLargest, places, segments] → dx of `max-rows` */
+  'max-rows-backward': Record<never, never>
   /** [logits, targets] → the loss of each row, its log-sum-exp; `factor` is a row's weight in the whole loss */
   'cross-entropy': { readonly rule: CrossEntropyRule; readonly factor: number }
   /** [logits, targets, logSumExp] → dLogits */

@@ -9,7 +9,7 @@ import { matchKept } from '../plan/kept-buffers.ts'
 import { stageArenaBytes } from '../plan/stage-arena.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import { memoryKey } from '../scheduler/operands.ts'
-import type { LaneFacts } from '../scheduler/pool.ts'
+import type { LaneFacts } from '../scheduler/lane-facts.ts'
 import type { ProgramHost, ProgramRuntime } from './host.ts'
 import { elementsOf } from './operation.ts'
 import { optionArrays } from './operations/attend.ts'
@@ -21,7 +21,7 @@ import { claimCount } from './claims.ts'
 import { isRowStage, type RowStage } from './stage.ts'
 import { assignSlots, externalValues, handedSlots } from './slots.ts'
 import {
-  keyCopyBytes,
+  batchCopyBytes,
   packedWeightBytes,
   rawWeightBytes,
   rowBufferBytes,
@@ -236,7 +236,7 @@ function bytesOf(program: Program, host: ProgramHost, options: PlanOptions, choi
   const [output, ...details] = results.map((value) => elementsOf(value) * 4)
   const copies = inputCopies(program, transport).reduce((total, count) => total + count, 0)
   const inFlight = (stage: RowStage): number => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage)
-  const laneCopies = { tasks: lanes * Math.max(0, ...rowStages.map(keyCopyBytes)), alone: copies, pass: 0 }[way]
+  const laneCopies = { tasks: lanes * Math.max(0, ...rowStages.map(batchCopyBytes)), alone: copies, pass: 0 }[way]
   return {
     output: output ?? 0,
     details: details.reduce((sum, count) => sum + count, 0),
@@ -246,7 +246,7 @@ function bytesOf(program: Program, host: ProgramHost, options: PlanOptions, choi
       host,
       way,
       ({ residentBytes }) => residentBytes,
-      (lane) => stageLaneBytes(stages, lane, chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
+      (lane) => stageLaneBytes(program, lane, chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
     ),
     'lane copies':
       transport === 'transfer' ? laneCopies + lastingBytes(host, way, lastingLimitBytes) : lastingBytes(host, way, 0),

@@ -67,6 +67,15 @@ export interface SlabSlice {
   readonly stride: number
 }
 
+/** All rows of a tensor: row r of batch b stands at `offset + b·batchStride + r·rowStride`. */
+export interface BatchSlice {
+  readonly array: ArrayId
+  readonly offset: number
+  /** 0 where there are only the rows of the chunk's batch */
+  readonly batchStride: number
+  readonly rowStride: number
+}
+
 export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
   /** the chunk's rows, [rows, width of `to`]; `byPosition`: rows of a table, the same for every sequence */
   | { readonly op: 'load'; readonly to: Register; readonly from: S; readonly byPosition?: true }
@@ -164,6 +173,28 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
       readonly table: S
       readonly byPosition?: true
       readonly back?: true
+    }
+  /**
+   * for each row s: the largest of each column over the rows of segment s among the batch's `sequence` rows, and the
+   * index of the first row that holds it; 0 and −1 where there is no such row
+   */
+  | {
+      readonly op: 'max-rows'
+      readonly rows: BatchSlice
+      /** Int32, a number per row */
+      readonly segments: BatchSlice
+      readonly sequence: number
+      readonly to: Register
+      readonly places: Register
+    }
+  /** to = dLargest of the row's segment where the row is the one in `places`, else 0; `count` segments per batch */
+  | {
+      readonly op: 'max-rows-backward'
+      readonly dLargest: BatchSlice
+      readonly places: BatchSlice
+      readonly count: number
+      readonly segments: S
+      readonly to: Register
     }
   /** the chunk's rows go to their place (shared memory), or back with the result */
   | { readonly op: 'store'; readonly from: Register; readonly to: S | 'returned' }

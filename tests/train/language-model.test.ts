@@ -48,14 +48,15 @@ describe('training a language model', () => {
     const crew = new WorkerCrew()
     await withRuntime({ workers: 2, workerFactory: crew.workerFactory }, async (own) => {
       const model = made({ dropout: 0.1 })
-      let kills = 0
+      const kills: Promise<unknown>[] = []
       const data = (index: number): Batch => {
         // In the middle of the step that is made with this batch.
-        if (index % 2 === 1) setImmediate(() => void crew.alive[0]?.terminate().then(() => kills++))
+        if (index % 2 === 1)
+          setImmediate(() => kills.push(...crew.alive.slice(0, 1).map((worker) => worker.terminate())))
         return sequenceBatches(sequences, { batch: 8, seed: 1 })(index)
       }
       await finish(run(model, own, { data }))
-      expect(kills).toBe(3)
+      expect(await Promise.all(kills)).toHaveLength(3)
       expect(bitsOf(model)).toEqual(bitsOf(expected))
     })
     await crew.allExited()

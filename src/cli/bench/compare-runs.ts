@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { caseKey } from '../../../bench/attention/bench-case.ts'
-import type { BenchResult } from '../../../bench/attention/measure-setting.ts'
+import { caseKey } from './bench-case.ts'
+import type { BenchResult } from './measure-setting.ts'
 import { UsageError } from '../usage-error.ts'
 import type { BenchReport } from './bench-report.ts'
 

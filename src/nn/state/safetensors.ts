@@ -37,6 +37,7 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsCo
   try {
     const headerBytes = readHeaderLength(await reader.take(8, 'the header length'))
     const { entries, metadata } = parseHeader(await reader.take(headerBytes, 'the header'))
+    reader.expectLength(8 + headerBytes + (entries.at(-1)?.end ?? 0))
     const tensors: [string, Tensor<TensorData>][] = []
     for (const entry of entries)
       tensors.push([entry.name, decodeElements(entry, await reader.take(entry.end - entry.start, entry.name))])

@@ -49,6 +49,11 @@ export const scaleRule: OperationRule<'scale'> = {
   adjoint: ({ attributes: { factor } }, dOutput, { graph }) => [scale(graph, dOutput, factor)],
 }
 
+/** The same rows, one after the other in memory: attention's own gradients stand head by head, and may be sums. */
+export function asRows(graph: Graph, from: Value): Value {
+  return from.layout === 'rows' ? from : scale(graph, from, 1)
+}
+
 /**
  * a ∘ b, element by element.
  *

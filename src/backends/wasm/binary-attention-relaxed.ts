@@ -1,4 +1,4 @@
-import bytes from '../../../build/heddle-simd.wasm.deflate'
+import bytes from '../../../build/heddle-attention-relaxed.wasm.deflate'
 
 /** Compressed (deflate-raw). */
 export const deflated: Uint8Array<ArrayBuffer> = bytes

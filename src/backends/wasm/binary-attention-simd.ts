@@ -1,4 +1,4 @@
-import bytes from '../../../build/heddle-relaxed.wasm.deflate'
+import bytes from '../../../build/heddle-attention-simd.wasm.deflate'
 
 /** Compressed (deflate-raw). */
 export const deflated: Uint8Array<ArrayBuffer> = bytes
