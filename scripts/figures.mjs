@@ -108,10 +108,11 @@ function wholeFigures() {
   }
 }
 
-/** The model that `npm run docs` leaves; made where it is missing. */
+/** The model that `npm run docs` leaves; made where it is missing, or older than the source. */
 async function modelOfReference() {
   const file = path.join(ROOT, MODEL)
-  if (!existsSync(file)) {
+  const newest = most(files, (each) => (each.startsWith('src/') ? statSync(path.join(ROOT, each)).mtimeMs : 0))
+  if (!existsSync(file) || statSync(file).mtimeMs < newest) {
     const { Application } = await import('typedoc')
     const app = await Application.bootstrapWithPlugins({ options: ROOT, logLevel: 'Error' })
     const project = await app.convert()

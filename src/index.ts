@@ -33,9 +33,11 @@ export type {
   AttentionTransposedResult,
   SegmentReport,
 } from './attention/backward-options.ts'
+export type { CallReport } from './attention/call-report.ts'
 export type { BackwardPlanInputs } from './attention/backward-call.ts'
 export type { Capabilities } from './attention/capabilities.ts'
 export type { KernelBinary, RuntimeOptions } from './attention/runtime-options.ts'
+export type { BytesByPurpose, MemoryReport } from './core/ledger.ts'
 export type { IntegerArray, IntegerTensor } from './core/integer-arrays.ts'
 export { tensor, type Tensor, type TensorData } from './core/tensor.ts'
 export {

@@ -27,7 +27,7 @@ export interface AnalysisProgress {
   readonly elapsedMs: number
 }
 
-/** What `analyzeAttention` and `analyzeModel` take alike. */
+/** What both `analyzeAttention` and `analyzeModel` take. */
 export interface AnalysisOptions {
   /** @default the runtime that `attention` shares */
   readonly runtime?: Runtime

@@ -113,7 +113,7 @@ export function checkTokens(
   const offsets = typeof queryOffset === 'object' ? [...queryOffset] : [queryOffset ?? 0]
   if (queries !== keys || offsets.some((offset) => offset !== 0)) {
     throw new OptionError(
-      `${what}: expected tokens with self-attention, whose queries stand where its keys do, got ${queries} queries at ${offsets.join(', ')} and ${keys} keys`,
+      `${what}: expected tokens with self-attention, whose queries and keys have the same positions, got ${queries} queries at ${offsets.join(', ')} and ${keys} keys`,
     )
   }
   const fits =

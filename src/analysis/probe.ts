@@ -17,7 +17,7 @@ export interface ProbeOptions extends AnalysisOptions {
   readonly batch: Batch
   /** @default crossEntropy() */
   readonly loss?: Loss
-  /** hears of each record */
+  /** called with each record */
   readonly onRecord?: (record: ProbeRecord) => void
 }
 

@@ -1,10 +1,9 @@
 import type { AttentionMode, AttentionPlan } from '../plan/attention-request.ts'
-import type { Transport } from '../plan/transport.ts'
-import type { Fallback, LaneKind } from '../protocol/messages.ts'
-import type { LaneShare, Priority } from '../scheduler/job.ts'
-import type { BytesByPurpose } from '../core/ledger.ts'
+import type { LaneKind } from '../protocol/messages.ts'
+import type { Priority } from '../scheduler/job.ts'
 import type { IntegerArray, IntegerTensor } from '../core/integer-arrays.ts'
 import type { Tensor } from '../core/tensor.ts'
+import type { CallReport } from './call-report.ts'
 
 /**
  * Query, key and value. With B batches, H heads, Hkv key/value heads (query head h reads head ⌊h·Hkv/H⌋), M query rows,
@@ -159,12 +158,12 @@ export interface AttentionOptions {
   /** An abort rejects with the signal's reason; nothing visible is written after it. */
   readonly signal?: AbortSignal
   /**
-   * Which of several calls that wait goes first: lanes turn to those of a lower priority when no other waits. @default
+   * Which of several waiting calls goes first: lanes take tasks of a lower priority only when no others wait. @default
    * 'normal'
    */
   readonly priority?: Priority
   /**
-   * Called when the call begins (with done 0), then at most 20 times a second as tasks end and four times a second
+   * Called when the call begins (with done 0), then at most 20 times per second as tasks end and four times per second
    * while none does, and at the end.
    */
   readonly onProgress?: (progress: AttentionProgress) => void
@@ -190,42 +189,15 @@ export interface AttentionStatistics {
 }
 
 /** How a call was run. */
-export interface AttentionReport {
+export interface AttentionReport extends CallReport {
   /** which algorithm ran: the n × n matrix, or chunks */
   readonly mode: AttentionMode
   /** what was planned before anything ran */
   readonly plan: AttentionPlan
-  /** whether threads shared the inputs, or copies were transferred */
-  readonly transport: Transport
-  /** whether relaxed SIMD was allowed */
-  readonly numerics: 'fast' | 'portable'
-  /** the lanes that did a part of it */
-  readonly lanes: readonly LaneShare[]
-  /** how many tasks ran */
-  readonly tasks: number
-  /** tasks sent again because their worker died */
-  readonly retries: number
-  /** everything that ran in another way than asked for, and why */
-  readonly fallbacks: readonly Fallback[]
   /** what may be a mistake in the options, such as `causal` over a cache without `queryOffset` */
   readonly notes: readonly string[]
   /** whether the same call gives the same bits on this machine, for any pool and chunk size */
   readonly reproducible: boolean
-  /** wall-clock time of the call */
-  readonly elapsedMs: number
-  /** what the counting allocator saw */
-  readonly memory: {
-    /** what the plan foretold, as an upper bound */
-    readonly plannedBytes: number
-    /** the most that was allocated at one time, beside the caller's inputs */
-    readonly peakBytes: number
-    /** the peak of each purpose, such as `output` or `key` */
-    readonly peakByPurpose: BytesByPurpose
-  }
-  /** (query, key) tiles that were computed, and those that no query may see */
-  readonly tiles: number
-  /** tiles that were not computed, since every pair in them is masked */
-  readonly skippedTiles: number
 }
 
 /** What `attention` gives back. */

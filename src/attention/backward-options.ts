@@ -1,10 +1,7 @@
-import type { BytesByPurpose } from '../core/ledger.ts'
 import type { Tensor } from '../core/tensor.ts'
-import type { Transport } from '../plan/transport.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
-import type { Fallback } from '../protocol/messages.ts'
-import type { LaneShare } from '../scheduler/job.ts'
 import type { AttentionInputs, AttentionOptions } from './attention-options.ts'
+import type { CallReport } from './call-report.ts'
 import type { WeightOptions } from './weight-options.ts'
 
 /** What the forward call was given and gave, and the gradient of the loss with respect to its output. */
@@ -49,38 +46,11 @@ export interface AttentionTransposedInputs extends Pick<AttentionInputs, 'query'
 }
 
 /** How a call was run. */
-export interface SegmentReport {
+export interface SegmentReport extends CallReport {
   /** what was planned before anything ran */
   readonly plan: SegmentPlan
-  /** whether threads shared the inputs, or copies were transferred */
-  readonly transport: Transport
-  /** whether relaxed SIMD was allowed */
-  readonly numerics: 'fast' | 'portable'
-  /** the lanes that did a part of it */
-  readonly lanes: readonly LaneShare[]
-  /** how many tasks ran */
-  readonly tasks: number
-  /** tasks sent again because their worker died */
-  readonly retries: number
-  /** everything that ran in another way than asked for, and why */
-  readonly fallbacks: readonly Fallback[]
   /** whether the same call gives the same bits on this machine, for any pool and chunk size: it always does */
   readonly reproducible: true
-  /** wall-clock time of the call */
-  readonly elapsedMs: number
-  /** what the counting allocator saw */
-  readonly memory: {
-    /** what the plan foretold, as an upper bound */
-    readonly plannedBytes: number
-    /** the most that was allocated at one time, beside the caller's inputs */
-    readonly peakBytes: number
-    /** the peak of each purpose, such as `dQuery` */
-    readonly peakByPurpose: BytesByPurpose
-  }
-  /** (query, key) tiles that were computed, and those that no query may see */
-  readonly tiles: number
-  /** tiles that were not computed, since every pair in them is masked */
-  readonly skippedTiles: number
 }
 
 /** Gradients, each of the shape of what it belongs to. */

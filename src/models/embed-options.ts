@@ -15,7 +15,7 @@ export interface EmbedOptions extends Pick<ForwardOptions, 'runtime' | 'signal' 
   readonly packTokens?: number
   /** Of a stream: how many texts are read ahead, to be sorted by length. @default 64 */
   readonly readAhead?: number
-  /** Hears after each pack. */
+  /** Called after each pack. */
   readonly onProgress?: (progress: EmbedProgress) => void
 }
 

@@ -22,7 +22,7 @@ export interface LoadModelOptions {
   readonly ignoreConfig?: readonly string[]
   /** Whether `modules.json` of sentence-transformers is left alone. @default false */
   readonly ignoreSentenceConfig?: boolean
-  /** Whether NaN and infinities are let in. @default false */
+  /** Whether NaN and infinities are allowed. @default false */
   readonly allowNonFinite?: boolean
 }
 

@@ -135,7 +135,7 @@ async function readEntries(reader: ByteReader, file: string): Promise<readonly T
   try {
     const start = await reader.take(8, 'the header length')
     if (new TextDecoder('latin1').decode(start) === LFS_POINTER.slice(0, start.length))
-      throw new FormatError('expected tensors, got a pointer of Git LFS: fetch the file itself with `git lfs pull`')
+      throw new FormatError('expected tensors, got a Git LFS pointer: fetch the file itself with `git lfs pull`')
     const headerBytes = readHeaderLength(start)
     const { entries } = parseHeader(await reader.take(headerBytes, 'the header'))
     reader.expectLength(start.length + headerBytes + (entries.at(-1)?.end ?? 0))

@@ -26,15 +26,15 @@ export interface ForwardOptions {
   readonly runtime?: Runtime
   /** An abort rejects with the signal's reason; nothing visible is written after it. */
   readonly signal?: AbortSignal
-  /** Which of several calls that wait goes first, as for `attention`. @default 'normal' */
+  /** Which of several waiting calls goes first, as for `attention`. @default 'normal' */
   readonly priority?: Priority
   /** Rows per task; never changes a result. @default chosen by the plan */
   readonly chunkSize?: number
   /** Needed where dropout is active: the same seed drops the same elements, on any machine. */
   readonly seed?: Seed
-  /** Hears the shape of every tensor on the way, in order. */
+  /** Called with the shape of every tensor that is computed, in order. */
   readonly trace?: (event: TraceEvent) => void
-  /** Hears how each layer's output compares with its input. */
+  /** Called with how each layer's output compares with its input. */
   readonly monitorNorms?: (event: NormEvent) => void
 }
 

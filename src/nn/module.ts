@@ -55,8 +55,8 @@ export interface ForwardRun {
  * A layer or a model: named parameters and named parts, whose names join with dots as in PyTorch. A module starts in
  * evaluation mode; `train()` switches dropout on.
  *
- * A layer of one's own gives its parameters to `addParameter`, its parts to `addModule`, and says what it computes in
- * `build`; everything else follows from that.
+ * Your own layer registers its parameters with `addParameter` and its parts with `addModule`, and says in `build` what
+ * it computes. Everything else follows from that.
  *
  * @example
  * ```js

@@ -1,7 +1,7 @@
 import { throwIfAborted } from '../core/abort.ts'
 import { withBorrowed } from '../core/borrowed.ts'
 import { WorkerLostError } from '../core/errors.ts'
-import { Ledger, type BytesByPurpose } from '../core/ledger.ts'
+import { Ledger, type MemoryReport } from '../core/ledger.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import type { Job, LaneShare, Priority } from '../scheduler/job.ts'
@@ -35,15 +35,8 @@ export interface LayerReport {
   readonly programReused: boolean
   /** everything that ran in another way than asked for, and why */
   readonly fallbacks: readonly Fallback[]
-  /** what the counting allocator saw */
-  readonly memory: {
-    /** what the plan foretold, as an upper bound */
-    readonly plannedBytes: number
-    /** the most that was allocated at one time, beside the caller's inputs and the parameters */
-    readonly peakBytes: number
-    /** the peak of each purpose, such as `rows` */
-    readonly peakByPurpose: BytesByPurpose
-  }
+  /** what the call allocated */
+  readonly memory: MemoryReport
 }
 
 export interface RunOptions {
@@ -56,7 +49,7 @@ export interface RunOptions {
   readonly plainResults?: number
   /** whether the program has run before. @default false */
   readonly isReused?: boolean
-  /** hears of each stage when it is done, and may look at the data of its values */
+  /** called with each stage when it is done; it may look at the data of its values */
   readonly onStage?: ((index: number, dataOf: (value: Value) => TaskArray) => void) | undefined
 }
 

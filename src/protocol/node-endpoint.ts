@@ -9,7 +9,7 @@ export interface NodePort {
    * @param transfer objects that move to the other side
    */
   postMessage(message: unknown, transfer?: readonly never[]): void
-  /** Hears messages. */
+  /** Listens to messages. */
   on(type: 'message', listener: (data: unknown) => void): unknown
   /**
    * Removes a listener that `on` added.

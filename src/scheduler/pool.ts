@@ -17,7 +17,7 @@ import { Slot, type BenchName } from './slot.ts'
 const MAX_START_FAILURES = 3
 
 export interface PoolConfig {
-  /** one entry a lane */
+  /** one entry per lane */
   readonly lanes: readonly LaneConfig[]
   /** a worker for a lane, or its stand-in on the calling thread; called again when a lane must be replaced */
   readonly makeLane: (config: LaneConfig) => Lane
@@ -25,7 +25,7 @@ export interface PoolConfig {
   readonly laterKernels?: LoadKernels
   /** how lanes at work are asked for signs of life; each second unless a test says otherwise */
   readonly heartbeat?: Heartbeat
-  /** who hears of its lanes. @default nobody */
+  /** where events of its lanes go. @default nowhere */
   readonly events?: PoolEvents
   /** where its lanes run, for events. @default 'worker' */
   readonly thread?: EventLane['thread']

@@ -11,21 +11,21 @@ export type AnyWorker = Worker | NodeWorker
 /** The part of a Worker of node:worker_threads that a lane needs. */
 export interface NodeWorker extends NodePort {
   /**
-   * Hears messages.
+   * Listens to messages.
    *
    * @param type the event
    * @param listener called with the message's data
    */
   on(type: 'message', listener: (data: unknown) => void): unknown
   /**
-   * Hears errors: of the worker, or of a message that cannot be read.
+   * Listens to errors: of the worker, or of a message that cannot be read.
    *
    * @param type the event
    * @param listener called with the error
    */
   on(type: 'error' | 'messageerror', listener: (error: Error) => void): unknown
   /**
-   * Hears the worker's exit.
+   * Listens to the worker's exit.
    *
    * @param type the event
    * @param listener called with the exit code

@@ -22,7 +22,7 @@ export interface FleetWorkerOptions extends QueueOptions {
   readonly heldBytes?: number
   /** A job whose host has not renewed its lock for so long goes to another host. @default 30,000 */
   readonly lockMs?: number
-  /** Hears of jobs and connections as they come and go. */
+  /** Called with what happens to jobs and connections. */
   readonly onEvent?: (event: FleetEvent) => void
 }
 

@@ -47,7 +47,7 @@ export interface GenerateOptions extends Omit<ForwardOptions, 'chunkSize' | 'mon
    * @param logits [vocabulary], its own to change
    */
   readonly sample?: (logits: Float32Array, row: SampledRow) => number
-  /** Hears of each token as it is chosen. */
+  /** Called with each token as it is chosen. */
   readonly onToken?: (token: GeneratedToken) => void
 }
 

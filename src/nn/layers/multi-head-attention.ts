@@ -269,9 +269,7 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
 
   #checkCache({ key, value, returnWeights, returnLogSumExp, returnStatistics }: MultiHeadAttentionForward): void {
     if (key !== undefined || value !== undefined)
-      throw new OptionError(
-        'MultiHeadAttention: expected option cache with self-attention, got a key or value beside it',
-      )
+      throw new OptionError('MultiHeadAttention: expected option cache with self-attention, got a key or value with it')
     if (Boolean(returnWeights) || returnLogSumExp === true || returnStatistics === true) {
       throw new OptionError(
         'MultiHeadAttention: expected no weights, log-sum-exp or statistics with option cache; a full forward pass returns them',

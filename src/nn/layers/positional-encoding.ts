@@ -127,12 +127,12 @@ export class PositionalEncoding extends Module {
   }
 
   /**
-   * The same at positions of one's own.
+   * The same at given positions.
    *
    * @param graph the graph that is built
    * @param input [batch, rows, modelDim]
    * @param at [batch, rows] of the input
-   * @throws {OptionError} for one that there is none for
+   * @throws {OptionError} for a position beyond the learned ones
    */
   buildAt(graph: Graph, input: Value, at: Tensor<Int32Array>): Value {
     let last = -1

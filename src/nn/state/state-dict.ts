@@ -10,7 +10,7 @@ export type GivenState = Readonly<Record<string, Tensor<TensorData>>>
 export interface LoadOptions {
   /** Whether missing and unexpected names are errors; else they are listed in what comes back. @default true */
   readonly strict?: boolean
-  /** Whether NaN and infinities are let in. @default false */
+  /** Whether NaN and infinities are allowed. @default false */
   readonly allowNonFinite?: boolean
   /**
    * Takes the names that begin with it, without it, and leaves all others alone: `'model.layers.0.'` loads one block
