@@ -24,13 +24,14 @@ const kernelBytes = {
 }
 
 /**
- * What needs a process of its own: it changes globals or how Comlink transfers errors, measures the process, or ends
+ * What needs a process of its own: it changes globals, flags of V8 or how Comlink transfers errors, measures the process, or ends
  * it.
  */
 const ALONE = [
-  'tests/{cli,failures,fleet,protocol,scheduler,tfjs,webgpu}/**/*.test.ts',
+  'tests/{cli,failures,fleet,kernels,protocol,scheduler,tfjs,webgpu}/**/*.test.ts',
   'tests/attention/{event-loop,large-chunks,portable-engines,resident-memory}.test.ts',
   'tests/nn/{commands,long-block}.test.ts',
+  'tests/train/program-reuse.test.ts',
 ]
 
 /** @param isolate whether each file gets a process of its own; others share two, which saves starting some 150 */
