@@ -1,6 +1,6 @@
-// Faults in programs, gradients and training.
+// Faults in programs, their operations and gradients.
 
-/** @type {readonly import('./mutations.mjs').Mutation[]} */
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const PROGRAM_MUTATIONS = [
   {
     what: 'every layer has the same dropout seed',
@@ -36,34 +36,6 @@ export const PROGRAM_MUTATIONS = [
     from: 'this.clean = this.retries === 0',
     to: 'this.clean = true',
     tests: ['tests/nn/lost-workers.test.ts', 'tests/failures/reused-memory.test.ts'],
-  },
-  {
-    what: 'clipping without its 1e-6',
-    file: 'src/train/clip.ts',
-    from: 'const factor = maxNorm / (norm + 1e-6)',
-    to: 'const factor = maxNorm / norm',
-    tests: ['tests/train/clip.test.ts'],
-  },
-  {
-    what: 'AdamW shrinks by λ alone',
-    file: 'src/train/optimizers/adam.ts',
-    from: 'shrink: 1 - rate * hyperparameters.weightDecay',
-    to: 'shrink: 1 - hyperparameters.weightDecay',
-    tests: ['tests/train/optimizers/updates-equal-pytorch.test.ts'],
-  },
-  {
-    what: 'warmup begins at 0',
-    file: 'src/train/schedules.ts',
-    from: '(base * (step + 1)) / (warmup + 1)',
-    to: '(base * step) / (warmup + 1)',
-    tests: ['tests/train/schedules.test.ts'],
-  },
-  {
-    what: 'a batch’s mask is ignored',
-    file: 'src/train/batch.ts',
-    from: '    ...(mask === undefined ? {} : { mask: perRow',
-    to: '    ...(true ? {} : { mask: perRow',
-    tests: ['tests/train/losses.test.ts', 'tests/train/loss-and-gradients.test.ts'],
   },
   {
     what: 'the gradient of a difference has the wrong sign',
@@ -127,5 +99,33 @@ export const PROGRAM_MUTATIONS = [
     from: 'factor / softcap',
     to: '1 / softcap',
     tests: ['tests/nn/logit-rules.test.ts'],
+  },
+  {
+    what: 'the gradient of a squared error without its 2',
+    file: 'src/program/operations/loss.ts',
+    from: '2 * factor',
+    to: 'factor',
+    tests: ['tests/train/loss-and-gradients.test.ts'],
+  },
+  {
+    what: 'an embedding’s gradient without its scale',
+    file: 'src/program/operations/embed.ts',
+    from: '{ tokens: tokens as Value, scale })',
+    to: '{ tokens: tokens as Value, scale: 1 })',
+    tests: ['tests/program/operation-gradients.test.ts'],
+  },
+  {
+    what: 'the gradient of a rotation turns the same way',
+    file: 'src/program/operations/positions.ts',
+    from: 'back: !attributes.back',
+    to: 'back: attributes.back',
+    tests: ['tests/program/operation-gradients.test.ts'],
+  },
+  {
+    what: 'a cache is as long as its shortest sequence',
+    file: 'src/program/operations/append.ts',
+    from: 'Math.max(...past) + from.rows',
+    to: 'Math.min(...past) + from.rows',
+    tests: ['tests/nn/ragged-caches.test.ts'],
   },
 ]

@@ -36,11 +36,17 @@ export interface TransposedCall extends SegmentCall {
 
 /** Shapes for `runtime.planBackward`: each a shape, or a tensor, whose memory is then taken into account. */
 export interface BackwardPlanInputs {
+  /** [.., M, D] */
   readonly query: readonly number[] | Tensor
+  /** [.., N, D] */
   readonly key: readonly number[] | Tensor
+  /** [.., N, Dv] */
   readonly value: readonly number[] | Tensor
+  /** the forward call's output, where its memory counts */
   readonly output?: Tensor
+  /** the forward call's log-sum-exp, where its memory counts */
   readonly logSumExp?: Tensor
+  /** the output's gradient, where its memory counts */
   readonly dOutput?: Tensor
 }
 

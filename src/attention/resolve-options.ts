@@ -51,7 +51,8 @@ export interface ResolvedOptions {
   readonly notes: readonly string[]
 }
 
-const NAMES: readonly (keyof AttentionOptions)[] = [
+/** Every option of `attention`. */
+export const OPTION_NAMES: readonly (keyof AttentionOptions)[] = [
   ...ATTENTION_WEIGHT_OPTIONS,
   'dropout',
   'mode',
@@ -71,7 +72,7 @@ const NAMES: readonly (keyof AttentionOptions)[] = [
 
 /** @throws {OptionError} for an unknown name; the values are checked by `resolveOptions` */
 export function checkOptionNames(options: unknown): AttentionOptions {
-  return checkNames('attention: options', options, NAMES)
+  return checkNames('attention: options', options, OPTION_NAMES)
 }
 
 /**

@@ -19,3 +19,6 @@ export const ATTENTION_WEIGHT_OPTIONS = [
   ...WEIGHT_OPTIONS,
   'relativeBias',
 ] as const satisfies readonly (keyof AttentionOptions)[]
+
+/** What `analyzeAttention` and tfjs's operation take of them, and how heads are laid out. */
+export type WeightOptions = Pick<AttentionOptions, (typeof WEIGHT_OPTIONS)[number] | 'heads' | 'keyValueHeads'>

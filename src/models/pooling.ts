@@ -11,13 +11,31 @@ export const POOLINGS: readonly Pooling[] = ROW_POOLINGS
  * Sums are in float64, in the order of the rows.
  *
  * @param rows `[.., width]`, of which those from `from` up to `to` count
- *
+ * @param width elements per row
+ * @param pooling how they become one
+ * @param range which rows count
  * @returns [width], new, the caller's
+ *
+ * @example
+ * ```js
+ * import { poolRows } from 'heddle/models'
+ *
+ * const rows = Float32Array.of(1, 2, 3, 4, 5, 6) // three rows of two
+ * console.log([...poolRows(rows, 2, { from: 1, to: 3 }, 'mean')]) // [ 4, 5 ]
+ * ```
  */
 export function poolRows(
   rows: Float32Array,
   width: number,
-  { from, to }: { readonly from: number; readonly to: number },
+  {
+    from,
+    to,
+  }: {
+    /** the first row */
+    readonly from: number
+    /** one past the last row */
+    readonly to: number
+  },
   pooling: Pooling,
 ): Float32Array {
   if (pooling === 'first') return rows.slice(from * width, (from + 1) * width)
@@ -39,7 +57,11 @@ function largestOf(width: number, rows: readonly Float32Array[]): Float32Array {
   return largest.values
 }
 
-/** Divides a vector by its length, in place; one of length 0 stays. */
+/**
+ * Divides a vector by its length, in place; one of length 0 stays.
+ *
+ * @param vector of any length; it is changed
+ */
 export function normalise(vector: Float32Array): Float32Array {
   let squares = 0
   for (const value of vector) squares += value * value

@@ -8,16 +8,19 @@ import type { Parameter } from '../program/parameter.ts'
 import type { Family } from './families/family.ts'
 import { readJson, type ModelFiles } from './model-source.ts'
 
+/** How far `loadModel` has come. */
 export interface LoadProgress {
   /** the file that is being read */
   readonly file: string
   /** bytes of weights read so far, and in all files whose headers were read */
   readonly loadedBytes: number
+  /** bytes of weights in all files whose headers were read */
   readonly totalBytes: number
 }
 
 /** What became of the tensors of a model's files. */
 export interface WeightReport {
+  /** names of the files that hold weights */
   readonly files: readonly string[]
   /** element types among the tensors that were taken, such as BF16 */
   readonly types: readonly string[]
@@ -132,7 +135,7 @@ async function readEntries(reader: ByteReader, file: string): Promise<readonly T
   try {
     const start = await reader.take(8, 'the header length')
     if (new TextDecoder('latin1').decode(start) === LFS_POINTER.slice(0, start.length))
-      throw new FormatError('expected tensors, got a pointer of Git LFS: fetch the file itself with `git lfs pull`')
+      throw new FormatError('expected tensors, got a Git LFS pointer: fetch the file itself with `git lfs pull`')
     const headerBytes = readHeaderLength(start)
     const { entries } = parseHeader(await reader.take(headerBytes, 'the header'))
     reader.expectLength(start.length + headerBytes + (entries.at(-1)?.end ?? 0))

@@ -17,15 +17,17 @@ const MOST_ELEMENTS = 2 ** 31 - 1
 export class Parameter implements Tensor {
   /** never used twice in a process */
   readonly id: number = nextParameterId++
+  /** sizes of the axes, outermost first */
   readonly shape: readonly number[]
-  /** how many, without looking at them */
+  /** how many elements it has; asking does not allocate them */
   readonly elements: number
   #data: Float32Array | null = null
   #version = 0
 
   /**
-   * Zeros of `shape`, which take no memory before they are first looked at.
+   * Zeros of `shape`, which take no memory until `data` is first read.
    *
+   * @param shape sizes of the axes, outermost first
    * @throws {ShapeError} past 2³¹ − 1 elements
    */
   constructor(shape: readonly number[]) {
@@ -36,15 +38,16 @@ export class Parameter implements Tensor {
   }
 
   /**
-   * Row-major; whoever changes elements calls `touch` afterwards.
+   * Row-major. After changing elements, call `touch`.
    *
-   * @throws {MemoryBudgetError} when it is first looked at and the engine refuses the allocation
+   * @throws {MemoryBudgetError} when it is read for the first time and the engine refuses the allocation
    */
   get data(): Float32Array {
     const bytes = 4 * this.elements
     return (this.#data ??= new Float32Array(allocate('parameter', bytes, probeSharedMemory().available)))
   }
 
+  /** how often `touch` was called: lanes keep copies of weights by it */
   get version(): number {
     return this.#version
   }

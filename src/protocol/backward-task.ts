@@ -5,7 +5,7 @@ import type { AttentionSettings, Destination, Slice } from './task.ts'
  * All query rows of all query heads that share the key head go through a task, in order, so that dK and dV of the
  * segment are complete when it ends; dQ is complete when the slots of all segments are added, in key order.
  *
- * A task overwrites its destinations and never adds to what stands in them: it can run twice.
+ * A task overwrites its destinations and never adds to what is in them: it can run twice.
  */
 
 /** What the heads of a task share: the keys of one head of one batch, and who sees them. */
@@ -139,7 +139,7 @@ export interface AttentionBiasResult {
   readonly skippedTiles: number
 }
 
-/** Pᵀ·X of one query head over one key segment; P before dropout. C, the width of X, stands as `settings.valueSize`. */
+/** Pᵀ·X of one query head over one key segment; P before dropout. C, the width of X, is `settings.valueSize`. */
 export interface AttentionTransposedTask extends KeySegmentTask {
   readonly kind: 'attention-transposed'
   readonly head: ScoredHead

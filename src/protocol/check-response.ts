@@ -128,7 +128,7 @@ export function checkHello(hello: unknown): asserts hello is LaneHello {
   const { version, kernels, residentBytes, facts } = fields('answer to start()', hello)
   if (version !== PROTOCOL_VERSION) {
     throw new ProtocolError(
-      `worker: expected protocol version ${PROTOCOL_VERSION}, got ${String(version)}: the worker file is of another release`,
+      `worker: expected protocol version ${PROTOCOL_VERSION}, got ${String(version)}: the worker file is from another release`,
     )
   }
   if (typeof kernels !== 'string') throw wrong('kernels', 'the name of the kernels', describe(kernels))

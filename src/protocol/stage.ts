@@ -47,7 +47,7 @@ export interface CrossEntropyRule {
 }
 
 /**
- * Rows of several heads: row r of head h of batch b stands at `offset + b·batchStride + h·headStride + r·rowStride`.
+ * Rows of several heads: row r of head h of batch b is at `offset + b·batchStride + h·headStride + r·rowStride`.
  */
 export interface HeadSlice {
   readonly array: ArrayId
@@ -239,7 +239,7 @@ export const CONTEXT_ARRAY: ArrayId = 0
 /** Attention as the first part of a stage. */
 export interface RowStageAttention {
   readonly tasks: readonly AttentionTask[]
-  /** elements a row of `CONTEXT_ARRAY` */
+  /** elements per row of `CONTEXT_ARRAY` */
   readonly width: number
   /** Arrays that the lane makes for results which go back with the task's; number i has the id −1 − i. */
   readonly returned: readonly { readonly length: number; readonly integers: boolean }[]
@@ -261,7 +261,7 @@ export interface RowStageTask {
   readonly slabRow?: number
   /** whether it must not run on a GPU, which has no kernels for gradients */
   readonly withoutGpu?: true
-  /** elements a row, for each register */
+  /** elements per row, for each register */
   readonly registers: readonly number[]
   /**
    * what a lane sets aside for registers, attention's output and scratch: as much as any stage of the pass needs, so

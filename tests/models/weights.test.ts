@@ -102,7 +102,7 @@ describe('weights', () => {
     const others: readonly (readonly [string, RegExp])[] = [
       ['', /model-00002-of-00002\.safetensors: .*expected 8 bytes of the header length, but the file ends after 0/],
       ['<!doctype html><title>Not found</title>', /model-00002-of-00002\.safetensors: .*expected a header of at most/],
-      ['version https://git-lfs.github.com/spec/v1\n', /model-00002-of-00002\.safetensors: .*a pointer of Git LFS/],
+      ['version https://git-lfs.github.com/spec/v1\n', /model-00002-of-00002\.safetensors: .*a Git LFS pointer/],
     ]
     for (const [content, message] of others) {
       const call = loadModel(changedFolder('roberta', { [shard]: content }))

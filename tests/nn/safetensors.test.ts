@@ -3,7 +3,8 @@ import { FormatError, OptionError } from '../../src/core/errors.ts'
 import { readSafetensors, readStateDict, writeSafetensors } from '../../src/nn/state/safetensors.ts'
 import { Random } from '../support/random.ts'
 
-const MUTATIONS = 100_000
+/** `npm run torture` tries 100,000. */
+const MUTATIONS = process.env['HEDDLE_HEAVY'] === '1' ? 100_000 : 10_000
 
 /** A file out of a header object and bytes, without any check. */
 function fileOf(header: unknown, bytes = new Uint8Array(0)): Uint8Array {

@@ -1,7 +1,7 @@
 import { createRuntime, type Fallback } from 'heddle'
 import { describe, expect, test } from 'vitest'
 import { worst } from '../nn/worst.ts'
-import { forwardFor } from '../support/expect-backward.ts'
+import { forwardFor } from '../support/gradient-checks.ts'
 import { Random } from '../support/random.ts'
 import { withRuntime } from '../support/runtimes.ts'
 import { normalTensor } from '../support/tensors.ts'

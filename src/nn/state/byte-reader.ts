@@ -7,7 +7,10 @@ export type ByteSource =
   | Uint8Array
   | ArrayBuffer
   | Blob
-  | (AsyncIterable<Uint8Array> & { readonly byteLength?: number })
+  | (AsyncIterable<Uint8Array> & {
+      /** bytes in all, where that is known */
+      readonly byteLength?: number
+    })
   | ReadableStream<Uint8Array>
 
 /** An allocation that a header claims is made in steps, so that a short file with a boastful header costs little. */

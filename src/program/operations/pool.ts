@@ -32,6 +32,11 @@ const KEY_SIZE = 4
  * plans and the ways that rows travel are those of `attend`. The largest is the operation `max-rows`: the first row
  * that holds it gets its gradient, as with PyTorch's `max`.
  *
+ * @param graph the graph that is built
+ * @param from [B, M, W]
+ * @param pooling mean, first or last row, or the largest of each column
+ * @param segments how many segments there are, and the number of each row's; without them, all rows of a sequence
+ *   are one
  * @throws {OptionError} for numbers that do not fit the rows, and for the largest of more than 2²⁴ rows
  */
 export function pool(graph: Graph, from: Value, pooling: RowPooling, { count = 1, numbers }: PoolSegments = {}): Value {
