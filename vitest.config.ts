@@ -11,24 +11,27 @@ const base = {
   hookTimeout: 20_000,
 }
 
-/** Where a test imports source files: kernels as bytes, as the build makes them. */
+/** Where a test imports source files: kernels as the build makes them, compressed ones in base64, others as bytes. */
 const kernelBytes = {
   name: 'kernel-bytes',
   enforce: 'pre' as const,
-  load: (id: string) =>
-    /\.wasm(\.deflate)?$/.test(id)
-      ? `export default Uint8Array.from(atob('${readFileSync(id).toString('base64')}'), (each) => each.charCodeAt(0))`
-      : undefined,
+  load: (id: string) => {
+    const [, kind] = /\.(wasm|deflate)$/.exec(id) ?? []
+    if (kind === undefined) return undefined
+    const text = `'${readFileSync(id).toString('base64')}'`
+    return `export default ${kind === 'wasm' ? `Uint8Array.from(atob(${text}), (each) => each.charCodeAt(0))` : text}`
+  },
 }
 
 /**
- * What needs a process of its own: it changes globals or how Comlink transfers errors, measures the process, or ends
+ * What needs a process of its own: it changes globals, flags of V8 or how Comlink transfers errors, measures the process, or ends
  * it.
  */
 const ALONE = [
-  'tests/{cli,failures,fleet,protocol,scheduler,tfjs,webgpu}/**/*.test.ts',
+  'tests/{cli,failures,fleet,kernels,protocol,scheduler,tfjs,webgpu}/**/*.test.ts',
   'tests/attention/{event-loop,large-chunks,portable-engines,resident-memory}.test.ts',
   'tests/nn/{commands,long-block}.test.ts',
+  'tests/train/program-reuse.test.ts',
 ]
 
 /** @param isolate whether each file gets a process of its own; others share two, which saves starting some 150 */

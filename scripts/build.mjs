@@ -81,7 +81,7 @@ function options(extra) {
     outdir: out,
     sourcemap: false,
     legalComments: 'none',
-    loader: { '.wasm': 'binary', '.deflate': 'binary', '.txt': 'text' },
+    loader: { '.wasm': 'binary', '.deflate': 'base64', '.txt': 'text' },
     define: { HEDDLE_VERSION: JSON.stringify(version) },
     logLevel: 'warning',
     ...extra,

@@ -11,6 +11,12 @@ export type { PlanInputs, Runtime } from './attention/runtime.ts'
 export { drawDevToolsTracks } from './attention/devtools-tracks.ts'
 export { attention, closeDefaultRuntime, configureDefaultRuntime } from './attention/default-runtime.ts'
 export { mergePartials, type Partial as AttentionPartial } from './attention/merge-partials.ts'
+export {
+  bucketedRelativeBias,
+  bucketTableGradient,
+  positionBuckets,
+  type BucketOptions,
+} from './attention/position-buckets.ts'
 export type { AskedResults, WithAsked } from './attention/asked-results.ts'
 export type {
   AttentionChunk,

@@ -19,7 +19,7 @@ export async function bundleForNode(folder, entryPoints) {
     entryPoints,
     outdir: folder,
     outExtension: { '.js': '.mjs' },
-    loader: { '.wasm': 'binary', '.deflate': 'binary' },
+    loader: { '.wasm': 'binary', '.deflate': 'base64' },
     external: PACKAGES,
   })
 }
@@ -31,7 +31,7 @@ export async function bundlePage(folder, entryPoint, external = PACKAGES) {
     platform: 'browser',
     entryPoints: [entryPoint],
     outfile: `${folder}/page.js`,
-    loader: { '.wasm': 'binary', '.deflate': 'binary' },
+    loader: { '.wasm': 'binary', '.deflate': 'base64' },
     external,
   })
   await writeFile(`${folder}/index.html`, '<!doctype html><script type="module" src="page.js"></script>')

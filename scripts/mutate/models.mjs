@@ -49,7 +49,7 @@ export const MODEL_MUTATIONS = [
     file: 'src/analysis/rollout.ts',
     from: '(share) => share / 2',
     to: '(share) => share',
-    tests: ['tests/analysis/against-dense.test.ts'],
+    tests: ['tests/analysis/analyze-model.test.ts'],
   },
   {
     what: 'a role is what stands out at all',

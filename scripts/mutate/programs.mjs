@@ -80,6 +80,20 @@ export const PROGRAM_MUTATIONS = [
     tests: ['tests/nn/pooling.test.ts'],
   },
   {
+    what: 'bias by distance: the query offset counts the other way',
+    file: 'src/attention/relative-bias.ts',
+    from: '1 - queries - offset',
+    to: '1 - queries + offset',
+    tests: ['tests/attention/relative-bias.test.ts'],
+  },
+  {
+    what: 'bias by distance: sums of a later key segment go to the first diagonals',
+    file: 'src/attention/bias-gradient.ts',
+    from: '[this.strides.column, segment.keyStart * this.strides.column]',
+    to: '[this.strides.column, 0]',
+    tests: ['tests/attention/relative-bias.test.ts'],
+  },
+  {
     what: 'logits: the cap forgets the scale',
     file: 'src/program/operations/logits.ts',
     from: 'factor / softcap',

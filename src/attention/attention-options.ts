@@ -109,6 +109,12 @@ export interface AttentionOptions {
   readonly mask?: IntegerTensor
   /** Added to the scaled score; −∞ masks; broadcasts to S, as `mask` does. */
   readonly bias?: Tensor
+  /**
+   * [2·most + 1] or [H or 1, 2·most + 1]: added to the scaled score by the distance j − (i + queryOffset) of key and
+   * query, from −most to most; beyond, the first or last number counts. Memory is that of M + N numbers per head.
+   * `relativeBias` takes the place of `bias`. T5's buckets become such a table with `bucketedRelativeBias`.
+   */
+  readonly relativeBias?: Tensor
   /** [H] or [B·H]: −slope·|i + queryOffset − j| is added. */
   readonly alibiSlopes?: Float32Array
   /** Scores become softcap·tanh(score/softcap). 0 is off. @default 0 */

@@ -10,7 +10,7 @@ import type {
 } from './backward-options.ts'
 import { resolveLayout, type InputShapes, type Layout, type Strides } from './layout.ts'
 import { resolveOptions, type ResolvedOptions } from './resolve-options.ts'
-import { WEIGHT_OPTIONS } from './weight-options.ts'
+import { ATTENTION_WEIGHT_OPTIONS } from './weight-options.ts'
 
 /** A call over key segments after all checks. */
 export interface SegmentCall {
@@ -52,7 +52,7 @@ export interface BackwardPlanInputs {
 
 const INPUTS = ['query', 'key', 'value'] as const
 const RESULT_OPTIONS = [
-  ...WEIGHT_OPTIONS,
+  ...ATTENTION_WEIGHT_OPTIONS,
   'dropout',
   'heads',
   'keyValueHeads',

@@ -15,7 +15,7 @@ export interface AttentionBackwardInputs extends AttentionInputs {
 }
 
 /** Options of the forward call that change its result; they must be the same here. */
-type ResultOptions = WeightOptions & Pick<AttentionOptions, 'dropout'>
+type ResultOptions = WeightOptions & Pick<AttentionOptions, 'relativeBias' | 'dropout'>
 
 /** How a call runs, without any effect on its result. */
 interface RunOptions extends Pick<AttentionOptions, 'signal' | 'onProgress'> {
@@ -25,7 +25,10 @@ interface RunOptions extends Pick<AttentionOptions, 'signal' | 'onProgress'> {
 
 /** What `attentionBackward` takes: the forward call's options that decide about its output, and how to run. */
 export interface AttentionBackwardOptions extends ResultOptions, RunOptions {
-  /** Whether `dBias` is wanted where there is a bias: it has as many elements as the bias. @default true */
+  /**
+   * Whether `dBias` is wanted where there is a bias, which has as many elements as the bias, or `dRelativeBias` where
+   * there is one by distance. @default true
+   */
   readonly biasGradient?: boolean
 }
 
@@ -63,6 +66,8 @@ export interface AttentionBackwardResult {
   readonly dValue: Tensor
   /** where there is a bias, unless `biasGradient` is false */
   readonly dBias?: Tensor
+  /** of the shape of `relativeBias`, where there is one, unless `biasGradient` is false */
+  readonly dRelativeBias?: Tensor
   /** [H] or [B·H], where there are slopes */
   readonly dAlibiSlopes?: Float32Array
   /** how the call was run, and what it took */

@@ -214,11 +214,11 @@ export class StageBinder {
     keys: number,
   ): MovingScores {
     const { chunk } = this
-    const { batch, head, row, column } = strides
+    const { batch, head, row, column, start = 0 } = strides
     if (chunk === null)
       return {
         array: this.option(data),
-        offset: 0,
+        offset: start,
         batchStride: batch,
         headStride: head,
         rowStride: row,
@@ -227,7 +227,7 @@ export class StageBinder {
       }
     const part = {
       array: data,
-      offset: chunk.batch * batch + chunk.rowStart * row,
+      offset: start + chunk.batch * batch + chunk.rowStart * row,
       blocks: heads,
       blockStride: head,
       rows: chunk.rows,

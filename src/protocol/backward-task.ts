@@ -48,9 +48,23 @@ export interface ScoredHead {
 /**
  * What becomes of dS for the bias: its own matrix, or what it sums to where the bias is broadcast.
  * `matrix`: [M, keyEnd − keyStart]. `columns`: Σ over rows, [keyEnd − keyStart]. `rows`: Σ over the segment's keys,
- * [M].
+ * [M]. `diagonals`: Σ over the pairs of each j − i, [M + keyEnd − keyStart − 1], from the last row's first key on.
  */
-export type BiasGradient = 'matrix' | 'columns' | 'rows'
+export type BiasGradient = 'matrix' | 'columns' | 'rows' | 'diagonals'
+
+/** How many rows of how many numbers a task gives for each head's bias. */
+export function biasGradientShape(kind: BiasGradient, rows: number, keys: number): readonly [number, number] {
+  switch (kind) {
+    case 'matrix':
+      return [rows, keys]
+    case 'columns':
+      return [1, keys]
+    case 'rows':
+      return [rows, 1]
+    case 'diagonals':
+      return [1, Math.max(0, rows + keys - 1)]
+  }
+}
 
 /** What dS of a head is made from. */
 export interface OutputHead extends ScoredHead {

@@ -7,9 +7,7 @@ import type { KernelVariant } from './probe.ts'
 export type KernelSet = 'attention' | LaterKernels
 
 /** Each binary is a file of its own, compressed, which is fetched when it is first needed. */
-const DEFLATED: Readonly<
-  Record<`${KernelSet}-${KernelVariant}`, () => Promise<{ readonly deflated: Uint8Array<ArrayBuffer> }>>
-> = {
+const DEFLATED: Readonly<Record<`${KernelSet}-${KernelVariant}`, () => Promise<{ readonly deflated: string }>>> = {
   'attention-simd': () => import('./binary-attention-simd.ts'),
   'attention-relaxed': () => import('./binary-attention-relaxed.ts'),
   'gradients-simd': () => import('./binary-gradients-simd.ts'),
@@ -41,7 +39,7 @@ async function load(name: keyof typeof DEFLATED): Promise<Kernels> {
     const message = `kernels: expected to load ${name}, but the host refused: ${cause instanceof Error ? cause.message : String(cause)}`
     throw new BackendUnavailableError(message, { cause })
   })
-  const bytes = await inflate(deflated)
+  const bytes = await inflate(Uint8Array.from(atob(deflated), (character) => character.charCodeAt(0)))
   return WebAssembly.compile(bytes).catch(() => bytes)
 }
 

@@ -1,4 +1,4 @@
-import bytes from '../../../build/heddle-attention-simd.wasm.deflate'
+import text from '../../../build/heddle-attention-simd.wasm.deflate'
 
-/** Compressed (deflate-raw). */
-export const deflated: Uint8Array<ArrayBuffer> = bytes
+/** Compressed (deflate-raw), in base64. */
+export const deflated: string = text
