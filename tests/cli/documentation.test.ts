@@ -81,6 +81,13 @@ describe('examples of the documentation', () => {
     }
   })
 
+  it('are all in the API reference', async () => {
+    const { projectDocuments } = JSON.parse(await readFile(path.join(ROOT, 'typedoc.json'), 'utf8')) as {
+      projectDocuments: string[]
+    }
+    expect(projectDocuments.filter((file) => file.startsWith('docs/')).sort()).toEqual(LINKING.sort())
+  })
+
   it('quote the source as it is', async () => {
     const text = await readFile(path.join(ROOT, QUOTING), 'utf8')
     const blocks = [...text.matchAll(/^```ts\n([\s\S]*?)\n```$/gm)]
