@@ -11,14 +11,16 @@ const base = {
   hookTimeout: 20_000,
 }
 
-/** Where a test imports source files: kernels as bytes, as the build makes them. */
+/** Where a test imports source files: kernels as the build makes them, compressed ones in base64, others as bytes. */
 const kernelBytes = {
   name: 'kernel-bytes',
   enforce: 'pre' as const,
-  load: (id: string) =>
-    /\.wasm(\.deflate)?$/.test(id)
-      ? `export default Uint8Array.from(atob('${readFileSync(id).toString('base64')}'), (each) => each.charCodeAt(0))`
-      : undefined,
+  load: (id: string) => {
+    const [, kind] = /\.(wasm|deflate)$/.exec(id) ?? []
+    if (kind === undefined) return undefined
+    const text = `'${readFileSync(id).toString('base64')}'`
+    return `export default ${kind === 'wasm' ? `Uint8Array.from(atob(${text}), (each) => each.charCodeAt(0))` : text}`
+  },
 }
 
 /**

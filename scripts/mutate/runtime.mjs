@@ -3,6 +3,27 @@
 /** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const RUNTIME_MUTATIONS = [
   {
+    what: 'kernels that a lost lane had are not sent to its successor',
+    file: 'src/scheduler/slot.ts',
+    from: '    this.#kernels = new Set()\n',
+    to: '',
+    tests: ['tests/scheduler/later-kernels.test.ts'],
+  },
+  {
+    what: 'a training pass without the kernels of gradients',
+    file: 'src/protocol/messages.ts',
+    from: "? ['rows', 'gradients'] : ['rows']",
+    to: "? ['rows'] : ['rows']",
+    tests: ['tests/scheduler/later-kernels.test.ts'],
+  },
+  {
+    what: 'a larger arena without the kernels of gradients',
+    file: 'src/backends/wasm/engine.ts',
+    from: '    this.#modules.push(module)\n',
+    to: '',
+    tests: ['tests/kernels/backward-sizes.test.ts'],
+  },
+  {
     what: 'four tries',
     file: 'src/scheduler/job-state.ts',
     from: 'export const MAX_TRIES = 3',
@@ -25,7 +46,7 @@ export const RUNTIME_MUTATIONS = [
   },
   {
     what: 'the NaN guard of mergePartials',
-    file: 'src/attention/merge-partials.ts',
+    file: 'src/attention/merge-rows.ts',
     from: 'if (weights[index] !== 0) sum',
     to: 'sum',
     tests: ['tests/attention/merge-partials.test.ts'],

@@ -6,6 +6,7 @@ import { PacedLoop } from './paced-loop.ts'
 /**
  * The Euclidean norm over all gradients together, summed in float64 in the order of the map.
  *
+ * @param gradients by the names of parameters
  * @throws {NumericError} that names the first parameter whose gradient holds NaN or an infinity
  */
 export async function gradientNorm(gradients: Gradients): Promise<number> {
@@ -17,9 +18,20 @@ export async function gradientNorm(gradients: Gradients): Promise<number> {
  * Scales all gradients by maxNorm / (norm + 1e-6), in place, where their common norm is larger than `maxNorm`. The same
  * as PyTorch's `clip_grad_norm_` (Pascanu et al. 2013).
  *
+ * @param gradients by the names of parameters; they change
+ * @param maxNorm the largest norm that is left alone
  * @returns the norm before
  * @throws {OptionError} unless `maxNorm` is a number above 0
  * @throws {NumericError} that names the first parameter whose gradient holds NaN or an infinity; then none is changed
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { clipGradNorm } from 'heddle/train'
+ *
+ * const gradients = new Map([['weight', tensor(Float32Array.of(3, 4), [2])]])
+ * console.log(await clipGradNorm(gradients, 1), gradients.get('weight').data[0].toFixed(2)) // 5 0.60
+ * ```
  */
 export async function clipGradNorm(gradients: Gradients, maxNorm: number): Promise<number> {
   checkGradients('clipGradNorm', gradients)
@@ -39,6 +51,8 @@ export async function clipGradNorm(gradients: Gradients, maxNorm: number): Promi
 /**
  * Clamps each element of each gradient to [−limit, limit], in place. The same as PyTorch's `clip_grad_value_`.
  *
+ * @param gradients by the names of parameters; they change
+ * @param limit the largest absolute value that is left alone
  * @throws {OptionError} unless `limit` is a number above 0
  * @throws {NumericError} that names the first parameter whose gradient holds NaN or an infinity; then none is changed
  */

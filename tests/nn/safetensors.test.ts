@@ -135,6 +135,7 @@ describe('hostile safetensors files', () => {
     ['a range that runs backwards', fileOf({ a: f32(4, 0, [1]) }, new Uint8Array(8))],
     ['a range past the end', fileOf({ a: f32(0, 8) }, new Uint8Array(4))],
     ['a claim of four terabytes', fileOf({ a: f32(0, 2 ** 42) }, new Uint8Array(4))],
+    ['a claim of four terabytes of another tensor', fileOf({ a: f32(0, 4), b: f32(4, 2 ** 42) }, new Uint8Array(8))],
     ['bytes after the last tensor', fileOf({ a: f32(0, 4) }, new Uint8Array(5))],
     [
       'an I64 past int32',

@@ -147,7 +147,7 @@ describe('a killed process', () => {
       platform: 'node',
       format: 'esm',
       target: 'node20',
-      loader: { '.wasm': 'binary', '.deflate': 'binary' },
+      loader: { '.wasm': 'binary', '.deflate': 'base64' },
       external: ['webgpu'],
       logLevel: 'error',
       banner: { js: 'import { createRequire as __r } from "node:module"; const require = __r(import.meta.url);' },

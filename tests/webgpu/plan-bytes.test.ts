@@ -8,7 +8,7 @@ import {
   type Runtime,
   type RuntimeOptions,
 } from 'heddle'
-import { normalValues } from '../../bench/attention/normal-values.ts'
+import { normalValues } from '../../src/cli/bench/normal-values.ts'
 import { mergeParams } from '../../src/backends/webgpu/kernels/attention-merge.wgsl.ts'
 import { scoreParams } from '../../src/backends/webgpu/kernels/score-tile.wgsl.ts'
 import { GPU_UNIFORM_BYTES } from '../../src/plan/gpu-memory.ts'

@@ -86,6 +86,12 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
     }
   })
 
+  test.each([1, 7, 64, 257])('%i columns times a factor', async (width) => {
+    const stage = new StageOf(9, [width])
+    const scale: RowStep = { op: 'scale', register: 0, factor: -2.5 }
+    await expectReference(stage.task([stage.load(0), scale, stage.store(0)]), stage.arrays)
+  })
+
   test('a gated unit behind its norm', async () => {
     const stage = new StageOf(70, [22, 22, 37, 37, 22])
     const steps: RowStep[] = [

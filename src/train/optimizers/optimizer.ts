@@ -18,6 +18,7 @@ import {
   type Trainable,
 } from './parameter-groups.ts'
 
+/** What `step` of an optimizer takes. */
 export interface StepOptions {
   /** In place of each group's own rate: one for all, or made out of a group's own. */
   readonly learningRate?: number | ((base: number) => number)
@@ -49,9 +50,16 @@ interface Update {
   readonly steps: number
 }
 
+/** What the hyperparameters of every optimizer have. */
+interface Rated {
+  readonly learningRate: number
+}
+
 /** How an optimizer is described in a checkpoint, so that a resumed run can tell whether it goes on in the same way. */
 export interface OptimizerDescription {
+  /** the optimizer's name, such as `AdamW` */
   readonly optimizer: string
+  /** hyperparameters of each group, with the names of its `parameters` */
   readonly groups: readonly object[]
 }
 
@@ -60,7 +68,8 @@ export interface OptimizerDescription {
  * calling thread, at the end of `step`: an error or an abort leaves everything as it was. Memory beside the parameters:
  * twice the moments, and the parameters once more.
  */
-export abstract class Optimizer<H extends { readonly learningRate: number } = { readonly learningRate: number }> {
+export abstract class Optimizer<H extends Rated = Rated> {
+  /** by name, each once */
   readonly parameters: ReadonlyMap<string, Parameter>
   /** those of the options, and a last one for all other parameters */
   readonly groups: readonly ResolvedGroup<H>[]
@@ -71,11 +80,15 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
   #stepping = false
 
   protected constructor(
+    /** as checkpoints and messages call it */
     readonly name: string,
     trainable: Trainable,
     options: {
+      /** hyperparameters of all parameters that no group changes */
       readonly base: H
+      /** as the options give them */
       readonly groups: readonly ParameterGroup<H>[] | undefined
+      /** throws an `OptionError` for wrong values */
       readonly check: HyperparameterCheck<H>
     },
   ) {
@@ -93,6 +106,7 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
    * One update of every parameter that has a gradient.
    *
    * @param gradients by the parameters' names, of their shapes; they must stay as they are until the promise settles
+   * @param options see `StepOptions`
    * @throws {OptionError} for an unknown name, a rate that is no finite number ≥ 0, or a call during another
    * @throws {ShapeError} when a gradient does not have its parameter's shape
    * @throws {NumericError} that names the first parameter whose gradient, or new value, is NaN or infinite
@@ -125,6 +139,7 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
   /**
    * Takes over what `stateDict` gave; the values are copied, and nothing changes unless all of it fits.
    *
+   * @param state what `stateDict` gave
    * @throws {FormatError} that lists every missing and unexpected name
    * @throws {ShapeError} {OptionError} {NumericError} for tensors of another shape or type, or that are not finite
    */
@@ -145,7 +160,11 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
   /** Which moments a parameter with these hyperparameters has. */
   protected abstract momentsOf(hyperparameters: H): readonly string[]
 
-  /** @param steps updates of the parameter, this one included */
+  /**
+   * The loop that computes new values of one parameter and of its moments.
+   *
+   * @param steps updates of the parameter, this one included
+   */
   protected abstract updateLoop(arrays: UpdateArrays, hyperparameters: H, rate: number, steps: number): UpdateLoop
 
   #group(name: string): ResolvedGroup<H> {
