@@ -7,6 +7,7 @@ import type {
   AttentionTransposedResult,
   AttentionTransposedTask,
 } from './backward-task.ts'
+import type { ElementResult, ElementTask } from './element-task.ts'
 import type { AttentionHeadsResult, AttentionHeadsTask } from './heads-task.ts'
 import type { PackedArray } from './large-array.ts'
 import type { RowStageResult } from './stage.ts'
@@ -14,7 +15,7 @@ import type { StagePass, StagePassResult, StageTask } from './stage-pass.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult, TaskArray } from './task.ts'
 
 /** Raised with every change of what crosses threads; a worker of another version is refused with a ProtocolError. */
-export const PROTOCOL_VERSION = 6
+export const PROTOCOL_VERSION = 7
 
 export type LaneKind = 'wasm' | 'webgpu'
 
@@ -74,6 +75,7 @@ export type Task =
   | AttentionTransposedTask
   | StageTask
   | StagePass
+  | ElementTask
 export type TaskResult =
   | AttentionTaskResult
   | AttentionHeadsResult
@@ -82,6 +84,7 @@ export type TaskResult =
   | AttentionTransposedResult
   | RowStageResult
   | StagePassResult
+  | ElementResult
 
 /** Something ran in another way than asked for. */
 export interface Fallback {

@@ -1,8 +1,10 @@
 import { transfer } from 'comlink'
 import { ableTo, type Backend, type TaskContext } from '../backends/backend.ts'
+import { runBlocks, type ElementPart } from '../core/element-blocks.ts'
 import { ProtocolError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
 import { countSharedBytes } from '../core/shared-pressure.ts'
+import type { ElementResult, ElementTask } from '../protocol/element-task.ts'
 import { unpackLarge } from '../protocol/large-array.ts'
 import {
   PROTOCOL_VERSION,
@@ -194,6 +196,8 @@ export class LaneHost implements LaneApi {
         return ableTo(backend, 'attentionTransposed')(task, context)
       case 'stage':
         return ableTo(backend, 'rows')(stageTask(task.stage, task.chunk), context)
+      case 'elements':
+        return runElementTask(task, context)
       case 'pass':
         throw new ProtocolError('lane: expected a pass in a message of its own')
     }
@@ -258,6 +262,20 @@ export class LaneHost implements LaneApi {
 
 function isAttention(task: Task): task is AttentionTask {
   return task.kind === 'attention'
+}
+
+/** Plain loops over float32 arrays, which need no backend. */
+async function runElementTask({ blocks }: ElementTask, context: TaskContext): Promise<ElementResult> {
+  const startMs = performance.now()
+  const attached = ({ arrays, ...part }: ElementPart<ArrayId>): ElementPart => ({
+    ...part,
+    arrays: arrays.map((id) => context.array(id) as Float32Array),
+  })
+  const sums = await runBlocks(
+    blocks.map((block) => block.map(attached)),
+    () => context.pace(),
+  )
+  return { sums, elapsedMs: performance.now() - startMs }
 }
 
 function runWork({ backend }: Bench, work: PassWork, context: TaskContext): Promise<{ readonly elapsedMs: number }> {

@@ -9,6 +9,7 @@ import { Module, type AnyModule } from '../nn/module.ts'
 import { gradientTensor } from '../nn/run-backward.ts'
 import type { ForwardGraph } from '../program/gradient-program.ts'
 import type { Value } from '../program/operation.ts'
+import { checkRuntime } from '../program/host.ts'
 import { readParameters } from '../program/parameter-access.ts'
 import type { Parameter } from '../program/parameter.ts'
 import { withGradientProgram } from '../program/program-cache.ts'
@@ -58,8 +59,7 @@ function checkCall(model: unknown, given: Batch, options: GradientOptions): Call
   options = checkNames('lossAndGradients: options', options, ['loss', 'seed', 'runtime', 'signal', 'only'])
   const { loss, runtime } = options
   checkLoss('lossAndGradients: option loss', loss)
-  if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.stageHost !== 'function')
-    throw expected('lossAndGradients: option runtime', 'a runtime made by createRuntime', runtime)
+  checkRuntime('lossAndGradients: option runtime', runtime)
   const signal = checkedSignal('lossAndGradients: option signal', options.signal)
   const wanted = wantedParameters(model, options.only)
   const { batch, rows } = readBatch('lossAndGradients: batch', given)
