@@ -14,7 +14,6 @@ const COLORS: Readonly<Record<RuntimeEvents['task']['what'], string>> = {
   'attention-transposed': 'tertiary',
   stage: 'primary-light',
   pass: 'primary-dark',
-  elements: 'tertiary-dark',
 }
 
 /**

@@ -92,12 +92,6 @@ const CHECKS: { readonly [Kind in Task['kind']]: (task: Extract<Task, { kind: Ki
     if (claims.some((claim) => claim !== CHUNK_DONE))
       throw wrong('a share of a pass', 'to end when every chunk is done', 'chunks that are not')
   },
-  elements({ blocks }, result) {
-    const sums = fields('result.sums', result['sums'])
-    checkLength('result.sums', blocks.length, sums)
-    for (const sum of Object.values(sums))
-      if (typeof sum !== 'number') throw wrong('result.sums', 'numbers', describe(sum))
-  },
 }
 
 /** @throws {ProtocolError} unless the response holds the results of these tasks */

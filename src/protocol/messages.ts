@@ -7,7 +7,6 @@ import type {
   AttentionTransposedResult,
   AttentionTransposedTask,
 } from './backward-task.ts'
-import type { ElementResult, ElementTask } from './element-task.ts'
 import type { AttentionHeadsResult, AttentionHeadsTask } from './heads-task.ts'
 import type { PackedArray } from './large-array.ts'
 import type { RowStageResult } from './stage.ts'
@@ -75,7 +74,6 @@ export type Task =
   | AttentionTransposedTask
   | StageTask
   | StagePass
-  | ElementTask
 export type TaskResult =
   | AttentionTaskResult
   | AttentionHeadsResult
@@ -84,7 +82,6 @@ export type TaskResult =
   | AttentionTransposedResult
   | RowStageResult
   | StagePassResult
-  | ElementResult
 
 /** Something ran in another way than asked for. */
 export interface Fallback {

@@ -1,10 +1,8 @@
 import { transfer } from 'comlink'
 import { ableTo, type Backend, type TaskContext } from '../backends/backend.ts'
-import { runBlocks, type ElementPart } from '../core/element-blocks.ts'
 import { ProtocolError } from '../core/errors.ts'
 import { isShared } from '../core/shared-memory.ts'
 import { countSharedBytes } from '../core/shared-pressure.ts'
-import type { ElementResult, ElementTask } from '../protocol/element-task.ts'
 import { unpackLarge } from '../protocol/large-array.ts'
 import {
   PROTOCOL_VERSION,
@@ -20,6 +18,7 @@ import { stageTask } from '../protocol/stage-task.ts'
 import type { PassWork, StagePass } from '../protocol/stage-pass.ts'
 import type { ArrayId, AttentionTask, TaskArray } from '../protocol/task.ts'
 import { Bench } from './bench.ts'
+import { runElements } from './run-elements.ts'
 import { Pacer, takeTurn, TaskCancelled } from './pacer.ts'
 import { PassRun } from './pass-run.ts'
 
@@ -196,8 +195,6 @@ export class LaneHost implements LaneApi {
         return ableTo(backend, 'attentionTransposed')(task, context)
       case 'stage':
         return ableTo(backend, 'rows')(stageTask(task.stage, task.chunk), context)
-      case 'elements':
-        return runElementTask(task, context)
       case 'pass':
         throw new ProtocolError('lane: expected a pass in a message of its own')
     }
@@ -264,23 +261,10 @@ function isAttention(task: Task): task is AttentionTask {
   return task.kind === 'attention'
 }
 
-/** Plain loops over float32 arrays, which need no backend. */
-async function runElementTask({ blocks }: ElementTask, context: TaskContext): Promise<ElementResult> {
-  const startMs = performance.now()
-  const attached = ({ arrays, ...part }: ElementPart<ArrayId>): ElementPart => ({
-    ...part,
-    arrays: arrays.map((id) => context.array(id) as Float32Array),
-  })
-  const sums = await runBlocks(
-    blocks.map((block) => block.map(attached)),
-    () => context.pace(),
-  )
-  return { sums, elapsedMs: performance.now() - startMs }
-}
-
 function runWork({ backend }: Bench, work: PassWork, context: TaskContext): Promise<{ readonly elapsedMs: number }> {
   if (work.kind === 'rows') return ableTo(backend, 'rows')(work, context)
   if (work.kind === 'sums') return ableTo(backend, 'sums')(work, context)
+  if (work.kind === 'elements') return runElements(work, context)
   return ableTo(backend, 'attentionBackward')(work, context)
 }
 
