@@ -40,8 +40,8 @@ export const PROGRAM_MUTATIONS = [
   {
     what: 'clipping without its 1e-6',
     file: 'src/train/clip.ts',
-    from: 'maxNorm / (norm + 1e-6)',
-    to: 'maxNorm / norm',
+    from: 'Math.min(1, maxNorm / (norm + 1e-6))',
+    to: 'Math.min(1, maxNorm / norm)',
     tests: ['tests/train/clip.test.ts'],
   },
   {
