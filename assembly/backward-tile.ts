@@ -37,7 +37,7 @@ export function backwardTile(): i32 {
   return active
 }
 
-/** One tile of Pᵀ·X, the same way: Y += Pᵀ·X, without dropout. X stands where dO does, Y where dV does. */
+/** One tile of Pᵀ·X, the same way: Y += Pᵀ·X, without dropout. X takes the place of dO, Y that of dV. */
 export function transposedTile(): i32 {
   const active = probabilities(PROBABILITIES)
   if (active == 0) return 0

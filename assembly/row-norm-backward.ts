@@ -4,7 +4,7 @@ import { acrossLanes, inverseDeviation, sumRow } from './row-statistics'
 /**
  * Gradient of layer norm with respect to its input (Ba et al. 2016). With x̂ = (x − mean)/√(variance + epsilon) and g = dy∘w:
  * dx = (g − mean(g) − x̂·mean(g∘x̂))/√(variance + epsilon), over each row. Mean and variance are computed again, as `normRows`
- * computes them. A row's sums run in the same order wherever it stands.
+ * computes them. A row's sums run in the same order in any tile.
  *
  * @param x [rows, size], the norm's input
  * @param dy [rows, size]

@@ -2,7 +2,7 @@ import { inverseDeviation, sumRow } from './row-statistics'
 
 /**
  * Layer norm (Ba et al. 2016): y = (x − mean)/√(variance + epsilon)·w + b over each row; the variance divides by the size and
- * is taken around the mean in a second pass. A row's sums run in the same order wherever it stands.
+ * is taken around the mean in a second pass. A row's sums run in the same order in any tile.
  *
  * @param x [rows, size]
  * @param weight [size]

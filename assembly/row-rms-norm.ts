@@ -2,7 +2,7 @@ import { inverseDeviation } from './row-statistics'
 
 /**
  * RMS norm (Zhang and Sennrich 2019): y = x/√(mean(x²) + epsilon)·w over each row. A row's sums run in the same order
- * wherever it stands. Its gradient stands in row-norm-backward.ts.
+ * in any tile. Its gradient is in row-norm-backward.ts.
  *
  * @param x [rows, size]
  * @param weight [size], or 0 for ones

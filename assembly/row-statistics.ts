@@ -1,4 +1,4 @@
-/** Sums over one row, for the norms: eight chains, added across in one order wherever the row stands. */
+/** Sums over one row, for the norms: eight chains, added across in one order, in any tile. */
 
 /** Σ x */
 // @ts-ignore: decorator

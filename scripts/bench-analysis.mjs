@@ -6,10 +6,10 @@
 // npm run bench:analysis -- [--tokens 512,2048,8192] [--workers 1] [--rounds 5] [--layers 2] [--vocabulary 4096]
 // [--quick]
 import { mkdir, writeFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { values } = parseArgs({
@@ -58,12 +58,7 @@ try {
 } finally {
   await runtime.close()
 }
-const machine = {
-  node: process.version,
-  processor: cpus()[0]?.model,
-  cores: cpus().length,
-  platform: `${process.platform} ${process.arch}`,
-}
+const machine = thisMachine()
 await mkdir('build', { recursive: true })
 await writeFile('build/bench-analysis.json', JSON.stringify({ machine, options: values, results }, null, 2))
 console.log('written to build/bench-analysis.json')

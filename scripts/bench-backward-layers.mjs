@@ -5,12 +5,13 @@
 //
 // npm run bench:backward-layers -- [--tokens 512,2048] [--workers 1,2] [--rounds 9] [--norm pre|post] [--blocks 4]
 // [--quick]
-import { mkdir, writeFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
+import { bundleForNode } from './bench/bundle.mjs'
+import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { values } = parseArgs({
@@ -25,20 +26,9 @@ const { values } = parseArgs({
 })
 const numbers = (text) => text.split(',').map(Number)
 const rounds = values.quick ? 2 : Number(values.rounds)
-const outfile = path.resolve('build/bench-backward-layers/measure.mjs')
-await mkdir(path.dirname(outfile), { recursive: true })
-await build({
-  bundle: true,
-  format: 'esm',
-  target: 'es2022',
-  platform: 'node',
-  external: ['heddle', 'comlink'],
-  loader: { '.wasm': 'binary', '.deflate': 'binary' },
-  logLevel: 'warning',
-  entryPoints: ['bench/nn/stack-gradients.ts'],
-  outfile,
-})
-const { measureGradients } = await import(pathToFileURL(outfile).href)
+const folder = path.resolve('build/bench-backward-layers')
+await bundleForNode(folder, { measure: 'bench/nn/stack-gradients.ts' })
+const { measureGradients } = await import(pathToFileURL(`${folder}/measure.mjs`).href)
 const heddle = await import('heddle')
 
 const results = []
@@ -62,12 +52,7 @@ for (const tokens of values.quick ? [256] : numbers(values.tokens)) {
     }
   }
 }
-const machine = {
-  node: process.version,
-  processor: cpus()[0]?.model,
-  cores: cpus().length,
-  platform: `${process.platform} ${process.arch}`,
-}
+const machine = thisMachine()
 await writeFile('build/bench-backward-layers.json', JSON.stringify({ machine, results }, null, 2))
 console.log('written to build/bench-backward-layers.json')
 process.exit(0)

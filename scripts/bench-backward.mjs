@@ -14,13 +14,14 @@
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { availableParallelism, cpus } from 'node:os'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
-import { bundleBench } from './bench/bundle-bench.mjs'
 import { inProcess } from './bench/in-process.mjs'
 import { installPeers, peersFolder } from './bench/peer-packages.mjs'
+import { bundleForNode, bundleTfjsGradients } from './bench/bundle.mjs'
+import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { values } = parseArgs({
@@ -39,27 +40,23 @@ const turns = values.quick ? 1 : Number(values.turns)
 const [HEADS, HEAD_SIZE, TIMEOUT_MS] = [8, 64, 120_000]
 const PYTHON = '/usr/bin/python3'
 const folder = path.resolve('build/bench-backward')
-await bundleBench(
-  folder,
-  ['bench/backward/node.ts', 'bench/backward/data.ts', 'bench/attention/spread.ts'],
-  'backward/tfjs-gradients',
-)
-const { spreadOf } = await import(pathToFileURL(`${folder}/attention/spread.mjs`).href)
-const { backwardData, worstOf } = await import(pathToFileURL(`${folder}/backward/data.mjs`).href)
+await bundleForNode(folder, {
+  node: 'bench/backward/node.ts',
+  data: 'bench/backward/data.ts',
+  spread: 'src/cli/bench/spread.ts',
+})
+await bundleTfjsGradients(folder)
+const { spreadOf } = await import(pathToFileURL(`${folder}/spread.mjs`).href)
+const { backwardData, worstOf } = await import(pathToFileURL(`${folder}/data.mjs`).href)
 
-const NODE = { script: `${folder}/backward/node.mjs`, timeoutMs: TIMEOUT_MS }
+const NODE = { script: `${folder}/node.mjs`, timeoutMs: TIMEOUT_MS }
 const results = {}
 if (parts.includes('kernels')) results.kernels = await measureKernels()
 if (parts.includes('lanes')) results.lanes = await measureLanes()
 if (parts.includes('peers'))
   results.peers = await measurePeers(values.quick ? [256] : values.sizes.split(',').map(Number))
 if (parts.includes('long')) results.long = await measureLong(values.quick ? 4096 : Number(values.tokens))
-const machine = {
-  node: process.version,
-  processor: cpus()[0]?.model,
-  cores: cpus().length,
-  platform: `${process.platform} ${process.arch}`,
-}
+const machine = thisMachine()
 await writeFile('build/bench-backward.json', JSON.stringify({ machine, results }, null, 2))
 console.log('written to build/bench-backward.json')
 process.exit(0)

@@ -11,6 +11,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { simulate } from './bench-fleet/simulate.mjs'
+import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { createRuntime, mergePartials } = await import('heddle')
@@ -45,7 +46,7 @@ try {
   const scaling = await measureScaling(store)
   const simulation = simulateFleets(overhead)
   await mkdir('build', { recursive: true })
-  const machine = { node: process.version, processor: os.cpus()[0]?.model, cores: os.availableParallelism() }
+  const machine = thisMachine()
   await writeFile('build/bench-fleet.json', JSON.stringify({ machine, rounds, overhead, scaling, simulation }, null, 2))
 } finally {
   redis.disconnect()

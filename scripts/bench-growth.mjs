@@ -4,10 +4,11 @@
 //
 //   npm run bench:growth -- [--sizes 1024,…] [--workers 1,2,…] [--tokens 16384] [--rounds 3] [--quick]
 import { mkdir, writeFile } from 'node:fs/promises'
-import { availableParallelism, cpus } from 'node:os'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { createRuntime } = await import('heddle')
@@ -34,7 +35,7 @@ const HEAD_SIZE = 64
 const growth = await measureGrowth()
 const scaling = await measureScaling()
 await mkdir('build', { recursive: true })
-const machine = { node: process.version, processor: cpus()[0]?.model, cores }
+const machine = thisMachine()
 await writeFile('build/bench-growth.json', JSON.stringify({ machine, growth, scaling }, null, 2))
 
 async function measureGrowth() {

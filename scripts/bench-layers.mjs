@@ -8,8 +8,7 @@
 //
 // --quick: Heddle alone, once. --tfjs: also tfjs-wasm, ten times slower.
 import { fork } from 'node:child_process'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -17,6 +16,8 @@ import { build } from 'esbuild'
 import { installPeers, peersFolder, serveHeddle, serveOnnxruntime, serveTfjs } from './bench/peer-packages.mjs'
 import { CHROMIUM_FLAGS, findChromium } from './pack-check/chromium.mjs'
 import { serveFolder } from './pack-check/serve-folder.mjs'
+import { bundleForNode, bundlePage } from './bench/bundle.mjs'
+import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { values } = parseArgs({
@@ -33,24 +34,8 @@ const sizes = values.tokens.split(',').map(Number)
 const [turns, rounds] = values.quick ? [1, 2] : [Number(values.turns), Number(values.rounds)]
 const peers = values.quick ? [] : ['onnxruntime-web', ...(values.tfjs ? ['tfjs-wasm'] : [])]
 const folder = path.resolve('build/bench-layers')
-await rm(folder, { recursive: true, force: true })
-await mkdir(folder, { recursive: true })
 if (!values.quick) await installPeers(['onnxruntime-web'])
-const options = {
-  bundle: true,
-  format: 'esm',
-  target: 'es2022',
-  external: ['heddle', 'heddle/*', '@tensorflow/*'],
-  logLevel: 'warning',
-}
-await build({ ...options, entryPoints: ['bench/nn/node.ts'], platform: 'node', outfile: `${folder}/node.mjs` })
-await build({
-  ...options,
-  external: [],
-  entryPoints: ['bench/attention/spread.ts'],
-  platform: 'node',
-  outfile: `${folder}/spread.mjs`,
-})
+await bundleForNode(folder, { node: 'bench/nn/node.ts', spread: 'src/cli/bench/spread.ts' })
 const { spreadOf } = await import(pathToFileURL(`${folder}/spread.mjs`).href)
 
 const results = {}
@@ -67,12 +52,7 @@ if (values.only !== 'node') {
       results.chromium = await measureAll({ heddle: [1, 2], peer: [1, 2] }, run)
     })
 }
-const machine = {
-  node: process.version,
-  processor: cpus()[0]?.model,
-  cores: cpus().length,
-  platform: `${process.platform} ${process.arch}`,
-}
+const machine = thisMachine()
 await writeFile('build/bench-layers.json', JSON.stringify({ machine, results }, null, 2))
 console.log('written to build/bench-layers.json')
 process.exit(0)
@@ -153,8 +133,7 @@ async function withPages(body) {
   await serveHeddle(folder, ['index', 'nn'])
   await serveTfjs(folder)
   if (!values.quick) await serveOnnxruntime(folder)
-  await build({ ...options, entryPoints: ['bench/nn/page.ts'], platform: 'browser', outfile: `${folder}/page.js` })
-  await writeFile(`${folder}/index.html`, '<!doctype html><script type="module" src="page.js"></script>')
+  await bundlePage(folder, 'bench/nn/page.ts')
   const server = await serveFolder(folder, { policy: null, isolated: true })
   const { chromium } = await import('playwright-core')
   const open = async (use) => {

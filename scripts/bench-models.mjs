@@ -9,15 +9,15 @@
 //
 // --quick: an encoder of two small layers. Beyond LONG_TOKENS a contender runs once per turn, and beyond
 // LONGEST_TOKENS in one turn only.
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
+import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
-import { build } from 'esbuild'
 import { inProcess } from './bench/in-process.mjs'
 import { installPeers, peersFolder } from './bench/peer-packages.mjs'
 import { replaceBetween } from './bench/replace-between.mjs'
+import { bundleForNode } from './bench/bundle.mjs'
+import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { values } = parseArgs({
@@ -49,12 +49,7 @@ await writeEncoder()
 console.log(`${describe(sizes)}, Node ${process.versions.node}`)
 const rows = []
 for (const tokens of lengths) rows.push(...(await measureLength(tokens)))
-const machine = {
-  node: process.version,
-  processor: cpus()[0]?.model,
-  cores: cpus().length,
-  platform: `${process.platform} ${process.arch}`,
-}
+const machine = thisMachine()
 const json = `${JSON.stringify({ machine, sizes, rows }, null, 2)}\n`
 await writeFile('build/bench-models.json', json)
 console.log('written to build/bench-models.json')
@@ -65,18 +60,7 @@ if (values.write) {
 process.exit(0)
 
 async function bundle() {
-  await mkdir(folder, { recursive: true })
-  await build({
-    bundle: true,
-    format: 'esm',
-    target: 'es2022',
-    platform: 'node',
-    external: ['heddle', 'heddle/*'],
-    logLevel: 'warning',
-    entryPoints: { node: 'bench/models/node.ts', spread: 'bench/attention/spread.ts' },
-    outdir: folder,
-    outExtension: { '.js': '.mjs' },
-  })
+  await bundleForNode(folder, { node: 'bench/models/node.ts', spread: 'src/cli/bench/spread.ts' })
   return import(pathToFileURL(`${folder}/spread.mjs`).href)
 }
 

@@ -6,8 +6,7 @@
 //
 // --quick: one small size, and only what is installed already. --write: also docs/peers-*.{json,svg} and the table of
 // docs/performance.md.
-import { mkdir, rm, writeFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -24,6 +23,8 @@ import {
 import { replaceBetween } from './bench/replace-between.mjs'
 import { CHROMIUM_FLAGS, findChromium } from './pack-check/chromium.mjs'
 import { serveFolder } from './pack-check/serve-folder.mjs'
+import { bundleForNode, bundlePage } from './bench/bundle.mjs'
+import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { values } = parseArgs({
@@ -40,8 +41,6 @@ const rounds = Number(values.rounds ?? (values.quick ? 1 : 3))
 const [HEADS, HEAD_SIZE, TIMEOUT_MS] = [8, 64, 60_000]
 const folder = path.resolve('build/bench-peers')
 
-await rm(folder, { recursive: true, force: true })
-await mkdir(folder, { recursive: true })
 if (!values.quick) await installPeers(['onnxruntime-web', 'onnxruntime-node', '@jax-js/jax'])
 await bundle()
 const { contendersFor, peerReport } = await import(pathToFileURL(`${folder}/report.mjs`).href)
@@ -58,32 +57,18 @@ if (values.only !== 'node') {
         (results.chromium = await measureAll(version, contendersFor('chromium', !values.quick), run)),
     )
 }
-const machine = { processor: cpus()[0]?.model, cores: cpus().length, platform: `${process.platform} ${process.arch}` }
+const machine = thisMachine()
 await writeReports()
 
 async function bundle() {
-  const shared = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'error' }
-  const node = { ...shared, platform: 'node', external: ['heddle', '@tensorflow/*'] }
-  await build({
-    ...node,
-    entryPoints: { node: 'bench/peers/node.ts', report: 'bench/peers/report.ts' },
-    outdir: folder,
-    outExtension: { '.js': '.mjs' },
-  })
-  const page = { ...shared, platform: 'browser' }
-  await build({
-    ...page,
-    entryPoints: ['bench/peers/page.ts'],
-    outfile: `${folder}/page.js`,
-    external: ['heddle', '@tensorflow/*'],
-  })
+  await bundleForNode(folder, { node: 'bench/peers/node.ts', report: 'bench/peers/report.ts' })
+  await bundlePage(folder, 'bench/peers/page.ts')
   await serveHeddle(folder)
   await serveTfjs(folder)
   if (!values.quick) {
     await serveJax(folder)
     await serveOnnxruntime(folder)
   }
-  await writeFile(`${folder}/index.html`, '<!doctype html><script type="module" src="page.js"></script>')
 }
 
 /**

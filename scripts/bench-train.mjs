@@ -11,14 +11,14 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
-import { bundleBench } from './bench/bundle-bench.mjs'
 import { ended, inProcess } from './bench/in-process.mjs'
 import { installPeers, peersFolder } from './bench/peer-packages.mjs'
 import { replaceBetween } from './bench/replace-between.mjs'
+import { bundleForNode, bundleTfjsGradients } from './bench/bundle.mjs'
+import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { values } = parseArgs({
@@ -38,7 +38,7 @@ const [OURS, PAIR] = ['heddle, 1 worker', 'heddle, 2 workers']
 const LOSS_TOLERANCE = 1e-3
 const NAMES_SIZES = { layers: 3, modelDim: 64, heads: 4, vocabulary: 28, batch: 8, tokens: 128 }
 const folder = path.resolve('build/bench-train')
-const NODE = { script: `${folder}/train/node.mjs`, timeoutMs: TIMEOUT_MS }
+const NODE = { script: `${folder}/node.mjs`, timeoutMs: TIMEOUT_MS }
 
 const { spreadOf, STEP_SIZES, stepProblem } = await bundle()
 const sizes = values.quick
@@ -49,27 +49,22 @@ if (parts.includes('step')) results.step = await measureStep()
 if (parts.includes('growth'))
   results.growth = await measureGrowth(values.quick ? [128, 256] : values.sizes.split(',').map(Number))
 if (parts.includes('small')) results.small = await measureSmall()
-const machine = {
-  node: process.version,
-  processor: cpus()[0]?.model,
-  cores: cpus().length,
-  platform: `${process.platform} ${process.arch}`,
-}
+const machine = thisMachine()
 const json = `${JSON.stringify({ machine, results }, null, 2)}\n`
 await writeFile('build/bench-train.json', json)
 console.log('written to build/bench-train.json')
 if (values.write) await writeDocs()
 process.exit(0)
 
-/** The parts of bench/ that this needs, and gradients of tfjs, whose registry is the global object. */
 async function bundle() {
-  await bundleBench(
-    folder,
-    ['bench/train/node.ts', 'bench/train/step-problem.ts', 'bench/attention/spread.ts'],
-    'train/tfjs-gradients',
-  )
+  await bundleForNode(folder, {
+    node: 'bench/train/node.ts',
+    problem: 'bench/train/step-problem.ts',
+    spread: 'src/cli/bench/spread.ts',
+  })
+  await bundleTfjsGradients(folder)
   const load = (file) => import(pathToFileURL(`${folder}/${file}.mjs`).href)
-  return { ...(await load('attention/spread')), ...(await load('train/step-problem')) }
+  return { ...(await load('spread')), ...(await load('problem')) }
 }
 
 async function measureStep() {

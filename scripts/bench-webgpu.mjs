@@ -7,8 +7,7 @@
 //
 // --quick: one small size, and only what is installed already. --write: also docs/webgpu-*.{json,svg} and the tables of
 // docs/webgpu.md. HEDDLE_CHROMIUM_FLAGS adds flags, such as --enable-features=Vulkan on Linux.
-import { mkdir, rm, writeFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -17,6 +16,8 @@ import { installPeers, serveJax, serveOnnxruntime } from './bench/peer-packages.
 import { replaceBetween } from './bench/replace-between.mjs'
 import { findChromium } from './pack-check/chromium.mjs'
 import { serveFolder } from './pack-check/serve-folder.mjs'
+import { bundleForNode, bundlePage } from './bench/bundle.mjs'
+import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
 const { values } = parseArgs({
@@ -36,8 +37,6 @@ const suite = {
   heads: Number(values.heads ?? (values.quick ? 2 : 8)),
 }
 const folder = path.resolve('build/bench-webgpu')
-await rm(folder, { recursive: true, force: true })
-await mkdir(folder, { recursive: true })
 await bundle()
 const { gpuReport } = await import(pathToFileURL(`${folder}/report.mjs`).href)
 
@@ -48,17 +47,8 @@ await writeReports()
 process.exit(0)
 
 async function bundle() {
-  const shared = {
-    bundle: true,
-    format: 'esm',
-    target: 'es2022',
-    logLevel: 'warning',
-    loader: { '.wasm': 'binary', '.deflate': 'binary' },
-  }
-  const node = { ...shared, platform: 'node', outExtension: { '.js': '.mjs' }, outdir: folder }
-  await build({ ...node, entryPoints: { node: 'bench/webgpu/node.ts', report: 'bench/webgpu/report.ts' } })
-  await build({ ...shared, entryPoints: ['bench/webgpu/page.ts'], platform: 'browser', outfile: `${folder}/page.js` })
-  await writeFile(`${folder}/index.html`, '<!doctype html><script type="module" src="page.js"></script>')
+  await bundleForNode(folder, { node: 'bench/webgpu/node.ts', report: 'bench/webgpu/report.ts' })
+  await bundlePage(folder, 'bench/webgpu/page.ts', [])
 }
 
 async function attempt(where, run) {
@@ -119,11 +109,7 @@ async function runInChromium() {
 }
 
 async function writeReports() {
-  const machine = {
-    node: process.version,
-    processor: cpus()[0]?.model,
-    platform: `${process.platform} ${process.arch}`,
-  }
+  const machine = thisMachine()
   const json = JSON.stringify({ machine, suite, results }, null, 2) + '\n'
   await writeFile(`${folder}/results.json`, json)
   for (const [where, result] of Object.entries(results)) {

@@ -16,6 +16,13 @@ const run = promisify(execFile)
 const require = createRequire(import.meta.url)
 const version = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')).version
 
+/**
+ * Sets of kernels, each a binary of its own per target. Those of gradients share the memory of attention's, so their
+ * constants stand behind its.
+ */
+const KERNELS = { attention: [], gradients: ['--memoryBase', '2560'], rows: [] }
+const TARGETS = ['simd', 'relaxed']
+
 /** Library entries: output name → source. Those that exist are built. */
 const ENTRIES = {
   index: 'src/index.ts',
@@ -44,26 +51,26 @@ try {
   process.exitCode = 1
 }
 
-/** Both binaries from one source; skipped while they are newer than it. */
+/** Each set of kernels as two binaries of one source; skipped while they are newer than the sources. */
 async function buildKernels() {
   const sources = ['asconfig.json', ...filesUnder('assembly')]
   const newest = Math.max(...sources.map((file) => statSync(file).mtimeMs))
   await mkdir('build', { recursive: true })
-  const asc = require.resolve('assemblyscript/bin/asc.js')
-  const stale = ['simd', 'relaxed'].filter((target) => {
-    const file = `build/heddle-${target}.wasm`
-    return !existsSync(file) || statSync(file).mtimeMs < newest
-  })
+  const binaries = Object.keys(KERNELS).flatMap((set) =>
+    TARGETS.map((target) => ({ set, target, file: `build/heddle-${set}-${target}.wasm` })),
+  )
   await Promise.all(
-    stale.map((target) =>
-      run(process.execPath, [asc, 'assembly/index.ts', '--config', 'asconfig.json', '--target', target]),
-    ),
+    binaries.filter(({ file }) => !existsSync(file) || statSync(file).mtimeMs < newest).map(compileKernels),
   )
   // In text, as bundles carry it, a compressed binary takes a third less than one that is compressed with the text.
-  for (const target of ['simd', 'relaxed']) {
-    const file = `build/heddle-${target}.wasm`
+  for (const { file } of binaries)
     await writeFile(`${file}.deflate`, deflateRawSync(await readFile(file), { level: 9 }))
-  }
+}
+
+function compileKernels({ set, target, file }) {
+  const asc = require.resolve('assemblyscript/bin/asc.js')
+  const options = ['--config', 'asconfig.json', '--target', target, '--outFile', file, ...KERNELS[set]]
+  return run(process.execPath, [asc, `assembly/${set}.ts`, ...options])
 }
 
 function options(extra) {
@@ -74,7 +81,7 @@ function options(extra) {
     outdir: out,
     sourcemap: false,
     legalComments: 'none',
-    loader: { '.wasm': 'binary', '.deflate': 'binary', '.txt': 'text' },
+    loader: { '.wasm': 'binary', '.deflate': 'base64', '.txt': 'text' },
     define: { HEDDLE_VERSION: JSON.stringify(version) },
     logLevel: 'warning',
     ...extra,

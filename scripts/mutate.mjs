@@ -1,5 +1,5 @@
 // Puts small faults into a copy of the code, one at a time, and says which of them the tests notice:
-// npm run mutate -- [--only TEXT] [--part 1/3] [--minutes 8] [--json]. The faults, and the test files that must notice
+// npm run mutate -- [--only TEXT]... [--part 1/3] [--minutes 8] [--json]. The faults, and the test files that must notice
 // each, are in scripts/mutate/. After the given minutes it begins no further one.
 import { execFile } from 'node:child_process'
 import { cp, mkdtemp, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
@@ -31,7 +31,7 @@ const LIMIT_MS = 240_000
 
 const { values } = parseArgs({
   options: {
-    only: { type: 'string', default: '' },
+    only: { type: 'string', multiple: true, default: [''] },
     part: { type: 'string', default: '1/1' },
     minutes: { type: 'string', default: 'Infinity' },
     json: { type: 'boolean', default: false },
@@ -40,7 +40,8 @@ const { values } = parseArgs({
 const endMs = Date.now() + Number(values.minutes) * 60_000
 await checkMutations(root)
 const [part, parts] = values.part.split('/').map(Number)
-const chosen = MUTATIONS.filter(({ what }, index) => what.includes(values.only) && index % parts === part - 1)
+const named = MUTATIONS.filter(({ what }) => values.only.some((text) => what.includes(text)))
+const chosen = named.filter((_, index) => index % parts === part - 1)
 if (chosen.length === 0)
   throw new Error(`mutate: expected --only to be part of a fault's name, got ${JSON.stringify(values.only)}`)
 
@@ -103,7 +104,7 @@ async function build() {
 async function testsFail(tests) {
   const vitest = path.join(root, 'node_modules/vitest/vitest.mjs')
   const limit = `--testTimeout=${TEST_LIMIT_MS}`
-  return run(process.execPath, [vitest, 'run', '--project', 'node', limit, '--bail', '1', ...tests], {
+  return run(process.execPath, [vitest, 'run', '--project', 'node*', limit, '--bail', '1', ...tests], {
     cwd: copy,
     timeout: LIMIT_MS,
     maxBuffer: 2 ** 26,

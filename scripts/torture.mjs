@@ -1,5 +1,5 @@
 // Tries to break the built package for a while, and prints what it tried: npm run torture -- --budget 10m [--seed N]
-// [--json]
+// [--only TEXT] [--cases N] [--json]. With --cases each promise gets so many, whatever the time that takes.
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'

@@ -3,8 +3,10 @@ import { createWasmLane } from '../src/scheduler/create-wasm-lane.ts'
 import { serveLane } from '../src/scheduler/serve-lane.ts'
 
 /** WASM lanes alone, with the kernels that the runtime sends: what most pages need, and a third of the bytes. */
-serveLane((config) =>
-  createWasmLane(config, (variant) =>
-    Promise.reject(new BackendUnavailableError(`worker: expected the runtime to send kernels (${variant}), got none`)),
+serveLane((config, sent) =>
+  createWasmLane(config, sent, (set, variant) =>
+    Promise.reject(
+      new BackendUnavailableError(`worker: expected the runtime to send kernels (${set}, ${variant}), got none`),
+    ),
   ),
 )

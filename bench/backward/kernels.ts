@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { createWasmBackend } from '../../src/backends/wasm/engine.ts'
 import type { AttentionBackwardTask } from '../../src/protocol/backward-task.ts'
-import type { AttentionSettings, AttentionTask, TaskArray } from '../../src/protocol/task.ts'
-import { spreadOf, type Spread } from '../attention/spread.ts'
+import type { AttentionTask, TaskArray } from '../../src/protocol/task.ts'
+import { spreadOf, type Spread } from '../../src/cli/bench/spread.ts'
 import { peakGflops } from '../kernels/peak.ts'
 import { backwardData, worstOf } from './data.ts'
+import { plainSettings } from '../kernels/plain-settings.ts'
 
 /** One head, forward and backward, on the engine alone: no worker, no messages. */
 export interface KernelShape {
@@ -33,10 +34,11 @@ export async function measureKernels(
   shape: KernelShape,
   rounds: number,
 ): Promise<KernelTimes | undefined> {
-  const bytes = readFileSync(`build/heddle-${variant}.wasm`)
+  const bytes = readFileSync(`build/heddle-attention-${variant}.wasm`)
+  const later = readFileSync(`build/heddle-gradients-${variant}.wasm`)
   const peak = peakGflops(variant === 'simd' ? 'multiply + add' : 'fused')
   if (!WebAssembly.validate(bytes) || peak === undefined) return undefined
-  const backend = createWasmBackend(new WebAssembly.Module(bytes))
+  const backend = createWasmBackend([new WebAssembly.Module(bytes)], () => WebAssembly.compile(later))
   const { arrays, forward, backward } = tasksOf(shape)
   const context = { array: (id: number) => arrays[id] as TaskArray, pace: () => undefined }
   const both = async (): Promise<[number, number]> => {
@@ -89,18 +91,7 @@ function tasksOf({ tokens, headSize, causal }: KernelShape): {
   const zeros = (): Float32Array => new Float32Array(tokens * headSize)
   const arrays = [query, key, value, zeros(), new Float32Array(tokens), dOutput, zeros(), zeros(), zeros()]
   const slice = (array: number, rowStride = headSize) => ({ array, offset: 0, rowStride })
-  const settings: AttentionSettings = {
-    keys: tokens,
-    headSize,
-    valueSize: headSize,
-    scale: 1 / Math.sqrt(headSize),
-    softcap: 0,
-    causal,
-    windowBefore: Infinity,
-    windowAfter: Infinity,
-    dropout: null,
-    standard: false,
-  }
+  const settings = plainSettings(tokens, headSize, causal)
   const shared = {
     settings,
     rows: tokens,

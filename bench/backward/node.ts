@@ -5,13 +5,12 @@ import type { Packages } from '../peers/contenders.ts'
 import { CONTENDERS } from './contenders.ts'
 import { backwardData, worstOf } from './data.ts'
 import { measureKernels } from './kernels.ts'
+import { enoughRuns } from '../peers/enough-runs.ts'
 
 // One measurement in a process of its own, so that memory and failures are its own:
 // node.mjs kernels VARIANT TOKENS HEAD_SIZE CAUSAL ROUNDS, or node.mjs peer NAME TOKENS HEADS HEAD_SIZE FOLDER
 const [what, name = '', tokens, ...rest] = process.argv.slice(2)
 const ALLOWED_ERROR = 1e-4
-const MOST_RUNS = 7
-const ENOUGH_MS = 1500
 
 // jax-js expects the browser's name even where there is none, as in Node 20.
 if (typeof navigator === 'undefined') Object.defineProperty(globalThis, 'navigator', { value: {} })
@@ -45,14 +44,7 @@ async function peer(): Promise<object> {
   const worstError = worstOf(shape, data, await run())
   if (!(worstError <= ALLOWED_ERROR))
     throw new Error(`wrong gradients: off by ${worstError.toExponential(1)} from float64`)
-  const times: number[] = []
-  let spent = 0
-  while (times.length < MOST_RUNS && (spent < ENOUGH_MS || times.length < 2)) {
-    const start = performance.now()
-    await run()
-    times.push(performance.now() - start)
-    spent += times.at(-1) ?? 0
-  }
+  const times = await enoughRuns(run)
   return { times, worstError, residentBytes: process.resourceUsage().maxRSS * 1024 }
 }
 

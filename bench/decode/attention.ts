@@ -1,8 +1,8 @@
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { createRuntime, type Runtime, type Tensor } from 'heddle'
-import { normalValues } from '../attention/normal-values.ts'
-import { referenceRow } from '../attention/reference-rows.ts'
+import { normalValues } from '../../src/cli/bench/normal-values.ts'
+import { referenceRow } from '../../src/cli/bench/reference-rows.ts'
 import { interleave, median } from '../kernels/rounds.ts'
 import { onnxDecode, type DecodeContender, type DecodeProblem } from './onnx-decode.ts'
 

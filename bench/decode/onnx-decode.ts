@@ -1,5 +1,5 @@
 import type { Tensor } from 'heddle'
-import { onnxModel, type OnnxNode } from '../nn/onnx-graph.ts'
+import { onnxModel, type OnnxNode } from '../onnx/onnx-model.ts'
 
 /** One query row per head over cached keys and values: query [1, H, 1, D], key and value [1, Hkv, N, D]. */
 export interface DecodeProblem {

@@ -1,6 +1,6 @@
 import { createRuntime, tensor } from 'heddle'
 import { HubLanguageModel, planModel, TransformerModel } from 'heddle/models'
-import { spreadOf } from '../attention/spread.ts'
+import { spreadOf } from '../../src/cli/bench/spread.ts'
 
 /** A small Llama: RMS norms, gated feed-forward, grouped heads, rotary positions; random weights. */
 const CONFIG = {

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { createWasmBackend } from '../../src/backends/wasm/engine.ts'
 import type { AttentionTask, TaskArray } from '../../src/protocol/task.ts'
-import { oneNodeModel } from './onnx-model.ts'
+import { oneNodeModel } from '../onnx/one-node-model.ts'
 import { headsFirst, headsLast } from './heads.ts'
+import { plainSettings } from './plain-settings.ts'
 
 /** Self-attention of H heads over n tokens, [1, H, n, D] each. */
 export interface Shape {
@@ -56,25 +57,13 @@ export function heddle(
   call: EngineCall = {},
 ): Contender {
   const { chunkRows = 1024 } = call
-  const module = new WebAssembly.Module(readFileSync(`build/heddle-${variant}.wasm`))
-  const backend = createWasmBackend(module)
+  const module = new WebAssembly.Module(readFileSync(`build/heddle-attention-${variant}.wasm`))
+  const backend = createWasmBackend([module])
   const { heads, queries, tokens, headSize, causal } = shape
   const output = new Float32Array(heads * queries * headSize)
   const arrays = [query, key, value, output, ...(call.arrays ?? [])]
   const context = { array: (id: number) => arrays[id] as TaskArray, pace: () => undefined }
-  const settings: AttentionTask['settings'] = {
-    keys: tokens,
-    headSize,
-    valueSize: headSize,
-    scale: 1 / Math.sqrt(headSize),
-    softcap: 0,
-    causal,
-    windowBefore: Infinity,
-    windowAfter: Infinity,
-    dropout: null,
-    standard: false,
-    ...call.settings,
-  }
+  const settings: AttentionTask['settings'] = { ...plainSettings(tokens, headSize, causal), ...call.settings }
   const slice = (array: number, head: number, rows: number, row: number) => ({
     array,
     offset: (head * rows + row) * headSize,

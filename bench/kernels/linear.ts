@@ -42,7 +42,7 @@ for (const [name, list] of times) {
 
 function linear(variant: 'simd' | 'relaxed') {
   const memory = new WebAssembly.Memory({ initial: 512 })
-  const kernels = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(`build/heddle-${variant}.wasm`)), {
+  const kernels = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(`build/heddle-rows-${variant}.wasm`)), {
     env: { memory },
   }).exports as unknown as RowKernels
   const floats = new Float32Array(memory.buffer)

@@ -15,7 +15,7 @@ const dy = Float32Array.from({ length: rows * outSize }, (_, at) => Math.cos(at)
 const w = Float32Array.from({ length: inSize * outSize }, (_, at) => Math.cos(at) / 8)
 
 const contenders = (['simd', 'relaxed'] as const).flatMap((variant) => {
-  const bytes = readFileSync(`build/heddle-${variant}.wasm`)
+  const bytes = readFileSync(`build/heddle-rows-${variant}.wasm`)
   return WebAssembly.validate(bytes) ? pairOf(variant, new WebAssembly.Module(bytes)) : []
 })
 for (const { name, check } of contenders) {

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { planModel, TransformerModel } from 'heddle/models'
 import { writeSafetensors } from 'heddle/nn'
-import { onnxModel } from '../nn/onnx-graph.ts'
+import { onnxModel } from '../onnx/onnx-model.ts'
 import { encoderGraph } from './encoder-graph.ts'
 
 /** Of an encoder like BERT. */

@@ -1,5 +1,5 @@
 import type { Tensor } from 'heddle'
-import type { OnnxNode } from '../nn/onnx-graph.ts'
+import type { OnnxNode } from '../onnx/onnx-model.ts'
 
 interface GraphSizes {
   readonly layers: number

@@ -1,7 +1,7 @@
 import type * as TfjsWasm from '@tensorflow/tfjs-backend-wasm'
 import type * as Tfjs from '@tensorflow/tfjs-core'
 import type { Tensor } from 'heddle'
-import { onnxModel, type OnnxNode } from './onnx-graph.ts'
+import { onnxModel, type OnnxNode } from '../onnx/onnx-model.ts'
 
 /** One way to run the same post-norm block. */
 export interface BlockContender {

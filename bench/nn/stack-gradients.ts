@@ -5,7 +5,7 @@ import type { ProgramRuntime } from '../../src/program/host.ts'
 import type { Kept } from '../../src/program/kept.ts'
 import { partition } from '../../src/program/partition.ts'
 import { runProgram, type ProgramResult } from '../../src/program/run.ts'
-import { spreadOf } from '../attention/spread.ts'
+import { spreadOf } from '../../src/cli/bench/spread.ts'
 
 /** How the gradients of a stack of blocks compare with its forward pass. */
 export interface GradientBench {

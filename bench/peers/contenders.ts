@@ -1,7 +1,7 @@
 import type * as TfjsWasm from '@tensorflow/tfjs-backend-wasm'
 import type * as Tfjs from '@tensorflow/tfjs-core'
 import type * as Heddle from 'heddle'
-import { oneNodeModel } from '../kernels/onnx-model.ts'
+import { oneNodeModel } from '../onnx/one-node-model.ts'
 
 /** Self-attention of one batch: H heads of D over n tokens, no mask. Rows lie as [n, H, D]. */
 export interface PeerShape {

@@ -1,5 +1,6 @@
-import { referenceRow } from '../attention/reference-rows.ts'
+import { referenceRow } from '../../src/cli/bench/reference-rows.ts'
 import { CONTENDERS, type Packages, type PeerData, type PeerShape } from './contenders.ts'
+import { enoughRuns } from './enough-runs.ts'
 
 export interface PeerMeasurement {
   readonly contender: string
@@ -12,8 +13,6 @@ export interface PeerMeasurement {
 
 /** A whole forward pass may be off by this much before it counts as a wrong answer. */
 const ALLOWED_ERROR = 1e-4
-const MOST_RUNS = 7
-const ENOUGH_MS = 1500
 
 /**
  * Checks one contender's answer against float64 on some rows, then times it. @throws what the contender throws, or that
@@ -27,14 +26,7 @@ export async function measurePeer(name: string, shape: PeerShape, packages: Pack
   const worstError = worstOf(await run(), shape, data)
   if (!(worstError <= ALLOWED_ERROR))
     throw new Error(`wrong answer: off by ${worstError.toExponential(1)} from float64`)
-  const times: number[] = []
-  let spent = 0
-  while (times.length < MOST_RUNS && (spent < ENOUGH_MS || times.length < 2)) {
-    const start = performance.now()
-    await run()
-    times.push(performance.now() - start)
-    spent += times.at(-1) ?? 0
-  }
+  const times = await enoughRuns(run)
   return { contender: name, tokens: shape.tokens, times, worstError }
 }
 

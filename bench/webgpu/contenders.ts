@@ -5,6 +5,7 @@ import { blockSizesOf } from '../../src/backends/webgpu/row-blocks.ts'
 import { GpuHead } from '../../src/interop/tfjs/gpu-head.ts'
 import type { TileName } from '../../src/backends/webgpu/tile-choice.ts'
 import type { AttentionTask } from '../../src/protocol/task.ts'
+import { plainSettings } from '../kernels/plain-settings.ts'
 
 /** Self-attention of H heads over n tokens. */
 export interface GpuCase {
@@ -127,17 +128,6 @@ function headTask({ tokens, headSize, causal }: GpuCase, head: number): Attentio
     key: slice,
     value: slice,
     output: true,
-    settings: {
-      keys: tokens,
-      headSize,
-      valueSize: headSize,
-      scale: 1 / Math.sqrt(headSize),
-      softcap: 0,
-      causal,
-      windowBefore: Infinity,
-      windowAfter: Infinity,
-      dropout: null,
-      standard: false,
-    },
+    settings: plainSettings(tokens, headSize, causal),
   }
 }

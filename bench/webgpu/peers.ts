@@ -1,7 +1,7 @@
 import type * as Tf from '@tensorflow/tfjs-core'
 import { USAGE } from '../../src/backends/webgpu/constants.ts'
 import { headsFirst, headsLast } from '../kernels/heads.ts'
-import { oneNodeModel } from '../kernels/onnx-model.ts'
+import { oneNodeModel } from '../onnx/one-node-model.ts'
 import type { GpuCase, GpuContender, GpuData } from './contenders.ts'
 
 /** tfjs on its webgpu backend: matMul, softmax, matMul over the full matrix; it has no causal form of its own. */

@@ -16,6 +16,8 @@ const NEXT = {
   'app/answer/route.js':
     "import { call } from '../../call.js'\nexport const dynamic = 'force-dynamic'\nexport async function GET() { return Response.json(await call()) }",
 }
+/** Astro needs Node 22.12: its project brings one, which stands before others on the path. */
+const ASTRO_PACKAGES = ['astro', 'node@24']
 const ASTRO = {
   'src/pages/index.astro':
     "<html><head><link rel='icon' href='data:,' /></head><body><script>import '../main.js'</script></body></html>",
@@ -99,12 +101,14 @@ export const bundlerCases = [
   nextCase('webpack', ['--webpack']),
   nextCase('Turbopack', [], 'server'),
   nextCase('webpack', ['--webpack'], 'server'),
-  built('Astro, build', { packages: ['astro'], files: ASTRO, out: 'dist' }, (folder) => exec(folder, 'astro', 'build')),
+  built('Astro, build', { packages: ASTRO_PACKAGES, files: ASTRO, out: 'dist' }, (folder) =>
+    exec(folder, 'astro', 'build'),
+  ),
   {
     name: 'Astro, dev',
     how: NOTHING,
     run: async (context) => {
-      const folder = await project(context, { packages: ['astro'], files: ASTRO })
+      const folder = await project(context, { packages: ASTRO_PACKAGES, files: ASTRO })
       return withServer(folder, 'astro', (port) => ['dev', '--port', String(port), '--host', 'localhost'], pageResult)
     },
   },

@@ -28,7 +28,8 @@ export const hostCases = [
     { packages: ['node@24'], expect: CALLING_THREAD, how: '`--allow-worker` for workers' },
     (folder) => run(bin(folder, 'node'), ['--permission', '--allow-fs-read=*', 'main.js'], { cwd: folder }),
   ),
-  host('Deno', { packages: ['deno'] }, (folder) => run(bin(folder, 'deno'), ['run', '-A', 'main.js'], { cwd: folder })),
+  denoCase('Deno', ['-A']),
+  denoCase('Deno, no permission', [], { how: '`--allow-sys` tells the memory of the machine, for budgets' }),
   host('Bun', { packages: ['bun'] }, (folder) => run(bin(folder, 'bun'), ['main.js'], { cwd: folder })),
   ...['node', 'jsdom', 'happy-dom'].map((environment) =>
     host(
@@ -60,6 +61,12 @@ function nodeCase(version, way, more = {}) {
     if (!stdout.startsWith(`v${version}`)) throw new NotTried(`npm installs Node ${stdout.trim()} for ${version}`)
     return run(bin(folder, 'node'), [way === 'require' ? 'main.cjs' : 'main.js'], { cwd: folder })
   })
+}
+
+function denoCase(name, permissions, more = {}) {
+  return host(name, { packages: ['deno'], ...more }, (folder) =>
+    run(bin(folder, 'deno'), ['run', '--no-prompt', ...permissions, 'main.js'], { cwd: folder }),
+  )
 }
 
 function host(name, { packages, files = {}, how = NOTHING, expect }, start) {

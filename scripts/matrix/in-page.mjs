@@ -60,9 +60,17 @@ export async function closeBrowser() {
  */
 export async function withServer(cwd, bin, makeArgs, body) {
   const port = await freePort()
-  const child = spawn(path.join(cwd, 'node_modules', '.bin', bin), makeArgs(port), {
+  const bins = path.join(cwd, 'node_modules', '.bin')
+  const child = spawn(path.join(bins, bin), makeArgs(port), {
     cwd,
-    env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1', ASTRO_TELEMETRY_DISABLED: '1', NODE_ENV: undefined },
+    // The project's own Node, where it has one, runs the server.
+    env: {
+      ...process.env,
+      PATH: `${bins}${path.delimiter}${process.env.PATH}`,
+      NEXT_TELEMETRY_DISABLED: '1',
+      ASTRO_TELEMETRY_DISABLED: '1',
+      NODE_ENV: undefined,
+    },
     detached: true,
   })
   let said = ''

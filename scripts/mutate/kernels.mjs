@@ -1,6 +1,6 @@
 // Faults in kernels, which are compiled again for each.
 
-/** @type {readonly import('./mutations.mjs').Mutation[]} */
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const KERNEL_MUTATIONS = [
   {
     what: 'kernel: layer norm without epsilon',
@@ -36,5 +36,89 @@ export const KERNEL_MUTATIONS = [
     from: '0.24022242426872253',
     to: '0.24022243916988373',
     tests: ['tests/attention/portable-engines.test.ts'],
+  },
+  {
+    what: 'kernel: the distance of ALiBi has a sign',
+    file: 'assembly/transform-group.ts',
+    from: 'i32x4.abs(i32x4.sub(away, i32x4.splat(firstKey + j)))',
+    to: 'i32x4.sub(away, i32x4.splat(firstKey + j))',
+    tests: ['tests/kernels/attention-options.test.ts'],
+  },
+  {
+    what: 'kernel: the softcap bends and does not scale back',
+    file: 'assembly/transform-group.ts',
+    from: 'x = f32x4.mul(cap, bent)',
+    to: 'x = bent',
+    tests: ['tests/kernels/attention-options.test.ts'],
+  },
+  {
+    what: 'kernel: queries 4 to 7 see what 0 to 3 may',
+    file: 'assembly/limit-group.ts',
+    from: 'x1 = v128.bitselect(x1, hidden, highLanes(bits))',
+    to: 'x1 = v128.bitselect(x1, hidden, lowLanes(bits))',
+    tests: ['tests/kernels/attention-options.test.ts'],
+  },
+  {
+    what: 'kernel: the sum of earlier key blocks is not scaled',
+    file: 'assembly/softmax-group.ts',
+    from: 'v128.store(state + half, f32x4.add(f32x4.mul(v128.load(state + half, STATE_SUM), shrink), sum), STATE_SUM)',
+    to: 'v128.store(state + half, f32x4.add(v128.load(state + half, STATE_SUM), sum), STATE_SUM)',
+    tests: ['tests/kernels/attention-sizes.test.ts', 'tests/kernels/attention-options.test.ts'],
+  },
+  {
+    what: 'kernel: ties take the later key',
+    file: 'assembly/softmax-group.ts',
+    from: 'f32x4.gt(x, best)',
+    to: 'f32x4.ge(x, best)',
+    tests: ['tests/attention/statistics.test.ts'],
+  },
+  {
+    what: 'kernel: δ of the first four queries for all eight, where values are extreme',
+    file: 'assembly/gradient-group.ts',
+    from: 'f32x4.sub(v128.load(d, 16), delta1)), highLanes(bits))',
+    to: 'f32x4.sub(v128.load(d, 16), delta0)), highLanes(bits))',
+    tests: ['tests/attention/backward-non-finite.test.ts'],
+  },
+  {
+    what: 'kernel: the gradient of slopes has signed distances',
+    file: 'assembly/gradient-group.ts',
+    from: 'i32x4.abs(i32x4.add(away, i32x4(4, 5, 6, 7)))',
+    to: 'i32x4.add(away, i32x4(4, 5, 6, 7))',
+    tests: ['tests/kernels/backward-options.test.ts'],
+  },
+  {
+    what: 'kernel: queries 4 to 7 draw the dropout of 0 to 3',
+    file: 'assembly/dropout-group.ts',
+    from: 'i32x4.splat(row + half)',
+    to: 'i32x4.splat(row)',
+    tests: ['tests/kernels/attention-options.test.ts'],
+  },
+  {
+    what: 'kernel: the gradient of a smoothed loss without its share',
+    file: 'assembly/row-loss.ts',
+    from: 'f32x4.mul(f32x4.sub(expVector(f32x4.sub(z, logarithm)), share), factor)',
+    to: 'f32x4.mul(expVector(f32x4.sub(z, logarithm)), factor)',
+    tests: ['tests/kernels/row-loss.test.ts'],
+  },
+  {
+    what: 'kernel: the tail of a squared error',
+    file: 'assembly/row-loss.ts',
+    from: 'total += difference * difference',
+    to: 'total += difference',
+    tests: ['tests/kernels/row-loss.test.ts'],
+  },
+  {
+    what: 'kernel: the tail of a rotated head turns the other way',
+    file: 'assembly/row-rotate.ts',
+    from: 'sine = f32x4.mul(v128.load32_zero(angles + half + at), turns)',
+    to: 'sine = v128.load32_zero(angles + half + at)',
+    tests: ['tests/kernels/row-rotate.test.ts'],
+  },
+  {
+    what: 'kernel: δ of the first four queries for all eight',
+    file: 'assembly/gradient-group.ts',
+    from: 'v128.store(d, f32x4.mul(v128.load(p, 16), f32x4.sub(v128.load(d, 16), delta1)), 16)',
+    to: 'v128.store(d, f32x4.mul(v128.load(p, 16), f32x4.sub(v128.load(d, 16), delta0)), 16)',
+    tests: ['tests/kernels/backward-options.test.ts'],
   },
 ]

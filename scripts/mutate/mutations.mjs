@@ -1,19 +1,25 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { KERNEL_MUTATIONS } from './kernels.mjs'
+import { MODEL_MUTATIONS } from './models.mjs'
 import { NN_MUTATIONS } from './nn.mjs'
+import { PLAN_MUTATIONS } from './plans.mjs'
 import { PROGRAM_MUTATIONS } from './programs.mjs'
 import { RUNTIME_MUTATIONS } from './runtime.mjs'
+import { TRAINING_MUTATIONS } from './training.mjs'
+import { WEBGPU_MUTATIONS } from './webgpu.mjs'
 
-/**
- * A small fault, with the test files that must notice it. `from` occurs exactly once in its file.
- *
- * @typedef {{ readonly what: string, readonly file: string, readonly from: string, readonly to: string, readonly tests:
- * readonly string[] }} Mutation
- */
-
-/** @type {readonly Mutation[]} */
-export const MUTATIONS = [...NN_MUTATIONS, ...RUNTIME_MUTATIONS, ...PROGRAM_MUTATIONS, ...KERNEL_MUTATIONS]
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
+export const MUTATIONS = [
+  ...NN_MUTATIONS,
+  ...RUNTIME_MUTATIONS,
+  ...PLAN_MUTATIONS,
+  ...PROGRAM_MUTATIONS,
+  ...TRAINING_MUTATIONS,
+  ...MODEL_MUTATIONS,
+  ...KERNEL_MUTATIONS,
+  ...WEBGPU_MUTATIONS,
+]
 
 /**
  * @param {string} root of the checkout

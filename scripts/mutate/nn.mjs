@@ -1,6 +1,6 @@
 // Faults in layers, generation and state dicts.
 
-/** @type {readonly import('./mutations.mjs').Mutation[]} */
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const NN_MUTATIONS = [
   {
     what: 'rotary: exponent −c in place of −2c',
@@ -82,7 +82,7 @@ export const NN_MUTATIONS = [
   {
     what: 'a key mask with holes drops the caller’s segments',
     file: 'src/nn/layers/layer-attention-options.ts',
-    from: '(segments?.key.data[index] ?? 0)',
+    from: '(segments.key?.data[index] ?? 0)',
     to: '0',
     tests: ['tests/nn/attention-layers.test.ts', 'tests/nn/layer-options.test.ts'],
   },
@@ -113,12 +113,5 @@ export const NN_MUTATIONS = [
     from: '[...lead.slice(0, -1), output.rows, output.width]',
     to: '[...lead, output.width]',
     tests: ['tests/models/embedding-model.test.ts'],
-  },
-  {
-    what: 'safetensors: a pointer of Git LFS is read as tensors',
-    file: 'src/models/read-weights.ts',
-    from: 'LFS_POINTER.slice(0, start.length)',
-    to: "''",
-    tests: ['tests/models/weights.test.ts'],
   },
 ]

@@ -1,6 +1,6 @@
-// Faults in programs, gradients and training.
+// Faults in programs, their operations and gradients.
 
-/** @type {readonly import('./mutations.mjs').Mutation[]} */
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const PROGRAM_MUTATIONS = [
   {
     what: 'every layer has the same dropout seed',
@@ -38,55 +38,6 @@ export const PROGRAM_MUTATIONS = [
     tests: ['tests/nn/lost-workers.test.ts', 'tests/failures/reused-memory.test.ts'],
   },
   {
-    what: 'clipping without its 1e-6',
-    file: 'src/train/clip.ts',
-    from: 'Math.min(1, maxNorm / (norm + 1e-6))',
-    to: 'Math.min(1, maxNorm / norm)',
-    tests: ['tests/train/clip.test.ts'],
-  },
-  {
-    what: 'AdamW shrinks by λ alone',
-    file: 'src/train/optimizers/adam.ts',
-    from: 'const shrink = 1 - numbers.rate * hyperparameters.weightDecay',
-    to: 'const shrink = 1 - hyperparameters.weightDecay',
-    tests: ['tests/train/optimizers/updates-equal-pytorch.test.ts'],
-  },
-  {
-    what: 'an update keeps memory that a lost lane may still write to',
-    file: 'src/train/optimizers/optimizer.ts',
-    from: 'const computed = isClean ? updates : this.#memory.copied(updates)',
-    to: 'const computed = updates',
-    tests: ['tests/train/optimizers/on-lanes.test.ts'],
-  },
-  {
-    what: 'a failed update keeps the memory that it was computed into',
-    file: 'src/train/optimizers/optimizer.ts',
-    from: 'this.#memory.drop(updates)',
-    to: 'void 0',
-    tests: ['tests/train/optimizers/on-lanes.test.ts'],
-  },
-  {
-    what: 'a block of elements never fills up',
-    file: 'src/core/element-blocks.ts',
-    from: 'room -= end - start',
-    to: 'room -= 1',
-    tests: ['tests/train/clip.test.ts'],
-  },
-  {
-    what: 'warmup begins at 0',
-    file: 'src/train/schedules.ts',
-    from: '(base * (step + 1)) / (warmup + 1)',
-    to: '(base * step) / (warmup + 1)',
-    tests: ['tests/train/schedules.test.ts'],
-  },
-  {
-    what: 'a batch’s mask is ignored',
-    file: 'src/train/batch.ts',
-    from: '    ...(mask === undefined ? {} : { mask: perRow',
-    to: '    ...(true ? {} : { mask: perRow',
-    tests: ['tests/train/losses.test.ts', 'tests/train/loss-and-gradients.test.ts'],
-  },
-  {
     what: 'the gradient of a difference has the wrong sign',
     file: 'src/program/operations/elementwise.ts',
     from: 'scale(graph, dOutput, -1)',
@@ -115,10 +66,66 @@ export const PROGRAM_MUTATIONS = [
     tests: ['tests/program/operation-gradients.test.ts'],
   },
   {
+    what: 'pooling: of equal elements the last row is the largest',
+    file: 'src/core/largest-rows.ts',
+    from: 'own > most ||',
+    to: 'own >= most ||',
+    tests: ['tests/nn/pooling.test.ts'],
+  },
+  {
+    what: 'pooling: the gradient of the largest reaches rows of other segments',
+    file: 'src/backends/wasm/largest-tiles.ts',
+    from: ' || segment >= count',
+    to: '',
+    tests: ['tests/nn/pooling.test.ts'],
+  },
+  {
+    what: 'bias by distance: the query offset counts the other way',
+    file: 'src/attention/relative-bias.ts',
+    from: '1 - queries - offset',
+    to: '1 - queries + offset',
+    tests: ['tests/attention/relative-bias.test.ts'],
+  },
+  {
+    what: 'bias by distance: sums of a later key segment go to the first diagonals',
+    file: 'src/attention/bias-gradient.ts',
+    from: '[this.strides.column, segment.keyStart * this.strides.column]',
+    to: '[this.strides.column, 0]',
+    tests: ['tests/attention/relative-bias.test.ts'],
+  },
+  {
     what: 'logits: the cap forgets the scale',
     file: 'src/program/operations/logits.ts',
     from: 'factor / softcap',
     to: '1 / softcap',
     tests: ['tests/nn/logit-rules.test.ts'],
+  },
+  {
+    what: 'the gradient of a squared error without its 2',
+    file: 'src/program/operations/loss.ts',
+    from: '2 * factor',
+    to: 'factor',
+    tests: ['tests/train/loss-and-gradients.test.ts'],
+  },
+  {
+    what: 'an embedding’s gradient without its scale',
+    file: 'src/program/operations/embed.ts',
+    from: '{ tokens: tokens as Value, scale })',
+    to: '{ tokens: tokens as Value, scale: 1 })',
+    tests: ['tests/program/operation-gradients.test.ts'],
+  },
+  {
+    what: 'the gradient of a rotation turns the same way',
+    file: 'src/program/operations/positions.ts',
+    from: 'back: !attributes.back',
+    to: 'back: attributes.back',
+    tests: ['tests/program/operation-gradients.test.ts'],
+  },
+  {
+    what: 'a cache is as long as its shortest sequence',
+    file: 'src/program/operations/append.ts',
+    from: 'Math.max(...past) + from.rows',
+    to: 'Math.min(...past) + from.rows',
+    tests: ['tests/nn/ragged-caches.test.ts'],
   },
 ]

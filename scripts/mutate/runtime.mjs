@@ -1,7 +1,28 @@
 // Faults in the scheduler, attention, plans, the core and the command.
 
-/** @type {readonly import('./mutations.mjs').Mutation[]} */
+/** @type {readonly import('./mutations.d.mts').Mutation[]} */
 export const RUNTIME_MUTATIONS = [
+  {
+    what: 'kernels that a lost lane had are not sent to its successor',
+    file: 'src/scheduler/slot.ts',
+    from: '    this.#kernels = new Set()\n',
+    to: '',
+    tests: ['tests/scheduler/later-kernels.test.ts'],
+  },
+  {
+    what: 'a training pass without the kernels of gradients',
+    file: 'src/protocol/messages.ts',
+    from: "? ['rows', 'gradients'] : ['rows']",
+    to: "? ['rows'] : ['rows']",
+    tests: ['tests/scheduler/later-kernels.test.ts'],
+  },
+  {
+    what: 'a larger arena without the kernels of gradients',
+    file: 'src/backends/wasm/engine.ts',
+    from: '    this.#modules.push(module)\n',
+    to: '',
+    tests: ['tests/kernels/backward-sizes.test.ts'],
+  },
   {
     what: 'four tries',
     file: 'src/scheduler/job-state.ts',
@@ -25,7 +46,7 @@ export const RUNTIME_MUTATIONS = [
   },
   {
     what: 'the NaN guard of mergePartials',
-    file: 'src/attention/merge-partials.ts',
+    file: 'src/attention/merge-rows.ts',
     from: 'if (weights[index] !== 0) sum',
     to: 'sum',
     tests: ['tests/attention/merge-partials.test.ts'],
@@ -169,5 +190,19 @@ export const RUNTIME_MUTATIONS = [
     from: "{ label: 'cases', value: String(results.length) }",
     to: "{ label: 'cases', value: '–' }",
     tests: ['tests/cli/bench-results.test.ts'],
+  },
+  {
+    what: 'validate always succeeds',
+    file: 'src/cli/validate/validate-command.ts',
+    from: 'return passed ? EXIT.ok : EXIT.failedCheck',
+    to: 'return passed ? EXIT.ok : EXIT.ok',
+    tests: ['tests/nn/commands.test.ts'],
+  },
+  {
+    what: 'a lane waits for a turn at every look',
+    file: 'src/scheduler/pacer.ts',
+    from: 'performance.now() < lastTurnMs + TURN_EVERY_MS ?',
+    to: 'performance.now() < lastTurnMs ?',
+    tests: ['tests/scheduler/pacer.test.ts'],
   },
 ]

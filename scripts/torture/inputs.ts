@@ -2,40 +2,64 @@ import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { HeddleError, type AttentionInputs, type Runtime, type Tensor } from 'heddle'
 import { readSafetensors, writeSafetensors } from 'heddle/nn'
-import { attentionReference } from '../../tests/support/oracle.ts'
+import { OPTION_NAMES } from '../../src/attention/resolve-options.ts'
+import { measureCloseness, type Tolerance } from '../../tests/support/error-rule.ts'
+import { checkedGradients } from '../../tests/support/gradient-checks.ts'
+import { attentionReference, type Reference } from '../../tests/support/oracle.ts'
 import type { Random } from '../../tests/support/random.ts'
-import { describeCall, randomCall } from '../../tests/support/random-calls.ts'
+import { describeCall, randomCall, type RandomCall } from '../../tests/support/random-calls.ts'
 import { normalTensor } from '../../tests/support/tensors.ts'
 import { Crew, throughRelay, workerFile } from './crew.ts'
 import { ensure, ensureOutcome, outcomeOf, type Promised } from './promise.ts'
 import { bitsOf, WORKLOADS } from './workloads.ts'
 
-/**
- * Any shapes and options: within twice the error of a plain float32 implementation, plus 1e-6 of the largest element.
- */
-export function validCalls(shared: Runtime): Promised {
-  return {
-    promise: 'valid calls equal a float64 reference',
-    most: 10_000,
-    attempt: async (random) => {
-      const [call] = fc.sample(randomCall(), { seed: random.word() | 0, numRuns: 1 })
-      if (call === undefined) return null
-      const { inputs, options, chunkSize } = call
-      const { output } = await shared.attention(inputs, { ...options, chunkSize })
-      const { exact, plain } = attentionReference(inputs, options).output
-      let [worst, worstPlain, largest] = [0, 0, 1]
-      exact.forEach((value, at) => {
-        worst = Math.max(worst, Math.abs((output.data[at] ?? NaN) - value))
-        worstPlain = Math.max(worstPlain, Math.abs((plain[at] ?? 0) - value))
-        largest = Math.max(largest, Math.abs(value))
-      })
-      ensure(
-        worst <= 2 * worstPlain + 1e-6 * largest,
-        `expected an error of at most ${2 * worstPlain + 1e-6 * largest}, got ${worst}: ${describeCall(call)}`,
-      )
-      return null
+/** @throws unless it is within the error rule of the reference */
+function ensureWithinRule(
+  what: string,
+  actual: ArrayLike<number>,
+  { exact, plain }: Reference,
+  tolerance?: Tolerance,
+): void {
+  const { ok, error, bound } = measureCloseness(actual, exact, plain, tolerance)
+  ensure(ok, `expected an error of at most ${bound}, got ${error}: ${what}`)
+}
+
+function drawCall(random: Random): RandomCall {
+  const [call] = fc.sample(randomCall(), { seed: random.word() | 0, numRuns: 1 })
+  if (call === undefined) throw new Error('expected fast-check to draw a call')
+  return call
+}
+
+/** Any shapes and options. */
+export function validCalls(shared: Runtime): Promised[] {
+  return [
+    {
+      promise: 'valid calls equal a float64 reference',
+      most: 10_000,
+      attempt: async (random) => {
+        const call = drawCall(random)
+        const { inputs, options, chunkSize } = call
+        const { output } = await shared.attention(inputs, { ...options, chunkSize })
+        ensureWithinRule(describeCall(call), output.data, attentionReference(inputs, options).output)
+        return null
+      },
     },
-  }
+    {
+      promise: 'gradients equal a float64 reference for any valid call',
+      most: 10_000,
+      attempt: async (random) => {
+        const call = drawCall(random)
+        const { checks } = await checkedGradients(shared, call.inputs, { ...call.options, chunkSize: call.chunkSize })
+        for (const { name, actual, reference, tolerance } of checks) {
+          const what = `${name} of ${describeCall(call)}`
+          if (actual === undefined || reference === undefined)
+            ensure(actual === reference, `expected one only where there is something to differentiate: ${what}`)
+          else ensureWithinRule(what, 'data' in actual ? actual.data : actual, reference, tolerance)
+        }
+        return null
+      },
+    },
+  ]
 }
 
 /** What no option and no part of a tensor may be. */
@@ -59,25 +83,6 @@ const WRONG: readonly unknown[] = [
   new DataView(new ArrayBuffer(8)),
 ]
 
-const OPTIONS = [
-  'causal',
-  'queryOffset',
-  'window',
-  'mask',
-  'bias',
-  'alibiSlopes',
-  'softcap',
-  'scale',
-  'segments',
-  'keyLengths',
-  'dropout',
-  'chunkSize',
-  'returnWeights',
-  'out',
-  'signal',
-  'onChunk',
-]
-
 /** One wrong value in a call, wherever it may be: a typed error, or a call to which it was none. */
 export function invalidCalls(shared: Runtime): Promised {
   const changed = (random: Random, tensor: Tensor): unknown => {
@@ -98,7 +103,7 @@ export function invalidCalls(shared: Runtime): Promised {
       const inputs: Record<string, unknown> = { query: tensor, key: tensor, value: tensor }
       const options: Record<string, unknown> = {}
       if (random.chance(0.5)) inputs[random.pick(['query', 'key', 'value'])] = changed(random, tensor)
-      else options[random.chance(0.95) ? random.pick(OPTIONS) : 'typo'] = random.pick(WRONG)
+      else options[random.chance(0.95) ? random.pick(OPTION_NAMES) : 'typo'] = random.pick(WRONG)
       try {
         const { output } = await shared.attention(inputs as unknown as AttentionInputs, options)
         ensure(
@@ -240,5 +245,5 @@ function lied(random: Random, data: unknown): unknown {
 }
 
 export function inputs(calm: Runtime, shared: Runtime): Promised[] {
-  return [validCalls(shared), invalidCalls(shared), mutatedFiles(), lies(calm)]
+  return [...validCalls(shared), invalidCalls(shared), mutatedFiles(), lies(calm)]
 }

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { createRuntime } from 'heddle'
 import { Random } from '../../tests/support/random.ts'
 import { findPages, lostInChromium } from './chromium.ts'
-import { lostDevices } from './device-loss.ts'
+import { gpuFaults } from './gpu-faults.ts'
 import { inputs } from './inputs.ts'
 import { lostWorkers, refusingHosts } from './lost-workers.ts'
 import type { Promised } from './promise.ts'
@@ -28,6 +28,7 @@ const { values } = parseArgs({
     budget: { type: 'string', default: '10m' },
     seed: { type: 'string' },
     only: { type: 'string' },
+    cases: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 })
@@ -35,6 +36,10 @@ const budgetMs = durationMs(values.budget)
 const seed = values.seed === undefined ? Date.now() % 2 ** 31 : Number(values.seed)
 if (!Number.isSafeInteger(seed) || seed < 0)
   throw new Error(`torture: expected --seed as an integer ≥ 0, got ${values.seed}`)
+
+const leastCases = values.cases === undefined ? null : Number(values.cases)
+if (leastCases !== null && !(Number.isSafeInteger(leastCases) && leastCases > 0))
+  throw new Error(`torture: expected --cases as an integer > 0, got ${values.cases}`)
 
 process.on('unhandledRejection', (reason) => {
   console.error('torture: expected no unhandled rejection, got', reason)
@@ -48,7 +53,7 @@ const all = [
   ...lostWorkers(calm),
   ...refusingHosts(calm),
   ...lostInChromium(pages),
-  ...(await lostDevices(calm)),
+  ...(await gpuFaults(calm)),
   ...settling(calm, shared),
   ...inputs(calm, shared),
 ]
@@ -75,13 +80,20 @@ async function run(): Promise<Tally[]> {
   return done
 }
 
-async function tryFor({ promise, attempt, most = Infinity, least = 1 }: Promised, partMs: number): Promise<Tally> {
-  const tally: Tally = { promise, cases: 0, failures: 0, worstSettlingMs: null, messages: [] }
+/** Whether the promise gets one more case. Without `--cases`, full runs alone take the time that it asks for. */
+function goesOn({ most = Infinity, least = 1 }: Promised, { cases, failures }: Tally, isInTime: boolean): boolean {
+  if (failures >= MOST_PRINTED && !isInTime) return false
+  if (leastCases !== null) return cases < leastCases
+  return cases < most && (isInTime || (cases < least && budgetMs >= FULL_RUN_MS))
+}
+
+async function tryFor(promised: Promised, partMs: number): Promise<Tally> {
+  const tally: Tally = { promise: promised.promise, cases: 0, failures: 0, worstSettlingMs: null, messages: [] }
   const endMs = performance.now() + partMs
   do {
     const caseSeed = (seed + tally.cases * 7919) >>> 0
     try {
-      const settledMs = await untilItHangs(attempt(new Random(caseSeed)))
+      const settledMs = await untilItHangs(promised.attempt(new Random(caseSeed)))
       if (settledMs !== null) tally.worstSettlingMs = Math.max(tally.worstSettlingMs ?? 0, settledMs)
     } catch (error) {
       tally.failures++
@@ -91,10 +103,7 @@ async function tryFor({ promise, attempt, most = Infinity, least = 1 }: Promised
         )
     }
     tally.cases++
-  } while (
-    tally.cases < most &&
-    (performance.now() < endMs || (tally.cases < least && budgetMs >= FULL_RUN_MS && tally.failures < MOST_PRINTED))
-  )
+  } while (goesOn(promised, tally, performance.now() < endMs))
   return tally
 }
 

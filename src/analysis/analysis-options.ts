@@ -1,4 +1,3 @@
-import type { AttentionOptions } from '../attention/attention-options.ts'
 import type { Runtime } from '../attention/runtime.ts'
 import {
   checkedSignal,
@@ -13,23 +12,28 @@ import { OptionError, ShapeError } from '../core/errors.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { readTensor, formatShape, type Tensor } from '../core/tensor.ts'
-import { WEIGHT_OPTIONS } from '../attention/weight-options.ts'
+import { WEIGHT_OPTIONS, type WeightOptions } from '../attention/weight-options.ts'
 
 /** Pairs of positions that belong together: a query row, and the key that it should find. */
 export type PositionPair = readonly [query: number, key: number]
 
+/** How far an analysis has come. */
 export interface AnalysisProgress {
   /** calls of the runtime that are done, and how many there will be */
   readonly done: number
+  /** calls in all */
   readonly total: number
+  /** since the analysis began */
   readonly elapsedMs: number
 }
 
-/** What `analyzeAttention` and `analyzeModel` take alike. */
+/** What both `analyzeAttention` and `analyzeModel` take. */
 export interface AnalysisOptions {
   /** @default the runtime that `attention` shares */
   readonly runtime?: Runtime
+  /** An abort rejects with the signal's reason. */
   readonly signal?: AbortSignal
+  /** Called after each call of the runtime. */
   readonly onProgress?: (progress: AnalysisProgress) => void
   /** Keys on each side that count as near. @default 8 */
   readonly near?: number
@@ -96,23 +100,6 @@ export interface AnalyzedSizes {
   readonly queries: number
   readonly keys: number
 }
-
-/** The options of attention that change its weights. */
-export type WeightOptions = Pick<
-  AttentionOptions,
-  | 'causal'
-  | 'queryOffset'
-  | 'window'
-  | 'mask'
-  | 'bias'
-  | 'alibiSlopes'
-  | 'softcap'
-  | 'scale'
-  | 'segments'
-  | 'keyLengths'
-  | 'heads'
-  | 'keyValueHeads'
->
 
 export const WEIGHT_NAMES: readonly (keyof WeightOptions)[] = [...WEIGHT_OPTIONS, 'heads', 'keyValueHeads']
 

@@ -3,6 +3,7 @@ import { defaultRuntime } from '../attention/default-runtime.ts'
 import type { Strides } from '../attention/layout.ts'
 import { restateOptions } from '../attention/restate-options.ts'
 import type { Runtime } from '../attention/runtime.ts'
+import type { WeightOptions } from '../attention/weight-options.ts'
 import { throwIfAborted } from '../core/abort.ts'
 import { checkNames } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
@@ -13,7 +14,6 @@ import {
   WEIGHT_NAMES,
   type AnalysisOptions,
   type ResolvedAnalysis,
-  type WeightOptions,
 } from './analysis-options.ts'
 import { analyzeCase, caseCalls } from './analyze-case.ts'
 import { shared, type AttentionCase } from './attention-case.ts'
@@ -24,6 +24,7 @@ import type { AttentionAnalysis } from './report.ts'
 export interface AnalyzedInputs {
   /** in any layout of `attention` */
   readonly query: Tensor
+  /** [.., N, D], in the layout of `query` */
   readonly key: Tensor
   /** [B, N] or [N], for scores that depend on tokens; self-attention only */
   readonly tokens?: Tensor<Int32Array>
@@ -31,6 +32,7 @@ export interface AnalyzedInputs {
 
 /** What `analyzeAttention` takes: how to analyze, and the options of attention that decide about its weights. */
 export interface AnalyzeAttentionOptions extends AnalysisOptions {
+  /** Options of the attention that is analyzed, such as `causal`. @default none */
   readonly attention?: WeightOptions
 }
 
@@ -42,9 +44,20 @@ const WHAT = 'analyzeAttention'
  * the number of rows and keys: 2·n·E for copies in another order, n·H·(heatmapSize + 8) for results, and rows·H·n for
  * the weights of the rows on which heads are compared. Bits depend on neither pool nor chunk size.
  *
+ * @param inputs query and key in any layout of `attention`; tokens for the scores that need them
  * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
  * @throws {NumericError} when weights are NaN; names the head
  * @throws as `runtime.attention` does
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { analyzeAttention } from 'heddle/analysis'
+ *
+ * const x = tensor(Float32Array.from({ length: 100 * 64 }, (_, i) => Math.sin(i)), [1, 2, 50, 64]) // two heads
+ * const { heads } = await analyzeAttention({ query: x, key: x }, { attention: { causal: true } })
+ * console.log(heads.length, heads[0].scores.entropy.value > 0) // 2 true
+ * ```
  */
 export async function analyzeAttention(
   inputs: AnalyzedInputs,
@@ -100,7 +113,7 @@ export function checkTokens(
   const offsets = typeof queryOffset === 'object' ? [...queryOffset] : [queryOffset ?? 0]
   if (queries !== keys || offsets.some((offset) => offset !== 0)) {
     throw new OptionError(
-      `${what}: expected tokens with self-attention, whose queries stand where its keys do, got ${queries} queries at ${offsets.join(', ')} and ${keys} keys`,
+      `${what}: expected tokens with self-attention, whose queries and keys have the same positions, got ${queries} queries at ${offsets.join(', ')} and ${keys} keys`,
     )
   }
   const fits =

@@ -33,10 +33,24 @@ const NAMES = [...ANALYSIS_NAMES, 'forward', 'tokens', 'rollout']
  * is made of, and attention rollout through all of them. The model runs once, in evaluation mode, up to its last
  * attention. Memory: 2·M·E numbers per layer for queries and keys, beside what one analysis takes; never M².
  *
+ * @param model any module with attention inside
  * @param input tokens [B, M] or [M], or rows [B, M, E] or [M, E], as the model takes them
  * @throws {OptionError} {ShapeError} where something does not fit, or the model has no attention
  * @throws {NumericError} when weights are NaN; names layer and head
  * @throws as the model's `forward` does
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { analyzeModel } from 'heddle/analysis'
+ * import { CausalLanguageModel } from 'heddle/nn'
+ *
+ * const model = new CausalLanguageModel({ vocabulary: 20, modelDim: 32, heads: 2, layers: 2, seed: 1 })
+ * const tokens = tensor(Int32Array.from({ length: 60 }, (_, i) => i % 20), [60])
+ * const { layers } = await analyzeModel(model, tokens)
+ * for (const { index, heads } of layers)
+ *   for (const { head, scores } of heads) console.log(`${index}.${head}`, scores.induction)
+ * ```
  */
 export async function analyzeModel(
   model: AnyModule,

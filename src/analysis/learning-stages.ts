@@ -6,8 +6,11 @@ import type { MassName, Role } from './report.ts'
 
 /** A step at which a record was made, and which heads have which role there. */
 export interface StageRow {
+  /** the training step of the record */
   readonly step: number
+  /** of the probe's batch, in evaluation mode */
   readonly loss: number
+  /** mean over all heads, in nats */
   readonly entropy: number
   /** heads as "layer.head", by role; roles that nobody has are left out */
   readonly roles: Readonly<Record<string, readonly string[]>>
@@ -17,7 +20,9 @@ export interface StageRow {
 export interface RoleChange {
   /** "layer.head" */
   readonly head: string
+  /** name of the role: a score, or `relation: ` and the relation's name */
   readonly role: string
+  /** whether the head has the role after the change, or had it before */
   readonly kind: 'gains' | 'loses'
   /** the last record before the change; null where the first record has the role already */
   readonly after: number | null
@@ -25,6 +30,7 @@ export interface RoleChange {
   readonly by: number
   /** of the role's score when it is gained, or last had */
   readonly value: number
+  /** the larger of the score's baselines, at the same record as `value` */
   readonly baseline: number
 }
 
@@ -36,15 +42,21 @@ export interface HeadTimeline {
   readonly roles: readonly (string | null)[]
 }
 
+/** What a list of probe records says about training. Made by `learningStages`. */
 export interface LearningStages {
+  /** one per record, in the order of their steps */
   readonly rows: readonly StageRow[]
   /** in the order of their steps */
   readonly changes: readonly RoleChange[]
   /** the two records between which the loss falls most per step; null where it never falls */
   readonly steepest: {
+    /** step of the earlier record */
     readonly from: number
+    /** step of the later record */
     readonly to: number
+    /** loss at the earlier record */
     readonly before: number
+    /** loss at the later record */
     readonly after: number
   } | null
   /** each head's role over time */
@@ -65,6 +77,21 @@ const RECORDS = 2
  *
  * @param records in the order of their steps
  * @throws {OptionError} when there are none, or they are not in order
+ *
+ * @example
+ * ```js
+ * import { learningStages, Probe } from 'heddle/analysis'
+ * import { CausalLanguageModel } from 'heddle/nn'
+ * import { AdamW, copyTask, crossEntropy, train } from 'heddle/train'
+ *
+ * const model = new CausalLanguageModel({ vocabulary: 9, modelDim: 16, heads: 2, layers: 2, seed: 1 })
+ * const [data, loss] = [copyTask({ batch: 4, length: 16, symbols: 8 }), crossEntropy()]
+ * const probe = new Probe({ every: 5, batch: data(1000), loss })
+ * const records = [await probe.record(model, 0)]
+ * for await (const { step } of train(model, { data, loss, optimizer: new AdamW(model), steps: 10 }))
+ *   if (probe.isDue(step)) records.push(await probe.record(model, step))
+ * console.log(learningStages(records).sentences.join(' '))
+ * ```
  */
 export function learningStages(records: readonly ProbeRecord[]): LearningStages {
   checkRecords(records)
@@ -189,7 +216,11 @@ export const ROLE_TITLES: Readonly<Record<MassName, string>> = {
   induction: 'an induction head',
 }
 
-/** A head with a role, as one says it. */
+/**
+ * What a head with a role is called: `an induction head`.
+ *
+ * @param role the name of a role, as in `Role`
+ */
 export function roleTitle(role: string): string {
   const titles: Readonly<Partial<Record<string, string>>> = ROLE_TITLES
   return titles[role] ?? `a head for ${role.replace(/^relation: /, 'the relation ')}`

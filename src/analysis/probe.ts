@@ -17,29 +17,44 @@ export interface ProbeOptions extends AnalysisOptions {
   readonly batch: Batch
   /** @default crossEntropy() */
   readonly loss?: Loss
-  /** hears of each record */
+  /** called with each record */
   readonly onRecord?: (record: ProbeRecord) => void
 }
 
 /** One head at one step. */
 export interface ProbedHead {
+  /** index of the layer, from 0 */
   readonly layer: number
+  /** index of the head in its layer, from 0 */
   readonly head: number
+  /** by name; scores that do not apply are left out */
   readonly scores: Readonly<Partial<Record<ScoreName, Score>>>
+  /** strongest first, against its baseline */
   readonly roles: readonly Role[]
+  /** [query bucket][key bucket], as in `HeadAnalysis`; null where heatmaps were left out */
   readonly heatmap: readonly (readonly number[])[] | null
 }
 
 /** What a model's attention does after a step, as plain data. */
 export interface ProbeRecord {
+  /** the training step after which it was made */
   readonly step: number
   /** of the probe's batch, in evaluation mode */
   readonly loss: number
   /** mean over all heads, in nats */
   readonly entropy: number
+  /** every head of every layer, layer by layer */
   readonly heads: readonly ProbedHead[]
   /** of heatmaps */
-  readonly axes: { readonly sequence: number; readonly queries: readonly Bucket[]; readonly keys: readonly Bucket[] }
+  readonly axes: {
+    /** index of the sequence in the batch */
+    readonly sequence: number
+    /** the buckets of query rows: the rows of a heatmap */
+    readonly queries: readonly Bucket[]
+    /** the buckets of key rows: the columns of a heatmap */
+    readonly keys: readonly Bucket[]
+  }
+  /** what the measurement took */
   readonly elapsedMs: number
 }
 
@@ -69,12 +84,22 @@ export class Probe {
     return this.#records
   }
 
-  /** Whether a record is due after this many steps; before the first step one is. */
+  /**
+   * Whether a record is due after this many steps; before the first step one is.
+   *
+   * @param step updates so far
+   */
   isDue(step: number): boolean {
     return step % this.options.every === 0
   }
 
-  /** Measures the model as it is now. @throws as `analyzeModel` and `lossAndGradients` do */
+  /**
+   * Measures the model as it is now.
+   *
+   * @param model the model that is trained; it runs in evaluation mode
+   * @param step updates so far, for the record
+   * @throws as `analyzeModel` and `lossAndGradients` do
+   */
   async record(model: AnyModule, step: number): Promise<ProbeRecord> {
     checkInteger('Probe: step', step, 0)
     const { batch, loss = crossEntropy(), onRecord, ...others } = this.options

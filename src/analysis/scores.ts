@@ -72,7 +72,7 @@ class SetMeans {
     const [sumOf, emptyOf, allOf] = [reader(sums, sizes), reader(uniform, sizes), reader(logSumExp, sizes)]
     return headMeans(`${what}: ${set}`, sizes, this.host.loop, (place, shared) => {
       if (emptyOf(place, shared) === -Infinity) return null
-      // How far the row stands from its own position, where rows were sorted.
+      // How far the row is from its own position, where rows were sorted.
       const moved = order === null ? 0 : (order[shared] as number) - (shared % queries)
       if (this.queryMask?.[shared + moved] === 0) return null
       return shareOf(sumOf(place, shared), allOf(place + moved, shared + moved))

@@ -19,7 +19,7 @@ export interface SetSums {
 }
 
 /**
- * Who carries which number: a query sees a key of a set where their numbers are equal and the key stands before. A
+ * Who carries which number: a query sees a key of a set where their numbers are equal and the key comes before. A
  * token and the segment it is in have one number; NONE is that of keys which no query sees.
  */
 interface Numbers {

@@ -7,16 +7,40 @@ export interface AskedResults<
   LogSumExp extends boolean,
   Statistics extends boolean,
 > {
+  /** Attention weights, of all heads and rows or of chosen ones: adds `weights` to the result. */
   readonly returnWeights?: Weights
+  /** The log-sum-exp of each row's scores: adds `logSumExp` to the result. */
   readonly returnLogSumExp?: LogSumExp
+  /** Entropy, largest weight and mean distance of each row: adds `statistics` to the result. */
   readonly returnStatistics?: Statistics
 }
 
 /** `Result`, with those optional tensors that the call asks for: `returnWeights: true` gives `weights: Tensor`. */
 export type WithAsked<Result, Weights, LogSumExp, Statistics> = Result &
-  Given<Weights, true | WeightSelection, { readonly weights: Tensor }> &
-  Given<LogSumExp, true, { readonly logSumExp: Tensor }> &
-  Given<Statistics, true, { readonly statistics: AttentionStatistics }>
+  Given<
+    Weights,
+    true | WeightSelection,
+    {
+      /** as in `AttentionResult` */
+      readonly weights: Tensor
+    }
+  > &
+  Given<
+    LogSumExp,
+    true,
+    {
+      /** as in `AttentionResult` */
+      readonly logSumExp: Tensor
+    }
+  > &
+  Given<
+    Statistics,
+    true,
+    {
+      /** as in `AttentionResult` */
+      readonly statistics: AttentionStatistics
+    }
+  >
 
 /** `Fields` where the value is certain to be a `Wanted`; in a tuple, so that a union is not taken apart. */
 type Given<Value, Wanted, Fields> = [Value] extends [Wanted] ? Fields : unknown

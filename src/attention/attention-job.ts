@@ -163,7 +163,7 @@ export class AttentionJob implements Job {
     this.tiles += partResult.tiles
     this.skippedTiles += partResult.skippedTiles
     const result =
-      this.#plan.keySplits === 1 ? partResult : this.#parts.add(`${batch}:${head}:${rowStart}`, part, rows, partResult)
+      this.#plan.keySplits === 1 ? partResult : this.#parts.add(`${batch}:${head}:${rowStart}`, part, partResult)
     if (result === undefined) return
     this.results.place(place, result)
     const { keys } = this.#layout.sizes

@@ -1,10 +1,9 @@
 import type { AttentionMode, AttentionPlan } from '../plan/attention-request.ts'
-import type { Transport } from '../plan/transport.ts'
-import type { Fallback, LaneKind } from '../protocol/messages.ts'
-import type { LaneShare, Priority } from '../scheduler/job.ts'
-import type { BytesByPurpose } from '../core/ledger.ts'
+import type { LaneKind } from '../protocol/messages.ts'
+import type { Priority } from '../scheduler/job.ts'
 import type { IntegerArray, IntegerTensor } from '../core/integer-arrays.ts'
 import type { Tensor } from '../core/tensor.ts'
+import type { CallReport } from './call-report.ts'
 
 /**
  * Query, key and value. With B batches, H heads, Hkv key/value heads (query head h reads head ⌊h·Hkv/H⌋), M query rows,
@@ -14,8 +13,11 @@ import type { Tensor } from '../core/tensor.ts'
  * buffer only after that (one that was transferred or shrunk before is an `OptionError`).
  */
 export interface AttentionInputs {
+  /** Q: [.., M, D] */
   readonly query: Tensor
+  /** K: [.., N, D] */
   readonly key: Tensor
+  /** V: [.., N, Dv] */
   readonly value: Tensor
 }
 
@@ -25,20 +27,27 @@ export interface AttentionInputs {
  * fully masked.
  */
 export interface AttentionWindow {
+  /** How many keys before its own position a query sees. @default unbounded */
   readonly before?: number
+  /** How many keys after its own position a query sees. @default unbounded */
   readonly after?: number
 }
 
 /** Attention weights to return for chosen heads and rows only. Absent is all of them. */
 export interface WeightSelection {
+  /** Indices of query heads. @default all */
   readonly heads?: readonly number[]
+  /** Indices of query rows. @default all */
   readonly rows?: readonly number[]
 }
 
+/** How far a call has come. */
 export interface AttentionProgress {
   /** tasks finished, and tasks in all */
   readonly done: number
+  /** tasks in all */
   readonly total: number
+  /** since the call began */
   readonly elapsedMs: number
   /** estimated from the work that is left; NaN until the first task has ended */
   readonly remainingMs: number
@@ -48,24 +57,34 @@ export interface AttentionProgress {
 export interface AttentionTaskEvent {
   /** its number in the pool, as in the report */
   readonly lane: number
+  /** what computed it */
   readonly kind: LaneKind
+  /** index of the batch item */
   readonly batch: number
+  /** index of the query head */
   readonly head: number
+  /** the task's first query row */
   readonly rowStart: number
+  /** how many query rows it has */
   readonly rows: number
   /**
    * Times of `performance.now()` on the calling thread: when it heard of the end, and so long before as the lane
    * worked.
    */
   readonly startMs: number
+  /** when the calling thread heard that the task had ended */
   readonly endMs: number
 }
 
 /** Rows of the output as soon as they are known. */
 export interface AttentionChunk {
+  /** index of the batch item */
   readonly batch: number
+  /** index of the query head */
   readonly head: number
+  /** the chunk's first query row */
   readonly rowStart: number
+  /** how many query rows it has */
   readonly rows: number
   /** [rows, Dv], the caller's to keep */
   readonly output: Float32Array
@@ -90,6 +109,12 @@ export interface AttentionOptions {
   readonly mask?: IntegerTensor
   /** Added to the scaled score; −∞ masks; broadcasts to S, as `mask` does. */
   readonly bias?: Tensor
+  /**
+   * [2·most + 1] or [H or 1, 2·most + 1]: added to the scaled score by the distance j − (i + queryOffset) of key and
+   * query, from −most to most; beyond, the first or last number counts. Memory is that of M + N numbers per head.
+   * `relativeBias` takes the place of `bias`. T5's buckets become such a table with `bucketedRelativeBias`.
+   */
+  readonly relativeBias?: Tensor
   /** [H] or [B·H]: −slope·|i + queryOffset − j| is added. */
   readonly alibiSlopes?: Float32Array
   /** Scores become softcap·tanh(score/softcap). 0 is off. @default 0 */
@@ -97,14 +122,24 @@ export interface AttentionOptions {
   /** @default 1/√D */
   readonly scale?: number
   /** A query sees a key only where their numbers are equal: [B, M] and [B, N]. */
-  readonly segments?: { readonly query: IntegerTensor; readonly key: IntegerTensor }
+  readonly segments?: {
+    /** [B, M], or [M] where B is 1 */
+    readonly query: IntegerTensor
+    /** [B, N], or [N] where B is 1 */
+    readonly key: IntegerTensor
+  }
   /** The number of valid keys per batch item, [B]; later keys are ignored. */
   readonly keyLengths?: IntegerArray
   /**
    * Drops weights after the softmax; the kept ones scale by 1/(1 − probability). The seed is a safe integer or 64-bit
    * bigint ≥ 0.
    */
-  readonly dropout?: { readonly probability: number; readonly seed: number | bigint }
+  readonly dropout?: {
+    /** The probability with which a weight is dropped, from 0 to 1. */
+    readonly probability: number
+    /** The same seed drops the same weights, on any machine. */
+    readonly seed: number | bigint
+  }
   /** `auto` is chunked, unless `returnWeights: true` asks for the whole matrix. @default 'auto' */
   readonly mode?: 'auto' | AttentionMode
   /**
@@ -129,12 +164,12 @@ export interface AttentionOptions {
   /** An abort rejects with the signal's reason; nothing visible is written after it. */
   readonly signal?: AbortSignal
   /**
-   * Which of several calls that wait goes first: lanes turn to those of a lower priority when no other waits. @default
+   * Which of several waiting calls goes first: lanes take tasks of a lower priority only when no others wait. @default
    * 'normal'
    */
   readonly priority?: Priority
   /**
-   * Called when the call begins (with done 0), then at most 20 times a second as tasks end and four times a second
+   * Called when the call begins (with done 0), then at most 20 times per second as tasks end and four times per second
    * while none does, and at the end.
    */
   readonly onProgress?: (progress: AttentionProgress) => void
@@ -151,6 +186,7 @@ export interface AttentionOptions {
 export interface AttentionStatistics {
   /** −Σ p·ln p, in nats */
   readonly entropy: Tensor
+  /** the largest weight of the row */
   readonly maxWeight: Tensor
   /** the lowest key on ties */
   readonly maxIndex: Tensor<Int32Array>
@@ -159,36 +195,27 @@ export interface AttentionStatistics {
 }
 
 /** How a call was run. */
-export interface AttentionReport {
+export interface AttentionReport extends CallReport {
+  /** which algorithm ran: the n × n matrix, or chunks */
   readonly mode: AttentionMode
+  /** what was planned before anything ran */
   readonly plan: AttentionPlan
-  readonly transport: Transport
-  readonly numerics: 'fast' | 'portable'
-  /** the lanes that did a part of it */
-  readonly lanes: readonly LaneShare[]
-  readonly tasks: number
-  /** tasks sent again because their worker died */
-  readonly retries: number
-  /** everything that ran in another way than asked for, and why */
-  readonly fallbacks: readonly Fallback[]
   /** what may be a mistake in the options, such as `causal` over a cache without `queryOffset` */
   readonly notes: readonly string[]
   /** whether the same call gives the same bits on this machine, for any pool and chunk size */
   readonly reproducible: boolean
-  readonly elapsedMs: number
-  /** what the counting allocator saw */
-  readonly memory: { readonly plannedBytes: number; readonly peakBytes: number; readonly peakByPurpose: BytesByPurpose }
-  /** (query, key) tiles that were computed, and those that no query may see */
-  readonly tiles: number
-  readonly skippedTiles: number
 }
 
+/** What `attention` gives back. */
 export interface AttentionResult {
   /** the query's layout with the value's last size; softmax(scale·QKᵀ + …)·V */
   readonly output: Tensor
   /** natural logarithm; −∞ for a fully masked row */
   readonly logSumExp?: Tensor
+  /** the weights before dropout: [.., M, N], or [B, heads, rows, N] of those chosen; with `returnWeights` */
   readonly weights?: Tensor
+  /** with `returnStatistics` */
   readonly statistics?: AttentionStatistics
+  /** how the call was run, and what it took */
   readonly report: AttentionReport
 }

@@ -178,7 +178,8 @@ class AttentionTasks {
   }
 
   #scores(array: TaskArray, strides: ScoreStrides): MovingScores {
-    return { ...this.#heads(array, strides, strides.row), columnStride: strides.column }
+    const { row, column, start = 0 } = strides
+    return { ...this.#heads(array, strides, row), offset: start, columnStride: column }
   }
 
   #numbers(array: TaskArray, perBatch: number, startStride: number): MovingSlice {

@@ -10,7 +10,7 @@ import type {
 } from './backward-options.ts'
 import { resolveLayout, type InputShapes, type Layout, type Strides } from './layout.ts'
 import { resolveOptions, type ResolvedOptions } from './resolve-options.ts'
-import { WEIGHT_OPTIONS } from './weight-options.ts'
+import { ATTENTION_WEIGHT_OPTIONS } from './weight-options.ts'
 
 /** A call over key segments after all checks. */
 export interface SegmentCall {
@@ -36,17 +36,23 @@ export interface TransposedCall extends SegmentCall {
 
 /** Shapes for `runtime.planBackward`: each a shape, or a tensor, whose memory is then taken into account. */
 export interface BackwardPlanInputs {
+  /** [.., M, D] */
   readonly query: readonly number[] | Tensor
+  /** [.., N, D] */
   readonly key: readonly number[] | Tensor
+  /** [.., N, Dv] */
   readonly value: readonly number[] | Tensor
+  /** the forward call's output, where its memory counts */
   readonly output?: Tensor
+  /** the forward call's log-sum-exp, where its memory counts */
   readonly logSumExp?: Tensor
+  /** the output's gradient, where its memory counts */
   readonly dOutput?: Tensor
 }
 
 const INPUTS = ['query', 'key', 'value'] as const
 const RESULT_OPTIONS = [
-  ...WEIGHT_OPTIONS,
+  ...ATTENTION_WEIGHT_OPTIONS,
   'dropout',
   'heads',
   'keyValueHeads',

@@ -1,10 +1,8 @@
-import type { BytesByPurpose } from '../core/ledger.ts'
 import type { Tensor } from '../core/tensor.ts'
-import type { Transport } from '../plan/transport.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
-import type { Fallback } from '../protocol/messages.ts'
-import type { LaneShare } from '../scheduler/job.ts'
 import type { AttentionInputs, AttentionOptions } from './attention-options.ts'
+import type { CallReport } from './call-report.ts'
+import type { WeightOptions } from './weight-options.ts'
 
 /** What the forward call was given and gave, and the gradient of the loss with respect to its output. */
 export interface AttentionBackwardInputs extends AttentionInputs {
@@ -17,22 +15,7 @@ export interface AttentionBackwardInputs extends AttentionInputs {
 }
 
 /** Options of the forward call that change its result; they must be the same here. */
-type ResultOptions = Pick<
-  AttentionOptions,
-  | 'causal'
-  | 'queryOffset'
-  | 'window'
-  | 'mask'
-  | 'bias'
-  | 'alibiSlopes'
-  | 'softcap'
-  | 'scale'
-  | 'segments'
-  | 'keyLengths'
-  | 'dropout'
-  | 'heads'
-  | 'keyValueHeads'
->
+type ResultOptions = WeightOptions & Pick<AttentionOptions, 'relativeBias' | 'dropout'>
 
 /** How a call runs, without any effect on its result. */
 interface RunOptions extends Pick<AttentionOptions, 'signal' | 'onProgress'> {
@@ -40,8 +23,12 @@ interface RunOptions extends Pick<AttentionOptions, 'signal' | 'onProgress'> {
   readonly chunkSize?: number
 }
 
+/** What `attentionBackward` takes: the forward call's options that decide about its output, and how to run. */
 export interface AttentionBackwardOptions extends ResultOptions, RunOptions {
-  /** Whether `dBias` is wanted where there is a bias: it has as many elements as the bias. @default true */
+  /**
+   * Whether `dBias` is wanted where there is a bias, which has as many elements as the bias, or `dRelativeBias` where
+   * there is one by distance. @default true
+   */
   readonly biasGradient?: boolean
 }
 
@@ -50,6 +37,7 @@ export interface AttentionBackwardOptions extends ResultOptions, RunOptions {
  */
 export interface AttentionTransposedOptions extends ResultOptions, RunOptions {}
 
+/** What `attentionTransposed` takes. */
 export interface AttentionTransposedInputs extends Pick<AttentionInputs, 'query' | 'key'> {
   /** natural logarithm, as `returnLogSumExp` gives it; −∞ marks a row that takes no part */
   readonly logSumExp: Tensor
@@ -61,41 +49,35 @@ export interface AttentionTransposedInputs extends Pick<AttentionInputs, 'query'
 }
 
 /** How a call was run. */
-export interface SegmentReport {
+export interface SegmentReport extends CallReport {
+  /** what was planned before anything ran */
   readonly plan: SegmentPlan
-  readonly transport: Transport
-  readonly numerics: 'fast' | 'portable'
-  /** the lanes that did a part of it */
-  readonly lanes: readonly LaneShare[]
-  readonly tasks: number
-  /** tasks sent again because their worker died */
-  readonly retries: number
-  /** everything that ran in another way than asked for, and why */
-  readonly fallbacks: readonly Fallback[]
   /** whether the same call gives the same bits on this machine, for any pool and chunk size: it always does */
   readonly reproducible: true
-  readonly elapsedMs: number
-  /** what the counting allocator saw */
-  readonly memory: { readonly plannedBytes: number; readonly peakBytes: number; readonly peakByPurpose: BytesByPurpose }
-  /** (query, key) tiles that were computed, and those that no query may see */
-  readonly tiles: number
-  readonly skippedTiles: number
 }
 
 /** Gradients, each of the shape of what it belongs to. */
 export interface AttentionBackwardResult {
+  /** ∂loss/∂Q, of the query's shape */
   readonly dQuery: Tensor
+  /** ∂loss/∂K, of the key's shape */
   readonly dKey: Tensor
+  /** ∂loss/∂V, of the value's shape */
   readonly dValue: Tensor
   /** where there is a bias, unless `biasGradient` is false */
   readonly dBias?: Tensor
+  /** of the shape of `relativeBias`, where there is one, unless `biasGradient` is false */
+  readonly dRelativeBias?: Tensor
   /** [H] or [B·H], where there are slopes */
   readonly dAlibiSlopes?: Float32Array
+  /** how the call was run, and what it took */
   readonly report: SegmentReport
 }
 
+/** What `attentionTransposed` gives back. */
 export interface AttentionTransposedResult {
   /** Pᵀ·X per query head: [N, C], [B, N, C], [B, H, N, C], or with `heads` [B, N, H·C] */
   readonly output: Tensor
+  /** how the call was run, and what it took */
   readonly report: SegmentReport
 }

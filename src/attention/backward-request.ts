@@ -63,7 +63,10 @@ function biasRequest(call: BackwardCall, inPlace: boolean, transport: Transport)
   return {
     keyBytes: kind === 'matrix' && !isShared ? (heads / Math.max(1, keyValueHeads)) * queries * 4 : 0,
     sharedBias: isShared ? sharedBiasOf(call, bias.strides, inPlace, transport) : null,
-    fixedBytes: { 'bias gradient': bias.data.byteLength, 'bias sums': biasSumBytes(kind, sizes, segments) },
+    fixedBytes: {
+      'bias gradient': bias.data.byteLength + (bias.table?.data.byteLength ?? 0),
+      'bias sums': biasSumBytes(kind, sizes, segments),
+    },
   }
 }
 

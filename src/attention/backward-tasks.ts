@@ -18,6 +18,7 @@ import type { PlacedTask } from './segment-job.ts'
 import { writesInPlace } from './gradient-placement.ts'
 import { KeyRowResult } from './segment-results.ts'
 import { SegmentTasks } from './segment-tasks.ts'
+import { foldRelativeBias } from './relative-bias.ts'
 import { sharedBiasTasks } from './shared-bias-tasks.ts'
 
 /** Which task: a key head of a batch, and a segment of its keys. */
@@ -106,9 +107,21 @@ export class BackwardTasks {
       dQuery: { data: this.#dQuery, shape: shapes.query },
       dKey: { data: this.#dKey.data, shape: shapes.key },
       dValue: { data: this.#dValue.data, shape: shapes.value },
-      ...(this.#dBias === null ? {} : { dBias: { data: this.#dBias.data, shape: this.call.biasShape } }),
+      ...this.#biasGradients(),
       ...(alibiSlopes === null ? {} : { dAlibiSlopes: this.#slopeGradients(alibiSlopes.length) }),
     }
+  }
+
+  #biasGradients(): Pick<AttentionBackwardResult, 'dBias' | 'dRelativeBias'> {
+    const {
+      options: { bias, queryOffset },
+      layout: { sizes },
+      biasShape,
+    } = this.call
+    if (this.#dBias === null || bias === null) return {}
+    if (bias.table === null) return { dBias: { data: this.#dBias.data, shape: biasShape } }
+    const data = foldRelativeBias(this.#dBias.data, bias.table, sizes, queryOffset)
+    return { dRelativeBias: { data, shape: bias.table.shape } }
   }
 
   /** The call failed. */

@@ -59,8 +59,9 @@ export class BiasResult {
       data,
     } of this.#sums) {
       const start = this.#offset(batch, head)
+      // A segment's first diagonal is that of its first key and the last row: element `keyStart` of the head's.
       const [step, first] =
-        this.kind === 'columns' ? [this.strides.column, segment.keyStart * this.strides.column] : [this.strides.row, 0]
+        this.kind === 'rows' ? [this.strides.row, 0] : [this.strides.column, segment.keyStart * this.strides.column]
       data?.forEach((value, index) => ((total[start + first + index * step] as number) += value))
     }
     this.data.set(total)

@@ -3,7 +3,8 @@ import type { BiasGradient } from '../protocol/backward-task.ts'
 import type { ScoreStrides } from './broadcast.ts'
 
 /** What tasks give for a bias of these strides. Along an axis of size 1 nothing is summed, whichever way it is read. */
-export function biasGradientKind({ row, column }: ScoreStrides): BiasGradient {
+export function biasGradientKind({ row, column, start }: ScoreStrides): BiasGradient {
+  if (start !== undefined) return 'diagonals'
   if (column === 0) return 'rows'
   return row === 0 ? 'columns' : 'matrix'
 }
@@ -38,5 +39,10 @@ export function biasSumBytes(
   segments: number,
 ): number {
   if (kind === 'matrix') return 0
-  return batch * heads * (kind === 'columns' ? keys : queries * segments) * 4
+  const perHead = {
+    columns: keys,
+    rows: queries * segments,
+    diagonals: keys + segments * Math.max(0, queries - 1),
+  }
+  return batch * heads * perHead[kind] * 4
 }

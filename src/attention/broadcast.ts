@@ -8,6 +8,8 @@ export interface ScoreStrides {
   readonly head: number
   readonly row: number
   readonly column: number
+  /** where element (0, 0, 0, 0) stands, if that is not 0: of a bias by distance, whose rows overlap */
+  readonly start?: number
 }
 
 /**

@@ -21,6 +21,7 @@ export interface Capabilities {
   readonly cores: number
   /** the adapter, its limits and features; in Node it is looked at only where a GPU lane was asked for */
   readonly webgpu: Omit<WebGpuProbe, 'reason'>
+  /** why something is off, by its name */
   readonly reasons: Readonly<Record<string, string>>
 }
 
@@ -87,19 +88,27 @@ export function onCallingThread(reason = ''): Fallback {
   return { what: 'the calling thread in place of workers', reason }
 }
 
-/** The machine's memory in bytes, where the host tells it exactly; browsers do not. */
+/** The machine's memory in bytes, where the host tells it exactly; browsers do not, nor Deno without `--allow-sys`. */
 export function machineMemoryBytes(): number | undefined {
   const os = nodeModule('node:os') as { totalmem?: () => number } | undefined
-  const total = os?.totalmem?.()
-  const constrained = (globalThis as { process?: { constrainedMemory?: () => number } }).process?.constrainedMemory?.()
+  const { process } = globalThis as { process?: { constrainedMemory?: () => number } }
+  const total = ifAllowed(() => os?.totalmem?.())
+  const constrained = ifAllowed(() => process?.constrainedMemory?.())
   if (total === undefined) return undefined
   return constrained !== undefined && constrained > 0 ? Math.min(total, constrained) : total
 }
 
 function coreCount(): number {
   const os = nodeModule('node:os') as { availableParallelism?: () => number } | undefined
-  const cores =
-    os?.availableParallelism?.() ??
-    (globalThis as { navigator?: { hardwareConcurrency?: number } }).navigator?.hardwareConcurrency
-  return Math.max(1, cores ?? 1)
+  const { navigator } = globalThis as { navigator?: { hardwareConcurrency?: number } }
+  return Math.max(1, ifAllowed(() => os?.availableParallelism?.()) ?? navigator?.hardwareConcurrency ?? 1)
+}
+
+/** What the host answers; undefined where it does not let this program ask. */
+function ifAllowed<T>(ask: () => T): T | undefined {
+  try {
+    return ask()
+  } catch {
+    return undefined
+  }
 }

@@ -19,6 +19,20 @@ import { Runtime } from './runtime.ts'
  *
  * @throws {OptionError} for unknown or wrong options
  * @throws {BackendUnavailableError} when the host cannot run the backend, or no worker starts; it can be tried again
+ *
+ * @example
+ * ```js
+ * import { createRuntime, tensor } from 'heddle'
+ *
+ * const runtime = await createRuntime({ workers: 2, memoryBudgetBytes: 2 ** 30 })
+ * try {
+ *   const x = tensor(Float32Array.from({ length: 1000 * 64 }, (_, i) => Math.sin(i)), [1000, 64])
+ *   const { logSumExp } = await runtime.attention({ query: x, key: x, value: x }, { returnLogSumExp: true })
+ *   console.log(logSumExp.shape) // [ 1000 ]
+ * } finally {
+ *   await runtime.close()
+ * }
+ * ```
  */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   options = checkRuntimeNames(options)

@@ -19,10 +19,22 @@ const COLORS: Readonly<Record<RuntimeEvents['task']['what'], string>> = {
 /**
  * Draws what each lane of a runtime does into the Performance panel of Chromium's DevTools: a track per lane, a block
  * per task, a marker where a lane was lost. The panel takes them from `performance.measure` and `performance.mark`
- * (developer.chrome.com/docs/devtools/performance/extension); a `PerformanceObserver` hears of them too, in Node as
- * well. They do not stay in the page's own timeline.
+ * (developer.chrome.com/docs/devtools/performance/extension); a `PerformanceObserver` receives them too, also in Node.
+ * They do not stay in the page's own timeline.
  *
- * @returns what ends it
+ * @param runtime whose lanes are drawn
+ * @returns a function that ends it
+ *
+ * @example
+ * ```js
+ * import { createRuntime, drawDevToolsTracks } from 'heddle'
+ *
+ * const runtime = await createRuntime({ workers: 2 })
+ * const stop = drawDevToolsTracks(runtime)
+ * // Record in the Performance panel while calls run.
+ * stop()
+ * await runtime.close()
+ * ```
  */
 export function drawDevToolsTracks(runtime: Runtime): () => void {
   const stops = [runtime.on('task', drawTask), runtime.on('lane', drawLoss)]

@@ -102,7 +102,7 @@ function checkHeads(rank: number, heads: number | undefined, keyValueHeads: numb
       )
   }
   if (keyValueHeads !== undefined && heads === undefined) {
-    throw new OptionError('attention: expected option heads beside keyValueHeads, got keyValueHeads alone')
+    throw new OptionError('attention: expected option heads with keyValueHeads, got keyValueHeads alone')
   }
 }
 

@@ -73,9 +73,12 @@ function explain(
 ): BackendUnavailableError {
   const [first, second] = failures
   const again = second === undefined || second.message === first?.message ? '' : `; from its text: ${second.message}`
-  const remedy = options.ownWorkers
-    ? ''
-    : `. Its file was looked for at ${address()}. Serve heddle/worker (dist/worker.js) from the page's own origin and pass its address as workerUrl to createRuntime or configureDefaultRuntime; docs/bundlers.md has a line for each bundler`
+  // A worker that says what its host lacks was found, and ran.
+  const ran = first?.message.startsWith('backend ') === true
+  const remedy =
+    options.ownWorkers || ran
+      ? ''
+      : `. Its file was looked for at ${address()}. Serve heddle/worker (dist/worker.js) from the page's own origin and pass its address as workerUrl to createRuntime or configureDefaultRuntime; docs/bundlers.md has a line for each bundler`
   return new BackendUnavailableError(`${first?.message ?? ''}${again}${remedy}`, { cause: first })
 }
 

@@ -1,6 +1,6 @@
 import type { AttentionOptions } from './attention-options.ts'
 
-/** At most 20 calls a second. */
+/** At most 20 calls per second. */
 const MIN_INTERVAL_MS = 50
 /** While tasks run and none ends, time goes on all the same. */
 const TICK_MS = 250

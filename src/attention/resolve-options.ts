@@ -19,7 +19,8 @@ import { PRIORITIES, type Priority } from '../scheduler/job.ts'
 import type { AttentionOptions, WeightSelection } from './attention-options.ts'
 import { broadcastToScores, type ScoreStrides } from './broadcast.ts'
 import type { Layout } from './layout.ts'
-import { WEIGHT_OPTIONS } from './weight-options.ts'
+import { refuseTwoBiases, resolveRelativeBias, type ResolvedBias } from './relative-bias.ts'
+import { ATTENTION_WEIGHT_OPTIONS } from './weight-options.ts'
 
 /** Options after all checks: every default filled in, every shape read. Inner code trusts them. */
 export interface ResolvedOptions {
@@ -34,7 +35,7 @@ export interface ResolvedOptions {
   /** [H] or [B·H]: head h of batch b has slope (b·H + h) mod length */
   readonly alibiSlopes: Float32Array | null
   readonly mask: { readonly data: Uint8Array; readonly strides: ScoreStrides } | null
-  readonly bias: { readonly data: Float32Array; readonly strides: ScoreStrides } | null
+  readonly bias: ResolvedBias | null
   readonly segments: { readonly query: Int32Array; readonly key: Int32Array } | null
   readonly weights: 'none' | 'all' | { readonly heads: readonly number[]; readonly rows: readonly number[] }
   readonly logSumExp: boolean
@@ -50,8 +51,9 @@ export interface ResolvedOptions {
   readonly notes: readonly string[]
 }
 
-const NAMES: readonly (keyof AttentionOptions)[] = [
-  ...WEIGHT_OPTIONS,
+/** Every option of `attention`. */
+export const OPTION_NAMES: readonly (keyof AttentionOptions)[] = [
+  ...ATTENTION_WEIGHT_OPTIONS,
   'dropout',
   'mode',
   'chunkSize',
@@ -70,7 +72,7 @@ const NAMES: readonly (keyof AttentionOptions)[] = [
 
 /** @throws {OptionError} for an unknown name; the values are checked by `resolveOptions` */
 export function checkOptionNames(options: unknown): AttentionOptions {
-  return checkNames('attention: options', options, NAMES)
+  return checkNames('attention: options', options, OPTION_NAMES)
 }
 
 /**
@@ -81,6 +83,7 @@ export function resolveOptions(options: AttentionOptions, layout: Layout): Resol
   options = checkOptionNames(options)
   const { sizes } = layout
   const weights = resolveWeights(options.returnWeights, sizes)
+  const queryOffset = resolveQueryOffset(options.queryOffset, sizes.batch)
   return {
     mode: resolveMode(options.mode, weights === 'all'),
     settings: {
@@ -88,11 +91,11 @@ export function resolveOptions(options: AttentionOptions, layout: Layout): Resol
       ...resolveWindow(options.window),
       standard: resolveMode(options.mode, weights === 'all') === 'standard',
     },
-    queryOffset: resolveQueryOffset(options.queryOffset, sizes.batch),
+    queryOffset,
     keyLength: resolveKeyLengths(options.keyLengths, sizes),
     alibiSlopes: resolveSlopes(options.alibiSlopes, sizes),
     mask: options.mask === undefined ? null : overScores('mask', Uint8Array, options.mask, layout),
-    bias: options.bias === undefined ? null : overScores('bias', Float32Array, options.bias, layout),
+    bias: resolveBias(options, layout, queryOffset),
     segments: resolveSegments(options.segments, sizes),
     weights,
     logSumExp: flag('returnLogSumExp', options.returnLogSumExp),
@@ -239,6 +242,13 @@ function resolveSlopes(slopes: AttentionOptions['alibiSlopes'], { batch, heads }
     )
   // Few, and read during the whole call.
   return Float32Array.from(slopes)
+}
+
+function resolveBias(options: AttentionOptions, layout: Layout, queryOffset: readonly number[]): ResolvedBias | null {
+  refuseTwoBiases(options)
+  const { bias, relativeBias } = options
+  if (relativeBias !== undefined) return resolveRelativeBias(relativeBias, layout.sizes, queryOffset)
+  return bias === undefined ? null : { ...overScores('bias', Float32Array, bias, layout), table: null }
 }
 
 function overScores<Data extends TensorData>(

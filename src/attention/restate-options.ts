@@ -2,6 +2,7 @@ import type { Tensor } from '../core/tensor.ts'
 import type { AttentionSizes } from '../plan/attention-sizes.ts'
 import type { AttentionOptions } from './attention-options.ts'
 import type { ScoreStrides } from './broadcast.ts'
+import type { ResolvedBias } from './relative-bias.ts'
 import type { ResolvedOptions } from './resolve-options.ts'
 
 /** Integers in them are int32. */
@@ -29,7 +30,7 @@ export function restateOptions(resolved: ResolvedOptions, sizes: AttentionSizes)
     ...(keyLength.every((length) => length === keys) ? {} : { keyLengths: perBatch(keyLength) }),
     ...(alibiSlopes === null ? {} : { alibiSlopes }),
     ...(mask === null ? {} : { mask: { data: mask.data, shape: shapeOf(mask.strides, sizes) } }),
-    ...(bias === null ? {} : { bias: { data: bias.data, shape: shapeOf(bias.strides, sizes) } }),
+    ...(bias === null ? {} : restateBias(bias, sizes)),
     ...(segments === null
       ? {}
       : {
@@ -39,6 +40,13 @@ export function restateOptions(resolved: ResolvedOptions, sizes: AttentionSizes)
           },
         }),
   }
+}
+
+function restateBias(
+  { data, strides, table }: ResolvedBias,
+  sizes: AttentionSizes,
+): Pick<AttentionOptions, 'bias' | 'relativeBias'> {
+  return table === null ? { bias: { data, shape: shapeOf(strides, sizes) } } : { relativeBias: table }
 }
 
 /** The shape over [B, H, M, N] of a dense tensor with these strides. */

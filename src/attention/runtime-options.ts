@@ -1,5 +1,5 @@
 import { loadKernels } from '../backends/wasm/binaries.ts'
-import { variantFor } from '../backends/wasm/probe.ts'
+import { variantFor, type KernelVariant } from '../backends/wasm/probe.ts'
 import { checkFunction, checkInteger, checkNames, checkOneOf, expected } from '../core/check.ts'
 import { BackendUnavailableError } from '../core/errors.ts'
 import type { Fallback, LaneConfig, LaneKind, WebGpuConfig } from '../protocol/messages.ts'
@@ -12,12 +12,21 @@ import { hostFallbacks, type Capabilities } from './capabilities.ts'
 /** A kernel binary, compiled or not. */
 export type KernelBinary = WebAssembly.Module | ArrayBuffer | Uint8Array
 
+/** What `createRuntime` takes. */
 export interface RuntimeOptions {
-  /** Workers, 1 to 256; `auto` is one a logical processor; 0 computes on the calling thread. @default 'auto' */
+  /** Workers, 1 to 256; `auto` is one per logical processor; 0 computes on the calling thread. @default 'auto' */
   readonly workers?: 'auto' | number
   /** What lanes run; a record sets the number of each kind. @default 'auto' */
-  readonly backend?: 'auto' | LaneKind | { readonly wasm?: number; readonly webgpu?: number }
-  /** `portable` keeps to plain SIMD: the same bits on every machine. @default 'fast' */
+  readonly backend?:
+    | 'auto'
+    | LaneKind
+    | {
+        /** Lanes that run WebAssembly. @default 0 */
+        readonly wasm?: number
+        /** Lanes that run WebGPU. @default 0 */
+        readonly webgpu?: number
+      }
+  /** `portable` uses plain SIMD only: the same bits on every machine. @default 'fast' */
   readonly numerics?: 'fast' | 'portable'
   /**
    * For everything beyond the caller's inputs and the output. @default the machine's memory, where the host tells it
@@ -25,14 +34,19 @@ export interface RuntimeOptions {
   readonly memoryBudgetBytes?: number
   /** `never` transfers copies between threads even where memory can be shared. @default 'auto' */
   readonly sharedMemory?: 'auto' | 'never'
-  /** Makes a lane's worker, for hosts and bundlers that do not find `heddle/worker` by themselves. */
+  /** Makes a lane's worker, for hosts and bundlers that cannot find `heddle/worker`. */
   readonly workerFactory?: () => AnyWorker
   /** Where the worker file is served. */
   readonly workerUrl?: string | URL
   /** How GPU lanes compute. */
   readonly webgpu?: WebGpuConfig
-  /** Kernels in place of those that the package carries. */
-  readonly wasm?: { readonly simd?: KernelBinary; readonly relaxed?: KernelBinary }
+  /** Kernels of attention in place of those that the package carries. */
+  readonly wasm?: {
+    /** Kernels that use 128-bit SIMD alone. */
+    readonly simd?: KernelBinary
+    /** Kernels that use relaxed SIMD too. */
+    readonly relaxed?: KernelBinary
+  }
 }
 
 /** The options after all checks. */
@@ -93,10 +107,7 @@ export async function resolveRuntimeOptions(
     makeLane: () => new LocalLane(),
   }
   return {
-    pool:
-      kinds.length === 0
-        ? onCaller
-        : { lanes: kinds.map(config), makeLane: ({ kind }) => new WorkerLane({ workerFactory: makeWorker, kind }) },
+    pool: kinds.length === 0 ? onCaller : workerPool(kinds.map(config), makeWorker, variantFor(numerics, capabilities)),
     onWorkers: kinds.length > 0,
     onCaller,
     mayGoWithoutWorkers:
@@ -111,6 +122,19 @@ export async function resolveRuntimeOptions(
     numerics,
     memoryBudgetBytes,
     sharedMemory: sharedMemory === 'auto' && capabilities.threads,
+  }
+}
+
+/** A pool of workers. Those of wasm lanes bring no kernels: their configuration, and later the pool, sends them. */
+function workerPool(
+  lanes: readonly LaneConfig[],
+  workerFactory: (() => AnyWorker) | undefined,
+  variant: KernelVariant,
+): PoolConfig {
+  return {
+    lanes,
+    makeLane: ({ kind }) => new WorkerLane({ workerFactory, kind }),
+    laterKernels: (name) => loadKernels(name, variant),
   }
 }
 
@@ -204,7 +228,7 @@ async function kernelsOf(
   const given = wasm === undefined ? null : await compileKernels(wasm)
   const variant = variantFor(numerics, capabilities)
   if (!capabilities.simd || !kinds.includes('wasm') || given?.[variant] !== undefined) return given
-  return { ...given, [variant]: await loadKernels(variant) }
+  return { ...given, [variant]: await loadKernels('attention', variant) }
 }
 
 async function compileKernels(wasm: NonNullable<RuntimeOptions['wasm']>): Promise<NonNullable<LaneConfig['wasm']>> {

@@ -11,7 +11,8 @@ import type { Transport } from '../plan/transport.ts'
 import { worthAWorker } from '../plan/chunk-rows.ts'
 import type { SegmentPlan } from '../plan/segment-call.ts'
 import type { JobOutcome } from '../scheduler/job.ts'
-import type { LaneFacts, Pool } from '../scheduler/pool.ts'
+import type { LaneFacts } from '../scheduler/lane-facts.ts'
+import type { Pool } from '../scheduler/pool.ts'
 import type { PoolEvents, RuntimeEventName, RuntimeEvents } from '../scheduler/pool-events.ts'
 import {
   borrowedArrays,
@@ -51,13 +52,17 @@ import type { ResolvedRuntimeOptions } from './runtime-options.ts'
 
 /** Shapes for `runtime.plan`: each a shape, or a tensor, whose memory is then taken into account. */
 export interface PlanInputs {
+  /** [.., M, D] */
   readonly query: readonly number[] | Tensor
+  /** [.., N, D] */
   readonly key: readonly number[] | Tensor
+  /** [.., N, Dv] */
   readonly value: readonly number[] | Tensor
 }
 
 /** A pool of workers and what can be computed on it. Made by `createRuntime`. */
 export class Runtime {
+  /** what this host can do, as it was found when the runtime was made */
   readonly capabilities: Capabilities
   readonly #options: ResolvedRuntimeOptions
   readonly #pool: Pool
@@ -83,12 +88,24 @@ export class Runtime {
   }
 
   /**
-   * Hears of the lanes: `'lane'` (one started, was lost, was stopped), `'retry'` (tasks go to another lane),
-   * `'fallback'`, and `'task'` (which lane did what, when). Of all calls, of layers and training too. Costs nothing
-   * where nobody listens.
+   * Listens to what the lanes do: `'lane'` (one started, was lost or was stopped), `'retry'` (tasks go to another
+   * lane), `'fallback'`, and `'task'` (which lane did what, and when), for all calls, including layers and training.
+   * Costs nothing when there are no listeners.
    *
-   * @returns what ends it
+   * @param name `'lane'`, `'retry'`, `'fallback'` or `'task'`
+   * @param listener called with each event
+   * @returns a function that removes the listener
    * @throws {OptionError} for another name, or no function
+   *
+   * @example
+   * ```js
+   * import { createRuntime } from 'heddle'
+   *
+   * const runtime = await createRuntime({ workers: 2 })
+   * const stop = runtime.on('retry', ({ lane, reason }) => console.warn(`lane ${lane}: ${reason}`))
+   * stop()
+   * await runtime.close()
+   * ```
    */
   on<Name extends RuntimeEventName>(name: Name, listener: (event: RuntimeEvents[Name]) => void): () => void {
     return this.#events.on(name, listener)
@@ -98,12 +115,28 @@ export class Runtime {
    * softmax(scale·QKᵀ + …)·V, exactly, in chunks of query rows over the pool. Memory beyond inputs and output: the
    * plan's.
    *
+   * @param inputs query [.., M, D], key [.., N, D] and value [.., N, Dv]; see `AttentionInputs` for the layouts
    * @returns in its type, those optional tensors that the options ask for are certain to be there
    * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
    * @throws {MemoryBudgetError} when the budget is too small, or the engine refuses an allocation
    * @throws {WorkerLostError} when workers died three times under one task
    * @throws {RuntimeClosedError} after or during `close()`
    * @throws the signal's reason, after an abort
+   *
+   * @example
+   * ```js
+   * import { createRuntime, tensor } from 'heddle'
+   *
+   * const runtime = await createRuntime()
+   * // Two heads of 32 in rows of 64, and the weights of the last row of each.
+   * const x = tensor(Float32Array.from({ length: 100 * 64 }, (_, i) => Math.sin(i)), [1, 100, 64])
+   * const { output, weights } = await runtime.attention(
+   *   { query: x, key: x, value: x },
+   *   { heads: 2, causal: true, returnWeights: { rows: [99] } },
+   * )
+   * console.log(output.shape, weights.shape) // [ 1, 100, 64 ] [ 1, 2, 1, 100 ]
+   * await runtime.close()
+   * ```
    */
   async attention<
     Weights extends boolean | WeightSelection = false,
@@ -165,6 +198,18 @@ export class Runtime {
    * @param inputs shapes, which count as plain arrays, or tensors
    * @throws {ShapeError} {OptionError} as `attention` does
    * @throws {MemoryBudgetError} when nothing fits the budget; says which one would do
+   *
+   * @example
+   * ```js
+   * import { createRuntime } from 'heddle'
+   *
+   * const runtime = await createRuntime()
+   * const shape = [1, 12, 100_000, 64] // B, H, M, D
+   * // Lines that say how many chunks, lanes and bytes the call would take.
+   * const plan = runtime.plan({ query: shape, key: shape, value: shape }, { causal: true })
+   * console.log(plan.explain())
+   * await runtime.close()
+   * ```
    */
   plan(inputs: PlanInputs, options: AttentionOptions = {}): AttentionPlan {
     this.#checkOpen()
@@ -183,6 +228,20 @@ export class Runtime {
    * @returns gradients of the shapes of their inputs, the caller's; in shared memory where every input is
    * @throws {ShapeError} {OptionError} when something does not fit; before anything is allocated
    * @throws {MemoryBudgetError} {WorkerLostError} {RuntimeClosedError} and the signal's reason, as `attention` does
+   *
+   * @example
+   * ```js
+   * import { createRuntime, tensor } from 'heddle'
+   *
+   * const runtime = await createRuntime()
+   * const x = tensor(Float32Array.from({ length: 100 * 64 }, (_, i) => Math.sin(i)), [100, 64])
+   * const inputs = { query: x, key: x, value: x }
+   * const { output, logSumExp } = await runtime.attention(inputs, { causal: true, returnLogSumExp: true })
+   * const dOutput = output // the gradient of the loss ½·Σ output²
+   * const { dQuery } = await runtime.attentionBackward({ ...inputs, output, logSumExp, dOutput }, { causal: true })
+   * console.log(dQuery.shape) // [ 100, 64 ]
+   * await runtime.close()
+   * ```
    */
   async attentionBackward(
     inputs: AttentionBackwardInputs,
@@ -216,6 +275,18 @@ export class Runtime {
    * @param inputs query and key of a forward call, its `logSumExp`, and X as `rows`
    * @returns a tensor per query head; grouped heads are not summed
    * @throws as `attentionBackward` does
+   *
+   * @example
+   * ```js
+   * import { createRuntime, tensor } from 'heddle'
+   *
+   * const runtime = await createRuntime()
+   * const x = tensor(Float32Array.from({ length: 100 * 64 }, (_, i) => Math.sin(i)), [100, 64])
+   * const { logSumExp } = await runtime.attention({ query: x, key: x, value: x }, { returnLogSumExp: true })
+   * const { output: received } = await runtime.attentionTransposed({ query: x, key: x, logSumExp })
+   * console.log(received.shape) // [ 100, 1 ]
+   * await runtime.close()
+   * ```
    */
   async attentionTransposed(
     inputs: AttentionTransposedInputs,
@@ -228,7 +299,11 @@ export class Runtime {
     )
   }
 
-  /** Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them. */
+  /**
+   * Zeros of `shape`, in shared memory where the host has it, so that no call needs to copy them.
+   *
+   * @param shape sizes of the axes, outermost first
+   */
   tensor(shape: readonly number[]): Tensor {
     this.#checkOpen()
     checkShape('runtime.tensor', shape)

@@ -134,7 +134,8 @@ export class SegmentTasks {
     segment: KeySegment,
   ): Slice {
     const { keyStart, keyEnd } = segment
-    const offset = batch * strides.batch + head * strides.head + keyStart * strides.column
+    const { start = 0 } = strides
+    const offset = start + batch * strides.batch + head * strides.head + keyStart * strides.column
     const part = {
       array: data,
       offset,

@@ -1,7 +1,7 @@
 import type { Ledger } from '../core/ledger.ts'
 import { partialRowBytes } from '../plan/attention-plan.ts'
 import type { AttentionTaskResult } from '../protocol/task.ts'
-import { mergePartials } from './merge-partials.ts'
+import { mergeRows } from './merge-rows.ts'
 
 /**
  * Collects the results of the same rows over each part of the keys, and merges them, in key order, when all are there.
@@ -20,17 +20,16 @@ export class SplitKeys {
   }
 
   /** The merged result of `rowsKey` once the last part came; undefined until then. */
-  add(rowsKey: string, part: number, rows: number, result: AttentionTaskResult): AttentionTaskResult | undefined {
+  add(rowsKey: string, part: number, result: AttentionTaskResult): AttentionTaskResult | undefined {
     const results = this.#waiting.get(rowsKey) ?? new Array<AttentionTaskResult | undefined>(this.parts).fill(undefined)
     results[part] = result
     this.#waiting.set(rowsKey, results)
     if (results.some((each) => each === undefined)) return undefined
     this.#waiting.delete(rowsKey)
     const partials = results.map((each) => ({
-      output: { data: each?.output ?? new Float32Array(0), shape: [rows, this.valueSize] },
-      logSumExp: { data: each?.logSumExp ?? new Float32Array(0), shape: [rows] },
+      output: each?.output ?? new Float32Array(0),
+      logSumExp: each?.logSumExp ?? new Float32Array(0),
     }))
-    const merged = mergePartials(partials)
-    return { ...result, output: merged.output.data, logSumExp: merged.logSumExp.data }
+    return { ...result, ...mergeRows(partials, this.valueSize) }
   }
 }

@@ -1,4 +1,4 @@
-import type { OptionValues } from './command.ts'
+import type { CommandOption, OptionValues } from './command.ts'
 import { UsageError } from './usage-error.ts'
 
 /** An option that takes an integer in [least, most]; undefined when it was not given. @throws {UsageError} */
@@ -28,7 +28,14 @@ export function positiveOption(values: OptionValues, name: string): number | und
   return number
 }
 
-/** `--workers N|auto`. @throws {UsageError} */
+/** `--workers`, as every command that computes has it. */
+export const WORKERS: CommandOption = {
+  type: 'string',
+  value: 'N|auto',
+  summary: 'worker threads; 0 computes on the calling thread (default: auto)',
+}
+
+/** The value of `--workers`. @throws {UsageError} */
 export function workersOption(values: OptionValues): number | 'auto' {
   return values['workers'] === 'auto' ? 'auto' : (integerOption(values, 'workers', 0, 256) ?? 'auto')
 }

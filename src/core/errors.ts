@@ -22,11 +22,31 @@ export interface HeddleErrorOptions {
 /** The same symbol in every copy of the package: what tells our errors from others. */
 const BRAND = Symbol.for('heddle.error')
 
-/** The base of every failure. The message says what was expected and what came. */
+/**
+ * The base of every failure. The message says what was expected and what came.
+ *
+ * @example
+ * ```js
+ * import { attention, HeddleError, tensor } from 'heddle'
+ *
+ * const [x, y] = [tensor(new Float32Array(6), [2, 3]), tensor(new Float32Array(8), [2, 4])]
+ * try {
+ *   await attention({ query: x, key: y, value: y })
+ * } catch (error) {
+ *   if (HeddleError.is(error)) console.log(error.code) // HEDDLE_SHAPE
+ * }
+ * ```
+ */
 export class HeddleError extends Error {
+  /** What kind of failure it is, for programs to tell apart. */
   readonly code: HeddleErrorCode
+  /** Facts of the failure by name, such as the bytes that a budget would need. */
   readonly details: ErrorDetails
 
+  /**
+   * @param code what kind of failure it is
+   * @param message what was expected and what came
+   */
   constructor(code: HeddleErrorCode, message: string, options: HeddleErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = code
@@ -37,6 +57,8 @@ export class HeddleError extends Error {
   /**
    * Whether `value` is an error of this class (`HeddleError.is` for all of them, `OptionError.is` for one), also one of
    * another copy of the package or of another realm, for which `instanceof` is false.
+   *
+   * @param value anything, such as what was caught
    */
   static is<Class extends abstract new (...args: never) => HeddleError>(
     this: Class,
@@ -55,6 +77,7 @@ export class HeddleError extends Error {
 
 /** A tensor's rank, length or size does not fit the others. */
 export class ShapeError extends HeddleError {
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('ShapeError', message, options)
   }
@@ -62,13 +85,32 @@ export class ShapeError extends HeddleError {
 
 /** An option has an unknown name, a wrong type or a value outside its range. */
 export class OptionError extends HeddleError {
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('OptionError', message, options)
   }
 }
 
-/** The work does not fit the memory budget, or the engine refused an allocation (then `cause` holds its error). */
+/**
+ * The work does not fit the memory budget, or the engine refused an allocation (then `cause` holds its error).
+ *
+ * @example
+ * ```js
+ * import { createRuntime, MemoryBudgetError } from 'heddle'
+ *
+ * const runtime = await createRuntime({ memoryBudgetBytes: 100_000 })
+ * const shape = [100_000, 64]
+ * try {
+ *   runtime.plan({ query: shape, key: shape, value: shape })
+ * } catch (error) {
+ *   // The message says which budget would do.
+ *   if (MemoryBudgetError.is(error)) console.log(error.message)
+ * }
+ * await runtime.close()
+ * ```
+ */
 export class MemoryBudgetError extends HeddleError {
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('MemoryBudgetError', message, options)
   }
@@ -82,6 +124,7 @@ export class MemoryBudgetError extends HeddleError {
 
 /** This host cannot run the backend that was asked for. */
 export class BackendUnavailableError extends HeddleError {
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('BackendUnavailableError', message, options)
   }
@@ -89,6 +132,7 @@ export class BackendUnavailableError extends HeddleError {
 
 /** Workers died more often than a task is retried. */
 export class WorkerLostError extends HeddleError {
+  /** @param message what happened, and why */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('WorkerLostError', message, options)
   }
@@ -96,6 +140,7 @@ export class WorkerLostError extends HeddleError {
 
 /** The runtime was closed before or during the call. */
 export class RuntimeClosedError extends HeddleError {
+  /** @param message what happened, and why */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('RuntimeClosedError', message, options)
   }
@@ -103,6 +148,7 @@ export class RuntimeClosedError extends HeddleError {
 
 /** A worker speaks another version of the protocol. */
 export class ProtocolError extends HeddleError {
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('ProtocolError', message, options)
   }
@@ -110,6 +156,7 @@ export class ProtocolError extends HeddleError {
 
 /** A file or state dict is malformed. */
 export class FormatError extends HeddleError {
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('FormatError', message, options)
   }
@@ -117,6 +164,7 @@ export class FormatError extends HeddleError {
 
 /** A guard met NaN or an infinity. */
 export class NumericError extends HeddleError {
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('NumericError', message, options)
   }
@@ -127,6 +175,7 @@ export class NumericError extends HeddleError {
  * one.
  */
 export class StoreError extends HeddleError {
+  /** @param message what was expected and what came */
   constructor(message: string, options?: HeddleErrorOptions) {
     super('StoreError', message, options)
   }

@@ -14,7 +14,9 @@ export type IntegerArray =
 
 /** A dense row-major array of integers of any size. */
 export interface IntegerTensor {
+  /** row-major */
   readonly data: IntegerArray
+  /** sizes of the axes, outermost first */
   readonly shape: readonly number[]
 }
 

@@ -34,6 +34,16 @@ export type Purpose =
 /** Bytes by what they are for. */
 export type BytesByPurpose = Readonly<Partial<Record<Purpose, number>>>
 
+/** What the counting allocator saw of a call. */
+export interface MemoryReport {
+  /** the plan's upper bound */
+  readonly plannedBytes: number
+  /** the most that was allocated at one time, without the caller's inputs and the parameters of layers */
+  readonly peakBytes: number
+  /** the peak of each purpose, such as `output` */
+  readonly peakByPurpose: BytesByPurpose
+}
+
 export function sumOfBytes(bytes: BytesByPurpose): number {
   return Object.values(bytes).reduce((total, count) => total + count, 0)
 }

@@ -7,7 +7,9 @@ export type TensorData = Float32Array | Int32Array | Uint8Array
 
 /** A dense row-major array: `data.length` is the product of `shape`. */
 export interface Tensor<Data extends TensorData | IntegerArray = Float32Array> {
+  /** row-major */
   readonly data: Data
+  /** sizes of the axes, outermost first */
   readonly shape: readonly number[]
 }
 
@@ -18,6 +20,15 @@ export interface Tensor<Data extends TensorData | IntegerArray = Float32Array> {
  * @param shape sizes, outermost first; their product is `data.length`
  * @throws {ShapeError} when a size is no integer ≥ 0, or the product is not the length
  * @throws {OptionError} when `data` is neither a Float32Array nor a typed array of integers
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ *
+ * const query = tensor(new Float32Array(6), [2, 3]) // two rows of three
+ * const tokens = tensor(Int32Array.of(5, 2, 9), [1, 3])
+ * console.log(query.shape, tokens.data[2]) // [ 2, 3 ] 9
+ * ```
  */
 export function tensor<Data extends TensorData | IntegerArray>(data: Data, shape: readonly number[]): Tensor<Data> {
   if (!isOfClass(Float32Array, data) && !isIntegerArray(data))

@@ -12,7 +12,7 @@ export interface WordSpan {
 }
 
 /**
- * The words of a text, in order: what stands between spaces and marks, and inside a run of a script without spaces
+ * The words of a text, in order: what is between spaces and marks, and inside a run of a script without spaces
  * (Chinese, Japanese, Thai, …) what `Intl.Segmenter` calls a word; on a host without it, the whole run.
  */
 export function* wordSpans(text: string): Generator<WordSpan, void, undefined> {

@@ -1,3 +1,9 @@
+/**
+ * Attention and embeddings on several hosts, over a BullMQ queue on Redis.
+ *
+ * @module heddle/fleet
+ */
+
 export { createFleet, Fleet, type FleetOptions } from './ask/fleet.ts'
 export type { FleetAttentionInputs, FleetAttentionOptions, FleetProgress } from './ask/attention-request.ts'
 export type { FleetAttentionReport, FleetAttentionResult } from './ask/fleet-attention-result.ts'

@@ -8,13 +8,17 @@ import type { Activation } from '../protocol/stage.ts'
  * the family's prefix.
  */
 export interface Architecture {
+  /** V: how many tokens there are */
   readonly vocabulary: number
   /** E */
   readonly modelDim: number
   /** the longest sequence that its positions allow */
   readonly maxLength: number
+  /** what turns tokens into the first block's input */
   readonly embeddings: EmbeddingsSpec
+  /** in the order in which they run */
   readonly blocks: readonly BlockSpec[]
+  /** the norm after the last block; null for none */
   readonly finalNorm: NormSpec | null
   /** logits over the vocabulary: 'tied' takes the token table; null for encoders */
   readonly head: LinearSpec | 'tied' | null
@@ -22,58 +26,97 @@ export interface Architecture {
   readonly logits?: LogitRule
 }
 
+/** Tables that are added up for each token, and the norm of their sum. */
 export interface EmbeddingsSpec {
   /** [vocabulary, E] */
   readonly tokens: TableSpec
   /** learned positions; token i reads row i + offset */
-  readonly positions: (TableSpec & { readonly offset: number }) | null
+  readonly positions:
+    | (TableSpec & {
+        /** the row of the table that position 0 reads */
+        readonly offset: number
+      })
+    | null
   /** token types */
   readonly types: TableSpec | null
+  /** null for none */
   readonly norm: NormSpec | null
 }
 
 /** A table [rows, width]; `name` is the parameter's own, such as `wte.weight`. */
 export interface TableSpec {
+  /** the parameter's name */
   readonly name: string
+  /** entries of the table */
   readonly rows: number
+  /** elements per entry */
   readonly width: number
 }
 
 /** y = x·Wᵀ + b with `name.weight` [outSize, inSize] and `name.bias`. */
 export interface LinearSpec {
+  /** the path of `weight` and `bias` */
   readonly name: string
+  /** elements of x */
   readonly inSize: number
+  /** elements of y */
   readonly outSize: number
+  /** whether there is a bias */
   readonly bias: boolean
   /** where several share one matrix: its first row here, and how many rows the whole has */
-  readonly part?: { readonly rowStart: number; readonly ofRows: number }
+  readonly part?: {
+    /** first row of this part */
+    readonly rowStart: number
+    /** rows of the whole matrix */
+    readonly ofRows: number
+  }
 }
 
 /** `name.weight` [size], and `name.bias` where there is one. */
 export interface NormSpec {
+  /** the path of `weight` and `bias` */
   readonly name: string
+  /** LayerNorm, or RMSNorm */
   readonly kind: 'layer' | 'rms'
+  /** elements per row */
   readonly size: number
+  /** added to the variance, or to the mean square */
   readonly epsilon: number
+  /** whether there is a bias */
   readonly bias: boolean
 }
 
+/** Projections, positions and masks of one attention. */
 export interface AttentionSpec {
+  /** H */
   readonly heads: number
+  /** Hkv */
   readonly keyValueHeads: number
   /** D; H·D need not be E */
   readonly headSize: number
+  /** of the block's input, to [.., H·D] */
   readonly query: LinearSpec
+  /** of the block's input, to [.., Hkv·D] */
   readonly key: LinearSpec
+  /** of the block's input, to [.., Hkv·D] */
   readonly value: LinearSpec
+  /** of the joined heads, to [.., E] */
   readonly output: LinearSpec
   /** norms over each head's D elements, before positions */
   readonly queryNorm: NormSpec | null
+  /** of keys; null for none */
   readonly keyNorm: NormSpec | null
+  /** rotary positions; null for none */
   readonly rotary: RotaryOptions | null
+  /** whether a row sees earlier rows and itself only */
   readonly causal: boolean
   /** how far a row sees, itself not counted; null: as far as there is */
-  readonly window: { readonly before: number; readonly after: number } | null
+  readonly window: {
+    /** rows before its own */
+    readonly before: number
+    /** rows after its own */
+    readonly after: number
+  } | null
   /** [H] */
   readonly alibiSlopes: Float32Array | null
   /** null: 1/√D */
@@ -82,12 +125,17 @@ export interface AttentionSpec {
 
 /** y = down(f(gate(x)) ∘ up(x)); without a gate y = down(f(up(x))). */
 export interface FeedForwardSpec {
+  /** null for none */
   readonly gate: LinearSpec | null
+  /** E to the hidden size */
   readonly up: LinearSpec
+  /** the hidden size to E */
   readonly down: LinearSpec
+  /** f */
   readonly activation: Activation
 }
 
+/** One transformer block of an architecture. */
 export interface BlockSpec {
   /** its path, for traces: `encoder.layer.0` */
   readonly name: string
@@ -95,8 +143,11 @@ export interface BlockSpec {
   readonly order: 'post' | 'pre'
   /** null: none, as in the first block of ModernBERT */
   readonly attentionNorm: NormSpec | null
+  /** of the feed-forward layer's input, or of the block's output */
   readonly feedForwardNorm: NormSpec | null
+  /** the block's attention */
   readonly attention: AttentionSpec
+  /** the block's feed-forward layer */
   readonly feedForward: FeedForwardSpec
 }
 

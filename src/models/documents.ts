@@ -6,7 +6,9 @@ import { specialTokens, type SpecialTokens, type Tokenizer } from './tokenizer.t
 
 /** Tokens [start, end) of a text, its special tokens counted. */
 export interface TokenSpan {
+  /** the first token */
   readonly start: number
+  /** one past the last token */
   readonly end: number
 }
 
@@ -14,6 +16,7 @@ export interface TokenSpan {
 export interface DocumentDetails {
   /** a text, or its token ids with the model's special tokens */
   readonly text?: string
+  /** Token ids in place of a text, special tokens included. */
   readonly ids?: IntegerArray
   /** the document as passages one after the other, each of which gets a vector of its own (late chunking) */
   readonly passages?: readonly string[]

@@ -15,13 +15,15 @@ export interface EmbedOptions extends Pick<ForwardOptions, 'runtime' | 'signal' 
   readonly packTokens?: number
   /** Of a stream: how many texts are read ahead, to be sorted by length. @default 64 */
   readonly readAhead?: number
-  /** Hears after each pack. */
+  /** Called after each pack. */
   readonly onProgress?: (progress: EmbedProgress) => void
 }
 
+/** How far a call of `embed` has come. */
 export interface EmbedProgress {
   /** tokens that are done, and in all that were read so far */
   readonly doneTokens: number
+  /** tokens of all texts that were read so far */
   readonly totalTokens: number
 }
 

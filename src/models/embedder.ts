@@ -32,14 +32,17 @@ export interface DocumentEmbedding {
 
 /** How texts were embedded. */
 export interface EmbedReport {
+  /** tokens of all texts, special ones included */
   readonly tokens: number
   /** how often the model ran */
   readonly packs: number
+  /** wall-clock time of the call */
   readonly elapsedMs: number
   /** the largest of all packs */
   readonly peakBytes: number
   /** everything that ran in another way than asked for, and why */
   readonly fallbacks: LayerReport['fallbacks']
+  /** tasks sent again because their worker died */
   readonly retries: number
 }
 

@@ -13,16 +13,39 @@ import type { TransformerForward, TransformerModel } from './transformer-model.t
  * [B, S, E], where S is the largest segment number plus 1. It shares the transformer's parameters, and `backward` and
  * training reach all of them, so that a model learns from its vectors end to end. `embed` of a loaded model needs none
  * of this.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { EmbeddingModel, loadModel } from 'heddle/models'
+ *
+ * const { transformer } = await loadModel('examples/document-search/tiny-model')
+ * const model = new EmbeddingModel(transformer, { pooling: 'mean' })
+ * const { output } = await model.forward(tensor(Int32Array.of(2, 120, 121, 3), [1, 4]))
+ * console.log(output.shape[2] === model.modelDim) // true
+ * ```
  */
 export class EmbeddingModel extends Module<Int32Array, TransformerForward> {
   /** a token per row */
   readonly inputDim = 1
+  /** E, the size of the embedding */
   readonly modelDim: number
+  /** how rows become one vector */
   readonly pooling: RowPooling
+  /** the model underneath, whose parameters it trains */
   readonly transformer: TransformerModel
 
-  /** @throws {OptionError} for another pooling: `max` has no gradient here */
-  constructor(transformer: TransformerModel, options: { readonly pooling?: RowPooling } = {}) {
+  /**
+   * @param transformer an encoder or decoder; its parameters are shared
+   * @throws {OptionError} for another pooling
+   */
+  constructor(
+    transformer: TransformerModel,
+    options: {
+      /** How rows become one vector. @default 'mean' */
+      readonly pooling?: RowPooling
+    } = {},
+  ) {
     super()
     const { pooling = 'mean' } = checkNames('EmbeddingModel: options', options, ['pooling'])
     checkOneOf('EmbeddingModel: option pooling', pooling, ROW_POOLINGS)
@@ -35,6 +58,12 @@ export class EmbeddingModel extends Module<Int32Array, TransformerForward> {
     return 'EmbeddingModel'
   }
 
+  /**
+   * Tokens to vectors [B, S, E], one per segment.
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   override build(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
     const hidden = this.transformer.buildHidden(graph, tokens, options)
     const { segments } = options

@@ -1,3 +1,9 @@
+/**
+ * Models from their own files (`config.json`, safetensors, `tokenizer.json`), and embeddings of whole documents.
+ *
+ * @module heddle/models
+ */
+
 export { loadModel, planModel, type LoadModelOptions } from './load-model.ts'
 export type { ModelPlan } from './model-plan.ts'
 export type { LoadedModel } from './loaded-model.ts'

@@ -14,10 +14,16 @@ import type { TransformerForward, TransformerModel } from './transformer-model.t
 export class HubLanguageModel extends Module<Int32Array, TransformerForward> {
   /** a token per row */
   readonly inputDim = 1
+  /** V: how many logits a row has */
   readonly vocabulary: number
+  /** E */
   readonly modelDim: number
+  /** the model underneath, whose parameters it shares */
   readonly transformer: TransformerModel
 
+  /**
+   * @param transformer a decoder; its parameters are shared
+   */
   constructor(transformer: TransformerModel) {
     super()
     this.transformer = this.addModule('', transformer)
@@ -29,10 +35,17 @@ export class HubLanguageModel extends Module<Int32Array, TransformerForward> {
     return 'HubLanguageModel'
   }
 
-  /** Continues token sequences one token at a time; see `CausalLanguageModel.generate`. */
+  /**
+   * Continues token sequences one token at a time; see `CausalLanguageModel.generate`.
+   *
+   * @param prompt Int32 [B, M] or [M], at least one token each
+   */
   generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>>
   /**
-   * The same for prompts of any lengths in one batch. @returns each prompt with what follows it, up to its stop token
+   * The same for prompts of any lengths in one batch.
+   *
+   * @param prompts token ids of each sequence, at least one each
+   * @returns each prompt with what follows it, up to its stop token
    */
   generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Int32Array[]>
   async generate(
@@ -48,18 +61,43 @@ export class HubLanguageModel extends Module<Int32Array, TransformerForward> {
     return generateTokens(this, prompts, options)
   }
 
+  /**
+   * One cache per layer, for `batch` sequences of up to `capacity` tokens.
+   *
+   * @param batch how many sequences
+   * @param capacity tokens per sequence, prompt included
+   * @throws {OptionError} {MemoryBudgetError}
+   */
   createCaches(batch: number, capacity: number): KeyValueCache[] {
     return this.transformer.createCaches(batch, capacity)
   }
 
+  /**
+   * Tokens to logits [B, M, vocabulary].
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   override build(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
     return this.buildHead(graph, this.buildHidden(graph, tokens, options))
   }
 
+  /**
+   * Tokens to hidden rows [B, M, E], the last norm included.
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   buildHidden(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
     return this.transformer.buildHidden(graph, tokens, options)
   }
 
+  /**
+   * Hidden rows to logits [B, M, vocabulary].
+   *
+   * @param graph the graph that is built
+   * @param hidden [B, M, E]
+   */
   buildHead(graph: Graph, hidden: Value): Value {
     return this.transformer.buildHead(graph, hidden)
   }

@@ -8,8 +8,11 @@ import { readSentenceConfig } from './sentence-config.ts'
 import { checkTokenizer, type Tokenizer } from './tokenizer.ts'
 import { TransformerModel } from './transformer-model.ts'
 
+/** What `loadModel` takes. */
 export interface LoadModelOptions {
+  /** An abort rejects with the signal's reason. */
   readonly signal?: AbortSignal
+  /** Called as bytes of weights arrive. */
   readonly onProgress?: (progress: LoadProgress) => void
   /** What the parameters may take at most, in bytes. @default what the engine gives */
   readonly memoryBudgetBytes?: number
@@ -19,7 +22,7 @@ export interface LoadModelOptions {
   readonly ignoreConfig?: readonly string[]
   /** Whether `modules.json` of sentence-transformers is left alone. @default false */
   readonly ignoreSentenceConfig?: boolean
-  /** Whether NaN and infinities are let in. @default false */
+  /** Whether NaN and infinities are allowed. @default false */
   readonly allowNonFinite?: boolean
 }
 
@@ -43,6 +46,15 @@ const NAMES: readonly (keyof LoadModelOptions)[] = [
  * @throws {MemoryBudgetError} when the parameters do not fit `memoryBudgetBytes`, before any weight is read
  * @throws {NumericError} for NaN or infinities in weights
  * @throws the signal's reason, after an abort
+ *
+ * @example
+ * ```js
+ * import { loadModel } from 'heddle/models'
+ *
+ * const model = await loadModel('examples/document-search/tiny-model') // or any folder of a supported model
+ * const { embedding, tokens } = await model.embed('The heddle separates the warp.', { normalize: true })
+ * console.log(embedding.shape[0] === model.modelDim, tokens > 0) // true true
+ * ```
  */
 export async function loadModel(source: ModelSource, options: LoadModelOptions = {}): Promise<LoadedModel> {
   checkOptions(options)
@@ -78,8 +90,18 @@ export async function loadModel(source: ModelSource, options: LoadModelOptions =
 }
 
 /**
- * What `loadModel` would make of a source: it reads `config.json` and nothing else. @throws {FormatError} as
- * `loadModel` does
+ * What `loadModel` would make of a source: it reads `config.json` and nothing else.
+ *
+ * @param source see `ModelSource`; of its files only `config.json` is read
+ * @throws {FormatError} as `loadModel` does
+ *
+ * @example
+ * ```js
+ * import { planModel } from 'heddle/models'
+ *
+ * const { family, maxLength, parameterBytes } = await planModel('examples/document-search/tiny-model')
+ * console.log(family, maxLength > 0, parameterBytes > 0) // jina_bert_v2 true true
+ * ```
  */
 export async function planModel(source: ModelSource, options: LoadModelOptions = {}): Promise<ModelPlan> {
   checkOptions(options)

@@ -29,13 +29,19 @@ export class LoadedModel {
   readonly transformer: TransformerModel
   /** tokens to logits, over the same parameters; null for encoders */
   readonly languageModel: HubLanguageModel | null
+  /** what the model was planned to be, from its config */
   readonly plan: ModelPlan
   /** which files and tensors were read, and which were left out */
   readonly weights: WeightReport
   /** `config.json` */
   readonly config: Readonly<Record<string, unknown>>
   /** how rows become vectors where a call does not say */
-  readonly defaults: { readonly pooling: Pooling; readonly normalize: boolean }
+  readonly defaults: {
+    /** How rows become one vector. */
+    readonly pooling: Pooling
+    /** Whether vectors are divided by their length. */
+    readonly normalize: boolean
+  }
   readonly #embedder: Embedder
   readonly #files: ModelFiles
   #tokenizer: Promise<Tokenizer> | null
@@ -81,13 +87,40 @@ export class LoadedModel {
    * @throws {OptionError} for an empty text, ids beyond the vocabulary, spans outside of the text, and a text that is
    *   too long
    * @throws {MemoryBudgetError} and the signal's reason, as every `forward` does
+   *
+   * @example
+   * ```js
+   * import { loadModel } from 'heddle/models'
+   *
+   * const model = await loadModel('examples/document-search/tiny-model')
+   * const passages = ['A loom holds the warp.', 'The heddle separates it.']
+   * const { spans } = await model.embed({ passages }) // one vector per passage, each in the document's context
+   * console.log(spans.shape[0]) // 2
+   * ```
    */
-  embed(document: EmbedInput, options?: EmbedOptions): Promise<DocumentEmbedding & { readonly report: EmbedReport }>
-  /** The same for several texts. Short ones share a pass, sorted by length; nothing is padded. */
+  embed(
+    document: EmbedInput,
+    options?: EmbedOptions,
+  ): Promise<
+    DocumentEmbedding & {
+      /** how the call was run, and what it took */
+      readonly report: EmbedReport
+    }
+  >
+  /**
+   * The same for several texts. Short ones share a pass, sorted by length; nothing is padded.
+   *
+   * @param documents texts, token ids, or objects with passages or spans
+   */
   embed(
     documents: readonly EmbedInput[],
     options?: EmbedOptions,
-  ): Promise<{ readonly embeddings: readonly DocumentEmbedding[]; readonly report: EmbedReport }>
+  ): Promise<{
+    /** in the order of the documents */
+    readonly embeddings: readonly DocumentEmbedding[]
+    /** how the call was run, and what it took */
+    readonly report: EmbedReport
+  }>
   async embed(input: EmbedInput | readonly EmbedInput[], options: EmbedOptions = {}): Promise<object> {
     const resolved = resolveEmbedOptions(options, this.defaults)
     const tally = new EmbedTally()
@@ -107,21 +140,41 @@ export class LoadedModel {
   /**
    * The vectors of texts that come one after the other, in their order. `readAhead` texts are read at once, to be
    * sorted by length and packed; memory holds no more than those.
+   *
+   * @param documents texts, token ids, or objects with passages or spans, of any number
+   *
+   * @example
+   * ```js
+   * import { loadModel } from 'heddle/models'
+   *
+   * const model = await loadModel('examples/document-search/tiny-model')
+   * for await (const { index } of model.embedStream(['a loom', 'a tide table'])) console.log(`text ${index}`)
+   * ```
    */
   embedStream(
     documents: Iterable<EmbedInput> | AsyncIterable<EmbedInput>,
     options: EmbedOptions = {},
-  ): AsyncGenerator<DocumentEmbedding & { readonly index: number }> {
+  ): AsyncGenerator<
+    DocumentEmbedding & {
+      /** index of the document in the order in which they were given */
+      readonly index: number
+    }
+  > {
     return this.#embedder.stream(documents, resolveEmbedOptions(options, this.defaults))
   }
 
   /**
    * Continues token sequences, as `CausalLanguageModel.generate` does.
    *
+   * @param prompt Int32 [B, M] or [M], at least one token each
    * @throws {OptionError} for encoders
    */
   generate(prompt: Tensor<Int32Array>, options: GenerateOptions): Promise<Tensor<Int32Array>>
-  /** The same for prompts of any lengths in one batch. */
+  /**
+   * The same for prompts of any lengths in one batch.
+   *
+   * @param prompts token ids of each sequence, at least one each
+   */
   generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Int32Array[]>
   async generate(
     prompts: Tensor<Int32Array> | readonly Prompt[],

@@ -7,9 +7,13 @@ import { readJson, type ModelFiles } from './model-source.ts'
 
 /** What a model will be, from its config alone. */
 export interface ModelPlan {
+  /** as `model_type` in config.json says */
   readonly family: string
+  /** sizes and parameter names */
   readonly architecture: Architecture
+  /** the longest text that its positions allow, in tokens */
   readonly maxLength: number
+  /** how many numbers the model learned */
   readonly parameters: number
   /** of the parameters, as float32 */
   readonly parameterBytes: number

@@ -60,7 +60,7 @@ function remoteFiles(base: string): ModelFiles {
 }
 
 interface FileSystem {
-  stat(path: string): Promise<{ isFile(): boolean }>
+  stat(path: string): Promise<{ readonly size: number; isFile(): boolean }>
   open(path: string): Promise<FileHandle>
 }
 
@@ -78,7 +78,8 @@ function folderFiles(folder: string): ModelFiles {
   const open = async (name: string): Promise<ByteSource | null> => {
     const path = `${folder}/${name}`
     const found = await files.stat(path).catch(() => null)
-    return found?.isFile() === true ? chunksOf(files, path) : null
+    if (found?.isFile() !== true) return null
+    return { byteLength: found.size, [Symbol.asyncIterator]: () => chunksOf(files, path) }
   }
   return { place: folder, open }
 }
@@ -86,7 +87,7 @@ function folderFiles(folder: string): ModelFiles {
 const FILE_CHUNK_BYTES = 1 << 22
 
 /** A file in chunks, each an array of its own. */
-async function* chunksOf(files: FileSystem, path: string): AsyncIterable<Uint8Array> {
+async function* chunksOf(files: FileSystem, path: string): AsyncGenerator<Uint8Array> {
   const handle = await files.open(path)
   try {
     for (;;) {

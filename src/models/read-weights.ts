@@ -8,16 +8,19 @@ import type { Parameter } from '../program/parameter.ts'
 import type { Family } from './families/family.ts'
 import { readJson, type ModelFiles } from './model-source.ts'
 
+/** How far `loadModel` has come. */
 export interface LoadProgress {
   /** the file that is being read */
   readonly file: string
   /** bytes of weights read so far, and in all files whose headers were read */
   readonly loadedBytes: number
+  /** bytes of weights in all files whose headers were read */
   readonly totalBytes: number
 }
 
 /** What became of the tensors of a model's files. */
 export interface WeightReport {
+  /** names of the files that hold weights */
   readonly files: readonly string[]
   /** element types among the tensors that were taken, such as BF16 */
   readonly types: readonly string[]
@@ -112,6 +115,7 @@ async function readShard(files: ModelFiles, { file, names }: Shard, run: Run): P
         `loadModel: expected ${file} to hold the tensors that ${INDEX} lists for it; it differs in ${strange.join(', ')}`,
       )
     run.names.check(entries, file)
+    if (names === null) run.names.expectAll()
     run.totalBytes += entries.at(-1)?.end ?? 0
     for (const entry of entries) await readTensor(reader, entry, file, run)
     await reader.expectEnd()
@@ -123,13 +127,19 @@ async function readShard(files: ModelFiles, { file, names }: Shard, run: Run): P
 /** What `git clone` leaves in place of a large file where git-lfs is not installed. */
 const LFS_POINTER = 'version https://git-lfs'
 
-/** The tensors that a file's header lists. @throws {FormatError} that names the file */
+/**
+ * The tensors that a file's header lists. @throws {FormatError} that names the file; also where it is shorter or longer
+ * than its header says, if its length is known
+ */
 async function readEntries(reader: ByteReader, file: string): Promise<readonly TensorEntry[]> {
   try {
     const start = await reader.take(8, 'the header length')
     if (new TextDecoder('latin1').decode(start) === LFS_POINTER.slice(0, start.length))
-      throw new FormatError('expected tensors, got a pointer of Git LFS: fetch the file itself with `git lfs pull`')
-    return parseHeader(await reader.take(readHeaderLength(start), 'the header')).entries
+      throw new FormatError('expected tensors, got a Git LFS pointer: fetch the file itself with `git lfs pull`')
+    const headerBytes = readHeaderLength(start)
+    const { entries } = parseHeader(await reader.take(headerBytes, 'the header'))
+    reader.expectLength(start.length + headerBytes + (entries.at(-1)?.end ?? 0))
+    return entries
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
     throw new FormatError(`loadModel: ${file}: ${error.message}`, { cause: error })

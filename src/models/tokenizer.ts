@@ -7,14 +7,26 @@ import { readJson, type ModelFiles } from './model-source.ts'
  * will do.
  */
 export interface Tokenizer {
-  /** @param special whether the model's special tokens stand around the text */
+  /**
+   * Token ids of a text.
+   *
+   * @param text any text
+   * @param special whether the model's special tokens are added around it
+   */
   encode(text: string, special: boolean): Int32Array
+  /**
+   * The text of token ids; Heddle itself never needs it.
+   *
+   * @param ids token ids
+   */
   decode?(ids: Int32Array): string
 }
 
 /** Special tokens around a text. */
 export interface SpecialTokens {
+  /** ids before the text */
   readonly before: Int32Array
+  /** ids after the text */
   readonly after: Int32Array
 }
 

@@ -37,7 +37,9 @@ const OPTION_NAMES = ['segments', 'positions', 'tokenTypes', 'caches'] as const
 export class TransformerModel extends Module<Int32Array, TransformerForward> {
   /** a token per row */
   readonly inputDim = 1
+  /** E */
   readonly modelDim: number
+  /** V */
   readonly vocabulary: number
   readonly #weights: ModelWeights
   readonly #blocks: readonly BlockBuilder[]
@@ -48,8 +50,17 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
    * @param initialise false leaves zeros, for those who fill them anyway
    */
   constructor(
+    /** sizes and parameter names */
     readonly architecture: Architecture,
-    { seed = 0, initialise = true }: { readonly seed?: Seed; readonly initialise?: boolean } = {},
+    {
+      seed = 0,
+      initialise = true,
+    }: {
+      /** Of the values at the start. @default 0 */
+      readonly seed?: Seed
+      /** Whether to draw values at the start rather than leave zeros. @default true */
+      readonly initialise?: boolean
+    } = {},
   ) {
     super()
     this.modelDim = architecture.modelDim
@@ -72,11 +83,22 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
     return this.architecture.maxLength
   }
 
-  /** Tokens to hidden rows [B, M, E], behind the last norm. */
+  /**
+   * Tokens to hidden rows [B, M, E], behind the last norm.
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   override build(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
     return this.buildHidden(graph, tokens, options)
   }
 
+  /**
+   * Tokens to hidden rows [B, M, E], the last norm included.
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   buildHidden(graph: Graph, tokens: Value, options: TransformerForward = {}): Value {
     const call = {
       segments: perToken('segments', options.segments, tokens),
@@ -93,7 +115,13 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
     return finalNorm === null ? rows : graph.within(finalNorm.name, () => this.#weights.norm(graph, finalNorm, rows))
   }
 
-  /** Logits [B, M, vocabulary] of hidden rows. @throws {OptionError} for encoders, which have none */
+  /**
+   * Logits [B, M, vocabulary] of hidden rows.
+   *
+   * @param graph the graph that is built
+   * @param hidden [B, M, E]
+   * @throws {OptionError} for encoders, which have none
+   */
   buildHead(graph: Graph, hidden: Value): Value {
     const { head, embeddings, logits: rule = {} } = this.architecture
     if (head === null) throw new OptionError(`${this.label}: expected a decoder for logits, got an encoder`)
@@ -108,7 +136,12 @@ export class TransformerModel extends Module<Int32Array, TransformerForward> {
     })
   }
 
-  /** Room for the keys and values of `capacity` tokens in every block. */
+  /**
+   * Room for the keys and values of `capacity` tokens in every block.
+   *
+   * @param batch how many sequences
+   * @param capacity tokens per sequence
+   */
   createCaches(batch: number, capacity: number): KeyValueCache[] {
     checkInteger('createCaches: capacity', capacity, 1, this.maxLength)
     return this.architecture.blocks.map(

@@ -15,7 +15,9 @@ import type { NormEvent } from './norm-monitor.ts'
 export interface TraceEvent {
   /** the path of the layer in the model */
   readonly layer: string
+  /** what was computed: `linear1`, `logits` */
   readonly step: string
+  /** as [B, M, size] */
   readonly shape: readonly number[]
 }
 
@@ -23,21 +25,25 @@ export interface TraceEvent {
 export interface ForwardOptions {
   /** @default the runtime that `attention` shares, made at first use */
   readonly runtime?: Runtime
+  /** An abort rejects with the signal's reason; nothing visible is written after it. */
   readonly signal?: AbortSignal
-  /** Which of several calls that wait goes first, as for `attention`. @default 'normal' */
+  /** Which of several waiting calls goes first, as for `attention`. @default 'normal' */
   readonly priority?: Priority
   /** Rows per task; never changes a result. @default chosen by the plan */
   readonly chunkSize?: number
   /** Needed where dropout is active: the same seed drops the same elements, on any machine. */
   readonly seed?: Seed
-  /** Hears the shape of every tensor on the way, in order. */
+  /** Called with the shape of every tensor that is computed, in order. */
   readonly trace?: (event: TraceEvent) => void
-  /** Hears how each layer's output compares with its input. */
+  /** Called with how each layer's output compares with its input. */
   readonly monitorNorms?: (event: NormEvent) => void
 }
 
+/** What a layer's `forward` gives back. */
 export interface LayerResult {
+  /** [B, M, size], the caller's */
   readonly output: Tensor
+  /** how the call was run, and what it took */
   readonly report: LayerReport
 }
 

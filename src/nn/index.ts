@@ -1,3 +1,10 @@
+/**
+ * Layers and models with PyTorch's parameter names, their gradients and plans, safetensors, and the operations for
+ * layers of your own.
+ *
+ * @module heddle/nn
+ */
+
 export { Module, type AnyModule, type StateDict } from './module.ts'
 export { Parameter } from '../program/parameter.ts'
 export type { GivenState, LoadOptions, LoadReport } from './state/state-dict.ts'

@@ -21,38 +21,80 @@ export const WEIGHT_INITIALISATIONS: readonly WeightInitialisation[] = [
  * A part of a parameter: rows [rowStart, rowStart + rows), as where query, key and value weights stand in one matrix.
  */
 export interface RowRange {
+  /** the first row */
   readonly rowStart: number
+  /** how many rows */
   readonly rows: number
 }
 
-/** U(−a, a), a = gain·√(6 / (fanIn + fanOut)). Glorot and Bengio 2010, eq. 16. */
+/**
+ * U(−a, a), a = gain·√(6 / (fanIn + fanOut)). Glorot and Bengio 2010, eq. 16.
+ *
+ * @param parameter [out, in]; its elements change
+ * @param seed decides about every element
+ * @param gain factor of the spread
+ * @param range the rows to draw; fanOut counts these alone. By default all of them
+ */
 export function xavierUniform(parameter: Parameter, seed: Seed, gain = 1, range?: RowRange): void {
   const { fanIn, fanOut } = fans(parameter, range)
   drawUniform(parameter, seed, gain * Math.sqrt(6 / (fanIn + fanOut)), range)
 }
 
-/** N(0, σ²), σ = gain·√(2 / (fanIn + fanOut)). Glorot and Bengio 2010. */
+/**
+ * N(0, σ²), σ = gain·√(2 / (fanIn + fanOut)). Glorot and Bengio 2010.
+ *
+ * @param parameter [out, in]; its elements change
+ * @param seed decides about every element
+ * @param gain factor of the spread
+ * @param range the rows to draw; fanOut counts these alone. By default all of them
+ */
 export function xavierNormal(parameter: Parameter, seed: Seed, gain = 1, range?: RowRange): void {
   const { fanIn, fanOut } = fans(parameter, range)
   drawNormal(parameter, seed, gain * Math.sqrt(2 / (fanIn + fanOut)), range)
 }
 
-/** U(−a, a), a = gain·√(3 / fanIn); gain √2 suits ReLU. He et al. 2015. */
+/**
+ * U(−a, a), a = gain·√(3 / fanIn); gain √2 suits ReLU. He et al. 2015.
+ *
+ * @param parameter [out, in]; its elements change
+ * @param seed decides about every element
+ * @param gain factor of the spread
+ * @param range the rows to draw. By default all of them
+ */
 export function heUniform(parameter: Parameter, seed: Seed, gain = Math.SQRT2, range?: RowRange): void {
   drawUniform(parameter, seed, gain * Math.sqrt(3 / fans(parameter, range).fanIn), range)
 }
 
-/** N(0, σ²), σ = gain/√fanIn; gain √2 suits ReLU. He et al. 2015. */
+/**
+ * N(0, σ²), σ = gain/√fanIn; gain √2 suits ReLU. He et al. 2015.
+ *
+ * @param parameter [out, in]; its elements change
+ * @param seed decides about every element
+ * @param gain factor of the spread
+ * @param range the rows to draw. By default all of them
+ */
 export function heNormal(parameter: Parameter, seed: Seed, gain = Math.SQRT2, range?: RowRange): void {
   drawNormal(parameter, seed, gain / Math.sqrt(fans(parameter, range).fanIn), range)
 }
 
-/** N(mean, deviation²). */
+/**
+ * N(mean, deviation²).
+ *
+ * @param parameter of any shape; its elements change
+ * @param seed decides about every element
+ * @param mean of the elements
+ * @param deviation their standard deviation
+ */
 export function normal(parameter: Parameter, seed: Seed, mean = 0, deviation = 1): void {
   drawNormal(parameter, seed, deviation, undefined, mean)
 }
 
-/** Every element becomes `value`. */
+/**
+ * Every element becomes `value`.
+ *
+ * @param parameter of any shape; its elements change
+ * @param value of every element
+ */
 export function constant(parameter: Parameter, value: number): void {
   checkFloat32('constant: value', value)
   parameter.data.fill(value)

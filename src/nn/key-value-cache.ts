@@ -7,11 +7,15 @@ import { probeSharedMemory } from '../core/shared-memory.ts'
 import type { Graph } from '../program/graph.ts'
 import type { Value } from '../program/operation.ts'
 
+/** What a `KeyValueCache` has room for. */
 export interface KeyValueCacheSizes {
+  /** B: how many sequences */
   readonly batch: number
+  /** Hkv */
   readonly keyValueHeads: number
   /** rows that there is room for */
   readonly capacity: number
+  /** D */
   readonly headSize: number
 }
 
@@ -34,6 +38,17 @@ interface Reservation {
  * Keys and values of the rows that an attention layer has seen: bytes 2·B·Hkv·capacity·D·4. The sequences of a batch
  * may have different lengths. Calls on one cache run in the order in which they were made; each takes its room at once.
  * A call that fails leaves the rows as they were.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { TransformerBlock } from 'heddle/nn'
+ *
+ * const block = new TransformerBlock({ modelDim: 64, heads: 4, seed: 1 })
+ * const cache = block.createCache(1, 100) // one sequence of up to 100 rows
+ * for (const rows of [10, 1, 1]) await block.forward(tensor(new Float32Array(rows * 64), [rows, 64]), { cache })
+ * console.log(cache.length) // 12
+ * ```
  */
 export class KeyValueCache {
   #key: Float32Array
@@ -49,7 +64,10 @@ export class KeyValueCache {
   #shaky = false
 
   /** @throws {OptionError} for wrong sizes; {MemoryBudgetError} when the engine refuses the allocation */
-  constructor(readonly sizes: KeyValueCacheSizes) {
+  constructor(
+    /** what there is room for */
+    readonly sizes: KeyValueCacheSizes,
+  ) {
     const { batch, keyValueHeads, capacity, headSize } = sizes
     for (const [name, size] of Object.entries(sizes) as [string, number][])
       checkInteger(`KeyValueCache: ${name}`, size, 1)
@@ -96,7 +114,12 @@ export class KeyValueCache {
    * Its memory, [B, Hkv, capacity, D] each, of which the first `lengths[b]` rows of every head of sequence b count; it
    * can move between calls.
    */
-  get memory(): { readonly key: Float32Array; readonly value: Float32Array } {
+  get memory(): {
+    /** [B, Hkv, capacity, D] */
+    readonly key: Float32Array
+    /** [B, Hkv, capacity, D] */
+    readonly value: Float32Array
+  } {
     return { key: this.#key, value: this.#value }
   }
 
@@ -142,7 +165,14 @@ export class KeyValueCache {
     }
   }
 
-  /** @throws {OptionError} unless `rows` more rows of a layer of these sizes fit behind those of the calls under way */
+  /**
+   * @param what the call, for the message
+   * @param batch B
+   * @param keyValueHeads Hkv
+   * @param headSize D
+   * @param rows how many rows the call adds to each sequence
+   * @throws {OptionError} unless `rows` more rows of a layer of these sizes fit behind those of the calls under way
+   */
   checkRoom(what: string, batch: number, keyValueHeads: number, headSize: number, rows: number): void {
     const { sizes } = this
     if (sizes.batch !== batch || sizes.keyValueHeads !== keyValueHeads || sizes.headSize !== headSize) {

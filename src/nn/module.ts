@@ -55,8 +55,30 @@ export interface ForwardRun {
  * A layer or a model: named parameters and named parts, whose names join with dots as in PyTorch. A module starts in
  * evaluation mode; `train()` switches dropout on.
  *
- * A layer of one's own gives its parameters to `addParameter`, its parts to `addModule`, and says what it computes in
- * `build`; everything else follows from that.
+ * Your own layer registers its parameters with `addParameter` and its parts with `addModule`, and says in `build` what
+ * it computes. Everything else follows from that.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { activate, add, Linear, Module } from 'heddle/nn'
+ *
+ * // y = x + tanh(x·Wᵀ + b)
+ * class Adapter extends Module {
+ *   inputDim = 64
+ *   inner = this.addModule('inner', new Linear(64, 64, { seed: 1 }))
+ *
+ *   build(graph, input) {
+ *     return add(graph, input, activate(graph, this.inner.build(graph, input), 'tanh'))
+ *   }
+ * }
+ *
+ * const adapter = new Adapter()
+ * const x = tensor(Float32Array.from({ length: 10 * 64 }, (_, i) => Math.sin(i)), [10, 64])
+ * const { output } = await adapter.forward(x)
+ * const { gradients } = await adapter.backward(x, output)
+ * console.log(output.shape, [...gradients.keys()]) // [ 10, 64 ] [ 'inner.weight', 'inner.bias' ]
+ * ```
  */
 export abstract class Module<Input extends TensorData = Float32Array, Options extends ForwardOptions = ForwardOptions> {
   #training = false
@@ -74,6 +96,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   /**
    * Adds what the layer computes to a graph.
    *
+   * @param graph the graph that is built
    * @param input [batch, rows, inputDim]
    * @param options what the layer's `forward` takes beside `ForwardOptions`, without what concerns the call alone
    * @returns the output's value
@@ -120,8 +143,11 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 
   /**
-   * What `forward` would do and hold for an input of this shape. @throws {MemoryBudgetError} when nothing fits the
-   * budget
+   * What `forward` would do and hold for an input of this shape.
+   *
+   * @param runtime whose lanes and budget count
+   * @param shape of the input
+   * @throws {MemoryBudgetError} when nothing fits the budget
    */
   plan(
     runtime: Runtime,
@@ -134,6 +160,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return planForward(graph, this.build(graph, value, options as Options), runtime)
   }
 
+  /** Whether it is in training mode, where dropout is active. */
   get training(): boolean {
     return this.#training
   }
@@ -143,7 +170,11 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return this.#children.some(({ module }) => module.drops)
   }
 
-  /** Switches this module and its parts to training mode (dropout is active), or back. */
+  /**
+   * Switches this module and its parts to training mode (dropout is active), or back.
+   *
+   * @param training false switches to evaluation mode
+   */
   train(training = true): this {
     this.#training = training
     for (const { module } of this.#children) module.train(training)
@@ -165,13 +196,14 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return named
   }
 
+  /** Every parameter once, in the order of `namedParameters`. */
   parameters(): Parameter[] {
     return [...new Set(this.namedParameters().values())]
   }
 
   /** How many numbers are learned: the elements of all parameters. */
   numParameters(): number {
-    return this.parameters().reduce((sum, parameter) => sum + parameter.data.length, 0)
+    return this.parameters().reduce((sum, parameter) => sum + parameter.elements, 0)
   }
 
   /** The parameters under PyTorch's names. The tensors share memory with the module. */
@@ -183,6 +215,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
    * Takes over the values of a state dict; the values are copied, and nothing changes unless all of it fits. Integers
    * that are no parameters are skipped, and listed in what comes back.
    *
+   * @param state tensors by the names of parameters; see `readStateDict`
    * @throws {FormatError} that lists every missing, unexpected and misshapen name
    * @throws {ShapeError} that lists every misshapen one, when no name is missing or unexpected
    * @throws {NumericError} that names every parameter which holds NaN or an infinity
@@ -192,10 +225,23 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 
   /** The parts and their names, one level down. */
-  protected get parts(): readonly { readonly name: string; readonly module: AnyModule }[] {
+  protected get parts(): readonly {
+    /** the part's name, as in the names of its parameters */
+    readonly name: string
+    /** the part itself */
+    readonly module: AnyModule
+  }[] {
     return this.#children
   }
 
+  /**
+   * Registers a parameter of this module.
+   *
+   * @param name the parameter's name in the state dict
+   * @param parameter the parameter
+   * @returns the parameter.
+   * @throws {OptionError} when the name is taken
+   */
   protected addParameter(name: string, parameter: Parameter): Parameter {
     if (this.#parameters.has(name))
       throw new OptionError(`module: expected parameter names to differ, got ${name} twice`)
@@ -203,7 +249,13 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return parameter
   }
 
-  /** @param name '' puts the part's parameters beside this module's own */
+  /**
+   * Registers a part, whose parameters are then found under its name.
+   *
+   * @param name '' puts the part's parameters beside this module's own
+   * @param module the part
+   * @returns the part
+   */
   protected addModule<M extends AnyModule>(name: string, module: M): M {
     this.#children.push({ name, module })
     return module
@@ -238,7 +290,15 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     return []
   }
 
-  /** The input as a value of a graph. @throws {ShapeError} unless the shape fits the layer */
+  /**
+   * The input as a value of a graph.
+   *
+   * @param graph the graph that is built
+   * @param name the value's purpose, for messages
+   * @param shape of the input
+   * @param data null where only the size is known
+   * @throws {ShapeError} unless the shape fits the layer
+   */
   protected valueOf(graph: Graph, name: string, shape: readonly number[], data: Input | null): Value {
     return graph.input(
       name,
@@ -248,8 +308,11 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 
   /**
-   * Its data and shape, each read once. @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer
-   * takes
+   * Its data and shape, each read once.
+   *
+   * @param what the input's name, for messages
+   * @param input what the caller gave
+   * @throws {OptionError} {ShapeError} unless `input` is a tensor that the layer takes
    */
   protected readInput(what: string, input: unknown): Tensor<Input> {
     return readRows(what, input, this.inputDim) as unknown as Tensor<Input>
@@ -311,7 +374,7 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
     const built = this.#build(input, options, { seed, position: caches[0]?.upcomingLengths ?? 0, forGradients: false })
     const run = async (): Promise<ForwardRun> => {
       const position = Array.from(caches[0]?.lengths ?? [0])
-      // An earlier call on the cache failed: this one stands further ahead than was thought.
+      // An earlier call on the cache failed: this one is further ahead than was thought.
       const { graph, output } = position.every((each, b) => each === ofBatch(built.graph.positions, b))
         ? built
         : this.#build(input, options, { seed, position, forGradients: false })
@@ -349,5 +412,6 @@ export abstract class Module<Input extends TensorData = Float32Array, Options ex
   }
 }
 
+/** A module of any input and options. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a part may take any input and options
 export type AnyModule = Module<any, any>

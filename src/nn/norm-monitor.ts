@@ -5,9 +5,11 @@ export const NORM_RATIO_LIMIT = 10
 
 /** What came out of a layer, against what went in. */
 export interface NormEvent {
+  /** the path of the layer in the model */
   readonly layer: string
   /** Euclidean norms over the whole tensor */
   readonly inputNorm: number
+  /** Euclidean norm of the output */
   readonly outputNorm: number
   /** outputNorm / inputNorm */
   readonly ratio: number
@@ -15,7 +17,9 @@ export interface NormEvent {
   readonly warning: boolean
   /** of the output */
   readonly mean: number
+  /** of the output's elements */
   readonly standardDeviation: number
+  /** the largest absolute value in the output */
   readonly largest: number
   /** elements of the output that are NaN or infinite: they are left out of the other numbers */
   readonly nonFinite: number

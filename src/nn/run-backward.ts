@@ -18,11 +18,13 @@ export interface BackwardOptions {
   readonly only?: (name: string, parameter: Parameter) => boolean
 }
 
+/** What a layer's `backward` gives back. */
 export interface BackwardResult {
   /** the gradient of the input; none where the input is tokens */
   readonly dInput?: Tensor
   /** by the names of `namedParameters()` */
   readonly gradients: Map<string, Tensor>
+  /** how the call was run, and what it took */
   readonly report: LayerReport
 }
 

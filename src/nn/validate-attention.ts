@@ -7,20 +7,27 @@ import { seedWords, UniformStream, type Seed } from '../core/seed.ts'
 
 /** One property of attention that was measured. */
 export interface AttentionCheck {
+  /** what is checked, such as "every row adds up to 1" */
   readonly name: string
+  /** whether `measured` is within `limit` */
   readonly passed: boolean
   /** what was measured: the largest deviation, where it is a number */
   readonly measured: number
   /** what it may be at most */
   readonly limit: number
+  /** the result in words */
   readonly detail: string
 }
 
+/** What `validateAttention` gives back. */
 export interface AttentionValidation {
+  /** whether every check passed */
   readonly passed: boolean
+  /** one per property */
   readonly checks: readonly AttentionCheck[]
 }
 
+/** What `validateAttention` takes. */
 export interface ValidateOptions {
   /** @default the runtime that `attention` shares */
   readonly runtime?: Runtime
@@ -35,6 +42,14 @@ const [BATCH, TOKENS, SIZE] = [2, 4, 64]
  * Measures on this machine that attention is what it should be: rows of weights sum to one, shapes, output = weights ·
  * V, the effect of 1/√D, permutation equivariance, chunked = standard, invariance to a shift of the logits, no leak
  * from the future under a causal mask, and rows without any key.
+ *
+ * @example
+ * ```js
+ * import { validateAttention } from 'heddle/nn'
+ *
+ * const { passed, checks } = await validateAttention()
+ * console.log(passed, checks.length) // true 9
+ * ```
  */
 export async function validateAttention(options: ValidateOptions = {}): Promise<AttentionValidation> {
   options = checkNames('validateAttention: options', options, ['runtime', 'seed'])

@@ -6,7 +6,7 @@ const PAGE_BYTES = 65536
 const COMMON_ARENA_BYTES = 2 * 1024 * 1024
 const MOST_ROWS = 1024
 
-/** Where everything stands in a lane's linear memory, as byte addresses, all multiples of 16. */
+/** Where everything is in a lane's linear memory, as byte addresses, all multiples of 16. */
 export interface AttentionArena {
   /** keys a block */
   readonly blockRows: number

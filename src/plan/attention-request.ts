@@ -4,6 +4,7 @@ import type { GpuAllowance } from './gpu-memory.ts'
 import type { PlannedLane, ScoreInputs } from './lane-bytes.ts'
 import type { Transport } from './transport.ts'
 
+/** `standard` holds the whole matrix of scores, `chunked` never does. */
 export type AttentionMode = 'standard' | 'chunked'
 
 /** An input beyond query, key and value: its elements in all, and how many a task of `rows` rows of one head needs. */
@@ -61,8 +62,11 @@ export interface PlanRequest {
 
 /** What a call will do and hold, computed by arithmetic alone before anything runs. */
 export interface AttentionPlan {
+  /** which algorithm will run */
   readonly mode: AttentionMode
+  /** B, H, Hkv, M, N, D and Dv */
   readonly sizes: AttentionSizes
+  /** whether threads share the inputs, or copies are transferred */
   readonly transport: Transport
   /** query rows per task */
   readonly chunkRows: number
@@ -78,6 +82,7 @@ export interface AttentionPlan {
   readonly lanes: number
   /** whether tasks may run in turns with those of calls that are under way: each lane then holds a second arena */
   readonly mayRunBeside: boolean
+  /** the kind of each lane that takes part */
   readonly laneKinds: readonly ('wasm' | 'webgpu')[]
   /** what each GPU lane may take of its device; null without one */
   readonly device: GpuAllowance | null
@@ -89,6 +94,7 @@ export interface AttentionPlan {
   readonly totalBytes: number
   /** the part that a memory budget limits: all but the output */
   readonly budgetedBytes: number
+  /** the memory budget; undefined where there is none */
   readonly budgetBytes: number | undefined
   /** for comparison: the full M × N matrix of every head, as standard attention holds it */
   readonly standardBytes: number

@@ -6,7 +6,7 @@ const PAGE_BYTES = 65536
 /** Columns of a panel: row-major operands of the accumulating kernels are padded to whole panels. */
 const PANEL_COLUMNS = 8
 
-/** Where everything of a backward task stands in a lane's linear memory, as byte addresses, all multiples of 16. */
+/** Where everything of a backward task is in a lane's linear memory, as byte addresses, all multiples of 16. */
 export interface BackwardArena {
   /** keys a block; the same as forward's */
   readonly blockRows: number

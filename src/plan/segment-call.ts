@@ -55,8 +55,11 @@ export interface SegmentPlanRequest {
 
 /** What a backward call, or Pᵀ·X, will do and hold, by arithmetic alone. */
 export interface SegmentPlan {
+  /** which of the two it is for */
   readonly call: SegmentPlanRequest['call']
+  /** B, H, Hkv, M, N, D and Dv */
   readonly sizes: AttentionSizes
+  /** whether threads share the inputs, or copies are transferred */
   readonly transport: Transport
   /** tasks that one head's keys are cut into, by the shape and the position options alone */
   readonly keySegments: number
@@ -64,11 +67,15 @@ export interface SegmentPlan {
   readonly tasks: number
   /** how many of them belong to a bias matrix that several heads share */
   readonly biasTasks: number
+  /** the tasks of a bias matrix that several heads share; null where there are none */
   readonly sharedBias: SharedBias | null
+  /** tasks that go to a lane in one message: more than one where they are tiny */
   readonly tasksPerMessage: number
+  /** messages that wait or run at one lane at once */
   readonly depth: number
   /** lanes that take part; one head uses at most eight */
   readonly lanes: number
+  /** the kind of each lane that takes part */
   readonly laneKinds: readonly ('wasm' | 'webgpu')[]
   /** bytes per key of a segment that travel with a task and its answer */
   readonly keyBytes: number
@@ -82,6 +89,7 @@ export interface SegmentPlan {
   readonly totalBytes: number
   /** the part that a memory budget limits: all but the gradients (or the output) */
   readonly budgetedBytes: number
+  /** the memory budget; undefined where there is none */
   readonly budgetBytes: number | undefined
   /** for comparison: one M × N matrix of every head; plain autograd holds several */
   readonly standardBytes: number

@@ -1,6 +1,6 @@
 /**
  * Which keys a query may see by position, and which queries see a key: the one place that knows what `causal` and
- * `window` mean. Query i stands at position p = i + queryOffset among the keys and sees key j where p − before ≤ j ≤ p
+ * `window` mean. Query i is at position p = i + queryOffset among the keys and sees key j where p − before ≤ j ≤ p
  * + after.
  */
 

@@ -4,7 +4,7 @@ import { formatNumber } from './format.ts'
 /** One axis of a plot. */
 export interface Axis {
   readonly label: string
-  /** stands behind the label in brackets */
+  /** shown after the label, in brackets */
   readonly unit?: string
   readonly scale: 'log2' | 'log10' | 'linear'
   /** where a linear axis ends. @default the first round number past the values */

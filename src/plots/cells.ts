@@ -36,7 +36,7 @@ export function domainOf(values: ArrayLike<number>, scale: ColourScale): [number
   return [Math.min(0, low), high]
 }
 
-/** What stands below a scale, in the language of the page. */
+/** The text below a scale, in the language of the page. */
 export interface ScaleWords {
   /** the values from one end to the other: `0 to 1` */
   readonly range: (low: string, high: string) => string

@@ -49,7 +49,7 @@ ${KIND_RULES.join('')}
 ${SCALES.join('')}
 `.trim()
 
-/** Rules and colours of a plot that stands alone. */
+/** Rules and colours of a plot in a file of its own. */
 export const PLOT_STYLE = `${colourRules()}\n${PLOT_RULES}`
 
 /** One `<svg>` with its title, in as many lines as it needs; `body` is markup, which moves down by them. */

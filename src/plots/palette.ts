@@ -57,7 +57,7 @@ const COLOURS: Readonly<Record<string, Themed>> = {
   ...scaleColours('split', DIVERGING),
 }
 
-/** Declarations of all colours for a plot that stands alone: light, and dark where the reader prefers it. */
+/** Declarations of all colours for a plot in a file of its own: light, and dark where the reader prefers it. */
 export function colourRules(): string {
   const declare = (theme: keyof Themed): string =>
     Object.entries(COLOURS)

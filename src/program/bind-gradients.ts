@@ -56,8 +56,8 @@ function matrixOf(
   binder: StageBinder,
 ): BatchHeads | null {
   if (part === null) return null
-  const { batch: batchStride, head: headStride, row: rowStride, column: columnStride } = part.strides
-  return { array: binder.option(part.data), offset: 0, batchStride, headStride, rowStride, columnStride }
+  const { batch: batchStride, head: headStride, row: rowStride, column: columnStride, start = 0 } = part.strides
+  return { array: binder.option(part.data), offset: start, batchStride, headStride, rowStride, columnStride }
 }
 
 /** A number per row, `count` per batch. */

@@ -1,5 +1,5 @@
 import type { ScoreStrides } from '../attention/broadcast.ts'
-import type { HeadSlice, ResidentWeight, SlabSlice } from '../protocol/stage.ts'
+import type { BatchSlice, HeadSlice, ResidentWeight, SlabSlice } from '../protocol/stage.ts'
 import { STILL, type MovingHeads, type MovingScores, type MovingSlice } from '../protocol/moving-slice.ts'
 import type { AttentionResultTemplate, AttentionTemplate, StageTemplate } from '../protocol/stage-template.ts'
 import type { Chunk } from '../protocol/chunk.ts'
@@ -71,6 +71,7 @@ export class StageBinder {
       reused,
       weight: (view: WeightView) => this.#weight(view),
       rows: (value: Value, shift = 0) => this.#rows(value, shift),
+      whole: (value: Value) => this.#allRows(value),
       table: (parameter: Parameter) => this.#table(parameter),
     }
     return [...copies, ...rule.lower(operation, lowering)]
@@ -100,6 +101,19 @@ export class StageBinder {
       },
       motion,
     )
+  }
+
+  /** All rows of every batch, or a copy of those of the chunk's batch, which its other chunks share. */
+  #allRows(value: Value): BatchSlice {
+    const { id, rows, width } = value
+    if (this.chunk === null) return { array: this.whole(value), offset: 0, batchStride: rows * width, rowStride: width }
+    const { batch } = this.chunk
+    const { array, offset, rowStride } = this.#copied(
+      { array: this.places.dataOf(value), offset: batch * rows * width, rows, rowStride: width, columns: width },
+      STILL,
+      `whole:${id}:${batch}`,
+    )
+    return { array, offset, batchStride: 0, rowStride }
   }
 
   /** A copy of what one chunk needs. */
@@ -200,11 +214,11 @@ export class StageBinder {
     keys: number,
   ): MovingScores {
     const { chunk } = this
-    const { batch, head, row, column } = strides
+    const { batch, head, row, column, start = 0 } = strides
     if (chunk === null)
       return {
         array: this.option(data),
-        offset: 0,
+        offset: start,
         batchStride: batch,
         headStride: head,
         rowStride: row,
@@ -213,7 +227,7 @@ export class StageBinder {
       }
     const part = {
       array: data,
-      offset: chunk.batch * batch + chunk.rowStart * row,
+      offset: start + chunk.batch * batch + chunk.rowStart * row,
       blocks: heads,
       blockStride: head,
       rows: chunk.rows,

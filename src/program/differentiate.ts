@@ -1,7 +1,7 @@
 import type { Graph } from './graph.ts'
 import { isKind, type Operation, type Value } from './operation.ts'
 import { attendAdjoint } from './operations/attend-backward.ts'
-import { add, scale } from './operations/elementwise.ts'
+import { add, asRows } from './operations/elementwise.ts'
 import { parametersOf, ruleOf } from './operations/rules.ts'
 import type { Parameter } from './parameter.ts'
 import type { Tape } from './tape.ts'
@@ -35,14 +35,9 @@ export function differentiate(graph: Graph, wanted: Wanted): Gradients {
   for (const operation of tape.forward.toReversed()) tape.visit(operation)
   const inputs = wanted.inputs.flatMap((input) => {
     const gradient = tape.gradients.get(input)
-    return gradient === undefined ? [] : [[input, inRows(graph, gradient)] as const]
+    return gradient === undefined ? [] : [[input, asRows(graph, gradient)] as const]
   })
   return { inputs: new Map(inputs), parameters: tape.parameters }
-}
-
-/** Attention's own gradients stand head by head, and may be sums of slots: nobody but operations reads them so. */
-function inRows(graph: Graph, gradient: Value): Value {
-  return gradient.layout === 'rows' ? gradient : scale(graph, gradient, 1)
 }
 
 class GradientTape implements Tape {

@@ -30,6 +30,7 @@ interface SeedScope {
   site: number
 }
 
+/** What a `Graph` takes. */
 export interface GraphOptions {
   /** the path of the layer that is built first */
   readonly scope?: string
@@ -37,6 +38,7 @@ export interface GraphOptions {
   readonly seed?: SeedWords | null
   /** one entry per sequence, or a single entry for all of them. @default 0 */
   readonly position?: number | readonly number[]
+  /** Whether gradients will be taken: attention then keeps its log-sum-exp. @default false */
   readonly forGradients?: boolean
 }
 
@@ -45,8 +47,11 @@ export interface GraphOptions {
  * whole pass: the seed of its dropouts and the path of the layer.
  */
 export class Graph {
+  /** in the order in which they run */
   readonly operations: Operation[] = []
+  /** tensors that a trace tells of, in order */
   readonly marks: TraceMark[] = []
+  /** layers whose norms can be compared */
   readonly watched: WatchedLayer[] = []
   /** values that the caller gets beside the output, by name */
   readonly exposed = new Map<string, Value>()
@@ -103,7 +108,12 @@ export class Graph {
     return ++this.#seed.site
   }
 
-  /** Builds the part `name` of the layer that is being built. */
+  /**
+   * Builds the part `name` of the layer that is being built.
+   *
+   * @param name of the part, as in the names of its parameters
+   * @param build builds the part
+   */
   within<T>(name: string, build: () => T): T {
     const before = this.#scope
     this.#scope = before === '' ? name : `${before}.${name}`
@@ -115,6 +125,8 @@ export class Graph {
   /**
    * Builds a block of a model: what gradients compute again as a whole. Its operations share no stage with what came
    * before.
+   *
+   * @param build builds the block
    */
   block<T>(build: () => T): T {
     const before = this.#region
@@ -132,7 +144,12 @@ export class Graph {
     if (joins) this.joining.add(this.#region)
   }
 
-  /** Builds part `index` of a layer: it draws numbers of its own. */
+  /**
+   * Builds part `index` of a layer: it draws numbers of its own.
+   *
+   * @param index of the part in the layer
+   * @param build builds the part
+   */
   seeded<T>(index: number, build: () => T): T {
     const before = this.#seed
     this.#seed = { seed: before.seed === null ? null : deriveSeed(before.seed, index), site: 0 }
@@ -142,8 +159,12 @@ export class Graph {
   }
 
   /**
-   * A value that is brought in: [batch, rows, width], or as its `layout` says. @param data null where only its size is
-   * known
+   * A value that is brought in: [batch, rows, width], or as its `layout` says.
+   *
+   * @param name the value's purpose, for messages
+   * @param sizes batch, rows and width
+   * @param data null where only its size is known
+   * @param storage how its memory is laid out, where not as rows of floats
    */
   input(name: string, sizes: Sizes, data: TaskArray | null, storage: Storage = {}): Value {
     const value = this.#value(name, sizes, null, storage)
@@ -151,7 +172,15 @@ export class Graph {
     return value
   }
 
-  /** Adds an operation with one result of these sizes, stored the ordinary way. */
+  /**
+   * Adds an operation with one result of these sizes, stored the ordinary way.
+   *
+   * @param kind which operation
+   * @param inputs the values that it reads
+   * @param attributes what else decides about its result
+   * @param name the result's purpose, for messages
+   * @param sizes the result's batch, rows and width
+   */
   add<K extends OperationKind>(
     kind: K,
     inputs: readonly Value[],
@@ -162,12 +191,26 @@ export class Graph {
     return this.addWith(kind, inputs, attributes, [{ name, sizes }])[0] as Value
   }
 
-  /** Adds an operation with several results, or with one that is stored in another way. */
+  /**
+   * Adds an operation with several results, or with one that is stored in another way.
+   *
+   * @param kind which operation
+   * @param inputs the values that it reads
+   * @param attributes what else decides about its results
+   * @param results the values that it makes
+   */
   addWith<K extends OperationKind>(
     kind: K,
     inputs: readonly Value[],
     attributes: OperationTypes[K],
-    results: readonly { readonly name: string; readonly sizes: Sizes; readonly storage?: Storage }[],
+    results: readonly {
+      /** the value's purpose, for messages */
+      readonly name: string
+      /** its batch, rows and width */
+      readonly sizes: Sizes
+      /** how its memory is laid out, where not as rows of floats */
+      readonly storage?: Storage
+    }[],
   ): readonly Value[] {
     const outputs: Value[] = []
     const operation: Operation<K> = { kind, inputs, outputs, attributes, scope: this.#scope, region: this.#region }
@@ -176,17 +219,34 @@ export class Graph {
     return outputs
   }
 
-  /** Says that a tensor was made, for those who trace the pass. */
+  /**
+   * Says that a tensor was made, for those who trace the pass.
+   *
+   * @param step what was computed, such as `logits`
+   * @param value the tensor
+   * @param shape as callers see it
+   */
   trace(step: string, value: Value, shape: readonly number[] = [value.batch, value.rows, value.width]): void {
     this.marks.push({ layer: this.#scope, step, shape, value })
   }
 
-  /** Hands a value to the caller beside the output. */
+  /**
+   * Hands a value to the caller beside the output.
+   *
+   * @param name by which the caller finds it
+   * @param value the tensor
+   */
   expose(name: string, value: Value): void {
     this.exposed.set(name, value)
   }
 
-  /** Says which value goes into a layer and which comes out, for those who compare them. */
+  /**
+   * Says which value goes into a layer and which comes out, for those who compare them.
+   *
+   * @param layer the layer's path
+   * @param input what goes into it
+   * @param output what comes out of it
+   */
   watch(layer: string, input: Value, output: Value): void {
     this.watched.push({ layer, input, output })
   }

@@ -13,11 +13,15 @@ import type { Parameter } from './parameter.ts'
 
 /** A tensor [batch, rows, width], before its data exist. */
 export interface Value {
+  /** never used twice in a graph */
   readonly id: number
   /** its purpose, for messages */
   readonly name: string
+  /** B */
   readonly batch: number
+  /** M */
   readonly rows: number
+  /** elements per row */
   readonly width: number
   /** null: the caller or a layer brings it */
   readonly producer: Operation | null
@@ -32,6 +36,7 @@ export interface Value {
   readonly heads: number
   /** rows that there is room for: a cache has more than are used */
   readonly capacity: number
+  /** whether the elements are Int32 rather than Float32 */
   readonly integers: boolean
   /** how many tensors of this shape it is the sum of, one after the other in memory */
   readonly slots: number
@@ -39,9 +44,13 @@ export interface Value {
 
 /** A part of a parameter: `outSize` rows of `inSize` from row `rowStart`; a vector has inSize 1. */
 export interface WeightView {
+  /** the parameter */
   readonly parameter: Parameter
+  /** first row of the part */
   readonly rowStart: number
+  /** rows of the part: elements of an output row */
   readonly outSize: number
+  /** elements per row: elements of an input row */
   readonly inSize: number
   /** the product is with W instead of Wᵀ */
   readonly transposed?: true
@@ -87,6 +96,10 @@ export interface OperationTypes {
   attend: AttendAttributes
   /** [query, key, value, context, logSumExp, dContext] → dQuery, dKey, dValue */
   'attend-backward': { readonly forward: AttendAttributes; readonly segments: readonly (readonly KeySegment[])[] }
+  /** [x, segments] → the largest of each column over the rows of each segment, the index of the row that holds it */
+  'max-rows': Record<never, never>
+  /** [dLargest, places, segments] → dx of `max-rows` */
+  'max-rows-backward': Record<never, never>
   /** [logits, targets] → the loss of each row, its log-sum-exp; `factor` is a row's weight in the whole loss */
   'cross-entropy': { readonly rule: CrossEntropyRule; readonly factor: number }
   /** [logits, targets, logSumExp] → dLogits */
@@ -150,7 +163,11 @@ export function isKind<K extends OperationKind>(operation: Operation | null, kin
   return operation?.kind === kind
 }
 
-/** The whole of a matrix [out, in] or a vector [out]. */
+/**
+ * The whole of a matrix [out, in] or a vector [out].
+ *
+ * @param parameter [out, in] or [out]
+ */
 export function wholeWeight(parameter: Parameter): WeightView {
   return { parameter, rowStart: 0, outSize: parameter.shape[0] ?? 1, inSize: parameter.shape[1] ?? 1 }
 }

@@ -17,23 +17,37 @@ const MOST_ELEMENTS = 2 ** 31 - 1
 export class Parameter implements Tensor {
   /** never used twice in a process */
   readonly id: number = nextParameterId++
+  /** sizes of the axes, outermost first */
   readonly shape: readonly number[]
-  /** row-major; whoever changes elements calls `touch` afterwards */
-  readonly data: Float32Array
+  /** how many elements it has; asking does not allocate them */
+  readonly elements: number
+  #data: Float32Array | null = null
   #version = 0
 
   /**
-   * Zeros of `shape`. @throws {ShapeError} past 2³¹ − 1 elements; {MemoryBudgetError} when the engine refuses the
-   * allocation
+   * Zeros of `shape`, which take no memory until `data` is first read.
+   *
+   * @param shape sizes of the axes, outermost first
+   * @throws {ShapeError} past 2³¹ − 1 elements
    */
   constructor(shape: readonly number[]) {
     this.shape = [...shape]
-    const bytes = checkedProduct([...shape, 4], 'parameter')
-    if (bytes > 4 * MOST_ELEMENTS)
+    this.elements = checkedProduct(shape, 'parameter')
+    if (this.elements > MOST_ELEMENTS)
       throw new ShapeError(`parameter: expected up to ${MOST_ELEMENTS} elements, got ${formatShape(shape)}`)
-    this.data = new Float32Array(allocate('parameter', bytes, probeSharedMemory().available))
   }
 
+  /**
+   * Row-major. After changing elements, call `touch`.
+   *
+   * @throws {MemoryBudgetError} when it is read for the first time and the engine refuses the allocation
+   */
+  get data(): Float32Array {
+    const bytes = 4 * this.elements
+    return (this.#data ??= new Float32Array(allocate('parameter', bytes, probeSharedMemory().available)))
+  }
+
+  /** how often `touch` was called: lanes keep copies of weights by it */
   get version(): number {
     return this.#version
   }

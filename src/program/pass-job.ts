@@ -98,7 +98,7 @@ export class PassJob implements Job {
   }
 }
 
-/** Whether a stage adds to what stands in memory. */
+/** Whether a stage adds to what is in memory. */
 export function isSumming(stage: Stage): boolean {
   return stage.kind !== 'rows' || stage.slab !== null
 }

@@ -9,7 +9,7 @@ import { matchKept } from '../plan/kept-buffers.ts'
 import { stageArenaBytes } from '../plan/stage-arena.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import { memoryKey } from '../scheduler/operands.ts'
-import type { LaneFacts } from '../scheduler/pool.ts'
+import type { LaneFacts } from '../scheduler/lane-facts.ts'
 import type { ProgramHost, ProgramRuntime } from './host.ts'
 import { elementsOf } from './operation.ts'
 import { optionArrays } from './operations/attend.ts'
@@ -21,7 +21,7 @@ import { claimCount } from './claims.ts'
 import { isRowStage, type RowStage } from './stage.ts'
 import { assignSlots, externalValues, handedSlots } from './slots.ts'
 import {
-  keyCopyBytes,
+  batchCopyBytes,
   packedWeightBytes,
   rawWeightBytes,
   rowBufferBytes,
@@ -33,12 +33,15 @@ import {
 
 /** What a run of layers will do and hold, computed by arithmetic alone before anything runs. */
 export interface LayerPlan {
+  /** how many stages and attention operations the program has */
   readonly stages: number
   /** the most rows per task */
   readonly chunkRows: number
+  /** lanes that take part */
   readonly lanes: number
   /** whether tasks may run in turns with those of calls that are under way: each lane then holds a second arena */
   readonly mayRunBeside: boolean
+  /** whether threads share the inputs, or copies are transferred */
   readonly transport: Transport
   /** multiply-adds count as two; pairs hidden by position are not counted */
   readonly flops: number
@@ -48,6 +51,7 @@ export interface LayerPlan {
   readonly totalBytes: number
   /** the part that a memory budget limits: everything but the output */
   readonly budgetedBytes: number
+  /** the memory budget; undefined where there is none */
   readonly budgetBytes: number | undefined
   /** raw weights that each lane keeps its own copies of, where memory is not shared */
   readonly lastingLimitBytes: number
@@ -232,7 +236,7 @@ function bytesOf(program: Program, host: ProgramHost, options: PlanOptions, choi
   const [output, ...details] = results.map((value) => elementsOf(value) * 4)
   const copies = inputCopies(program, transport).reduce((total, count) => total + count, 0)
   const inFlight = (stage: RowStage): number => lanes * Math.min(chunkRows, stage.rows) * transferredRowBytes(stage)
-  const laneCopies = { tasks: lanes * Math.max(0, ...rowStages.map(keyCopyBytes)), alone: copies, pass: 0 }[way]
+  const laneCopies = { tasks: lanes * Math.max(0, ...rowStages.map(batchCopyBytes)), alone: copies, pass: 0 }[way]
   return {
     output: output ?? 0,
     details: details.reduce((sum, count) => sum + count, 0),
@@ -242,7 +246,7 @@ function bytesOf(program: Program, host: ProgramHost, options: PlanOptions, choi
       host,
       way,
       ({ residentBytes }) => residentBytes,
-      (lane) => stageLaneBytes(stages, lane, chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
+      (lane) => stageLaneBytes(program, lane, chunkRows, stageArenaBytes(largestRegisters + residentLimitBytes)),
     ),
     'lane copies':
       transport === 'transfer' ? laneCopies + lastingBytes(host, way, lastingLimitBytes) : lastingBytes(host, way, 0),

@@ -3,7 +3,7 @@ import type { Operation, Value } from './operation.ts'
 import { ruleOf } from './operations/rules.ts'
 import type { StageItem } from './stage-item.ts'
 
-/** Which register each value of a stage stands in. */
+/** Which register holds each value of a stage. */
 export interface RegisterUse {
   /** elements per row of each register */
   readonly registers: readonly number[]

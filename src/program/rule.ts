@@ -1,4 +1,4 @@
-import type { ResidentWeight, Register, RowStep } from '../protocol/stage.ts'
+import type { BatchSlice, ResidentWeight, Register, RowStep } from '../protocol/stage.ts'
 import type { MovingHeads, MovingSlice } from '../protocol/moving-slice.ts'
 import type { Slice } from '../protocol/task.ts'
 import type { Operation, OperationKind, Value, WeightView } from './operation.ts'
@@ -17,6 +17,8 @@ export interface Lowering {
   readonly weight: (view: WeightView) => ResidentWeight
   /** the chunk's rows of a stored value; `shift` moves them, as in a table by position */
   readonly rows: (value: Value, shift?: number) => MovingSlice
+  /** all rows of a stored value, for any batch */
+  readonly whole: (value: Value) => BatchSlice
   /** a parameter [rows, width] as a table of rows */
   readonly table: (parameter: Parameter) => Slice
 }
@@ -33,6 +35,8 @@ export interface OperationRule<K extends OperationKind> {
   readonly learned?: (operation: Operation<K>) => readonly Parameter[]
   /** indices of the inputs that must stand in registers; the others are read where they are stored. Absent: all */
   readonly inRegisters?: readonly number[]
+  /** indices of the inputs, among those, of which every row needs all rows of its batch */
+  readonly inWhole?: readonly number[]
   /** indices of the inputs whose register the result may take over, the best first */
   readonly inPlace?: readonly number[]
   /**

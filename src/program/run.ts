@@ -1,7 +1,7 @@
 import { throwIfAborted } from '../core/abort.ts'
 import { withBorrowed } from '../core/borrowed.ts'
 import { WorkerLostError } from '../core/errors.ts'
-import { Ledger, type BytesByPurpose } from '../core/ledger.ts'
+import { Ledger, type MemoryReport } from '../core/ledger.ts'
 import type { Fallback } from '../protocol/messages.ts'
 import type { TaskArray } from '../protocol/task.ts'
 import type { Job, LaneShare, Priority } from '../scheduler/job.ts'
@@ -21,7 +21,9 @@ import { workKinds, WorkTimes, type WorkTime } from './work.ts'
 
 /** How a program was run. */
 export interface LayerReport {
+  /** what was planned before anything ran */
   readonly plan: LayerPlan
+  /** wall-clock time of the call */
   readonly elapsedMs: number
   /** the lanes that did a part of it; a lane has an entry for each job that it took part in */
   readonly lanes: readonly LaneShare[]
@@ -31,9 +33,10 @@ export interface LayerReport {
   readonly retries: number
   /** whether graph, stages and registers are those of an earlier call of the same shape */
   readonly programReused: boolean
+  /** everything that ran in another way than asked for, and why */
   readonly fallbacks: readonly Fallback[]
-  /** what the counting allocator saw */
-  readonly memory: { readonly plannedBytes: number; readonly peakBytes: number; readonly peakByPurpose: BytesByPurpose }
+  /** what the call allocated */
+  readonly memory: MemoryReport
 }
 
 export interface RunOptions {
@@ -46,7 +49,7 @@ export interface RunOptions {
   readonly plainResults?: number
   /** whether the program has run before. @default false */
   readonly isReused?: boolean
-  /** hears of each stage when it is done, and may look at the data of its values */
+  /** called with each stage when it is done; it may look at the data of its values */
   readonly onStage?: ((index: number, dataOf: (value: Value) => TaskArray) => void) | undefined
 }
 

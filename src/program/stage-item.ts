@@ -2,7 +2,7 @@ import type { Operation, Value } from './operation.ts'
 
 /** A value that a stage writes to memory. */
 export interface StoredValue {
-  /** what stands in a register */
+  /** what is in a register */
   readonly from: Value
   /** where it goes: itself, a cache that it is added to, or its place in a slab */
   readonly to: Value

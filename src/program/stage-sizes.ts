@@ -13,6 +13,7 @@ import {
 import { wasmLaneBytes, type PlannedLane } from '../plan/lane-bytes.ts'
 import { registerBytes, residentWeightBytes, STAGE_TILE_ROWS } from '../plan/stage-arena.ts'
 import type { Chunk } from '../protocol/chunk.ts'
+import { isWasmStep } from '../protocol/wasm-steps.ts'
 import { distinctWeights, type Operation, type Value, type WeightView } from './operation.ts'
 import { attendFlops } from './operations/attend.ts'
 import { attendBackwardFlops } from './operations/attend-backward.ts'
@@ -40,7 +41,9 @@ export function stageFlops(stage: Stage): number {
 /** Bytes that travel for each row of a chunk, to the lane and back, where memory is not shared. */
 export function transferredRowBytes(stage: RowStage): number {
   const [, key, value] = stage.attend?.inputs ?? []
-  const rowsIn = stage.reads.filter((each) => each !== key && each !== value)
+  const loaded = (each: Value): boolean => stage.items.some((item) => item.kind === 'load' && item.value === each)
+  const byRows = (each: Value): boolean => !stage.wholeReads.includes(each) || loaded(each)
+  const rowsIn = stage.reads.filter((each) => each !== key && each !== value && byRows(each))
   return [...rowsIn, ...stage.writes.map(({ to }) => to)].reduce(
     (sum, { width }) => sum + width * 4,
     stage.attend === null ? 0 : optionRowBytes(stage.attend),
@@ -65,10 +68,15 @@ function optionRowBytes({
   return heads * (overScores + (segments === null ? 0 : 4))
 }
 
-/** Bytes of one lane's copies of keys, values and their segments, where memory is not shared. */
-export function keyCopyBytes({ attend }: RowStage): number {
-  if (attend === null) return 0
-  const { options, keyHeads, keys, headSize, valueSize } = attend.attributes
+/** Bytes of one lane's copies of what every row of a batch needs, where memory is not shared. */
+export function batchCopyBytes({ attend, wholeReads }: RowStage): number {
+  const whole = wholeReads.reduce((sum, { rows, width }) => sum + rows * width * 4, 0)
+  return whole + (attend === null ? 0 : keyCopyBytes(attend))
+}
+
+/** Of attention: keys, values and their segments. */
+function keyCopyBytes({ attributes }: Operation<'attend'>): number {
+  const { options, keyHeads, keys, headSize, valueSize } = attributes
   return keyHeads * keys * (headSize + valueSize) * 4 + (options.segments === null ? 0 : keys * 4)
 }
 
@@ -107,27 +115,37 @@ export function rawWeightBytes(stages: readonly Stage[]): number {
 
 /**
  * What a lane holds for itself while it runs these stages. Of a wasm lane that is exact: its arena. Of a GPU lane it is
- * a bound: a block has as many rows as time allows, and it is counted as if no two steps shared a buffer.
+ * a bound: a block has as many rows as time allows, and it is counted as if no two steps shared a buffer; what its wasm
+ * needs for stages without kernels comes on top.
  *
- * @param stageBytes a wasm lane's registers and weights
+ * @param stageBytes registers and weights on wasm
  */
 export function stageLaneBytes(
-  stages: readonly Stage[],
+  { stages, graph }: { readonly stages: readonly Stage[]; readonly graph: { readonly forGradients: boolean } },
   lane: PlannedLane,
   chunkRows: number,
   stageBytes: number,
 ): number {
   const { kind, residentBytes, facts = ASSUMED_GPU } = lane
-  if (kind === 'wasm')
-    return wasmLaneBytes(lane, {
-      attention: stages.reduce((largest, stage) => Math.max(largest, attentionBytes(stage)), 0),
-      stages: stageBytes,
-    })
+  const onDevice = kind === 'wasm' || graph.forGradients ? [] : stages.filter(isRowStage).filter(hasKernels)
+  const onWasm = stages.filter((stage) => !onDevice.includes(stage as RowStage))
+  const attention = onWasm.reduce((largest, stage) => Math.max(largest, attentionBytes(stage)), 0)
+  if (kind === 'wasm') return wasmLaneBytes(lane, { attention, stages: stageBytes })
+  const wasmBytes = onWasm.length === 0 ? 0 : attention + Math.max(0, stageBytes - (lane.stageBytes ?? 0))
   return (
     residentBytes +
-    deviceWeightBytes(stages) +
-    Math.max(0, ...stages.filter(isRowStage).map((stage) => deviceBytes(stage, facts, chunkRows)))
+    wasmBytes +
+    deviceWeightBytes(onDevice) +
+    Math.max(0, ...onDevice.map((stage) => deviceBytes(stage, facts, chunkRows)))
   )
+}
+
+/** Whether a GPU lane's device can do all of a stage. */
+function hasKernels({ items }: RowStage): boolean {
+  return items.every((item) => {
+    if (item.kind === 'operation') return !isWasmStep(item.operation.kind)
+    return item.kind === 'store' || item.value.layout !== 'heads'
+  })
 }
 
 /** The memory that attention has for itself, in a lane of which stages have another. */

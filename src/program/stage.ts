@@ -24,6 +24,8 @@ export interface RowStage extends StageBase, RegisterUse {
   readonly kind: 'rows'
   readonly attend: Operation<'attend'> | null
   readonly items: readonly StageItem[]
+  /** of `reads`, what row-wise operations read all rows of */
+  readonly wholeReads: readonly Value[]
   readonly weights: readonly WeightView[]
   /** parameters whose rows are looked up */
   readonly tables: readonly Parameter[]
@@ -117,6 +119,7 @@ export interface PlacedOperations {
 export class RowStageBuilder {
   readonly #items: StageItem[] = []
   readonly #reads: Set<Value>
+  readonly #wholeReads = new Set<Value>()
   readonly #inRegisters = new Set<Value>()
   readonly #writes: StoredValue[] = []
   readonly #sums: SlabSum[] = []
@@ -151,6 +154,7 @@ export class RowStageBuilder {
       attend,
       items: this.#items,
       reads: [...this.#reads],
+      wholeReads: [...this.#wholeReads],
       writes: this.#writes,
       weights: rules.flatMap(({ operation, rule }) => rule.weights?.(operation) ?? []),
       tables: rules.flatMap(({ operation, rule }) => rule.tables?.(operation) ?? []),
@@ -178,10 +182,11 @@ export class RowStageBuilder {
 
   #add(operation: Operation): void {
     if (isSum(operation)) return this.#addSum(operation)
-    const { inRegisters } = ruleOf(operation)
+    const { inRegisters, inWhole = [] } = ruleOf(operation)
     operation.inputs.forEach((input, place) => {
       if (inRegisters === undefined || inRegisters.includes(place)) this.#need(input)
       else if (operation.kind !== 'append') this.#reads.add(input)
+      if (inWhole.includes(place)) this.#wholeReads.add(input)
     })
     if (isKind(operation, 'append')) {
       this.#store({

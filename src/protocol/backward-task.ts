@@ -5,7 +5,7 @@ import type { AttentionSettings, Destination, Slice } from './task.ts'
  * All query rows of all query heads that share the key head go through a task, in order, so that dK and dV of the
  * segment are complete when it ends; dQ is complete when the slots of all segments are added, in key order.
  *
- * A task overwrites its destinations and never adds to what stands in them: it can run twice.
+ * A task overwrites its destinations and never adds to what is in them: it can run twice.
  */
 
 /** What the heads of a task share: the keys of one head of one batch, and who sees them. */
@@ -48,9 +48,23 @@ export interface ScoredHead {
 /**
  * What becomes of dS for the bias: its own matrix, or what it sums to where the bias is broadcast.
  * `matrix`: [M, keyEnd − keyStart]. `columns`: Σ over rows, [keyEnd − keyStart]. `rows`: Σ over the segment's keys,
- * [M].
+ * [M]. `diagonals`: Σ over the pairs of each j − i, [M + keyEnd − keyStart − 1], from the last row's first key on.
  */
-export type BiasGradient = 'matrix' | 'columns' | 'rows'
+export type BiasGradient = 'matrix' | 'columns' | 'rows' | 'diagonals'
+
+/** How many rows of how many numbers a task gives for each head's bias. */
+export function biasGradientShape(kind: BiasGradient, rows: number, keys: number): readonly [number, number] {
+  switch (kind) {
+    case 'matrix':
+      return [rows, keys]
+    case 'columns':
+      return [1, keys]
+    case 'rows':
+      return [rows, 1]
+    case 'diagonals':
+      return [1, Math.max(0, rows + keys - 1)]
+  }
+}
 
 /** What dS of a head is made from. */
 export interface OutputHead extends ScoredHead {
@@ -125,7 +139,7 @@ export interface AttentionBiasResult {
   readonly skippedTiles: number
 }
 
-/** Pᵀ·X of one query head over one key segment; P before dropout. C, the width of X, stands as `settings.valueSize`. */
+/** Pᵀ·X of one query head over one key segment; P before dropout. C, the width of X, is `settings.valueSize`. */
 export interface AttentionTransposedTask extends KeySegmentTask {
   readonly kind: 'attention-transposed'
   readonly head: ScoredHead

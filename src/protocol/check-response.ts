@@ -1,6 +1,7 @@
 import { ProtocolError } from '../core/errors.ts'
 import { describe } from '../core/tensor.ts'
 import { PROTOCOL_VERSION, type LaneHello, type Task, type TaskResponse } from './messages.ts'
+import { biasGradientShape } from './backward-task.ts'
 import { CHUNK_DONE } from './chunk.ts'
 import { returnedOfHeads } from './heads-task.ts'
 import { returnedRows } from './returned-rows.ts'
@@ -43,13 +44,14 @@ const CHECKS: { readonly [Kind in Task['kind']]: (task: Extract<Task, { kind: Ki
       biasGradient,
     } = task
     const keys = keyEnd - keyStart
-    const biases = { matrix: rows * keys, columns: keys, rows }
     if (heads.some(({ dQuery }) => dQuery === true))
       checkArray('result.dQuery', 'Float32Array', heads.length * rows * headSize, result['dQuery'])
     if (task.dKey === true) checkArray('result.dKey', 'Float32Array', keys * headSize, result['dKey'])
     if (task.dValue === true) checkArray('result.dValue', 'Float32Array', keys * valueSize, result['dValue'])
-    if (biasGradient !== undefined && heads.some(({ dBias }) => dBias === true))
-      checkArray('result.dBias', 'Float32Array', heads.length * biases[biasGradient], result['dBias'])
+    if (biasGradient !== undefined && heads.some(({ dBias }) => dBias === true)) {
+      const [biasRows, width] = biasGradientShape(biasGradient, rows, keys)
+      checkArray('result.dBias', 'Float32Array', heads.length * biasRows * width, result['dBias'])
+    }
     if (task.slopeGradient) checkArray('result.dAlibiSlopes', 'Float64Array', heads.length, result['dAlibiSlopes'])
     checkTiles(result)
   },
@@ -126,7 +128,7 @@ export function checkHello(hello: unknown): asserts hello is LaneHello {
   const { version, kernels, residentBytes, facts } = fields('answer to start()', hello)
   if (version !== PROTOCOL_VERSION) {
     throw new ProtocolError(
-      `worker: expected protocol version ${PROTOCOL_VERSION}, got ${String(version)}: the worker file is of another release`,
+      `worker: expected protocol version ${PROTOCOL_VERSION}, got ${String(version)}: the worker file is from another release`,
     )
   }
   if (typeof kernels !== 'string') throw wrong('kernels', 'the name of the kernels', describe(kernels))

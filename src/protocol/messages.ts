@@ -21,12 +21,16 @@ export type LaneKind = 'wasm' | 'webgpu'
 /** A kernel binary as lanes get it: compiled where the sender may compile, else its bytes. */
 export type Kernels = WebAssembly.Module | Uint8Array<ArrayBuffer>
 
+/** Kernels that a lane gets with the first task that needs them: apps without gradients or layers never load them. */
+export type LaterKernels = 'gradients' | 'rows'
+export type SentKernels = { readonly [Name in LaterKernels]?: Kernels }
+
 /** What a lane is started with. */
 export interface LaneConfig {
   readonly kind: LaneKind
   /** 'portable' keeps to plain SIMD: the same bits on every machine */
   readonly numerics: 'fast' | 'portable'
-  /** kernels, compiled or as bytes; null where the worker file brings its own */
+  /** kernels of attention, compiled or as bytes; null where the worker file brings its own */
   readonly wasm: { readonly simd?: Kernels; readonly relaxed?: Kernels } | null
   /** of a GPU lane */
   readonly webgpu?: WebGpuConfig
@@ -64,6 +68,8 @@ export interface TaskRequest {
   readonly tasks: readonly Task[]
   /** on the lane's second bench, in turns with what runs on the first */
   readonly beside?: boolean
+  /** those that its tasks need and the lane has not got yet, unless the worker file brings its own */
+  readonly kernels?: SentKernels
 }
 
 export type Task =
@@ -74,6 +80,22 @@ export type Task =
   | AttentionTransposedTask
   | StageTask
   | StagePass
+
+const LATER_KERNELS: Readonly<Record<Exclude<Task['kind'], 'pass'>, readonly LaterKernels[]>> = {
+  attention: [],
+  'attention-heads': [],
+  'attention-backward': ['gradients'],
+  'attention-bias': ['gradients'],
+  'attention-transposed': ['gradients'],
+  stage: ['rows'],
+}
+
+/** What a lane needs for the task beside the kernels that it started with. */
+export function laterKernelsOf(task: Task): readonly LaterKernels[] {
+  if (task.kind !== 'pass') return LATER_KERNELS[task.kind]
+  return task.stages.some(({ kind }) => kind === 'attention-backward') ? ['rows', 'gradients'] : ['rows']
+}
+
 export type TaskResult =
   | AttentionTaskResult
   | AttentionHeadsResult
@@ -85,7 +107,9 @@ export type TaskResult =
 
 /** Something ran in another way than asked for. */
 export interface Fallback {
+  /** what ran in place of what, such as "plain SIMD in place of relaxed SIMD" */
   readonly what: string
+  /** why it was not possible, as a sentence */
   readonly reason: string
 }
 

@@ -8,7 +8,7 @@ export interface Motion {
   readonly startStride: number
 }
 
-/** Of what stands at the same place for every chunk. */
+/** Of what is at the same place for every chunk. */
 export const STILL: Motion = { batchStride: 0, startStride: 0 }
 
 export type MovingSlice = Slice & Motion

@@ -2,9 +2,23 @@ import type { Endpoint } from 'comlink'
 
 /** The part of node:worker_threads' `Worker` and `MessagePort` that an endpoint needs. */
 export interface NodePort {
+  /**
+   * Sends a message to the other side.
+   *
+   * @param message anything that can be cloned
+   * @param transfer objects that move to the other side
+   */
   postMessage(message: unknown, transfer?: readonly never[]): void
+  /** Listens to messages. */
   on(type: 'message', listener: (data: unknown) => void): unknown
+  /**
+   * Removes a listener that `on` added.
+   *
+   * @param type the event
+   * @param listener the one that `on` was given
+   */
   off(type: 'message', listener: (data: unknown) => void): unknown
+  /** Begins to deliver messages; a `MessagePort` needs it. */
   start?(): void
 }
 

@@ -98,6 +98,8 @@ function placeStep(step: RowStep<MovingSlice, MovingHeads>, chunk: Chunk, crosse
     case 'cross-entropy':
     case 'cross-entropy-backward':
       return { ...step, targets: placed(step.targets, chunk) }
+    case 'max-rows-backward':
+      return { ...step, segments: placed(step.segments, chunk) }
     case 'embed':
       return { ...step, tokens: placed(step.tokens, chunk) }
     case 'store':

@@ -47,7 +47,7 @@ export interface CrossEntropyRule {
 }
 
 /**
- * Rows of several heads: row r of head h of batch b stands at `offset + b·batchStride + h·headStride + r·rowStride`.
+ * Rows of several heads: row r of head h of batch b is at `offset + b·batchStride + h·headStride + r·rowStride`.
  */
 export interface HeadSlice {
   readonly array: ArrayId
@@ -65,6 +65,15 @@ export interface SlabSlice {
   readonly array: ArrayId
   readonly offset: number
   readonly stride: number
+}
+
+/** All rows of a tensor: row r of batch b stands at `offset + b·batchStride + r·rowStride`. */
+export interface BatchSlice {
+  readonly array: ArrayId
+  readonly offset: number
+  /** 0 where there are only the rows of the chunk's batch */
+  readonly batchStride: number
+  readonly rowStride: number
 }
 
 export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
@@ -165,6 +174,28 @@ export type RowStep<S extends Slice = Slice, H extends HeadSlice = HeadSlice> =
       readonly byPosition?: true
       readonly back?: true
     }
+  /**
+   * for each row s: the largest of each column over the rows of segment s among the batch's `sequence` rows, and the
+   * index of the first row that holds it; 0 and −1 where there is no such row
+   */
+  | {
+      readonly op: 'max-rows'
+      readonly rows: BatchSlice
+      /** Int32, a number per row */
+      readonly segments: BatchSlice
+      readonly sequence: number
+      readonly to: Register
+      readonly places: Register
+    }
+  /** to = dLargest of the row's segment where the row is the one in `places`, else 0; `count` segments per batch */
+  | {
+      readonly op: 'max-rows-backward'
+      readonly dLargest: BatchSlice
+      readonly places: BatchSlice
+      readonly count: number
+      readonly segments: S
+      readonly to: Register
+    }
   /** the chunk's rows go to their place (shared memory), or back with the result */
   | { readonly op: 'store'; readonly from: Register; readonly to: S | 'returned' }
   /** stores [rows, heads·D] head by head, so that a head's rows follow each other: [heads, rows, D] where returned */
@@ -208,7 +239,7 @@ export const CONTEXT_ARRAY: ArrayId = 0
 /** Attention as the first part of a stage. */
 export interface RowStageAttention {
   readonly tasks: readonly AttentionTask[]
-  /** elements a row of `CONTEXT_ARRAY` */
+  /** elements per row of `CONTEXT_ARRAY` */
   readonly width: number
   /** Arrays that the lane makes for results which go back with the task's; number i has the id −1 − i. */
   readonly returned: readonly { readonly length: number; readonly integers: boolean }[]
@@ -230,7 +261,7 @@ export interface RowStageTask {
   readonly slabRow?: number
   /** whether it must not run on a GPU, which has no kernels for gradients */
   readonly withoutGpu?: true
-  /** elements a row, for each register */
+  /** elements per row, for each register */
   readonly registers: readonly number[]
   /**
    * what a lane sets aside for registers, attention's output and scratch: as much as any stage of the pass needs, so

@@ -17,7 +17,7 @@ export interface AttachedArray {
   readonly array: TaskArray
 }
 
-/** Rows in an array: row r, column c stands at `offset + r·rowStride + c·columnStride` (in elements; 0 broadcasts). */
+/** Rows in an array: row r, column c is at `offset + r·rowStride + c·columnStride` (in elements; 0 broadcasts). */
 export interface Slice {
   readonly array: ArrayId
   readonly offset: number

@@ -1,6 +1,6 @@
 import type { Backend } from '../backends/backend.ts'
 
-/** A backend, and the work that stands in line for it. */
+/** A backend, and the work that waits for it. */
 export class Bench {
   /** the ends of the lines, one for each task that the backend takes at once; work goes to them in turn */
   readonly #tails: Promise<unknown>[]

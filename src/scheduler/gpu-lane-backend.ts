@@ -1,7 +1,6 @@
 import { ableTo, type Backend, type TaskContext } from '../backends/backend.ts'
 import { createWebGpuBackend, type WebGpuBackend } from '../backends/webgpu/engine.ts'
 import { adapterName } from '../backends/webgpu/probe.ts'
-import { RowSteps } from '../backends/webgpu/row-steps.ts'
 import { GPU_OVERLAP, type GpuFacts } from '../plan/gpu-memory.ts'
 import type {
   AttentionBackwardResult,
@@ -15,6 +14,7 @@ import type { RowStageResult, RowStageTask } from '../protocol/stage.ts'
 import type { SumResult, SumWork } from '../protocol/sums.ts'
 import type { ArrayId, AttentionTask, AttentionTaskResult } from '../protocol/task.ts'
 import type { Fallback, WebGpuConfig } from '../protocol/messages.ts'
+import { isWasmStep } from '../protocol/wasm-steps.ts'
 
 /** A lost device is replaced so often; after that the lane computes on wasm. */
 const MAX_NEW_DEVICES = 1
@@ -34,6 +34,7 @@ export class GpuLaneBackend implements Backend {
   #wasm: Promise<Backend> | null = null
   #wasmTail: Promise<unknown> = Promise.resolve()
   #wasmBytes: () => number = () => 0
+  #wasmStageBytes: () => number = () => 0
   #newDevices = 0
   readonly #fallbacks: Fallback[] = []
 
@@ -66,6 +67,11 @@ export class GpuLaneBackend implements Backend {
     return (this.#gpu?.takePeakBytes?.() ?? 0) + this.#wasmBytes()
   }
 
+  /** Of its wasm: the device has no memory of its own for stages. */
+  stageBytes(): number {
+    return this.#wasmStageBytes()
+  }
+
   keptBytes(): number {
     return (this.#gpu?.keptBytes?.() ?? 0) + this.#wasmBytes()
   }
@@ -76,7 +82,7 @@ export class GpuLaneBackend implements Backend {
 
   rows(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
     if (task.withoutGpu === true) return this.#runWithoutGpu('gradients', (wasm) => ableTo(wasm, 'rows')(task, context))
-    const missing = RowSteps.withoutKernel(task.steps)
+    const missing = task.steps.map(({ op }) => op).find(isWasmStep)
     if (missing !== undefined) return this.#runWithoutGpu(missing, (wasm) => ableTo(wasm, 'rows')(task, context))
     return this.#run((backend) => ableTo(backend, 'rows')(task, context))
   }
@@ -168,6 +174,7 @@ export class GpuLaneBackend implements Backend {
   #wasmBackend(): Promise<Backend> {
     this.#wasm ??= this.makeWasm().then((wasm) => {
       this.#wasmBytes = () => wasm.residentBytes()
+      this.#wasmStageBytes = () => wasm.stageBytes?.() ?? 0
       return wasm
     })
     return this.#wasm

@@ -31,7 +31,7 @@ export class JobState {
   constructor(
     readonly id: number,
     readonly job: Job,
-    /** where it stands among others: what was done of the one that had least */
+    /** its place among others: what was done of the one that had least */
     handedOut = 0,
   ) {
     this.#handedOut = handedOut

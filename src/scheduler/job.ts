@@ -84,13 +84,17 @@ export interface Job {
 
 /** Who did what, for the report. */
 export interface LaneShare {
+  /** its number in the pool */
   readonly lane: number
+  /** what computes on it */
   readonly kind: LaneKind
   /** the binary or GPU */
   readonly kernels: string
   /** messages of tasks, or chunks of a pass */
   readonly tasks: number
+  /** how long it worked for this call */
   readonly busyMs: number
+  /** what it holds for itself: its arena, or its device buffers */
   readonly residentBytes: number
 }
 

@@ -9,6 +9,7 @@ import {
   type LaneApi,
   type LaneConfig,
   type LaneHello,
+  type SentKernels,
   type Task,
   type TaskRequest,
   type TaskResponse,
@@ -30,8 +31,12 @@ export interface CreatedBackend {
   readonly kernels: string
 }
 
-/** Makes what a lane computes with. @throws {BackendUnavailableError} when this host cannot run it */
-export type CreateBackend = (config: LaneConfig) => Promise<CreatedBackend>
+/**
+ * Makes what a lane computes with. @param sent kernels that came with tasks; more come later
+ *
+ * @throws {BackendUnavailableError} when this host cannot run it
+ */
+export type CreateBackend = (config: LaneConfig, sent: SentKernels) => Promise<CreatedBackend>
 
 /**
  * A lane where it runs, in a worker or on the calling thread: its backend, its arrays and its queue of tasks. A long
@@ -44,6 +49,7 @@ export class LaneHost implements LaneApi {
   #beside: Promise<Bench> | null = null
   #besideBackend: Backend | null = null
   #arrays: Arrays = new Map()
+  readonly #sent: SentKernels = {}
   readonly #cancelled = new Set<number>()
   readonly #queuedOfJob = new Map<number, number>()
   /** what stops work that waits in line, for each job */
@@ -56,7 +62,7 @@ export class LaneHost implements LaneApi {
   ) {}
 
   async start(config: LaneConfig): Promise<LaneHello> {
-    const { backend, kernels } = await this.createBackend(config)
+    const { backend, kernels } = await this.createBackend(config, this.#sent)
     this.#config = config
     this.#main = new Bench(backend)
     const hello = { version: PROTOCOL_VERSION, kernels, residentBytes: backend.residentBytes() }
@@ -68,8 +74,9 @@ export class LaneHost implements LaneApi {
    * run beside those. The chunks of a pass stand in line one by one, so that other calls' tasks come in between.
    */
   async run(request: TaskRequest): Promise<TaskResponse> {
-    const { jobId } = request
+    const { jobId, kernels } = request
     this.#countQueued(jobId, 1)
+    Object.assign(this.#sent, kernels)
     try {
       const arrays = this.#receive(request)
       const bench = request.beside ? await this.#besideBench() : this.#started()
@@ -207,7 +214,7 @@ export class LaneHost implements LaneApi {
 
   #besideBench(): Promise<Bench> {
     if (this.#config === null) throw new ProtocolError('lane: expected start() before run()')
-    this.#beside ??= this.createBackend(this.#config).then(
+    this.#beside ??= this.createBackend(this.#config, this.#sent).then(
       ({ backend }) => {
         this.#besideBackend = backend
         return new Bench(backend)

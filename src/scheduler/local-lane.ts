@@ -10,11 +10,8 @@ export class LocalLane implements Lane {
   #host: LaneHost | null = null
 
   async start(config: LaneConfig): Promise<LaneHello> {
-    const [{ LaneHost }, { createBackend }] = await Promise.all([
-      import('./lane-host.ts'),
-      import('./create-backend.ts'),
-    ])
-    this.#host = new LaneHost(createBackend, false)
+    const { makeLocalHost } = await import('./local-host.ts')
+    this.#host = makeLocalHost()
     return this.#host.start(config)
   }
 

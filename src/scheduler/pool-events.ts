@@ -12,27 +12,37 @@ export interface EventLane {
 export interface RuntimeEvents {
   /** A lane started, could not start, was lost (its worker died or fell silent), or was stopped by `trim`, `close`. */
   readonly lane: EventLane & {
+    /** what became of it */
     readonly state: 'ready' | 'failed' | 'lost' | 'stopped'
     /** why; undefined of one that is ready or was stopped */
     readonly reason?: string
   }
   /** Tasks go to another lane, because theirs was lost. */
-  readonly retry: EventLane & { readonly tasks: number; readonly reason: string }
+  readonly retry: EventLane & {
+    /** how many tasks go to another lane */
+    readonly tasks: number
+    /** why the lane was lost */
+    readonly reason: string
+  }
   /** Something runs in another way than asked for. */
   readonly fallback: Fallback
   /** A lane has worked on tasks of one message, of attention, of gradients or of layers. */
   readonly task: EventLane & {
+    /** which kind of work: attention, its gradients, or stages of layers */
     readonly what: Task['kind']
+    /** how many tasks the message had */
     readonly tasks: number
     /**
      * Times of `performance.now()` on the calling thread: when it heard of the end, and so long before as the lane
      * worked.
      */
     readonly startMs: number
+    /** when the calling thread heard that they had ended */
     readonly endMs: number
   }
 }
 
+/** The names of a runtime's events. */
 export type RuntimeEventName = keyof RuntimeEvents
 type Listener = (event: never) => void
 

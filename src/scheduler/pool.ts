@@ -1,10 +1,11 @@
 import { abortReason, onAbort, throwIfAborted } from '../core/abort.ts'
 import { BackendUnavailableError, ProtocolError, RuntimeClosedError, WorkerLostError } from '../core/errors.ts'
-import type { GpuFacts } from '../plan/gpu-memory.ts'
 import type { Fallback, LaneConfig, TaskResponse } from '../protocol/messages.ts'
 import type { Job, JobOutcome, JobTask } from './job.ts'
 import { JobState, MAX_TRIES } from './job-state.ts'
 import { reasonOf, startError } from './lane-error.ts'
+import { KernelShelf, type LoadKernels } from './kernel-shelf.ts'
+import type { LaneFacts } from './lane-facts.ts'
 import { LaneLost, type Lane } from './lane.ts'
 import { TaskCancelled } from './pacer.ts'
 import { everySecond, type Heartbeat } from './heartbeat.ts'
@@ -16,35 +17,18 @@ import { Slot, type BenchName } from './slot.ts'
 const MAX_START_FAILURES = 3
 
 export interface PoolConfig {
-  /** one entry a lane */
+  /** one entry per lane */
   readonly lanes: readonly LaneConfig[]
   /** a worker for a lane, or its stand-in on the calling thread; called again when a lane must be replaced */
   readonly makeLane: (config: LaneConfig) => Lane
+  /** the kernels that wasm lanes are sent once a job needs them; absent where each finds its own */
+  readonly laterKernels?: LoadKernels
   /** how lanes at work are asked for signs of life; each second unless a test says otherwise */
   readonly heartbeat?: Heartbeat
-  /** who hears of its lanes. @default nobody */
+  /** where events of its lanes go. @default nowhere */
   readonly events?: PoolEvents
   /** where its lanes run, for events. @default 'worker' */
   readonly thread?: EventLane['thread']
-}
-
-/** What a plan and a report say of a lane. */
-export interface LaneFacts {
-  readonly lane: number
-  readonly kind: LaneConfig['kind']
-  readonly kernels: string | null
-  readonly residentBytes: number
-  /** the part of them that is its second bench's */
-  readonly besideBytes: number
-  /** the parts of both, and of its second bench's, that are its memory for stages */
-  readonly stageBytes: number
-  readonly besideStageBytes: number
-  /** whether a call that comes now may use both benches */
-  readonly mayRunBeside: boolean
-  /** copies of weights that stay with it, where memory is not shared */
-  readonly lastingBytes: number
-  /** of a GPU lane that has started: its device */
-  readonly facts: GpuFacts | undefined
 }
 
 /** Workers that pull tasks, longest first. A lane that dies gives its tasks back and is replaced. */
@@ -54,6 +38,7 @@ export class Pool {
   readonly #heartbeat: Heartbeat
   readonly #events: PoolEvents
   readonly #thread: EventLane['thread']
+  readonly #shelf: KernelShelf
   #stopBeating: (() => void) | null = null
   #nextJobId = 1
   #closed = false
@@ -69,6 +54,7 @@ export class Pool {
     this.#heartbeat = config.heartbeat ?? everySecond
     this.#events = config.events ?? new PoolEvents()
     this.#thread = config.thread ?? 'worker'
+    this.#shelf = new KernelShelf(config.laterKernels)
     this.#slots = config.lanes.map((lane, index) => new Slot(index, lane, config.makeLane, onResident, onLasting))
   }
 
@@ -115,6 +101,9 @@ export class Pool {
 
   /** Runs a job to its end. @throws the signal's reason, a task's error, WorkerLostError, or RuntimeClosedError */
   async run(job: Job): Promise<JobOutcome> {
+    // Before the job is under way: then a file that cannot be fetched fails this call alone.
+    const missing = this.#shelf.missing(job)
+    if (missing.length > 0) await this.#shelf.fetch(missing)
     if (this.#closed) throw new RuntimeClosedError('runtime: expected an open runtime, got a call after close()')
     throwIfAborted(job.signal)
     const others = this.#jobs.filter(({ settled }) => !settled).map(({ done }) => done)
@@ -128,9 +117,9 @@ export class Pool {
     this.#pump()
     try {
       const outcome = await state.outcome
-      const missing = this.#missingLanes()
-      for (const fallback of missing) this.#events.tell('fallback', () => fallback)
-      return { ...outcome, fallbacks: [...outcome.fallbacks, ...missing] }
+      const absent = this.#missingLanes()
+      for (const fallback of absent) this.#events.tell('fallback', () => fallback)
+      return { ...outcome, fallbacks: [...outcome.fallbacks, ...absent] }
     } finally {
       stopListening()
       this.#jobs.splice(this.#jobs.indexOf(state), 1)
@@ -248,7 +237,7 @@ export class Pool {
 
   async #send(slot: Slot, state: JobState, task: JobTask, bench: BenchName): Promise<TaskResponse> {
     state.job.dispatched?.(task)
-    const request = slot.request(state, task)
+    const request = slot.request(state, task, this.#shelf.kernels)
     return await slot.run(bench === 'beside' ? { ...request, beside: true } : request)
   }
 

@@ -1,4 +1,12 @@
-import type { LaneConfig, LaneHello, TaskRequest, TaskResponse } from '../protocol/messages.ts'
+import {
+  laterKernelsOf,
+  type LaneConfig,
+  type LaneHello,
+  type LaterKernels,
+  type SentKernels,
+  type TaskRequest,
+  type TaskResponse,
+} from '../protocol/messages.ts'
 import type { ArrayId, AttachedArray } from '../protocol/task.ts'
 import type { JobTask } from './job.ts'
 import type { JobState } from './job-state.ts'
@@ -41,6 +49,8 @@ export class Slot {
   /** the parts of them that are memories for stages */
   readonly #stageBytes = { main: 0, beside: 0 }
   #keptBytes = 0
+  /** those that its lane was sent */
+  #kernels = new Set<LaterKernels>()
 
   constructor(
     readonly index: number,
@@ -181,8 +191,10 @@ export class Slot {
   /**
    * The request for a task: attaches what the lane lacks and, without shared memory, lets go of what the task does not
    * need.
+   *
+   * @param kernels which the lane gets with its first task that needs them
    */
-  request(state: JobState, jobTask: JobTask): TaskRequest {
+  request(state: JobState, jobTask: JobTask, kernels: SentKernels): TaskRequest {
     const { job } = state
     const missing = jobTask.needs.filter((id) => !this.#held.has(id) && !this.#lasting.has(id))
     const release = job.sharedMemory
@@ -203,7 +215,22 @@ export class Slot {
       else this.#held.set(id, state)
     })
     this.#groups.set(state, jobTask.group)
-    return { jobId: state.id, attach, release: [...this.#takeUnwanted(), ...release, ...dropped], tasks: jobTask.tasks }
+    return {
+      jobId: state.id,
+      attach,
+      release: [...this.#takeUnwanted(), ...release, ...dropped],
+      tasks: jobTask.tasks,
+      ...this.#kernelsFor(jobTask, kernels),
+    }
+  }
+
+  #kernelsFor({ tasks }: JobTask, kernels: SentKernels): Pick<TaskRequest, 'kernels'> {
+    // The file of GPU lanes brings its own.
+    if (this.config.kind !== 'wasm') return {}
+    const names = [...new Set(tasks.flatMap(laterKernelsOf))].filter((name) => !this.#kernels.has(name))
+    if (names.length === 0) return {}
+    for (const name of names) this.#kernels.add(name)
+    return { kernels: Object.fromEntries(names.map((name) => [name, kernels[name]])) }
   }
 
   /**
@@ -279,6 +306,7 @@ export class Slot {
     this.lane = null
     this.hello = null
     this.#pulse = null
+    this.#kernels = new Set()
     this.#hold('main', 0)
     this.#hold('beside', 0)
     Object.assign(this.#stageBytes, { main: 0, beside: 0 })

@@ -10,11 +10,32 @@ export type AnyWorker = Worker | NodeWorker
 
 /** The part of a Worker of node:worker_threads that a lane needs. */
 export interface NodeWorker extends NodePort {
+  /**
+   * Listens to messages.
+   *
+   * @param type the event
+   * @param listener called with the message's data
+   */
   on(type: 'message', listener: (data: unknown) => void): unknown
+  /**
+   * Listens to errors: of the worker, or of a message that cannot be read.
+   *
+   * @param type the event
+   * @param listener called with the error
+   */
   on(type: 'error' | 'messageerror', listener: (error: Error) => void): unknown
+  /**
+   * Listens to the worker's exit.
+   *
+   * @param type the event
+   * @param listener called with the exit code
+   */
   on(type: 'exit', listener: (exitCode: number) => void): unknown
+  /** Ends the worker. */
   terminate(): Promise<number>
+  /** The process waits for the worker before it exits. */
   ref(): void
+  /** The process exits without waiting for the worker. */
   unref(): void
 }
 

@@ -15,17 +15,21 @@ export interface Progress {
   readonly batches: number
   /** the step after which the last evaluation was made, 0 for none */
   readonly evaluatedStep: number
+  /** the smallest loss so far; null before the first evaluation */
   readonly best: BestLoss | null
+  /** evaluations since the best one */
   readonly sinceBest: number
 }
 
 /** What a checkpoint holds. */
 export interface Checkpoint {
+  /** for `model.loadStateDict` */
   readonly parameters: StateDict
   /** for `optimizer.loadStateDict` */
   readonly optimizer: OptimizerState
   /** the parameters of the best evaluation, where the run keeps them */
   readonly bestParameters: StateDict | null
+  /** how far the run had come */
   readonly progress: Progress
   /** loss, hyperparameters and seed of the run */
   readonly run: unknown
@@ -63,7 +67,27 @@ export function writeCheckpoint({
 /**
  * Reads a checkpoint of `train`: to resume, or for the parameters alone.
  *
+ * @param source the file's bytes, or where to read them
  * @throws {FormatError} when the file is malformed, ends early, or is no checkpoint
+ *
+ * @example
+ * ```js
+ * import { CausalLanguageModel } from 'heddle/nn'
+ * import { AdamW, copyTask, crossEntropy, readCheckpoint, train } from 'heddle/train'
+ *
+ * const model = new CausalLanguageModel({ vocabulary: 9, modelDim: 16, heads: 2, layers: 1, seed: 1 })
+ * const options = {
+ *   data: copyTask({ batch: 2, length: 8, symbols: 8 }),
+ *   loss: crossEntropy(),
+ *   optimizer: new AdamW(model),
+ *   steps: 4,
+ * }
+ * let saved
+ * for await (const _ of train(model, { ...options, checkpoint: { every: 2, save: (bytes) => (saved = bytes) } }));
+ * const { parameters, progress } = await readCheckpoint(saved)
+ * model.loadStateDict(parameters)
+ * console.log(progress.step) // 4
+ * ```
  */
 export async function readCheckpoint(source: ByteSource): Promise<Checkpoint> {
   const { tensors, metadata } = await readSafetensors(source)

@@ -22,6 +22,8 @@ const BLOCK_ELEMENTS = 2 ** 20
 /**
  * The Euclidean norm over all gradients together, summed in float64 in the order of the map.
  *
+ * @param gradients by the names of parameters
+ * @param options where it may run, and what ends it
  * @throws {OptionError} for unknown names and wrong values
  * @throws {NumericError} that names the first parameter whose gradient holds NaN or an infinity
  */
@@ -35,6 +37,8 @@ export async function gradientNorm(gradients: Gradients, options: NormOptions = 
  * `gradientScale` of an optimizer's step, which saves the pass over all gradients that `clipGradNorm` takes; the update
  * has the same bits.
  *
+ * @param norm of the gradients, as `gradientNorm` gives it
+ * @param maxNorm the largest norm that is left alone
  * @throws {OptionError} unless `maxNorm` is a number above 0
  */
 export function clipFactor(norm: number, maxNorm: number): number {
@@ -46,9 +50,21 @@ export function clipFactor(norm: number, maxNorm: number): number {
  * Scales all gradients by maxNorm / (norm + 1e-6), in place, where their common norm is larger than `maxNorm`. The same
  * as PyTorch's `clip_grad_norm_` (Pascanu et al. 2013).
  *
+ * @param gradients by the names of parameters; they change
+ * @param maxNorm the largest norm that is left alone
+ * @param options where the norm may be summed, and what ends the call
  * @returns the norm before
  * @throws {OptionError} unless `maxNorm` is a number above 0; for unknown names and wrong values of options
  * @throws {NumericError} that names the first parameter whose gradient holds NaN or an infinity; then none is changed
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { clipGradNorm } from 'heddle/train'
+ *
+ * const gradients = new Map([['weight', tensor(Float32Array.of(3, 4), [2])]])
+ * console.log(await clipGradNorm(gradients, 1), gradients.get('weight').data[0].toFixed(2)) // 5 0.60
+ * ```
  */
 export async function clipGradNorm(gradients: Gradients, maxNorm: number, options: NormOptions = {}): Promise<number> {
   checkGradients('clipGradNorm', gradients)
@@ -65,6 +81,8 @@ export async function clipGradNorm(gradients: Gradients, maxNorm: number, option
 /**
  * Clamps each element of each gradient to [−limit, limit], in place. The same as PyTorch's `clip_grad_value_`.
  *
+ * @param gradients by the names of parameters; they change
+ * @param limit the largest absolute value that is left alone
  * @throws {OptionError} unless `limit` is a number above 0
  * @throws {NumericError} that names the first parameter whose gradient holds NaN or an infinity; then none is changed
  */

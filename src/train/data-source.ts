@@ -23,7 +23,7 @@ export function checkList(what: string, list: unknown): asserts list is BatchLis
   if (!isIterable(list)) throw expected(what, 'an iterable, an async iterable or a function that returns one', list)
   if ('next' in list)
     throw new OptionError(
-      `${what}: expected batches that can be gone through more than once (an array, say, or a function that starts a generator), got an iterator`,
+      `${what}: expected batches that can be iterated more than once (an array, or a function that starts a generator), got an iterator`,
     )
 }
 

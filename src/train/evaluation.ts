@@ -7,14 +7,17 @@ import { saidIn } from './said-in.ts'
 
 /** The smallest loss of all evaluations so far. */
 export interface BestLoss {
+  /** mean over all counted targets of the held-out batches */
   readonly loss: number
   /** after which it was measured */
   readonly step: number
 }
 
+/** A measurement on held-out batches. */
 export interface Evaluation {
   /** mean over all counted targets of the held-out batches */
   readonly loss: number
+  /** the best evaluation so far, this one included */
   readonly best: BestLoss
   /** whether this one is the best */
   readonly isBest: boolean

@@ -6,11 +6,15 @@ import type { LayerReport } from '../program/run.ts'
 import type { Batch } from './batch.ts'
 import type { Loss } from './losses.ts'
 
+/** What `lossAndGradients` takes. */
 export interface GradientOptions {
+  /** Made by `crossEntropy` or `meanSquaredError`. */
   readonly loss: Loss
   /** needed where dropout is active */
   readonly seed?: Seed
+  /** Where to compute. @default the runtime that `attention` shares */
   readonly runtime?: Runtime
+  /** An abort rejects with the signal's reason. */
   readonly signal?: AbortSignal
   /** Names of the parameters to differentiate by; with none, only the loss is computed. @default all */
   readonly only?: readonly string[]
@@ -21,6 +25,7 @@ export interface GradientOptions {
   readonly sharedGradients?: boolean
 }
 
+/** What `lossAndGradients` gives back. */
 export interface GradientResult {
   /** mean over the counted targets */
   readonly loss: number
@@ -28,6 +33,7 @@ export interface GradientResult {
   readonly counted: number
   /** by the names of `namedParameters()`; the caller's */
   readonly gradients: Map<string, Tensor>
+  /** how the call was run, and what it took */
   readonly report: LayerReport
 }
 

@@ -1,3 +1,10 @@
+/**
+ * Losses, optimizers, schedules, gradient clipping, a training loop with checkpoints, and data. Each piece also
+ * works alone.
+ *
+ * @module heddle/train
+ */
+
 export type { Batch } from './batch.ts'
 export {
   crossEntropy,

@@ -25,9 +25,23 @@ import { checkLoss, countTargets, type Loss } from './losses.ts'
  * memory one lane does it all, and the report says so.
  *
  * @param model its output is [B, M, V] logits for `crossEntropy`, [B, M, E] for `meanSquaredError`
+ * @param batch tokens and targets [B, M], or input and target [B, M, E]
  * @throws {OptionError} {ShapeError} {NumericError} for a batch that does not fit the model or the loss, before
  *   anything is allocated; says which position and value
  * @throws {MemoryBudgetError} when nothing fits the budget; says which one would do
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { Linear } from 'heddle/nn'
+ * import { lossAndGradients, meanSquaredError } from 'heddle/train'
+ *
+ * const model = new Linear(4, 2, { seed: 1 })
+ * const input = tensor(Float32Array.from({ length: 3 * 4 }, (_, i) => Math.sin(i)), [1, 3, 4])
+ * const target = tensor(new Float32Array(3 * 2), [1, 3, 2])
+ * const { loss, gradients } = await lossAndGradients(model, { input, target }, { loss: meanSquaredError() })
+ * console.log(loss > 0, gradients.get('weight').shape) // true [ 2, 4 ]
+ * ```
  */
 export async function lossAndGradients(
   model: AnyModule,

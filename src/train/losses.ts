@@ -3,6 +3,7 @@ import { NumericError, OptionError, ShapeError } from '../core/errors.ts'
 import { formatPlace, formatShape } from '../core/tensor.ts'
 import { sameShape, type Batch } from './batch.ts'
 
+/** What `crossEntropy` takes. */
 export interface CrossEntropyOptions {
   /** The share of the target that is spread evenly over all classes. @default 0 */
   readonly labelSmoothing?: number
@@ -12,14 +13,17 @@ export interface CrossEntropyOptions {
 
 /** A loss as plain data; made by `crossEntropy`. */
 export interface CrossEntropy extends Required<CrossEntropyOptions> {
+  /** tells the losses apart */
   readonly kind: 'crossEntropy'
 }
 
 /** A loss as plain data; made by `meanSquaredError`. */
 export interface MeanSquaredError {
+  /** tells the losses apart */
   readonly kind: 'meanSquaredError'
 }
 
+/** A loss that training can minimise. */
 export type Loss = CrossEntropy | MeanSquaredError
 
 /**
@@ -27,6 +31,14 @@ export type Loss = CrossEntropy | MeanSquaredError
  * where ε is `labelSmoothing`. The same as PyTorch's `CrossEntropyLoss`.
  *
  * @throws {OptionError} for unknown names and wrong values
+ *
+ * @example
+ * ```js
+ * import { crossEntropy } from 'heddle/train'
+ *
+ * const loss = crossEntropy({ labelSmoothing: 0.1 }) // for `train` and `lossAndGradients`
+ * console.log(loss.ignoreIndex) // -100
+ * ```
  */
 export function crossEntropy(options: CrossEntropyOptions = {}): CrossEntropy {
   options = checkNames('crossEntropy: options', options, ['labelSmoothing', 'ignoreIndex'])

@@ -9,6 +9,7 @@ import { exactCos } from '../core/sine.ts'
  */
 export type Schedule = (step: number, base: number) => number
 
+/** How a schedule falls. */
 export interface DecayOptions {
   /** updates until the rate has reached `minimum`; it stays there */
   readonly steps: number
@@ -23,6 +24,14 @@ export interface DecayOptions {
  * as PyTorch's `CosineAnnealingLR` with T_max = steps. Loshchilov and Hutter 2017, eq. 5.
  *
  * @throws {OptionError} for unknown names and wrong values
+ *
+ * @example
+ * ```js
+ * import { cosineAnnealing } from 'heddle/train'
+ *
+ * const rate = cosineAnnealing({ steps: 1000, minimum: 1e-5 })
+ * console.log(rate(0, 1e-3), rate(1000, 1e-3)) // 0.001 0.00001
+ * ```
  */
 export function cosineAnnealing(options: DecayOptions): Schedule {
   return decay('cosineAnnealing', options, (share) => (1 + exactCos(Math.PI * share)) / 2)
@@ -32,6 +41,14 @@ export function cosineAnnealing(options: DecayOptions): Schedule {
  * minimum + (base − minimum)·(1 − t) with t = (step − warmup) / (steps − warmup).
  *
  * @throws {OptionError} for unknown names and wrong values
+ *
+ * @example
+ * ```js
+ * import { linear } from 'heddle/train'
+ *
+ * const rate = linear({ steps: 1000 })
+ * console.log(rate(0, 1e-3), rate(500, 1e-3)) // 0.001 0.0005
+ * ```
  */
 export function linear(options: DecayOptions): Schedule {
   return decay('linear', options, (share) => 1 - share)

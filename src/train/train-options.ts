@@ -9,6 +9,7 @@ import { checkLoss, type Loss } from './losses.ts'
 import { Optimizer } from './optimizers/optimizer.ts'
 import { constant, type Schedule } from './schedules.ts'
 
+/** How a run is evaluated on held-out batches. */
 export interface EvaluateOptions {
   /** Steps between two evaluations; there is one more after the last of `steps`. */
   readonly every: number
@@ -22,6 +23,7 @@ export interface EvaluateOptions {
   readonly keepBest?: boolean
 }
 
+/** When and where a run saves checkpoints. */
 export interface CheckpointOptions {
   /** Steps between two checkpoints; there is one more after the last of `steps`. */
   readonly every: number
@@ -31,12 +33,14 @@ export interface CheckpointOptions {
   readonly metadata?: Readonly<Record<string, string>>
 }
 
+/** What `train` takes. */
 export interface TrainOptions {
   /**
    * An iterable is drawn from, and the run ends with it; a function makes the batch of any number (from 0). A resumed
    * run draws and drops what the iterable gave before, while a function is asked for the next batch at once.
    */
   readonly data: BatchSource
+  /** Made by `crossEntropy` or `meanSquaredError`. */
   readonly loss: Loss
   /** of the model's parameters, or of some */
   readonly optimizer: Optimizer
@@ -54,7 +58,9 @@ export interface TrainOptions {
   readonly only?: readonly string[]
   /** Whether a loss or gradients that are not finite skip the step rather than end the run. @default false */
   readonly skipNonFinite?: boolean
+  /** Measures the loss on held-out batches from time to time. @default never */
   readonly evaluate?: EvaluateOptions
+  /** Saves the run from time to time. @default never */
   readonly checkpoint?: CheckpointOptions
   /** A checkpoint of the same run: it goes on after the checkpoint's step, with the same bits. */
   readonly resume?: Uint8Array

@@ -1,6 +1,6 @@
 import type { AttentionBackwardInputs, AttentionBackwardOptions, AttentionTransposedInputs } from 'heddle'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { forwardFor, gradientBits, type BackwardInputs } from '../support/expect-backward.ts'
+import { forwardFor, gradientBits, type BackwardInputs } from '../support/gradient-checks.ts'
 import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
 import { filled, normalTensor } from '../support/tensors.ts'

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { expectGradients, expectTransposed, forwardFor } from '../support/expect-backward.ts'
+import { expectGradients, expectTransposed } from '../support/expect-backward.ts'
+import { forwardFor } from '../support/gradient-checks.ts'
 import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
 import { maskTensor, normalTensor, shared } from '../support/tensors.ts'

@@ -1,6 +1,7 @@
 import type { Tensor } from 'heddle'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { expectGradients, forwardFor, gradientBits, type BackwardInputs } from '../support/expect-backward.ts'
+import { expectGradients } from '../support/expect-backward.ts'
+import { forwardFor, gradientBits, type BackwardInputs } from '../support/gradient-checks.ts'
 import type { AttentionInputs, MathOptions } from '../support/problem.ts'
 import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'

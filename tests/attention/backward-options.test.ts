@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { expectGradients, expectTransposed, forwardFor } from '../support/expect-backward.ts'
+import { expectGradients, expectTransposed } from '../support/expect-backward.ts'
+import { forwardFor } from '../support/gradient-checks.ts'
 import { attentionFixtures } from '../support/fixtures.ts'
 import { fullCase, pairCases, singleCases, type Dims } from '../support/option-cases.ts'
 import { Random } from '../support/random.ts'

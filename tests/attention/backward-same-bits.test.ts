@@ -6,7 +6,7 @@ import {
   type RuntimeOptions,
 } from 'heddle'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { forwardFor, gradientBits, mathematicsOf, type BackwardInputs } from '../support/expect-backward.ts'
+import { forwardFor, gradientBits, mathematicsOf, type BackwardInputs } from '../support/gradient-checks.ts'
 import { fullCase } from '../support/option-cases.ts'
 import type { MathOptions } from '../support/problem.ts'
 import { Random } from '../support/random.ts'

@@ -8,7 +8,7 @@ import {
   type RuntimeOptions,
 } from 'heddle'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { webgpuTolerance } from '../support/closeness.ts'
+import { webgpuTolerance } from '../support/error-rule.ts'
 import { expectOracle } from '../support/expect-attention.ts'
 import { expectGradients, expectTransposed } from '../support/expect-backward.ts'
 import { fullCase, singleCases } from '../support/option-cases.ts'

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { createWebGpuBackend, type WebGpuBackend } from '../../src/backends/webgpu/engine.ts'
 import { probeWebGpu } from '../../src/backends/webgpu/probe.ts'
-import { webgpuTolerance } from '../support/closeness.ts'
+import { webgpuTolerance } from '../support/error-rule.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { attentionCases, inputsOf, maxIndexAgrees } from '../webgpu/support/cases.ts'
 import { everyOther } from './support/every-other.ts'
@@ -24,7 +24,8 @@ describe('WGSL attention in a page', () => {
     expect(await probeWebGpu()).toMatchObject({ available: true, fallback: true })
   })
 
-  test.each(everyOther(attentionCases))('$name equals the oracle', async ({ shape, options, chunkRows }) => {
+  // tests/webgpu/ tries all of them, with the same compiler.
+  test.each(everyOther(attentionCases, 4))('$name equals the oracle', async ({ shape, options, chunkRows }) => {
     const inputs = inputsOf(shape)
     const reference = attentionReference(inputs, options)
     const result = await runCall(backend, inputs, options, {

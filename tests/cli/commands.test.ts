@@ -89,7 +89,7 @@ describe('heddle bench', () => {
 
 describe('heddle doctor', () => {
   it(
-    'finds what the host can do, that results are right, and what each GPU kernel takes',
+    'finds what the host can do, that results are right, and which kernel a GPU lane runs',
     { timeout: 90_000 },
     async () => {
       await testGpu() // names SwiftShader's driver to this process and to those that it starts
@@ -112,8 +112,8 @@ describe('heddle doctor', () => {
       expect(err).toContain('float64 reference')
       expect(gpu !== undefined).toBe(probes[4]?.outcome === 'passed')
       if (gpu === undefined) return
-      expect(gpu.choice).toMatchObject({ tile: 'base', reason: 'the adapter computes in software' })
-      expect(gpu.choice.times.map(({ milliseconds }) => milliseconds > 0)).toEqual([true, true, true, true])
+      // Unmeasured: to compile four variants for a software adapter would take most of the command's time.
+      expect(gpu.choice).toEqual({ tile: 'base', reason: 'the adapter computes in software', times: [] })
       expect(err).toContain('a lane runs base: the adapter computes in software')
       expect(err).toMatch(/buffers of up to .*invocations\n {2}features: /)
     },

@@ -36,6 +36,15 @@ describe('a runtime where no worker starts', () => {
     }
   })
 
+  it('does not blame the file of the workers where the host has no GPU', async () => {
+    // No driver is named to this process, so that there is no adapter but where the machine has a GPU.
+    const outcome: unknown = await createRuntime({ backend: 'webgpu' }).catch((error: unknown) => error)
+    if (!(outcome instanceof Error)) return (outcome as heddle.Runtime).close()
+    expect(outcome).toBeInstanceOf(BackendUnavailableError)
+    expect(outcome.message).toMatch(/^backend "webgpu": expected /)
+    expect(outcome.message).not.toContain('worker.js')
+  })
+
   it.each([{ workers: 2 }, { backend: { wasm: 2 } }, { backend: 'webgpu' }] as const)(
     'is an error where workers were asked for: %o',
     async (options) => {

@@ -61,7 +61,7 @@ describe.each(binaries)('%s', (binary) => {
     for (const M of [1, 4, 9]) {
       for (const N of [1, 3, 5, 12, 13, 14, 15, 30, 47, 270]) {
         const inputs = inputsOf({ M, N, D: 6, Dv: 5 }, N)
-        const fresh = await runLane(inputs, {}, { binary, backend: createWasmBackend(modules[binary]) })
+        const fresh = await runLane(inputs, {}, { binary, backend: createWasmBackend([modules[binary]]) })
         await runLane(large, {}, { binary })
         const used = await runLane(inputs, {}, { binary })
         for (const field of ['output', ...RESULT_FIELDS] as const)

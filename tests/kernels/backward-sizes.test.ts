@@ -18,6 +18,8 @@ describe.each(binaries)('%s', (binary) => {
     { M: 67, N: 66, D: 40, Dv: 160 },
     { M: 66, N: 70, D: 257, Dv: 3 },
     { M: 20, N: 45, D: 3, Dv: 300 },
+    // in a larger arena than lanes start with, and in that again
+    { M: 5, N: 9, D: 1600, Dv: 8 },
     { M: 1, N: 1, D: 1, Dv: 1 },
   ]
 

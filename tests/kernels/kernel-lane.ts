@@ -6,12 +6,20 @@ import type { AttentionTask, AttentionTaskResult, TaskArray } from '../../src/pr
 import type { AttentionInputs, MathOptions } from '../support/problem.ts'
 
 /** The shipped binaries. Node 20 knows relaxed SIMD behind a flag, which must be set before the first such module. */
-const bytesOfRelaxed = readFileSync('build/heddle-relaxed.wasm')
+const bytesOfRelaxed = readFileSync('build/heddle-attention-relaxed.wasm')
 if (!WebAssembly.validate(bytesOfRelaxed)) setFlagsFromString('--experimental-wasm-relaxed-simd')
 
 export const modules = {
-  simd: new WebAssembly.Module(readFileSync('build/heddle-simd.wasm')),
+  simd: new WebAssembly.Module(readFileSync('build/heddle-attention-simd.wasm')),
   relaxed: new WebAssembly.Module(bytesOfRelaxed),
+} as const
+export const gradientModules = {
+  simd: new WebAssembly.Module(readFileSync('build/heddle-gradients-simd.wasm')),
+  relaxed: new WebAssembly.Module(readFileSync('build/heddle-gradients-relaxed.wasm')),
+} as const
+export const rowModules = {
+  simd: new WebAssembly.Module(readFileSync('build/heddle-rows-simd.wasm')),
+  relaxed: new WebAssembly.Module(readFileSync('build/heddle-rows-relaxed.wasm')),
 } as const
 export type Binary = keyof typeof modules
 export const binaries = Object.keys(modules) as Binary[]
@@ -20,7 +28,8 @@ const backends = new Map<Binary, Backend>()
 
 /** One backend a binary for the whole file, so that a task meets what earlier ones left in the arena. */
 export function backendOf(binary: Binary): Backend {
-  const backend = backends.get(binary) ?? createWasmBackend(modules[binary])
+  const backend =
+    backends.get(binary) ?? createWasmBackend([modules[binary]], () => Promise.resolve(gradientModules[binary]))
   backends.set(binary, backend)
   return backend
 }

@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import type { RowKernels } from '../../src/backends/wasm/stage-memory.ts'
 import type { Reference } from '../support/oracle.ts'
 import { bytesOf } from '../support/tensors.ts'
-import { modules, type Binary } from './kernel-lane.ts'
+import { rowModules, type Binary } from './kernel-lane.ts'
 
 /** A bit pattern that no kernel writes: a NaN with a payload of its own. */
 const POISON = 0x7fc0dead
@@ -19,7 +19,7 @@ const instances = new Map<Binary, RowKernels>()
 export function rowKernels(binary: Binary): RowKernels {
   const kernels =
     instances.get(binary) ??
-    (new WebAssembly.Instance(modules[binary], { env: { memory } }).exports as unknown as RowKernels)
+    (new WebAssembly.Instance(rowModules[binary], { env: { memory } }).exports as unknown as RowKernels)
   instances.set(binary, kernels)
   return kernels
 }

@@ -12,14 +12,14 @@ import { exactActivations, finiteRange, tanhArgument } from '../support/activati
 import type { Reference } from '../support/oracle.ts'
 import { Random } from '../support/random.ts'
 import { bytesOf, normalTensor } from '../support/tensors.ts'
-import { binaries, modules, type Binary } from './kernel-lane.ts'
+import { binaries, rowModules, type Binary } from './kernel-lane.ts'
 
 const POISON = 0x7fc0dead
 const memory = new WebAssembly.Memory({ initial: 64 })
 const floats = new Float32Array(memory.buffer)
 const words = new Int32Array(memory.buffer)
 const kernelsOf = Object.fromEntries(
-  binaries.map((binary) => [binary, new WebAssembly.Instance(modules[binary], { env: { memory } }).exports]),
+  binaries.map((binary) => [binary, new WebAssembly.Instance(rowModules[binary], { env: { memory } }).exports]),
 ) as unknown as Record<Binary, RowKernels>
 
 /**

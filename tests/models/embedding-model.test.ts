@@ -1,4 +1,5 @@
 import { loadModel, EmbeddingModel, type TransformerModel } from 'heddle/models'
+import type { RowPooling } from 'heddle/nn'
 import { OptionError, ShapeError, type Tensor } from 'heddle'
 import { AdamW, lossAndGradients, meanSquaredError } from 'heddle/train'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -26,18 +27,25 @@ const segments: Tensor<Int32Array> = {
 }
 const target = (count: number): Float32Array => Float32Array.from({ length: count }, (_, at) => Math.sin(at))
 
-/** The rows of [2, 9, E] that each vector [2, S, E] is the mean of. */
-function countedRows(pooling: string, segmented: boolean): number[][] {
+/** The rows of [2, 9, E] that each vector [2, S, E] is the mean, or the largest, of. */
+function countedRows(pooling: RowPooling, segmented: boolean): number[][] {
   return Array.from({ length: segmented ? 6 : 2 }, (_, at) => {
     const [b, segment] = segmented ? [Math.floor(at / 3), at % 3] : [at, 0]
     const rows = Array.from({ length: 9 }, (__, i) => b * 9 + i).filter(
       (row) => !segmented || segments.data[row] === segment,
     )
-    return pooling === 'mean' ? rows : rows.slice(...(pooling === 'first' ? [0, 1] : [-1]))
+    return pooling === 'first' ? rows.slice(0, 1) : pooling === 'last' ? rows.slice(-1) : rows
   })
 }
 
-describe.each(['mean', 'first', 'last'] as const)('%s', (pooling) => {
+/** What each of these rows adds to column c of their vector, times its element. */
+function sharesOf(hidden: Float32Array, rows: readonly number[], c: number, pooling: RowPooling): number[] {
+  if (pooling !== 'max') return rows.map(() => 1 / rows.length)
+  const values = rows.map((row) => hidden[row * E + c]!)
+  return values.map((_, at) => (at === values.indexOf(Math.max(...values)) ? 1 : 0))
+}
+
+describe.each(['mean', 'first', 'last', 'max'] as const)('%s', (pooling) => {
   test.each([false, true])('vectors and gradients are those of the rows; segments: %s', async (segmented) => {
     const options = segmented ? { segments } : {}
     const counted = countedRows(pooling, segmented)
@@ -46,17 +54,18 @@ describe.each(['mean', 'first', 'last'] as const)('%s', (pooling) => {
       const hidden = (await transformer.forward(tokens, { runtime: each, ...options })).output.data
       const { output } = await model.forward(tokens, { runtime: each, ...options })
       expect(output.shape).toEqual([2, segmented ? 3 : 1, E])
-      const means = counted.flatMap((rows) =>
-        Array.from({ length: E }, (_, c) =>
-          rows.length === 0 ? 0 : rows.reduce((sum, row) => sum + hidden[row * E + c]!, 0) / rows.length,
-        ),
-      )
-      expect(worst(output.data, means)).toBeLessThan(1e-6)
-      const dVectors = target(means.length)
+      const vectors = new Float64Array(counted.length * E)
+      const dVectors = target(vectors.length)
       const dHidden = new Float32Array(hidden.length)
       counted.forEach((rows, at) => {
-        for (const row of rows) for (let c = 0; c < E; c++) dHidden[row * E + c] = dVectors[at * E + c]! / rows.length
+        for (let c = 0; c < E; c++)
+          sharesOf(hidden, rows, c, pooling).forEach((share, place) => {
+            const element = rows[place]! * E + c
+            vectors[at * E + c]! += share * hidden[element]!
+            dHidden[element] = share * dVectors[at * E + c]!
+          })
       })
+      expect(worst(output.data, vectors)).toBeLessThan(1e-6)
       const expected = await transformer.backward(
         tokens,
         { data: dHidden, shape: [2, 9, E] },
@@ -93,9 +102,9 @@ test('a model learns from its vectors, also where each batch is packed in anothe
 })
 
 describe('refused', () => {
-  test('a pooling without a gradient', () => {
-    expect(() => new EmbeddingModel(transformer, { pooling: 'max' as never })).toThrow(
-      new OptionError('EmbeddingModel: option pooling: expected "mean" or "first" or "last", got "max"'),
+  test('another pooling', () => {
+    expect(() => new EmbeddingModel(transformer, { pooling: 'sum' as never })).toThrow(
+      new OptionError('EmbeddingModel: option pooling: expected "mean" or "first" or "last" or "max", got "sum"'),
     )
   })
 

@@ -11,7 +11,7 @@ import {
 } from 'heddle/nn'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { WorkerCrew, withRuntime } from '../support/runtimes.ts'
+import { allLanes, turns, turnsUntil, WorkerCrew, withRuntime } from '../support/runtimes.ts'
 import { fingerprint, integerTensor, normalTensor, shared } from '../support/tensors.ts'
 
 const random = new Random(411)
@@ -136,13 +136,14 @@ describe.each(['auto', 'never'] as const)('workers lost, shared memory: %s', (sh
     const crew = new WorkerCrew()
     let retried = 0
     await withRuntime({ workers: 2, sharedMemory, workerFactory: crew.workerFactory }, async (runtime) => {
-      const { report } = await backward(each, runtime)
+      await allLanes(runtime)
+      const calm = await turnsUntil(backward(each, runtime))
       for (let run = 0; run < 8; run++) {
         const pending = backward(each, runtime).then(
           (result) => ({ result }),
           (error: unknown) => ({ error }),
         )
-        await new Promise((resolve) => setTimeout(resolve, random.uniform() * report.elapsedMs))
+        await turns(random.integer(0, calm))
         if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
         const outcome = await pending
         if ('error' in outcome) {

@@ -140,6 +140,20 @@ describe('a stream', () => {
   })
 })
 
+// Two runs per token would drop each other's packed weights, and pack them all again.
+it('a token is one run of the model and its head, and prompts have logits of their last rows alone', async () => {
+  const watched = new CausalLanguageModel(sizes)
+  const heads: { operations: number; rows: number }[] = []
+  const buildHead = watched.buildHead.bind(watched)
+  watched.buildHead = (graph, hidden) => {
+    heads.push({ operations: graph.operations.length, rows: hidden.rows })
+    return buildHead(graph, hidden)
+  }
+  await watched.generate(prompts, { maxNewTokens: 4, runtime: runtime() })
+  expect(heads.map(({ rows }) => rows)).toEqual([1, 1, 1, 1])
+  expect(heads.map(({ operations }) => operations > 0)).toEqual([false, true, true, true])
+})
+
 describe("a sampler of the caller's", () => {
   it('sees the tokens so far, and decides', async () => {
     const seen: number[][] = []

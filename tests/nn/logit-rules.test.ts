@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { FormatError, OptionError, type Tensor } from 'heddle'
 import { loadModel } from 'heddle/models'
-import { CausalLanguageModel, type CausalLanguageModelOptions } from 'heddle/nn'
+import { CausalLanguageModel, readSafetensors, type CausalLanguageModelOptions } from 'heddle/nn'
 import { crossEntropy, lossAndGradients } from 'heddle/train'
 import { describe, expect, test } from 'vitest'
 import { expectedCases, folderOf, tokensOf, withConfig } from '../models/support/hub-folders.ts'
@@ -79,6 +80,23 @@ test.each([
 ])('option %s %s is refused by name', (name, value) => {
   expect(() => modelWith({ [name]: value })).toThrow(OptionError)
   expect(() => modelWith({ [name]: value })).toThrow(name)
+})
+
+test('logits, loss and gradients of a decoder whose config has both are PyTorch’s', async () => {
+  const { languageModel } = await loadModel(folderOf('llama-logits'))
+  const { ids, logits } = expectedCases('llama-logits').at(-1)!
+  const { output } = await languageModel!.forward(tokensOf(ids), { runtime: runtime() })
+  expect(worst(output.data, logits!.flat())).toBeLessThan(1e-5)
+  const bytes = Uint8Array.from(readFileSync(`${folderOf('llama-logits')}/loss.safetensors`))
+  const { tokens: given, targets, loss: expected, ...gradients } = (await readSafetensors(bytes)).tensors
+  const batch = { tokens: tokensOf([...given!.data]), targets: tokensOf([...targets!.data]) }
+  const own = await lossAndGradients(languageModel!, batch, { loss: crossEntropy(), runtime: runtime() })
+  expect(Math.abs(own.loss - expected!.data[0]!)).toBeLessThan(1e-6)
+  // Float32 sums over 23 rows, in another order than float64's; the largest elements are about 0.1.
+  const names = Object.keys(gradients)
+  expect(own.gradients.size).toBe(names.length)
+  for (const name of names)
+    expect(worst(own.gradients.get(name.replace(/^model\./, ''))!.data, gradients[name]!.data), name).toBeLessThan(1e-6)
 })
 
 describe('config.json', () => {

@@ -3,7 +3,7 @@ import { createRuntime } from 'heddle'
 import { TransformerEncoder } from 'heddle/nn'
 import { expect, test } from 'vitest'
 import { Random } from '../support/random.ts'
-import { allLanes, WorkerCrew, withRuntime } from '../support/runtimes.ts'
+import { allLanes, turns, turnsUntil, WorkerCrew, withRuntime } from '../support/runtimes.ts'
 import { fingerprint, normalTensor, shared } from '../support/tensors.ts'
 
 const runs = process.env['HEDDLE_HEAVY'] === '1' ? 100 : 6
@@ -13,9 +13,11 @@ const x = normalTensor(random, [2, 1500, 64])
 const options = { causal: true, chunkSize: 128 }
 
 test(`a worker killed in the middle of an encoder: the right bits or WorkerLostError (${runs} runs)`, async () => {
-  const { expected, elapsedMs } = await withRuntime({ workers: 2 }, async (runtime) => {
-    const { output, report } = await layer.forward(x, { runtime, ...options })
-    return { expected: fingerprint(output.data), elapsedMs: report.elapsedMs }
+  const { expected, calm } = await withRuntime({ workers: 2 }, async (runtime) => {
+    await allLanes(runtime)
+    const running = layer.forward(x, { runtime, ...options })
+    const calm = await turnsUntil(running)
+    return { expected: fingerprint((await running).output.data), calm }
   })
   let retried = 0
   for (let run = 0; run < runs; run++) {
@@ -26,7 +28,7 @@ test(`a worker killed in the middle of an encoder: the right bits or WorkerLostE
       workerFactory: crew.workerFactory,
     })
     const pending = layer.forward(x, { runtime, ...options }).catch((error: unknown) => error)
-    await new Promise((resolve) => setTimeout(resolve, random.uniform() * elapsedMs))
+    await turns(random.integer(0, calm))
     if (crew.alive.length > 0) await random.pick(crew.alive).terminate()
     const outcome = await pending
     if (outcome instanceof Error) {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { measureCloseness, pooled } from '../support/closeness.ts'
+import { measureCloseness, pooled } from '../support/error-rule.ts'
 import { optionBuilders } from '../support/option-cases.ts'
 import { attentionReference, type Reference } from '../support/oracle.ts'
 import type { AttentionInputs, MathOptions } from '../support/problem.ts'
@@ -7,7 +7,7 @@ import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
 import { filled, normalTensor } from '../support/tensors.ts'
 
-// The table of docs/numerics.md: HEDDLE_HEAVY=1 npx vitest run --project node tests/properties/worst-errors
+// The table of docs/numerics.md: HEDDLE_HEAVY=1 npx vitest run tests/properties/worst-errors
 const heavy = process.env['HEDDLE_HEAVY'] === '1'
 const runtime = useRuntime({ workers: 1 })
 const seeds = heavy ? [1, 2, 3, 4, 5, 6, 7, 8] : [1]

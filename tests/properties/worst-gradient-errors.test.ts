@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { gradientTolerance, measureCloseness, pooled } from '../support/closeness.ts'
-import { forwardFor } from '../support/expect-backward.ts'
+import { gradientTolerance, measureCloseness, pooled } from '../support/error-rule.ts'
+import { forwardFor } from '../support/gradient-checks.ts'
 import { optionBuilders } from '../support/option-cases.ts'
 import { backwardReference } from '../support/oracle-backward.ts'
 import { attentionReference, type Reference } from '../support/oracle.ts'
@@ -9,7 +9,7 @@ import { Random } from '../support/random.ts'
 import { useRuntime } from '../support/runtimes.ts'
 import { normalTensor } from '../support/tensors.ts'
 
-// The table of gradients in docs/numerics.md: HEDDLE_HEAVY=1 npx vitest run --project node
+// The table of gradients in docs/numerics.md: HEDDLE_HEAVY=1 npx vitest run
 // tests/properties/worst-gradient-errors
 const heavy = process.env['HEDDLE_HEAVY'] === '1'
 const runtime = useRuntime({ workers: 1 })

@@ -1,6 +1,6 @@
 import type { AttentionOptions, AttentionResult, Runtime, Tensor } from 'heddle'
 import { expect } from 'vitest'
-import { wasmTolerance, type Tolerance } from './closeness.ts'
+import { wasmTolerance, type Tolerance } from './error-rule.ts'
 import { attentionReference, type AttentionReference } from './oracle.ts'
 import type { AttentionInputs, MathOptions } from './problem.ts'
 

@@ -2,7 +2,7 @@ import { allowedKeys, attentionOracle, type Reference } from './oracle.ts'
 import { keepMask } from './philox.ts'
 import { broadcastIndex, inLayout, normalise, type AttentionInputs, type MathOptions, type Problem } from './problem.ts'
 import type { Tensor } from '../../src/core/tensor.ts'
-import { dotOf, exactly, inSingle, offsetOf, scoreOf, type Round } from './score.ts'
+import { dotOf, exactly, inSingle, offsetOf, rounded, scoreOf, type Round } from './score.ts'
 
 /** Gradients in the layouts of what they belong to. */
 export interface BackwardReference {
@@ -125,6 +125,9 @@ function headsOf(output: Float64Array, { layout, B, H, M, Dv }: Problem): Float6
 
 type Row = readonly [b: number, h: number, i: number]
 
+/** X where it is absent. */
+const ONE = Float32Array.of(1)
+
 /**
  * Pᵀ·X per query head, with the weights before dropout: X [B, H, M, C] in the query's layout, or ones where it is
  * absent.
@@ -145,13 +148,12 @@ export function transposedReference(
     const { weights } = probabilities(problem, null, round)
     const sums = new Float64Array(B * H * N * width)
     for (let row = 0; row < B * H * M; row++) {
-      for (let at = 0; at < N * width; at++) {
-        const [j, c] = [Math.floor(at / width), at % width]
-        const to = Math.floor(row / M) * N * width + at
+      const from = x === undefined ? { data: ONE, at: 0 } : { data: x.query, at: row * width }
+      for (let j = 0; j < N; j++) {
         const weight = weights[row * N + j]!
+        const at = (Math.floor(row / M) * N + j) * width
         // A fully masked row adds nothing, whatever X holds.
-        if (weight !== 0)
-          sums[to] = round(sums[to]! + round(weight * (x === undefined ? 1 : x.query[row * width + c]!)))
+        if (weight !== 0) rounded(round).addScaled({ data: sums, at }, weight, from, width)
       }
     }
     return inLayout(problem, sums, H, N, width)
@@ -178,18 +180,16 @@ function throughValues(
     value,
     options: { dropout },
   } = problem
+  const { dot, addScaled } = rounded(round)
   const start = (b * Hkv + Math.floor((h * Hkv) / H)) * N * Dv
   const dRow = dOutput.subarray(((b * H + h) * M + i) * Dv, ((b * H + h) * M + i + 1) * Dv)
   const keep = dropout && keepMask(dropout.seed, dropout.probability, b * H + h, i, N)
   const dWeights = new Float64Array(N)
   for (const j of allowed) {
     const factor = !dropout ? 1 : keep?.[j] ? round(1 / round(1 - dropout.probability)) : 0
-    let dWeight = 0
-    for (let c = 0; c < Dv; c++) {
-      const at = start + j * Dv + c
-      dWeight = round(dWeight + round(dRow[c]! * value[at]!))
-      into.dValue[at] = round(into.dValue[at]! + round(round(weights[j]! * factor) * dRow[c]!))
-    }
+    const at = start + j * Dv
+    const dWeight = dot({ data: dRow, at: 0 }, { data: value, at }, Dv)
+    addScaled({ data: into.dValue, at }, round(weights[j]! * factor), { data: dRow, at: 0 }, Dv)
     // A dropped weight takes no part, not even where its value is NaN.
     dWeights[j] = factor === 0 ? 0 : round(dWeight * factor)
   }
@@ -216,6 +216,7 @@ function throughScores(
     key,
     options: { bias, alibiSlopes, softcap = 0, scale = 1 / Math.sqrt(D) },
   } = problem
+  const { addScaled } = rounded(round)
   const queryStart = ((b * H + h) * M + i) * D
   const mean = row.delta ?? allowed.reduce((sum, j) => round(sum + round(weights[j]! * dWeights[j]!)), 0)
   for (const j of allowed) {
@@ -234,9 +235,7 @@ function throughScores(
     }
     const dDot = round(dScore * round(scale))
     const keyStart = ((b * Hkv + Math.floor((h * Hkv) / H)) * N + j) * D
-    for (let c = 0; c < D; c++) {
-      into.dQuery[queryStart + c] = round(into.dQuery[queryStart + c]! + round(dDot * key[keyStart + c]!))
-      into.dKey[keyStart + c] = round(into.dKey[keyStart + c]! + round(dDot * query[queryStart + c]!))
-    }
+    addScaled({ data: into.dQuery, at: queryStart }, dDot, { data: key, at: keyStart }, D)
+    addScaled({ data: into.dKey, at: keyStart }, dDot, { data: query, at: queryStart }, D)
   }
 }

@@ -1,6 +1,6 @@
 import { inLayout, normalise, rowShape, type AttentionInputs, type MathOptions, type Problem } from './problem.ts'
 import { keepMask } from './philox.ts'
-import { exactly, inSingle, isAllowed, offsetOf, scoreOf, type Round } from './score.ts'
+import { exactly, inSingle, isAllowed, offsetOf, rounded, scoreOf, type Round } from './score.ts'
 
 /** What a plain implementation gives: every array dense, the weights before dropout. */
 export interface OracleResult {
@@ -132,12 +132,13 @@ function weigh(
     value,
     options: { dropout },
   } = problem
+  const { addScaled } = rounded(round)
   const start = (b * Hkv + Math.floor((h * Hkv) / H)) * N * Dv
   const keep = dropout && keepMask(dropout.seed, dropout.probability, b * H + h, i, N)
   for (const j of allowed) {
     if (keep && !keep[j]) continue
     const weight = dropout ? round(weights[j]! / round(1 - dropout.probability)) : weights[j]!
-    for (let c = 0; c < Dv; c++) output[c] = round(output[c]! + round(weight * value[start + j * Dv + c]!))
+    addScaled({ data: output, at: 0 }, weight, { data: value, at: start + j * Dv }, Dv)
   }
 }
 

@@ -15,6 +15,8 @@ export interface MathOptions {
   readonly window?: { readonly before?: number; readonly after?: number }
   readonly mask?: Tensor<Uint8Array>
   readonly bias?: Tensor
+  /** the oracle has no such option: for calls that are compared with other calls */
+  readonly relativeBias?: Tensor
   readonly alibiSlopes?: Float32Array
   readonly softcap?: number
   readonly scale?: number

@@ -35,10 +35,13 @@ export async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-/** Milliseconds of processor time that all threads of this process have worked: other processes do not count. */
-export function workedMs(): number {
-  const { user, system } = process.cpuUsage()
-  return (user + system) / 1000
+/** How often the event loop goes round until a promise settles: a measure of where a call is, without a clock. */
+export async function turnsUntil(promise: Promise<unknown>): Promise<number> {
+  let [count, settled] = [0, false]
+  const end = (): void => void (settled = true)
+  promise.then(end, end)
+  for (; !settled; count++) await turns(1)
+  return count
 }
 
 /** Where the shipped worker lies. */

@@ -6,6 +6,47 @@ export type Round = (x: number) => number
 export const exactly: Round = (x) => x
 export const inSingle: Round = Math.fround
 
+/** Numbers that follow each other in an array, from `at` on. */
+export interface Stretch {
+  readonly data: Float32Array | Float64Array
+  readonly at: number
+}
+
+/**
+ * `dot` is Σ x·y, `addScaled` into += factor·x, rounded after each product and each sum. The loops of a rounding stand
+ * apart from those of the exact numbers: a call for each number, of one function or another, would take most of the
+ * time of these tests.
+ */
+export function rounded(round: Round): {
+  readonly dot: (x: Stretch, y: Stretch, count: number) => number
+  readonly addScaled: (into: Stretch, factor: number, x: Stretch, count: number) => void
+} {
+  return round === exactly ? EXACT : SINGLE
+}
+
+const EXACT: ReturnType<typeof rounded> = {
+  dot: ({ data: x, at: xAt }, { data: y, at: yAt }, count) => {
+    let sum = 0
+    for (let c = 0; c < count; c++) sum += x[xAt + c]! * y[yAt + c]!
+    return sum
+  },
+  addScaled: ({ data: into, at: intoAt }, factor, { data: x, at: xAt }, count) => {
+    for (let c = 0; c < count; c++) into[intoAt + c]! += factor * x[xAt + c]!
+  },
+}
+
+const SINGLE: ReturnType<typeof rounded> = {
+  dot: ({ data: x, at: xAt }, { data: y, at: yAt }, count) => {
+    let sum = 0
+    for (let c = 0; c < count; c++) sum = Math.fround(sum + Math.fround(x[xAt + c]! * y[yAt + c]!))
+    return sum
+  },
+  addScaled: ({ data: into, at: intoAt }, factor, { data: x, at: xAt }, count) => {
+    for (let c = 0; c < count; c++)
+      into[intoAt + c] = Math.fround(into[intoAt + c]! + Math.fround(factor * x[xAt + c]!))
+  },
+}
+
 export function offsetOf({ options }: Problem, b: number): number {
   return typeof options.queryOffset === 'object' ? options.queryOffset[b]! : (options.queryOffset ?? 0)
 }
@@ -48,7 +89,5 @@ export function dotOf(
   const group = Math.floor((h * Hkv) / H)
   const queryStart = ((b * H + h) * M + i) * D
   const keyStart = ((b * Hkv + group) * N + j) * D
-  let sum = 0
-  for (let c = 0; c < D; c++) sum = round(sum + round(query[queryStart + c]! * key[keyStart + c]!))
-  return sum
+  return rounded(round).dot({ data: query, at: queryStart }, { data: key, at: keyStart }, D)
 }

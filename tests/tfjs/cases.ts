@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { attention, type TfAttentionOptions } from 'heddle/tfjs'
 import { expect } from 'vitest'
-import type { Tolerance } from '../support/closeness.ts'
+import type { Tolerance } from '../support/error-rule.ts'
 import { backwardReference } from '../support/oracle-backward.ts'
 import { attentionReference } from '../support/oracle.ts'
 import type { AttentionInputs, MathOptions } from '../support/problem.ts'

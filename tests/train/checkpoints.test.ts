@@ -147,7 +147,7 @@ describe('a killed process', () => {
       platform: 'node',
       format: 'esm',
       target: 'node20',
-      loader: { '.wasm': 'binary', '.deflate': 'binary' },
+      loader: { '.wasm': 'binary', '.deflate': 'base64' },
       external: ['webgpu'],
       logLevel: 'error',
       banner: { js: 'import { createRequire as __r } from "node:module"; const require = __r(import.meta.url);' },
@@ -272,7 +272,11 @@ describe('a checkpoint', () => {
       'expected a file of format heddle-checkpoint/1, got "pt"',
     )
     expect((await changed({ progress: '{' })).message).toContain('expected JSON under progress')
-    expect((await changed({ progress: '{"step":-1}' })).message).toContain('expected counters of a run under progress')
+    const counters = { step: 1, batches: 1, evaluatedStep: 0, best: null, sinceBest: 0 }
+    for (const name of ['step', 'batches', 'evaluatedStep', 'sinceBest', 'best'])
+      expect((await changed({ progress: JSON.stringify({ ...counters, [name]: -1 }) })).message, name).toContain(
+        'expected counters of a run under progress',
+      )
     expect((await changed({ metadata: '{"a":1}' })).message).toContain('expected strings under metadata')
     expect((await changed({}, { stray: { data: new Float32Array(1), shape: [1] } })).message).toContain(
       'expected tensors of model., optimizer., best., got stray',

@@ -4,7 +4,7 @@ import { probeWebGpu } from '../../src/backends/webgpu/probe.ts'
 import { DeviceLost, NonFiniteInput } from '../../src/backends/webgpu/signals.ts'
 import { BackendUnavailableError, MemoryBudgetError } from '../../src/core/errors.ts'
 import { gpuBufferBytes, gpuScratchBytes } from '../../src/plan/gpu-memory.ts'
-import { webgpuTolerance } from '../support/closeness.ts'
+import { webgpuTolerance } from '../support/error-rule.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { normalise } from '../support/problem.ts'
 import { sharedArray } from '../support/tensors.ts'
@@ -278,6 +278,25 @@ describe.skipIf(skipReason(found) !== undefined)('the WebGPU backend', { timeout
       throw new RangeError('out of memory')
     }
     await expect(runCall(gpuBackend, inputsOf(shape))).rejects.toThrow(MemoryBudgetError)
+    device.createBuffer = createBuffer
+    expect((await runCall(gpuBackend, inputsOf(shape))).output).toMatchOracle(
+      attentionReference(inputsOf(shape)).output,
+      webgpuTolerance,
+    )
+  })
+
+  test('results that the device does not give back are a BackendUnavailableError, and the backend is usable after', async () => {
+    const gpuBackend = await open()
+    const { device } = gpuBackend.gpu
+    const createBuffer = device.createBuffer.bind(device)
+    device.createBuffer = (descriptor) => {
+      const mapAsync = () => Promise.reject(new DOMException('refused', 'OperationError'))
+      return Object.assign(createBuffer(descriptor), { mapAsync })
+    }
+    await expect(runCall(gpuBackend, inputsOf(shape))).rejects.toMatchObject({
+      code: 'BackendUnavailableError',
+      cause: { message: 'refused' },
+    })
     device.createBuffer = createBuffer
     expect((await runCall(gpuBackend, inputsOf(shape))).output).toMatchOracle(
       attentionReference(inputsOf(shape)).output,

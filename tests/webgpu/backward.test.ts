@@ -1,6 +1,6 @@
 import { createRuntime, type RuntimeOptions } from 'heddle'
 import { describe, expect, test } from 'vitest'
-import { forwardFor, gradientBits } from '../support/expect-backward.ts'
+import { forwardFor, gradientBits } from '../support/gradient-checks.ts'
 import { Random } from '../support/random.ts'
 import { withRuntime } from '../support/runtimes.ts'
 import { normalTensor } from '../support/tensors.ts'

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createWebGpuBackend, type WebGpuBackend } from '../../src/backends/webgpu/engine.ts'
-import { webgpuTolerance } from '../support/closeness.ts'
+import { webgpuTolerance } from '../support/error-rule.ts'
 import { coveringCases, fullCase, pairCases } from '../support/option-cases.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { Random } from '../support/random.ts'

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Backend } from '../../src/backends/backend.ts'
 import type { RowStageTask, RowStep } from '../../src/protocol/stage.ts'
 import { GpuLaneBackend } from '../../src/scheduler/gpu-lane-backend.ts'
-import { webgpuTolerance } from '../support/closeness.ts'
+import { webgpuTolerance } from '../support/error-rule.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { inputsOf } from './support/cases.ts'
 import { skipReason, testGpu } from './support/software-gpu.ts'
@@ -147,14 +147,14 @@ describe.skipIf(skipReason(found) !== undefined)('a GPU lane', { timeout: 60_000
       rows: 1,
       registers: [4],
       attention: null,
-      steps: [load, { op: 'scale', register: 0, factor: 2 }, store],
+      steps: [load, { op: 'fold', from: 0, to: 0, groups: 1 }, store],
       registerBytes: 4096,
       residentLimitBytes: 0,
     }
     const context = contextOf(new Map([[1, Float32Array.of(1, 2, 3, 4)]]))
     expect((await lane.rows(stage, context)).stored).toEqual([Float32Array.of(1)])
     expect(lane.takeFallbacks()).toEqual([
-      { what: 'scale on wasm in place of webgpu', reason: 'there are no WebGPU kernels for it' },
+      { what: 'fold on wasm in place of webgpu', reason: 'there are no WebGPU kernels for it' },
     ])
     expect(
       (

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { createRuntime, tensor, type Runtime } from 'heddle'
 import { TransformerBlock } from 'heddle/nn'
-import { normalValues } from '../../bench/attention/normal-values.ts'
+import { normalValues } from '../../src/cli/bench/normal-values.ts'
 import { skipReason, testGpu } from './support/software-gpu.ts'
 
 const found = await testGpu()

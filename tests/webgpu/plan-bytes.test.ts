@@ -8,12 +8,12 @@ import {
   type Runtime,
   type RuntimeOptions,
 } from 'heddle'
-import { normalValues } from '../../bench/attention/normal-values.ts'
+import { normalValues } from '../../src/cli/bench/normal-values.ts'
 import { mergeParams } from '../../src/backends/webgpu/kernels/attention-merge.wgsl.ts'
 import { scoreParams } from '../../src/backends/webgpu/kernels/score-tile.wgsl.ts'
 import { GPU_UNIFORM_BYTES } from '../../src/plan/gpu-memory.ts'
 import { attentionReference } from '../support/oracle.ts'
-import { webgpuTolerance } from '../support/closeness.ts'
+import { webgpuTolerance } from '../support/error-rule.ts'
 import { workerFile } from '../support/runtimes.ts'
 import { FAST_GPU, skipReason, testGpu } from './support/software-gpu.ts'
 
@@ -30,11 +30,14 @@ const pools: Record<string, RuntimeOptions> = {
   'a worker by transfer': { backend: { webgpu: 1 }, sharedMemory: 'never', workerFactory },
 }
 
-/** [B, H, Hkv, M, N, D, Dv]: several tasks a lane, rows that need padding, and more keys than rows. */
+/**
+ * [B, H, Hkv, M, N, D, Dv]: several tasks a lane, rows and sizes that need padding, and more keys than rows, with the
+ * first one's kernels.
+ */
 const shapes = [
   [1, 1, 1, 700, 700, 64, 64],
   [2, 4, 2, 300, 500, 33, 47],
-  [1, 3, 3, 70, 2000, 16, 80],
+  [1, 3, 3, 70, 2000, 64, 64],
 ] as const
 /** What a pass uploads or brings back depends on the time that passes take: for those the plan is a bound. */
 const bounded: AttentionOptions[] = [{ returnWeights: { rows: [0, 5] } }, { returnWeights: true }]

@@ -4,7 +4,7 @@ import { NonFiniteInput } from '../../src/backends/webgpu/signals.ts'
 import { CONTEXT_ARRAY, type RowStageTask, type RowStep } from '../../src/protocol/stage.ts'
 import type { TaskArray } from '../../src/protocol/task.ts'
 import { exactActivations, finiteRange } from '../support/activations.ts'
-import { webgpuTolerance } from '../support/closeness.ts'
+import { webgpuTolerance } from '../support/error-rule.ts'
 import { attentionReference } from '../support/oracle.ts'
 import { normalise } from '../support/problem.ts'
 import { Random } from '../support/random.ts'
@@ -84,6 +84,12 @@ describe.skipIf(skipReason(found) !== undefined)('row-wise stages in WGSL', { ti
       const steps = [stage.load(0), stage.rmsNormHeads(0, 1, headSize, weighted), stage.store(1)]
       await expectReference(stage.task(steps), stage.arrays)
     }
+  })
+
+  test.each([1, 7, 64, 257])('%i columns times a factor', async (width) => {
+    const stage = new StageOf(9, [width])
+    const scale: RowStep = { op: 'scale', register: 0, factor: -2.5 }
+    await expectReference(stage.task([stage.load(0), scale, stage.store(0)]), stage.arrays)
   })
 
   test('a gated unit behind its norm', async () => {

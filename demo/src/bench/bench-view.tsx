@@ -6,6 +6,7 @@ import { formatBytes } from '../../../src/plan/explain.ts'
 import { host } from '../host.ts'
 import { Choice, Failure } from '../parts/controls.tsx'
 import { Plot } from '../parts/plot.tsx'
+import { ScrollTable } from '../parts/scroll-table.tsx'
 import { text } from '../text/text.ts'
 import { encodeResult, formatResult, MODES, type BenchPoint, type BenchResult } from './bench-result.ts'
 import {
@@ -128,31 +129,17 @@ function Table({ measured }: { readonly measured: readonly BenchPoint[] }) {
   const t = text.value.bench
   const lengths = [...new Set(measured.map(({ tokens }) => tokens))]
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={t.table}>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">{t.tokens}</th>
-            {MODES.map((mode) => (
-              <th key={mode} scope="col">
-                {t.modes[mode]}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {lengths.map((tokens) => (
-            <tr key={tokens}>
-              <td>{formatInteger(tokens)}</td>
-              {MODES.map((mode) => {
-                const point = measured.find((each) => each.mode === mode && each.tokens === tokens)
-                return <td key={mode}>{point === undefined ? '–' : <Measured point={point} />}</td>
-              })}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <ScrollTable label={t.table} columns={[t.tokens, ...MODES.map((mode) => t.modes[mode])]}>
+      {lengths.map((tokens) => (
+        <tr key={tokens}>
+          <td>{formatInteger(tokens)}</td>
+          {MODES.map((mode) => {
+            const point = measured.find((each) => each.mode === mode && each.tokens === tokens)
+            return <td key={mode}>{point === undefined ? '–' : <Measured point={point} />}</td>
+          })}
+        </tr>
+      ))}
+    </ScrollTable>
   )
 }
 

@@ -1,4 +1,5 @@
 import type { RoleRule, Score } from 'heddle/analysis'
+import { ScrollTable } from '../parts/scroll-table.tsx'
 import { text } from '../text/text.ts'
 import type { InspectedHead } from './inspect-model.ts'
 import { MASSES, percent } from './role-text.ts'
@@ -27,24 +28,11 @@ export function Evidence({
   return (
     <div class="evidence">
       <h3>{t.evidence(name)}</h3>
-      <div class="scroll" tabIndex={0} role="region" aria-label={t.evidence(name)}>
-        <table>
-          <thead>
-            <tr>
-              {[t.looksAt, t.share, t.uniform, t.shuffled, t.needed].map((title) => (
-                <th key={title} scope="col">
-                  {title}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {shown.map((each) => (
-              <ScoreRow key={each.mass} shown={each} needed={neededFor(each.score, rule)} />
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <ScrollTable label={t.evidence(name)} columns={[t.looksAt, t.share, t.uniform, t.shuffled, t.needed]}>
+        {shown.map((each) => (
+          <ScoreRow key={each.mass} shown={each} needed={neededFor(each.score, rule)} />
+        ))}
+      </ScrollTable>
       <Terms masses={shown.map(({ mass }) => mass)} />
     </div>
   )

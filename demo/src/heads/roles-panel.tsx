@@ -1,11 +1,12 @@
 import { heatmapGrid } from '../../../src/plots/heatmap-grid.ts'
 import { Plot } from '../parts/plot.tsx'
+import { ScrollTable } from '../parts/scroll-table.tsx'
 import { text } from '../text/text.ts'
 import { chosen } from './heads-state.ts'
 import type { InspectedHead, Inspection } from './inspect-model.ts'
 import { percent, roleName } from './role-text.ts'
 
-/** All heads: their matrices, and the role of each beside what it had to beat. */
+/** All heads: their matrices, and the role of each next to what it had to beat. */
 export function RolesPanel({ inspection: { heads, rule } }: { readonly inspection: Inspection }) {
   const t = text.value.heads
   const layers = [...new Set(heads.map(({ layer }) => layer))]
@@ -65,30 +66,16 @@ function pick(event: MouseEvent): void {
 function RoleTable({ heads }: { readonly heads: readonly InspectedHead[] }) {
   const t = text.value.heads
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={t.roles}>
-      <table class="role-table">
-        <caption class="sr">{t.roles}</caption>
-        <thead>
-          <tr>
-            {[t.head, t.role, t.share, t.uniform, t.shuffled].map((title) => (
-              <th key={title} scope="col">
-                {title}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {heads.map((head, index) => (
-            <RoleRow
-              key={head.name}
-              head={head}
-              isChosen={index === chosen.value}
-              onChoose={() => (chosen.value = index)}
-            />
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <ScrollTable label={t.roles} columns={[t.head, t.role, t.share, t.uniform, t.shuffled]} kind="role-table">
+      {heads.map((head, index) => (
+        <RoleRow
+          key={head.name}
+          head={head}
+          isChosen={index === chosen.value}
+          onChoose={() => (chosen.value = index)}
+        />
+      ))}
+    </ScrollTable>
   )
 }
 

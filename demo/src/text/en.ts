@@ -81,7 +81,7 @@ export const en = {
     entropy: 'entropy',
     effective: 'effective places',
     vectors:
-      'The vectors are not trained: each word has a random direction, mixed with those of its neighbours. So a place attends to places where the same word stands in similar company.',
+      'The vectors are not trained: each word has a random direction, mixed with those of its neighbours. So a place attends to places where the same word has similar neighbours.',
   },
   train: {
     title: 'Watch a transformer learn names',
@@ -108,7 +108,7 @@ export const en = {
     heldOut: 'held out',
     speed: 'tokens per second',
     parameters: 'parameters',
-    curve: 'Loss beside counted baselines',
+    curve: 'Loss next to counted baselines',
     training: 'training',
     bigram: 'bigram',
     unigram: 'unigram',
@@ -126,7 +126,7 @@ export const en = {
       `Attention over “${name}” at several steps: a row per head, named layer.head from 0, with its role where it has one. Each small square has a row per letter that attends and a column per letter it attends to; the first one is the start of the name.`,
   },
   positions: {
-    title: 'Three ways to say where a word stands',
+    title: 'Three ways to encode the position of a word',
     lead: 'Attention by itself does not know the order of its input. Here every row has the same content, so all that you see comes from the positions.',
     settings: 'Settings and weights',
     query: 'Position that attends',
@@ -153,7 +153,7 @@ export const en = {
       rotary:
         'Queries and keys are rotated by their position in every layer, so that a score depends on the distance only. A larger base turns more slowly and reaches further. (Su et al. 2021)',
       alibi:
-        'A penalty that grows with the distance is subtracted from each score; nothing else changes. Each head has its own slope, and longer texts than in training pose no problem. (Press et al. 2022)',
+        'A penalty that grows with the distance is subtracted from each score; nothing else changes. Each head has its own slope, and texts longer than in training work too. (Press et al. 2022)',
     },
   },
   bench: {
@@ -194,7 +194,7 @@ export const en = {
   },
   heads: {
     title: 'What each head looks at',
-    lead: 'Choose a model, give it an input of your own, and see what every head attends to. A head has a role only where its score beats what attention that knows nothing would get.',
+    lead: 'Choose a model, give it your own input, and see what every head attends to. A head has a role only where its score beats what uninformed attention would get.',
     model: 'Model and input',
     source: 'Model',
     sources: { names: 'Names', induction: 'Induction', own: 'Trained here' },

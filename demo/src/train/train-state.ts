@@ -2,6 +2,7 @@ import { batch, computed, signal } from '@preact/signals'
 import { CausalLanguageModel } from 'heddle/nn'
 import { AdamW, crossEntropy, train, type TrainStep } from 'heddle/train'
 import { runtimeNow } from '../host.ts'
+import { turn } from '../turn.ts'
 import { inspectModel, type InspectedHead } from '../heads/inspect-model.ts'
 import { loadNames, type NamesData } from './names-data.ts'
 import { EDGE } from './names-format.ts'
@@ -63,7 +64,10 @@ export async function start(): Promise<void> {
   })
   try {
     const names = (data.value ??= await loadNames())
+    // The data, the model and the first call are tasks of their own: frames go between them.
+    await turn()
     const model = new CausalLanguageModel({ ...MODEL, vocabulary: names.tokenizer.size })
+    await turn()
     state.value = 'running'
     await loop(model, names, aborted)
     state.value = 'finished'
@@ -160,4 +164,6 @@ async function observe(
     snapshots.value = [...snapshots.value, { step, heads }]
     trained.value = { model, names }
   })
+  // The pictures are drawn now; the next step is a task of its own.
+  await turn()
 }

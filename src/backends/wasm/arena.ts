@@ -1,7 +1,7 @@
 import { PARAMETERS } from '../../../assembly/abi.ts'
 import { MemoryBudgetError } from '../../core/errors.ts'
 
-/** What the kernels export: shapes and units stand with each in assembly/. */
+/** What the kernels of attention and of its gradients export: shapes and units stand with each in assembly/. */
 export interface Kernels {
   attendTile(): number
   attendHeads(
@@ -39,21 +39,29 @@ export interface Kernels {
 
 /** One lane's linear memory, of constant size, and the kernels over it. */
 export class Arena {
-  readonly kernels: Kernels
+  readonly kernels = {} as Kernels
   readonly floats: Float32Array
   readonly integers: Int32Array
   readonly octets: Uint8Array
 
+  readonly #memory: WebAssembly.Memory
+
   /** @param bytes a multiple of 64 KiB @throws {MemoryBudgetError} when the engine refuses the memory */
   constructor(
-    module: WebAssembly.Module,
+    modules: readonly WebAssembly.Module[],
     readonly bytes: number,
   ) {
-    const memory = createMemory(bytes)
-    this.kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels
-    this.floats = new Float32Array(memory.buffer)
-    this.integers = new Int32Array(memory.buffer)
-    this.octets = new Uint8Array(memory.buffer)
+    this.#memory = createMemory(bytes)
+    const { buffer } = this.#memory
+    this.floats = new Float32Array(buffer)
+    this.integers = new Int32Array(buffer)
+    this.octets = new Uint8Array(buffer)
+    for (const module of modules) this.add(module)
+  }
+
+  /** Kernels beside those that are there. */
+  add(module: WebAssembly.Module): void {
+    Object.assign(this.kernels, new WebAssembly.Instance(module, { env: { memory: this.#memory } }).exports)
   }
 
   /** Sets a word of the parameter block; `parameter` is one of abi.ts's P_…. */

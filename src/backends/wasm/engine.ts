@@ -1,5 +1,6 @@
 import { attentionArena, startingArenaBytes } from '../../plan/arena.ts'
 import { backwardArena, type BackwardArena } from '../../plan/backward-arena.ts'
+import { BackendUnavailableError } from '../../core/errors.ts'
 import type {
   AttentionBackwardResult,
   AttentionBackwardTask,
@@ -10,6 +11,7 @@ import type {
   BiasPart,
   KeySegmentTask,
 } from '../../protocol/backward-task.ts'
+import type { LaterKernels } from '../../protocol/messages.ts'
 import type { AttentionHeadsResult, AttentionHeadsTask } from '../../protocol/heads-task.ts'
 import type { RowStageResult, RowStageTask } from '../../protocol/stage.ts'
 import type { SumResult, SumWork } from '../../protocol/sums.ts'
@@ -40,25 +42,40 @@ export interface WasmBackend extends Backend {
   readonly attentionBias: NonNullable<Backend['attentionBias']>
 }
 
+/** Kernels that a lane may get only when a task needs them. */
+export type LaterModules = (name: LaterKernels) => Promise<WebAssembly.Module>
+
 /**
  * Attention on the calling thread, in one private linear memory of constant size. One task at a time: the caller waits
  * for a task before it gives the next.
  *
- * @param module one of the two binaries (binaries.ts); both export the same kernels
+ * @param modules the kernels of attention, and for `gradientsNow` those of gradients; of one binary (binaries.ts)
+ * @param later asked for others when a task first needs them; without it the backend runs no such task
  */
-export function createWasmBackend(module: WebAssembly.Module): WasmBackend {
-  return new WasmEngine(module)
+export function createWasmBackend(
+  modules: readonly WebAssembly.Module[],
+  later: LaterModules = noLaterKernels,
+): WasmBackend {
+  return new WasmEngine(modules, later)
+}
+
+function noLaterKernels(name: LaterKernels): Promise<WebAssembly.Module> {
+  return Promise.reject(new BackendUnavailableError(`wasm: expected kernels of ${name} for a task, got none`))
 }
 
 class WasmEngine implements WasmBackend {
   readonly kind = 'wasm'
-  readonly #module: WebAssembly.Module
+  /** kernels of the arena */
+  readonly #modules: WebAssembly.Module[]
+  readonly #later: LaterModules
   #arena: Arena | undefined
   #stages: RowStages | undefined
+  #hasGradients = false
 
-  constructor(module: WebAssembly.Module) {
-    this.#module = module
-    this.#arena = new Arena(module, startingArenaBytes())
+  constructor(modules: readonly WebAssembly.Module[], later: LaterModules) {
+    this.#modules = [...modules]
+    this.#later = later
+    this.#arena = new Arena(modules, startingArenaBytes())
   }
 
   residentBytes(): number {
@@ -105,25 +122,28 @@ class WasmEngine implements WasmBackend {
   }
 
   async attentionBackward(task: AttentionBackwardTask, context: TaskContext): Promise<AttentionBackwardResult> {
+    await this.#needGradients()
     return sweep(this.#gradientSweep(task, context))
   }
 
   async attentionTransposed(task: AttentionTransposedTask, context: TaskContext): Promise<AttentionTransposedResult> {
+    await this.#needGradients()
     const { arena, layout } = this.#segmentArena(task)
     const work = new SegmentTransposed(arena, layout, task, context)
     return sweep({ run: new SegmentSweep(arena, layout, task, context, work), work })
   }
 
   async attentionBias(task: AttentionBiasTask, context: TaskContext): Promise<AttentionBiasResult> {
+    await this.#needGradients()
     return sweep(this.#biasSweep(task, context))
   }
 
   async rows(task: RowStageTask, context: TaskContext): Promise<RowStageResult> {
-    return this.#rowStages().run(task, context)
+    return (this.#stages ?? (await this.#makeStages())).run(task, context)
   }
 
-  sums(work: SumWork, context: TaskContext): Promise<SumResult> {
-    return Promise.resolve(this.#rowStages().sum(work, context))
+  async sums(work: SumWork, context: TaskContext): Promise<SumResult> {
+    return (this.#stages ?? (await this.#makeStages())).sum(work, context)
   }
 
   dispose(): void {
@@ -135,7 +155,15 @@ class WasmEngine implements WasmBackend {
   #arenaOf(bytes: number): Arena {
     if (this.#arena !== undefined && this.#arena.bytes >= bytes) return this.#arena
     this.#arena = undefined
-    return (this.#arena = new Arena(this.#module, bytes))
+    return (this.#arena = new Arena(this.#modules, bytes))
+  }
+
+  async #needGradients(): Promise<void> {
+    if (this.#hasGradients) return
+    const module = await this.#later('gradients')
+    this.#hasGradients = true
+    this.#modules.push(module)
+    this.#arena?.add(module)
   }
 
   #attentionRun(task: AttentionTask, context: TaskContext): AttentionRun {
@@ -167,9 +195,9 @@ class WasmEngine implements WasmBackend {
     return { run, work: run }
   }
 
-  #rowStages(): RowStages {
-    this.#stages ??= new RowStages(this.#module, (tasks, context) => this.attentionAll(tasks, context))
-    return this.#stages
+  async #makeStages(): Promise<RowStages> {
+    const module = await this.#later('rows')
+    return (this.#stages = new RowStages(module, (tasks, context) => this.attentionAll(tasks, context)))
   }
 }
 

@@ -7,6 +7,7 @@ import {
 } from '../../../assembly/abi.ts'
 import { STAGE_TILE_ROWS } from '../../plan/stage-arena.ts'
 import type { RowStep } from '../../protocol/stage.ts'
+import { maxRowsBackwardTile, maxRowsTile } from './largest-tiles.ts'
 import {
   addressOf,
   dropTile,
@@ -140,6 +141,8 @@ const STEPS: { readonly [Op in RowStep['op']]: (step: StepOf<Op>, tile: Tile) =>
   },
   drop: dropTile,
   rotate: rotateTile,
+  'max-rows': maxRowsTile,
+  'max-rows-backward': maxRowsBackwardTile,
   store: storeTile,
   'store-heads': storeHeadsTile,
   'store-slab': storeSlabTile,

@@ -29,6 +29,8 @@ const BIAS_FLAGS: Readonly<Record<BiasGradient, number>> = {
   matrix: FLAG_BIAS_MATRIX,
   columns: FLAG_BIAS_COLUMNS,
   rows: FLAG_BIAS_ROWS,
+  // A tile's dS, as for a matrix, of which the lane then adds the diagonals.
+  diagonals: FLAG_BIAS_MATRIX,
 }
 
 /** The gradients of one task: what its sweep loads, and where its results go. */
@@ -102,6 +104,7 @@ export class SegmentGradients implements SegmentWork {
     copyOut(floats, layout.dQuery >> 2, layout.headColumns, array, slice, tile.row, tile.rows, 0, headSize)
     if (biasGradient === 'matrix') this.#storeBiasMatrix(tile, block)
     if (biasGradient === 'rows') this.#addBiasRows(tile)
+    if (biasGradient === 'diagonals') this.#addBiasDiagonals(tile, block)
     if (this.#slopes !== undefined) this.#addSlopes(tile, this.#slopes)
   }
 
@@ -166,7 +169,7 @@ export class SegmentGradients implements SegmentWork {
       layout,
       task: { biasGradient },
     } = this
-    if (biasGradient === 'matrix')
+    if (biasGradient === 'matrix' || biasGradient === 'diagonals')
       floats.fill(0, layout.transfer >> 2, (layout.transfer >> 2) + rows * layout.blockRows)
     if (biasGradient === 'rows') floats.fill(0, layout.biasRows >> 2, (layout.biasRows >> 2) + TILE_ROWS)
     if (this.#slopes !== undefined) floats.fill(0, layout.slopeRows >> 2, (layout.slopeRows >> 2) + TILE_ROWS)
@@ -193,6 +196,23 @@ export class SegmentGradients implements SegmentWork {
     } = this.#sinks.dBias(head)
     for (let r = 0; r < rows; r++)
       (array[offset + (row + r) * rowStride] as number) += floats[(layout.biasRows >> 2) + r] as number
+  }
+
+  #addBiasDiagonals({ head, row, rows }: SegmentTile, { start, keys }: SegmentBlock): void {
+    const {
+      arena: { floats },
+      layout: { transfer, blockRows },
+      task,
+    } = this
+    const {
+      array,
+      slice: { offset },
+    } = this.#sinks.dBias(head)
+    for (let r = 0; r < rows; r++) {
+      const from = (transfer >> 2) + r * blockRows
+      const to = offset + (start - task.keyStart) - (row + r) + task.rows - 1
+      for (let j = 0; j < keys; j++) array[to + j] = (array[to + j] as number) + (floats[from + j] as number)
+    }
   }
 
   /** In float64, in row order: slopes sum over all pairs of a head. */

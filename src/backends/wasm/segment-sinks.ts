@@ -1,4 +1,9 @@
-import type { AttentionBackwardResult, AttentionBackwardTask, BackwardHead } from '../../protocol/backward-task.ts'
+import {
+  biasGradientShape,
+  type AttentionBackwardResult,
+  type AttentionBackwardTask,
+  type BackwardHead,
+} from '../../protocol/backward-task.ts'
 import type { Destination, Slice } from '../../protocol/task.ts'
 import type { TaskContext } from '../backend.ts'
 
@@ -28,8 +33,7 @@ export function sinksOf(task: AttentionBackwardTask, context: TaskContext): Sink
     settings: { headSize, valueSize },
   } = task
   const keys = keyEnd - keyStart
-  const biasWidth = biasGradient === 'rows' ? 1 : keys
-  const biasRows = biasGradient === undefined ? 0 : biasGradient === 'columns' ? 1 : rows
+  const [biasRows, biasWidth] = biasGradient === undefined ? [0, 0] : biasGradientShape(biasGradient, rows, keys)
   const dense: { -readonly [Name in keyof Sinks['dense']]: Float32Array } = {}
   const open = (
     name: keyof Sinks['dense'],

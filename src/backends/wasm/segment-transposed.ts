@@ -9,7 +9,7 @@ import { clearPadding, loadRows } from './gradient-operands.ts'
 import { sinkOf, type FloatSink } from './segment-sinks.ts'
 import { floatsOf, type RowFacts, type SegmentBlock, type SegmentTile, type SegmentWork } from './segment-sweep.ts'
 
-/** Pᵀ·X of one task: what its sweep loads, and where its result goes. X stands where dO does in the backward pass. */
+/** Pᵀ·X of one task: what its sweep loads, and where its result goes. X is where dO is in the backward pass. */
 export class SegmentTransposed implements SegmentWork {
   readonly flags = 0
   readonly heads: readonly ScoredHead[]

@@ -190,7 +190,7 @@ export function loadHeadsTile({ to, heads, from, slots, slotStride }: StepOf<'lo
   }
 }
 
-/** Where the first row of a run stands: a slice that crosses sequences is that of batch 0 and position 0. */
+/** The place of a run's first row: a slice that crosses sequences is that of batch 0 and position 0. */
 function headStart(
   { offset, batchStride = 0, rowStride, rowShifts }: HeadSlice,
   run: RowRun,

@@ -20,7 +20,7 @@ import { tileOf } from './stage-tiles.ts'
 /** The lane's own attention, for the first part of a stage. */
 export type AttendTasks = (tasks: readonly AttentionTask[], context: TaskContext) => Promise<AttentionTaskResult[]>
 
-/** Byte addresses of registers, and of what stands behind them. */
+/** Byte addresses of registers, and of what follows them. */
 interface Registers {
   readonly starts: number[]
   readonly end: number

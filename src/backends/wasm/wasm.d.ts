@@ -4,8 +4,8 @@ declare module '*.wasm' {
   export default bytes
 }
 
-/** A kernel binary, compressed (deflate-raw). */
+/** A kernel binary, compressed (deflate-raw), in base64. */
 declare module '*.wasm.deflate' {
-  const bytes: Uint8Array<ArrayBuffer>
-  export default bytes
+  const text: string
+  export default text
 }

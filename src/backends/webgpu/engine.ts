@@ -1,3 +1,4 @@
+import { BackendUnavailableError } from '../../core/errors.ts'
 import { GPU_OVERLAP, type GpuBlockSizes } from '../../plan/gpu-memory.ts'
 import type { Fallback } from '../../protocol/messages.ts'
 import type { ArrayId, AttentionTaskResult } from '../../protocol/task.ts'
@@ -94,9 +95,14 @@ async function withLoss<T>(gpu: GpuDevice, run: () => Promise<T>): Promise<T> {
   try {
     return await run()
   } catch (error) {
-    if (error instanceof Error && (error.name === 'AbortError' || error.name === 'OperationError'))
-      await gpu.settleLoss()
+    const isRefusedMap = error instanceof Error && (error.name === 'AbortError' || error.name === 'OperationError')
+    if (isRefusedMap) await gpu.settleLoss()
     if (gpu.lost !== null && !(error instanceof DeviceLost)) throw gpu.lost
+    if (isRefusedMap)
+      throw new BackendUnavailableError(
+        `backend "webgpu": expected the device to give results back, but it refused: ${error.message}`,
+        { cause: error },
+      )
     throw error
   }
 }

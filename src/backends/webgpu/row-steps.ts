@@ -1,5 +1,6 @@
 import { roundUp } from '../../core/integers.ts'
 import type { RowStageTask, RowStep } from '../../protocol/stage.ts'
+import { isWasmStep, type WasmStep } from '../../protocol/wasm-steps.ts'
 import type { TaskContext } from '../backend.ts'
 import { bindings } from './attention-block.ts'
 import { TILE, USAGE } from './constants.ts'
@@ -14,6 +15,7 @@ import { rmsNormHeadsKernel } from './kernels/rms-norm-heads.wgsl.ts'
 import { rotaryKernel } from './kernels/rotary.wgsl.ts'
 import { rowAddKernel, rowMultiplyKernel } from './kernels/row-add.wgsl.ts'
 import { rowDropoutKernel, rowDropoutParams } from './kernels/row-dropout.wgsl.ts'
+import { rowScaleKernel, rowScaleParams } from './kernels/row-scale.wgsl.ts'
 import { packRows } from './pack-rows.ts'
 import type { ResidentWeights } from './resident-weights.ts'
 import { NonFiniteInput } from './signals.ts'
@@ -60,9 +62,12 @@ export class RowSteps {
     this.#rows = count
   }
 
-  /** What each step becomes; null where there is no kernel. A step without an entry does not compile. */
+  /** What each step becomes. A step without an entry does not compile, unless it is one of `WASM_STEPS`. */
   static readonly #ENCODERS: {
-    readonly [Op in Exclude<RowStep['op'], StoreOp>]: ((to: RowSteps, step: StepOf<Op>) => Promise<void> | void) | null
+    readonly [Op in Exclude<RowStep['op'], StoreOp | WasmStep>]: (
+      to: RowSteps,
+      step: StepOf<Op>,
+    ) => Promise<void> | void
   } = {
     load: (to, step) => to.#load(step),
     embed: (to, step) => to.#embed(step),
@@ -73,35 +78,17 @@ export class RowSteps {
     copy: (to, step) => to.#copy(step),
     add: (to, step) => to.#combine(rowAddKernel, step),
     multiply: (to, step) => to.#combine(rowMultiplyKernel, step),
+    scale: (to, step) => to.#scale(step),
     activate: (to, step) => to.#activate(step),
     drop: (to, step) => to.#drop(step),
     rotate: (to, step) => to.#rotate(step),
-    'load-heads': null,
-    normalise: null,
-    'norm-backward': null,
-    'rms-normalise': null,
-    'rms-norm-backward': null,
-    fold: null,
-    subtract: null,
-    scale: null,
-    'activate-backward': null,
-    'store-slab': null,
-    'sum-columns': null,
-    'cross-entropy': null,
-    'cross-entropy-backward': null,
-    'squared-error': null,
-  }
-
-  /** The first step that has no WGSL kernel, if there is one: such a stage runs on wasm. */
-  static withoutKernel(steps: readonly RowStep[]): RowStep['op'] | undefined {
-    return steps.find(({ op }) => op !== 'store' && op !== 'store-heads' && RowSteps.#ENCODERS[op] === null)?.op
   }
 
   /** Encodes one step; a store returns the buffer that its rows will be in. */
   async encode(step: RowStep): Promise<GPUBuffer | undefined> {
     if (step.op === 'store' || step.op === 'store-heads') return this.#copyOut(step.from)
-    const encoder = RowSteps.#ENCODERS[step.op] as ((to: RowSteps, step: RowStep) => Promise<void> | void) | null
-    if (encoder === null) throw new RangeError(`stage: expected a step with a WebGPU kernel, got ${step.op}`)
+    if (isWasmStep(step.op)) throw new RangeError(`stage: expected a step with a WebGPU kernel, got ${step.op}`)
+    const encoder = RowSteps.#ENCODERS[step.op] as (to: RowSteps, step: RowStep) => Promise<void> | void
     await encoder(this, step)
     return undefined
   }
@@ -210,6 +197,12 @@ export class RowSteps {
     const output = this.#fresh(to)
     this.#encoder.copyBufferToBuffer(this.#held(from), 0, output, 0, this.#rows * this.#quads(from) * 16)
     this.#set(to, output)
+  }
+
+  async #scale({ register, factor }: StepOf<'scale'>): Promise<void> {
+    const params = this.#params(rowScaleParams.byteLength, (mapped) => rowScaleParams.write(mapped, { factor }))
+    const buffers = { 0: params, 1: this.#held(register) }
+    await this.#dispatch(rowScaleKernel(this.#quads(register)), buffers, this.#elementwise(register))
   }
 
   async #activate({ register, activation }: StepOf<'activate'>): Promise<void> {

@@ -3,7 +3,7 @@ import { analyzeModel, type AnalysisOptions, type AnalysisProgress } from '../..
 import { createRuntime, HeddleError } from '../../index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine } from '../machine.ts'
-import { flag, stringOption, workersOption } from '../option-values.ts'
+import { flag, stringOption, workersOption, WORKERS } from '../option-values.ts'
 import { prepareFolder, writeReport } from '../report/write-report.ts'
 import { formatDuration, formatInteger } from '../terminal/format.ts'
 import { ProgressBar } from '../terminal/progress-bar.ts'
@@ -37,11 +37,7 @@ const OPTIONS: Command['options'] = {
     summary: 'JSON with pairs of positions that belong together: { "verb to its subject": [[3, 1], …] }',
   },
   out: { type: 'string', value: 'DIR', summary: 'folder to write the report to, as JSON and as a page' },
-  workers: {
-    type: 'string',
-    value: 'N|auto',
-    summary: 'worker threads; 0 computes on the calling thread (default: auto)',
-  },
+  workers: WORKERS,
   json: { type: 'boolean', summary: 'print the report as JSON' },
 }
 

@@ -114,7 +114,7 @@ export function analyzePage(report: AnalyzeReport): string {
         heading: 'What each head looks at',
         html: paragraphs(roleSentences(roles)) + (plots['heads'] === undefined ? '' : htmlWidePlot(plots['heads'])),
       },
-      plotSection('Heads whose role stands out most', named('head-')),
+      plotSection('Heads with the clearest roles', named('head-')),
       {
         heading: 'Scores',
         html: htmlTable(HEAD_COLUMNS, headRows(analysis), { left: 2 }) + paragraphs(legend(analysis)),

@@ -1,6 +1,6 @@
-import { caseKey } from '../../../bench/attention/bench-case.ts'
-import type { SettingOutcome } from '../../../bench/attention/measure-setting.ts'
-import { defaultWorkers, FULL_SUITE, QUICK_SUITE, runSuite, type SuiteOptions } from '../../../bench/attention/suite.ts'
+import { caseKey } from './bench-case.ts'
+import type { SettingOutcome } from './measure-setting.ts'
+import { defaultWorkers, FULL_SUITE, QUICK_SUITE, runSuite, type SuiteOptions } from './suite.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { benchGuide, isGuide } from '../guide/guide-bench.ts'
 import { describeMachine } from '../machine.ts'
@@ -161,7 +161,7 @@ function printComparison(terminal: Terminal, { cases, onlyBefore, onlyAfter, mea
   terminal.line()
   terminal.line(
     meanSpeedup === undefined
-      ? 'No case stands in both runs.'
+      ? 'No case is in both runs.'
       : `Geometric mean of the speed-ups: ${meanSpeedup.toFixed(3)} ×`,
   )
 }

@@ -1,5 +1,5 @@
-import { caseKey } from '../../../bench/attention/bench-case.ts'
-import type { BenchResult, SkippedCase } from '../../../bench/attention/measure-setting.ts'
+import { caseKey } from './bench-case.ts'
+import type { BenchResult, SkippedCase } from './measure-setting.ts'
 import { formatBytes } from '../../plan/explain.ts'
 import type { Machine } from '../machine.ts'
 import { formatBytesShort, TOKENS_AXIS } from '../../plots/growth-plots.ts'

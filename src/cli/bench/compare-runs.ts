@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { caseKey } from '../../../bench/attention/bench-case.ts'
-import type { BenchResult } from '../../../bench/attention/measure-setting.ts'
+import { caseKey } from './bench-case.ts'
+import type { BenchResult } from './measure-setting.ts'
 import { UsageError } from '../usage-error.ts'
 import type { BenchReport } from './bench-report.ts'
 
@@ -26,7 +26,7 @@ export interface RunComparison {
   /** keys that only one of the two has */
   readonly onlyBefore: readonly string[]
   readonly onlyAfter: readonly string[]
-  /** geometric mean of the speed-ups; undefined where no case stands in both */
+  /** geometric mean of the speed-ups; undefined where no case is in both */
   readonly meanSpeedup: number | undefined
 }
 

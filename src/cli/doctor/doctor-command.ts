@@ -44,7 +44,7 @@ export const doctorCommand: Command = {
         json: flag(context.values, 'json'),
         signal: context.signal,
       })
-    if (expected !== undefined) throw new UsageError('--expect: expected --model FOLDER beside it')
+    if (expected !== undefined) throw new UsageError('--expect: expected --model FOLDER with it')
     return examine(context)
   },
 }

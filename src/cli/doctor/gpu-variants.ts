@@ -1,11 +1,14 @@
 import { GpuDevice } from '../../backends/webgpu/gpu-device.ts'
-import { chooseTile, measureTiles } from '../../backends/webgpu/measure-tiles.ts'
+import { chooseTile } from '../../backends/webgpu/measure-tiles.ts'
 import type { GpuLimits } from '../../backends/webgpu/probe.ts'
 import type { TileChoice } from '../../backends/webgpu/tile-choice.ts'
 import { formatBytes } from '../../plan/explain.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 
-/** What a GPU lane would run on this machine's adapter, and what each variant of the attention kernel takes there. */
+/**
+ * What a GPU lane would run on this machine's adapter, and what each variant of the attention kernel takes there. On a
+ * software adapter, where a lane keeps the base kernel, no variant is measured: to compile them takes some 20 seconds.
+ */
 export interface GpuFindings {
   readonly adapter: string
   readonly software: boolean
@@ -16,14 +19,13 @@ export interface GpuFindings {
   readonly choice: TileChoice
 }
 
-/** Measures on a device of its own; a software adapter too, although a lane there keeps the base kernel unmeasured. */
+/** Looks at the adapter, and measures, on a device of its own. */
 export async function findGpuVariants(): Promise<GpuFindings> {
   const gpu = await GpuDevice.open(undefined)
   try {
     const choice = await chooseTile(gpu)
-    const times = choice.times.length > 0 ? choice.times : await measureTiles(gpu)
     const { name: adapter, fallback: software, limits, smallestSubgroup } = gpu
-    return { adapter, software, limits, features: gpu.info.features, smallestSubgroup, choice: { ...choice, times } }
+    return { adapter, software, limits, features: gpu.info.features, smallestSubgroup, choice }
   } finally {
     gpu.dispose()
   }

@@ -1,6 +1,6 @@
 import { tensor, type Runtime } from '../../index.ts'
-import { largestDifference, referenceRow } from '../../../bench/attention/reference-rows.ts'
-import { normalValues } from '../../../bench/attention/normal-values.ts'
+import { largestDifference, referenceRow } from '../bench/reference-rows.ts'
+import { normalValues } from '../bench/normal-values.ts'
 
 /** What came of one small attention beside its float64 reference. */
 export interface Probe {

@@ -7,7 +7,7 @@ export interface Section {
   readonly html: string
 }
 
-/** One figure that stands out at the top of a page. */
+/** A large figure at the top of a page. */
 export interface KeyFigure {
   readonly label: string
   readonly value: string
@@ -84,7 +84,7 @@ export function htmlTable(
   return `<div class="scroll" tabindex="0"><table><thead>${line('th', heads)}</thead><tbody>${rows.map((row) => line('td', row)).join('')}</tbody></table></div>`
 }
 
-/** Text as it stands in a terminal. */
+/** Text as a terminal shows it. */
 export function htmlBlock(text: string): string {
   return `<div class="scroll" tabindex="0"><pre>${escapeText(text)}</pre></div>`
 }

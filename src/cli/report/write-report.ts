@@ -12,7 +12,7 @@ export interface ReportFiles {
   readonly plots: Readonly<Record<string, Drawing>>
 }
 
-/** For a file that is written anew where it stands: a symbolic link there would lead to another one, and is refused. */
+/** For a file that is written again in its place: a symbolic link there would lead to another one, and is refused. */
 const WRITE_HERE = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | (constants.O_NOFOLLOW ?? 0)
 
 /**
@@ -58,7 +58,7 @@ export async function writeReport(
   return paths
 }
 
-/** Writes a file of the report. @throws {UsageError} where a symbolic link stands */
+/** Writes a file of the report. @throws {UsageError} where there is a symbolic link */
 export async function writeHere(file: string, text: string): Promise<void> {
   const opened = await open(file, WRITE_HERE).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code !== 'ELOOP') throw cause

@@ -1,7 +1,7 @@
 import { createRuntime, type Runtime, type Tensor } from '../../index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine } from '../machine.ts'
-import { flag, integerOption, stringOption, workersOption } from '../option-values.ts'
+import { flag, integerOption, stringOption, workersOption, WORKERS } from '../option-values.ts'
 import { prepareFolder, writeReport } from '../report/write-report.ts'
 import { formatInteger } from '../terminal/format.ts'
 import { ProgressBar } from '../terminal/progress-bar.ts'
@@ -40,11 +40,7 @@ export const runCommand: Command = {
   options: {
     tokens: { type: 'string', value: 'N|all', summary: 'words to take (default: 65,536, fewer on a slow machine)' },
     text: { type: 'string', value: 'FILE', summary: 'a text in place of Moby-Dick' },
-    workers: {
-      type: 'string',
-      value: 'N|auto',
-      summary: 'worker threads; 0 computes on the calling thread (default: auto)',
-    },
+    workers: WORKERS,
     'chunk-size': { type: 'string', value: 'N', summary: 'query rows per task; never changes the result' },
     out: { type: 'string', value: 'DIR', summary: 'folder of the report (default: heddle-report)' },
     json: { type: 'boolean', summary: 'print the report as JSON' },

@@ -103,7 +103,7 @@ function entropyPlot({ entropyByCount: points }: RunReport): Drawing {
     y: Math.log(count),
   }))
   const plot: LinePlot = {
-    title: 'Entropy of attention against how often a word stands in the text',
+    title: 'Entropy of attention against how often a word occurs in the text',
     x: { label: 'occurrences of the word', scale: 'log10' },
     y: { label: 'row entropy', unit: 'nats', scale: 'linear' },
     series: [

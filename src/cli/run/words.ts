@@ -25,7 +25,7 @@ export function wordSequence(text: string, limit = Infinity): WordSequence {
   return { vocabulary: [...numbers.keys()], ids: Int32Array.from(ids) }
 }
 
-/** How often each word stands in the sequence, by the word's number. */
+/** How often each word occurs in the sequence, by the word's number. */
 export function countWords({ vocabulary, ids }: WordSequence): Int32Array {
   const counts = new Int32Array(vocabulary.length)
   for (const id of ids) counts[id] = (counts[id] ?? 0) + 1

@@ -25,7 +25,7 @@ export class ProgressBar {
     private readonly label: string,
   ) {}
 
-  /** @param label what stands before the bar now */
+  /** @param label the text before the bar now */
   update(step: ProgressStep, label = this.label): void {
     if (this.stream.isTTY !== true) return
     clearInterval(this.#timer)

@@ -32,7 +32,7 @@ export class Terminal {
     readonly out: OutputStream,
     readonly err: OutputStream,
     environment: Readonly<Record<string, string | undefined>> = {},
-    /** with `--json` nothing but JSON stands on `out`: what reads well goes to `err` */
+    /** with `--json` nothing but JSON goes to `out`: text for people goes to `err` */
     readonly quiet = false,
   ) {
     this.#color =

@@ -4,7 +4,7 @@ import type { TraceEvent } from '../../nn/index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { heatmap } from '../../plots/heatmap.ts'
 import { prepareFolder, writeHere } from '../report/write-report.ts'
-import { flag, stringOption, workersOption } from '../option-values.ts'
+import { flag, stringOption, workersOption, WORKERS } from '../option-values.ts'
 import { formatInteger } from '../terminal/format.ts'
 import { formatTable } from '../terminal/table.ts'
 import type { Terminal } from '../terminal/terminal.ts'
@@ -20,11 +20,7 @@ export const tourCommand: Command = {
     sentence: { type: 'string', value: 'TEXT', summary: 'other words to walk with (default: "I love you")' },
     shapes: { type: 'boolean', summary: 'show the shape of every tensor on the way' },
     out: { type: 'string', value: 'DIR', summary: 'folder of the picture of the positions (default: heddle-report)' },
-    workers: {
-      type: 'string',
-      value: 'N|auto',
-      summary: 'worker threads; 0 computes on the calling thread (default: auto)',
-    },
+    workers: WORKERS,
     json: { type: 'boolean', summary: 'print everything as JSON' },
   },
   run: tour,

@@ -4,7 +4,7 @@ import { CausalLanguageModel, writeSafetensors } from '../../nn/index.ts'
 import type { TrainStep } from '../../train/index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
 import { describeMachine } from '../machine.ts'
-import { flag, integerOption, stringOption, workersOption } from '../option-values.ts'
+import { flag, integerOption, stringOption, workersOption, WORKERS } from '../option-values.ts'
 import { prepareFolder, writeReport } from '../report/write-report.ts'
 import { formatInteger } from '../terminal/format.ts'
 import { formatTable } from '../terminal/table.ts'
@@ -60,11 +60,7 @@ const OPTIONS: Command['options'] = {
     value: 'DIR',
     summary: 'folder of checkpoint, model, log and report (default: heddle-report)',
   },
-  workers: {
-    type: 'string',
-    value: 'N|auto',
-    summary: 'worker threads; 0 computes on the calling thread (default: auto)',
-  },
+  workers: WORKERS,
   json: { type: 'boolean', summary: 'print the report as JSON' },
 }
 

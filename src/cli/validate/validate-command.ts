@@ -1,18 +1,14 @@
 import { createRuntime } from '../../index.ts'
 import { validateAttention } from '../../nn/index.ts'
 import { EXIT, type Command, type CommandContext } from '../command.ts'
-import { flag, integerOption, workersOption } from '../option-values.ts'
+import { flag, integerOption, workersOption, WORKERS } from '../option-values.ts'
 
 export const validateCommand: Command = {
   name: 'validate',
   summary: 'runs nine correctness checks on this machine',
   options: {
     seed: { type: 'string', value: 'N', summary: 'seed of the inputs (default: 0)' },
-    workers: {
-      type: 'string',
-      value: 'N|auto',
-      summary: 'worker threads; 0 computes on the calling thread (default: auto)',
-    },
+    workers: WORKERS,
     json: { type: 'boolean', summary: 'print the findings as JSON' },
   },
   notes: ['Status 1 when a check fails.'],

@@ -11,8 +11,11 @@ import { checkStoredTensor, type StoredTensor } from '../store/stored-tensor.ts'
  * width.
  */
 export interface FleetAttentionInputs {
+  /** [.., M, D] */
   readonly query: StoredTensor
+  /** [.., N, D] */
   readonly key: StoredTensor
+  /** [.., N, Dv] */
   readonly value: StoredTensor
 }
 
@@ -34,10 +37,13 @@ export interface FleetAttentionOptions extends Pick<
   readonly onProgress?: (progress: FleetProgress) => void
 }
 
+/** How far a call of a fleet has come. */
 export interface FleetProgress {
   /** query chunks that are merged, and all of them */
   readonly done: number
+  /** query chunks in all */
   readonly total: number
+  /** since the call began */
   readonly elapsedMs: number
 }
 

@@ -3,8 +3,14 @@ import type { HeddleError } from '../../core/errors.ts'
 import { checkStorePath } from '../store/fleet-store.ts'
 
 /** A text, which goes into the store first, or the path of one that is there. Text files are UTF-8. */
-export type FleetDocument = string | { readonly file: string }
+export type FleetDocument =
+  | string
+  | {
+      /** path in the store */
+      readonly file: string
+    }
 
+/** What `fleet.embed` takes. */
 export interface FleetEmbedOptions {
   /** The model's folder, as the hosts name it, relative to their folder of models. */
   readonly model: string
@@ -13,19 +19,37 @@ export interface FleetEmbedOptions {
    * 64
    */
   readonly inFlight?: number
+  /** An abort rejects with the signal's reason, and stops what the hosts do for this call. */
   readonly signal?: AbortSignal
   /** Called after each document that has ended, in any order. */
   readonly onProgress?: (progress: {
+    /** documents that have an embedding */
     readonly done: number
+    /** documents that could not be embedded */
     readonly failed: number
+    /** since the call began */
     readonly elapsedMs: number
   }) => void
 }
 
 /** What became of one document: an embedding, or the error that only this document has. */
 export type FleetEmbedResult =
-  | { readonly index: number; readonly embedding: Float32Array; readonly error?: undefined }
-  | { readonly index: number; readonly embedding?: undefined; readonly error: HeddleError }
+  | {
+      /** index of the document in the order in which they were given */
+      readonly index: number
+      /** [E], the caller's */
+      readonly embedding: Float32Array
+      /** not there */
+      readonly error?: undefined
+    }
+  | {
+      /** index of the document in the order in which they were given */
+      readonly index: number
+      /** not there */
+      readonly embedding?: undefined
+      /** why this document has no embedding */
+      readonly error: HeddleError
+    }
 
 export interface EmbedRequest {
   readonly documents: AsyncIterator<unknown> | Iterator<unknown>

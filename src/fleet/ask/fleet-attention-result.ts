@@ -10,10 +10,13 @@ import { readTensors } from '../store/results.ts'
 
 /** How a call of a fleet went. */
 export interface FleetAttentionReport {
+  /** from the call to its result */
   readonly elapsedMs: number
   /** jobs of the call; 0 where the result was there already */
   readonly jobs: number
+  /** M */
   readonly queryRows: number
+  /** N */
   readonly keyRows: number
 }
 
@@ -22,15 +25,33 @@ export interface FleetAttentionResult {
   /** of the output: the query's, with the value's last size */
   readonly shape: readonly number[]
   /** in order; each file holds `output` and `logSumExp` of rows [start, end) */
-  readonly chunks: readonly { readonly start: number; readonly end: number; readonly file: string }[]
+  readonly chunks: readonly {
+    /** the file's first query row */
+    readonly start: number
+    /** one past its last query row */
+    readonly end: number
+    /** path in the store */
+    readonly file: string
+  }[]
+  /** how the call went */
   readonly report: FleetAttentionReport
   /**
    * Rows [start, end) of every head.
    *
+   * @param start the first row
+   * @param end one past the last row
    * @returns output [..., end − start, Dv] and logSumExp [..., end − start], the caller's
    * @throws {OptionError} when the range is empty or outside; {StoreError} when a file is gone
    */
-  rows(start: number, end: number): Promise<{ readonly output: Tensor; readonly logSumExp: Tensor }>
+  rows(
+    start: number,
+    end: number,
+  ): Promise<{
+    /** [.., end − start, Dv] */
+    readonly output: Tensor
+    /** [.., end − start] */
+    readonly logSumExp: Tensor
+  }>
 }
 
 export function attentionResult(

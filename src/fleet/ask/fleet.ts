@@ -25,6 +25,19 @@ export interface FleetOptions extends QueueOptions {
  * @throws {OptionError} for wrong options
  * @throws {BackendUnavailableError} without bullmq, ioredis or an answer of Redis; {ProtocolError} for a queue of
  *   another version
+ *
+ * @example
+ * ```ts
+ * import { createFleet, folderStore } from 'heddle/fleet'
+ *
+ * const fleet = await createFleet({ connection: 'redis://localhost:6379', store: folderStore('/data') })
+ * const stored = (name: string) => ({ file: 'call.safetensors', name })
+ * const inputs = { query: stored('query'), key: stored('key'), value: stored('value') }
+ * const { shape, rows } = await fleet.attention(inputs, { causal: true })
+ * const { output } = await rows(0, 10)
+ * console.log(shape, output.shape)
+ * await fleet.close()
+ * ```
  */
 export async function createFleet(options: FleetOptions): Promise<Fleet> {
   options = checkNames('createFleet: options', options, [
@@ -58,6 +71,7 @@ export class Fleet {
    * and merge them in key order. The result has the same bits for any number of hosts. A result that the store has is
    * not computed again.
    *
+   * @param inputs query [.., M, D], key [.., N, D] and value [.., N, Dv] in the store
    * @throws {ShapeError} {OptionError} {FormatError} {StoreError} when the tensors do not fit or cannot be read; before
    *   a job is made
    * @throws {StoreError} {MemoryBudgetError} {WorkerLostError} when a job failed at three tries

@@ -3,12 +3,24 @@ import type { Runtime } from '../../attention/runtime.ts'
 /** A model on a host that turns a text into one vector. */
 export interface Embedder {
   /**
-   * @returns `embedding`, the caller's, and how many tokens the text had. @throws for a text that the model cannot take
+   * One vector for a text.
+   *
+   * @param text the document
+   * @returns `embedding`, the caller's, and how many tokens the text had.
+   * @throws for a text that the model cannot take
    */
   embed(
     text: string,
-    options: { readonly signal: AbortSignal },
-  ): Promise<{ readonly embedding: Float32Array; readonly tokens: number }>
+    options: {
+      /** Stops the work when the job is cancelled. */
+      readonly signal: AbortSignal
+    },
+  ): Promise<{
+    /** [E], the caller's */
+    readonly embedding: Float32Array
+    /** how many tokens the text had, special ones included */
+    readonly tokens: number
+  }>
 }
 
 /**

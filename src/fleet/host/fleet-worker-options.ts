@@ -22,6 +22,7 @@ export interface FleetWorkerOptions extends QueueOptions {
   readonly heldBytes?: number
   /** A job whose host has not renewed its lock for so long goes to another host. @default 30,000 */
   readonly lockMs?: number
+  /** Called with what happens to jobs and connections. */
   readonly onEvent?: (event: FleetEvent) => void
 }
 

@@ -20,7 +20,9 @@ import { TensorShelf } from './tensor-shelf.ts'
 
 /** A host of a fleet, at work. */
 export interface FleetWorker {
+  /** unlike that of every other host */
   readonly id: string
+  /** as given, or made of the machine's name and the process's number */
   readonly name: string
   /**
    * Takes no more jobs and ends the runtime. The running job is finished, or stopped and given back to the queue.
@@ -38,6 +40,18 @@ const MAX_LOST = 3
  *
  * @throws {OptionError} for wrong options; {BackendUnavailableError} without bullmq, ioredis or an answer of Redis
  * @throws {ProtocolError} when the queue belongs to another version of Heddle
+ *
+ * @example
+ * ```ts
+ * import { folderStore, startFleetWorker } from 'heddle/fleet'
+ *
+ * const worker = await startFleetWorker({
+ *   connection: 'redis://localhost:6379',
+ *   store: folderStore('/data'),
+ *   onEvent: ({ event, job }) => console.log(event, job),
+ * })
+ * process.once('SIGTERM', () => void worker.close({ giveBack: true }))
+ * ```
  */
 export async function startFleetWorker(options: FleetWorkerOptions): Promise<FleetWorker> {
   const resolved = resolveWorkerOptions(options)

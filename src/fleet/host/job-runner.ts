@@ -68,7 +68,7 @@ export class JobRunner {
     const abort = new AbortController()
     this.#running = { call: job.call, abort }
     try {
-      // Asked after it stands there to be cancelled: no announcement falls between.
+      // Asked once the job can be cancelled, so that no announcement is missed.
       if (await this.#parts.isCancelled(job.call)) throw CANCELLED
       return await dispatch(this.#parts.host, job, id, abort.signal)
     } finally {

@@ -8,6 +8,7 @@ export type FleetConnection = string | Readonly<Record<string, unknown>>
 
 /** What the asking side and the hosts have in common. */
 export interface QueueOptions {
+  /** Where Redis is. */
   readonly connection: FleetConnection
   /** The queue's name, of letters, digits and `._-`. Both sides use the same one. @default 'heddle' */
   readonly queue?: string

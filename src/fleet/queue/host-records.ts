@@ -4,16 +4,21 @@ import type { QueueKeys } from './queue-keys.ts'
 
 /** What a host says about itself, every few seconds. */
 export interface HostRecord {
+  /** unlike that of every other host */
   readonly id: string
+  /** the host's name */
   readonly name: string
+  /** number of its process */
   readonly pid: number
   /** of Heddle */
   readonly version: string
+  /** lanes of its runtime */
   readonly lanes: number
   /** milliseconds since 1970 */
   readonly startedAt: number
   /** jobs finished and failed since it started */
   readonly done: number
+  /** jobs failed since it started */
   readonly failed: number
   /** Document tokens and merged query rows since it started. */
   readonly tokens: number
@@ -22,7 +27,14 @@ export interface HostRecord {
   /** of keys and values */
   readonly heldBytes: number
   /** what it is working on */
-  readonly job: { readonly id: string; readonly kind: FleetJob['kind']; readonly since: number } | null
+  readonly job: {
+    /** the job's id */
+    readonly id: string
+    /** what kind of job it is */
+    readonly kind: FleetJob['kind']
+    /** when it began, in milliseconds since 1970 */
+    readonly since: number
+  } | null
 }
 
 export const RECORD_EVERY_MS = 3000

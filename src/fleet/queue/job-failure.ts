@@ -9,7 +9,7 @@ export function isFinal(error: unknown): boolean {
   return error instanceof HeddleError && FINAL.includes(error.code)
 }
 
-/** BullMQ keeps the message of a failure alone, so the code stands before it. */
+/** BullMQ keeps only the message of a failure, so the code is put in front of it. */
 export function failureText(error: unknown, host: string): string {
   const code = error instanceof HeddleError ? error.code : 'WorkerLostError'
   return `${code}: ${error instanceof Error ? error.message : String(error)} (host ${host})`

@@ -10,15 +10,19 @@ import { joinQueue } from '../queue/queue-version.ts'
 
 /** A queue and its hosts at one moment. */
 export interface FleetStatus {
+  /** the queue's name */
   readonly queue: string
+  /** how many jobs there are, by their state */
   readonly jobs: {
     /** ready for a host, or about to be tried again */
     readonly waiting: number
     /** that wait for other jobs of their call */
     readonly waitingForOthers: number
+    /** jobs that a host is working on */
     readonly active: number
     /** since the queue was made; a job that failed and is tried again counts each time */
     readonly done: number
+    /** jobs that failed since the queue was made */
     readonly failed: number
   }
   /** Document tokens and merged query rows since the queue was made. */
@@ -30,9 +34,17 @@ export interface FleetStatus {
 }
 
 /**
- * The status of a queue, for whoever only looks: it needs no store.
+ * The status of a queue. Unlike `fleet.status()`, it needs no store.
  *
  * @throws {OptionError} {BackendUnavailableError} {ProtocolError} as `createFleet` does
+ *
+ * @example
+ * ```ts
+ * import { fleetStatusOf, statusLines } from 'heddle/fleet'
+ *
+ * const status = await fleetStatusOf({ connection: 'redis://localhost:6379' })
+ * console.log(statusLines(status).join('\n'))
+ * ```
  */
 export async function fleetStatusOf(options: QueueOptions): Promise<FleetStatus> {
   options = checkNames('fleetStatusOf: options', options, ['connection', 'queue', 'connectTimeoutMs'])

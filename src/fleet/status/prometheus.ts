@@ -8,7 +8,11 @@ interface Metric {
   readonly samples: readonly { readonly labels?: Readonly<Record<string, string>>; readonly value: number }[]
 }
 
-/** A status in Prometheus's text format (https://prometheus.io/docs/instrumenting/exposition_formats/). */
+/**
+ * A status in Prometheus's text format (https://prometheus.io/docs/instrumenting/exposition_formats/).
+ *
+ * @param status of one queue
+ */
 export function prometheusText(status: FleetStatus): string {
   return metricsOf(status).map(metricText).join('')
 }

@@ -1,6 +1,10 @@
 import type { FleetStatus } from './fleet-status.ts'
 
-/** A status as lines for a terminal: one for the queue, one per host. */
+/**
+ * A status as lines for a terminal: one for the queue, one per host.
+ *
+ * @param status of one queue
+ */
 export function statusLines({ queue, jobs, tokensPerSecond, hosts }: FleetStatus): string[] {
   const width = Math.max(0, ...hosts.map(({ name }) => name.length))
   const ready = `${jobs.waiting} waiting, ${jobs.waitingForOthers} waiting for others, ${jobs.active} active`

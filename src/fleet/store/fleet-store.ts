@@ -3,6 +3,7 @@ import { describe } from '../../core/tensor.ts'
 
 /** What a store knows about a file without reading it. */
 export interface StoredFile {
+  /** size of the file */
   readonly bytes: number
   /**
    * Changes when the content does; the same on every host. Of a folder: size and modification time. Over HTTP: the
@@ -16,16 +17,38 @@ export interface StoredFile {
  * relative, of letters, digits and `._-`, with `/` between their parts, none of which starts with a dot.
  */
 export interface FleetStore {
-  /** @returns undefined where there is no such file. @throws {StoreError} when the store does not answer */
+  /**
+   * Size and tag of a file.
+   *
+   * @param path the file's path in the store
+   * @returns undefined where there is no such file
+   * @throws {StoreError} when the store does not answer
+   */
   stat(path: string): Promise<StoredFile | undefined>
   /**
-   * Bytes [start, end) of a file: all of them or none. @throws {StoreError} where there is no such file, or it is
-   * shorter
+   * Bytes [start, end) of a file: all of them or none.
+   *
+   * @param path the file's path in the store
+   * @param start the first byte
+   * @param end one past the last byte
+   * @param signal an abort rejects with its reason
+   * @throws {StoreError} where there is no such file, or it is shorter
    */
   read(path: string, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>
-  /** Writes a whole file, so that a reader sees it complete or not at all. @throws {StoreError} */
+  /**
+   * Writes a whole file, so that a reader sees it complete or not at all.
+   *
+   * @param path the file's path in the store
+   * @param bytes its whole content
+   * @throws {StoreError}
+   */
   write(path: string, bytes: Uint8Array): Promise<void>
-  /** Does nothing where there is no such file. @throws {StoreError} */
+  /**
+   * Does nothing where there is no such file.
+   *
+   * @param path the file's path in the store
+   * @throws {StoreError}
+   */
   remove(path: string): Promise<void>
 }
 

@@ -2,6 +2,7 @@ import { checkInteger, checkNames, expected } from '../../core/check.ts'
 import { StoreError } from '../../core/errors.ts'
 import { checkRead, checkStorePath, type FleetStore } from './fleet-store.ts'
 
+/** What `httpStore` takes. */
 export interface HttpStoreOptions {
   /** Sent with every request: an `Authorization`, say. */
   readonly headers?: Readonly<Record<string, string>>
@@ -22,6 +23,15 @@ interface Server {
  *
  * @param address the folder's, `https://store.example/fleet/`
  * @throws {OptionError} for wrong addresses and options
+ *
+ * @example
+ * ```ts
+ * import { httpStore } from 'heddle/fleet'
+ *
+ * const store = httpStore('https://store.example/fleet/', { headers: { Authorization: 'Bearer …' } })
+ * const bytes = await store.read('query.safetensors', 0, 8)
+ * console.log(bytes.length)
+ * ```
  */
 export function httpStore(address: string | URL, options: HttpStoreOptions = {}): FleetStore {
   options = checkNames('httpStore: options', options, ['headers', 'timeoutMs'])

@@ -29,7 +29,9 @@ export interface OpenTensor {
 
 /** Rows [start, end) of the second to last axis. */
 export interface RowRange {
+  /** the first row */
   readonly start: number
+  /** one past the last row */
   readonly end: number
 }
 

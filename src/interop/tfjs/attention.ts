@@ -27,8 +27,22 @@ import { recomputeGradients } from './recompute.ts'
  * value and bias have gradients.
  *
  * @param query [M, D], [B, M, D], [B, H, M, D], or with `heads` [B, M, E]; key and value likewise
+ * @param key of the query's layout, with N rows
+ * @param value of the key's layout and rows
  * @returns the query's layout with the value's last size; the caller's to dispose
  * @throws {ShapeError} {OptionError} as heddle's `attention` does
+ *
+ * @example
+ * ```ts
+ * import * as tf from '@tensorflow/tfjs-core'
+ * import '@tensorflow/tfjs-backend-cpu'
+ * import { attention } from 'heddle/tfjs'
+ *
+ * const x = tf.randomNormal([2, 100, 64]) as tf.Tensor3D
+ * const output = attention(x, x, x, { heads: 4, causal: true })
+ * const dX = tf.grad((y: tf.Tensor) => attention(y, y, y, { heads: 4 }))(x)
+ * console.log(output.shape, dX.shape)
+ * ```
  */
 export function attention(query: Tensor, key: Tensor, value: Tensor, options: TfAttentionOptions = {}): Tensor {
   const call = checkTfCall(query, key, value, options)
@@ -95,6 +109,9 @@ function backward({ given, mask, saved }: Kept, call: TfCall, dOutput: Tensor): 
 /**
  * The same on heddle's pool of workers: the page stays free meanwhile. Without a gradient.
  *
+ * @param query [M, D], [B, M, D], [B, H, M, D], or with `heads` [B, M, E]
+ * @param key of the query's layout, with N rows
+ * @param value of the key's layout and rows
  * @throws as heddle's `attention` does
  */
 export async function attentionAsync(

@@ -6,16 +6,25 @@ import type { TfAttentionOptions } from './options.ts'
 
 /** A projection as tfjs layers hold it: kernel [in, out], bias [out]. */
 export interface Projection {
+  /** [in, out] */
   readonly kernel: Tensor
+  /** [out]. @default none */
   readonly bias?: Tensor
 }
 
+/** What `multiHeadAttention` takes. */
 export interface MultiHeadAttentionOptions extends Omit<TfAttentionOptions, 'heads'> {
+  /** H, how many heads the projections have */
   readonly heads: number
+  /** The four projections, as layers of tfjs hold them. */
   readonly projections: {
+    /** of the input to queries */
     readonly query: Projection
+    /** of the input to keys */
     readonly key: Projection
+    /** of the input to values */
     readonly value: Projection
+    /** of the joined heads to the output */
     readonly output: Projection
   }
 }

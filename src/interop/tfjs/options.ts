@@ -4,23 +4,10 @@ import type { AttentionOptions } from '../../attention/attention-options.ts'
 import { checkBroadcast } from '../../attention/broadcast.ts'
 import { checkNames } from '../../core/check.ts'
 import { OptionError } from '../../core/errors.ts'
-import { WEIGHT_OPTIONS } from '../../attention/weight-options.ts'
-
-type SharedNames =
-  | 'causal'
-  | 'queryOffset'
-  | 'window'
-  | 'alibiSlopes'
-  | 'softcap'
-  | 'scale'
-  | 'segments'
-  | 'keyLengths'
-  | 'dropout'
-  | 'heads'
-  | 'keyValueHeads'
+import { WEIGHT_OPTIONS, type WeightOptions } from '../../attention/weight-options.ts'
 
 /** The options of `attention` that mean something here; mask and bias are tfjs tensors. */
-export interface TfAttentionOptions extends Pick<AttentionOptions, SharedNames> {
+export interface TfAttentionOptions extends Omit<WeightOptions, 'mask' | 'bias'>, Pick<AttentionOptions, 'dropout'> {
   /** Nonzero (bool or int32) may attend; broadcasts to the scores. */
   readonly mask?: TfTensor
   /** Added to the scaled score, −∞ masks; broadcasts to the scores; has a gradient. */

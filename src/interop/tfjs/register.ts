@@ -11,6 +11,7 @@ interface WebGpuModule {
  * is missing (Node, with the optional peer `webgpu`). Call `tf.setBackend(name)` and `await tf.ready()` afterwards.
  *
  * @param module the imported `@tensorflow/tfjs-backend-webgpu`
+ * @param name of the backend in tfjs
  * @returns whether the name was free
  * @throws {BackendUnavailableError} without an adapter or device
  */

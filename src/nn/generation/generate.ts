@@ -4,6 +4,7 @@ import type { Tensor } from '../../core/tensor.ts'
 import { defaultRuntime } from '../../attention/default-runtime.ts'
 import { Graph } from '../../program/graph.ts'
 import type { Value } from '../../program/operation.ts'
+import type { ProgramResult } from '../../program/run.ts'
 import { appendRows, type KeyValueCache } from '../key-value-cache.ts'
 import { tokensOf } from '../layers/embedding.ts'
 import type { TokenReach } from '../layers/token-reach.ts'
@@ -101,10 +102,9 @@ async function* tokensOneByOne(
     forward: { signal },
   } = generation
   const decoder = new Decoder(model, generation, prompts.batch, prompts.longest + maxNewTokens)
-  await decoder.readPrompts(prompts)
+  let logits = await decoder.readPrompts(prompts)
   for (let step = 0; step < maxNewTokens; step++) {
     throwIfAborted(signal)
-    const logits = await decoder.logits()
     for (const [batch, row] of rows.entries()) {
       if (!row.running) continue
       const position = row.length
@@ -122,7 +122,7 @@ async function* tokensOneByOne(
     if (step + 1 === maxNewTokens || !rows.some(({ running }) => running)) return
     throwIfAborted(signal)
     // A sequence that has ended goes through the model beside the others, but adds nothing to the caches.
-    await decoder.read(
+    logits = await decoder.readOne(
       Int32Array.from(rows, ({ tokens, length }) => tokens[length - 1] ?? 0),
       rows.map(({ running }) => (running ? 1 : 0)),
     )
@@ -134,11 +134,9 @@ function chooseToken(logits: Float32Array, { tokens, length }: Row, batch: numbe
   return choose(logits, { batch, position: length, tokens: tokens.subarray(0, length) })
 }
 
-/** The model, its caches, and the hidden row of each sequence's last token. */
+/** The model and its caches. */
 class Decoder {
   readonly #caches: readonly KeyValueCache[]
-  /** [B, E] */
-  readonly #last: Float32Array
 
   constructor(
     private readonly model: DecoderModel,
@@ -147,64 +145,73 @@ class Decoder {
     capacity: number,
   ) {
     this.#caches = model.createCaches(batch, capacity)
-    this.#last = new Float32Array(batch * model.modelDim)
   }
 
-  async readPrompts({ lengths, longest, tokens }: Prompts): Promise<void> {
+  /** @returns logits [B, vocabulary] after each prompt's last token: the head is for these rows alone */
+  async readPrompts({ lengths, longest, tokens }: Prompts): Promise<Float32Array> {
+    const { modelDim } = this.model
+    const last = new Float32Array(this.batch * modelDim)
     const pieceRows = (this.generation.reach.sinks ?? 0) > 0 ? PIECE_ROWS : longest
     for (let start = 0; start < longest; start += pieceRows) {
       throwIfAborted(this.generation.forward.signal)
       const rows = Math.min(pieceRows, longest - start)
       const piece = new Int32Array(this.batch * rows)
       lengths.forEach((_, b) => piece.set(tokens.subarray(b * longest + start, b * longest + start + rows), b * rows))
-      await this.read(
-        piece,
-        lengths.map((length) => Math.max(0, Math.min(rows, length - start))),
-      )
+      const counts = lengths.map((length) => Math.max(0, Math.min(rows, length - start)))
+      const hidden = await this.#read(piece, counts, (_, output) => output)
+      counts.forEach((count, b) => {
+        const from = (b * rows + count - 1) * modelDim
+        if (count > 0) last.set(hidden.subarray(from, from + modelDim), b * modelDim)
+      })
     }
+    const graph = new Graph()
+    const rows = graph.input('last rows', { batch: this.batch, rows: 1, width: modelDim }, last)
+    const { data } = await this.#run(graph, this.model.buildHead(graph, rows))
+    return data[0] as Float32Array
   }
 
   /**
-   * Runs tokens [B, rows] behind what the caches hold. @param counts of each sequence's tokens, those that are its own;
-   * the rest fills up
+   * One token per sequence. Model and head are one run: two would take turns with the lanes' room for packed weights.
+   *
+   * @param counts 0 for a sequence that has ended
+   * @returns logits [B, vocabulary]
    */
-  async read(tokens: Int32Array, counts: readonly number[]): Promise<void> {
+  readOne(tokens: Int32Array, counts: readonly number[]): Promise<Float32Array> {
+    return this.#read(tokens, counts, (graph, hidden) => this.model.buildHead(graph, hidden))
+  }
+
+  /**
+   * Runs tokens [B, rows] behind what the caches hold.
+   *
+   * @param counts of each sequence's tokens, those that are its own; the rest fills up
+   * @param build makes the output of the hidden rows
+   */
+  async #read(
+    tokens: Int32Array,
+    counts: readonly number[],
+    build: (graph: Graph, hidden: Value) => Value,
+  ): Promise<Float32Array> {
     const {
       model,
       batch,
       generation: { forward, reach },
     } = this
     const rows = tokens.length / batch
-    const runtime = forward.runtime ?? (await defaultRuntime())
     const { data } = await appendRows(this.#caches, counts, forward.signal, () => {
       const graph = new Graph({ position: Array.from(this.#caches[0]?.lengths ?? [0]) })
-      const output = model.buildHidden(graph, tokensOf(graph, 'generate', [batch, rows], tokens), {
+      const hidden = model.buildHidden(graph, tokensOf(graph, 'generate', [batch, rows], tokens), {
         caches: this.#caches,
         ...reach,
       })
-      return runForward(graph, output, runtime, forward, [])
+      return this.#run(graph, build(graph, hidden))
     })
-    const hidden = data[0] as Float32Array
-    counts.forEach((count, b) => {
-      const start = (b * rows + count - 1) * model.modelDim
-      if (count > 0) this.#last.set(hidden.subarray(start, start + model.modelDim), b * model.modelDim)
-    })
+    return data[0] as Float32Array
   }
 
-  /** [B, vocabulary], after each sequence's last token. */
-  async logits(): Promise<Float32Array> {
-    const {
-      model,
-      batch,
-      generation: { forward },
-    } = this
-    const graph = new Graph()
-    const logits = model.buildHead(
-      graph,
-      graph.input('last rows', { batch, rows: 1, width: model.modelDim }, this.#last),
-    )
+  async #run(graph: Graph, output: Value): Promise<ProgramResult> {
+    const { forward } = this.generation
     const runtime = forward.runtime ?? (await defaultRuntime())
-    return (await runForward(graph, logits, runtime, forward, [])).data[0] as Float32Array
+    return runForward(graph, output, runtime, forward, [])
   }
 }
 

@@ -9,13 +9,15 @@ import { sampleToken, type SamplingRule } from './sampling.ts'
 export interface GeneratedToken {
   /** index of its sequence in the batch */
   readonly batch: number
-  /** its index in its sequence: the first new one stands at the prompt's length */
+  /** its index in its sequence: that of the first new one is the prompt's length */
   readonly position: number
+  /** the token's id */
   readonly token: number
 }
 
 /** The sequence for which a sampler chooses the next token. */
 export interface SampledRow {
+  /** index of the sequence in the batch */
   readonly batch: number
   /** index of the token that is to be chosen */
   readonly position: number
@@ -24,6 +26,7 @@ export interface SampledRow {
 }
 
 export interface GenerateOptions extends Omit<ForwardOptions, 'chunkSize' | 'monitorNorms'>, TokenReach {
+  /** How many tokens to add to each sequence at most. */
   readonly maxNewTokens: number
   /** 0 always takes the likeliest token; above, tokens are drawn, and `seed` is needed. @default 0 */
   readonly temperature?: number
@@ -44,7 +47,7 @@ export interface GenerateOptions extends Omit<ForwardOptions, 'chunkSize' | 'mon
    * @param logits [vocabulary], its own to change
    */
   readonly sample?: (logits: Float32Array, row: SampledRow) => number
-  /** Hears of each token as it is chosen. */
+  /** Called with each token as it is chosen. */
   readonly onToken?: (token: GeneratedToken) => void
 }
 

@@ -14,6 +14,7 @@ import { Linear } from './linear.ts'
 import { RotaryTable } from './rotary.ts'
 import { resolveRotaryOptions, type RotaryOptions } from './rotary-frequencies.ts'
 
+/** What `MultiHeadAttention` takes. */
 export interface MultiHeadAttentionOptions {
   /** E */
   readonly modelDim: number
@@ -53,15 +54,23 @@ export type Projection = 'query' | 'key' | 'value'
  */
 export abstract class AttentionProjections<Options extends ForwardOptions> extends Module<Float32Array, Options> {
   readonly inputDim: number
+  /** E */
   readonly modelDim: number
+  /** H */
   readonly heads: number
+  /** Hkv */
   readonly keyValueHeads: number
   /** D = modelDim / heads */
   readonly headSize: number
+  /** probability with which a weight is dropped in training mode */
   readonly dropout: number
+  /** angles of rotary positions; null without them */
   readonly rotary: RotaryTable | null
+  /** the projections of query, key and value, in that order: [(H + 2·Hkv)·D, E] */
   readonly inProjWeight: Parameter
+  /** [(H + 2·Hkv)·D]; null without a bias */
   readonly inProjBias: Parameter | null
+  /** the projection of the joined heads */
   readonly outProj: Linear
 
   /** @throws {OptionError} for unknown names, wrong values, or heads that do not divide */
@@ -106,12 +115,20 @@ export abstract class AttentionProjections<Options extends ForwardOptions> exten
     return this.training && this.dropout > 0
   }
 
-  /** The seed of attention's dropout, or null. */
+  /**
+   * The seed of attention's dropout, or null.
+   *
+   * @param seed of the layer; null where no dropout is active
+   */
   attentionSeed(seed: SeedWords | null): SeedWords | null {
     return this.drops ? seed : null
   }
 
-  /** Rows of `in_proj_weight` that make one of the three. */
+  /**
+   * Rows of `in_proj_weight` that make one of the three.
+   *
+   * @param name query, key or value
+   */
   part(name: Projection): WeightView {
     const query = this.heads * this.headSize
     const other = this.keyValueHeads * this.headSize
@@ -119,7 +136,13 @@ export abstract class AttentionProjections<Options extends ForwardOptions> exten
     return { parameter: this.inProjWeight, rowStart, outSize: name === 'query' ? query : other, inSize: this.modelDim }
   }
 
-  /** Rows [B, M, E] projected to [B, M, heads·D], with their rotary positions. */
+  /**
+   * Rows [B, M, E] projected to [B, M, heads·D], with their rotary positions.
+   *
+   * @param graph the graph that is built
+   * @param name query, key or value
+   * @param from [B, M, E]
+   */
   project(graph: Graph, name: Projection, from: Value): Value {
     const weight = this.part(name)
     const bias =
@@ -132,7 +155,12 @@ export abstract class AttentionProjections<Options extends ForwardOptions> exten
     return turned
   }
 
-  /** The output projection of the context [B, M, H·D]. */
+  /**
+   * The output projection of the context [B, M, H·D].
+   *
+   * @param graph the graph that is built
+   * @param context [B, M, H·D]
+   */
   projectOut(graph: Graph, context: Value): Value {
     const output = this.outProj.apply(graph, context)
     graph.trace('attention output', output)

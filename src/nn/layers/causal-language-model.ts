@@ -21,9 +21,11 @@ import { BLOCK_NAMES, type TransformerBlockOptions } from './transformer-block.t
 import { checkReach, reachOptions, type TokenReach } from './token-reach.ts'
 import { TransformerEncoder, type StackForward } from './transformer-encoder.ts'
 
+/** What `CausalLanguageModel` takes. */
 export interface CausalLanguageModelOptions extends Omit<TransformerBlockOptions, 'rotary'> {
   /** how many tokens there are */
   readonly vocabulary: number
+  /** How many blocks there are. */
   readonly layers: number
   /** @default 'rotary' */
   readonly positions?: 'rotary' | 'sinusoidal' | 'learned'
@@ -44,7 +46,7 @@ export interface LanguageModelForward extends ForwardOptions, TokenReach {
   /** One cache per block, for step-by-step decoding: the tokens are those behind what the caches hold. */
   readonly caches?: readonly KeyValueCache[]
   /**
-   * [B]: how many of each sequence's tokens are its own, from 0 to M; the rest only fills the tensor up. Their output
+   * `[B]`: how many of each sequence's tokens are its own, from 0 to M; the rest only fills the tensor up. Their output
    * means nothing, and the caches do not keep them. Needs `caches`.
    *
    * @default M each
@@ -75,16 +77,36 @@ const NAMES: readonly string[] = [
  * A decoder-only transformer: embedding, positions, causal blocks (pre-norm unless asked otherwise), a last norm, and
  * logits over the vocabulary. Parameters: `embedding.weight`, `positions.weight` where learned, `encoder.layers.0.…`,
  * `encoder.norm.*`, and `head.weight` where it is not tied.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { CausalLanguageModel } from 'heddle/nn'
+ *
+ * const model = new CausalLanguageModel({ vocabulary: 100, modelDim: 64, heads: 4, layers: 2, seed: 1 })
+ * const { output: logits } = await model.forward(tensor(Int32Array.of(1, 2, 3), [1, 3]))
+ * console.log(logits.shape) // [ 1, 3, 100 ]
+ *
+ * const [text] = await model.generate([[1, 2, 3]], { maxNewTokens: 5 })
+ * console.log(text.length) // 8
+ * ```
  */
 export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward> {
   /** a token per row */
   readonly inputDim = 1
+  /** V */
   readonly vocabulary: number
+  /** E */
   readonly modelDim: number
+  /** tokens to rows */
   readonly embedding: Embedding
+  /** positions that are added to embeddings; null with rotary positions */
   readonly positions: PositionalEncoding | null
+  /** of the sum of embeddings and positions */
   readonly inputDropout: Dropout
+  /** the blocks, and the norm after them */
   readonly encoder: TransformerEncoder
+  /** rows to logits; null where the embedding's matrix is the head */
   readonly head: Linear | null
   readonly #logits: LogitRule
 
@@ -148,6 +170,7 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
   /**
    * The same for prompts of any lengths in one batch.
    *
+   * @param prompts token ids of each sequence, at least one each
    * @returns each prompt with what follows it, up to its stop token
    */
   generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Int32Array[]>
@@ -163,7 +186,17 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
    * The tokens of `generate` as they are chosen: step by step, and in each step in the order of the prompts. Leaving
    * the loop ends the work.
    *
+   * @param prompts Int32 [B, M] or [M], or the token ids of each sequence
    * @throws as `generate` does; for wrong arguments at once
+   *
+   * @example
+   * ```js
+   * import { CausalLanguageModel } from 'heddle/nn'
+   *
+   * const model = new CausalLanguageModel({ vocabulary: 100, modelDim: 64, heads: 4, layers: 2, seed: 1 })
+   * for await (const { position, token } of model.stream([[1, 2, 3]], { maxNewTokens: 20, temperature: 0.8, seed: 1 }))
+   *   if (position === 10 || token === 0) break // ends the work
+   * ```
    */
   stream(
     prompts: Tensor<Int32Array> | readonly Prompt[],
@@ -173,16 +206,32 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return streamTokens(this, prompts, options)
   }
 
-  /** Room for the keys and values of `capacity` tokens in every block. */
+  /**
+   * Room for the keys and values of `capacity` tokens in every block.
+   *
+   * @param batch how many sequences
+   * @param capacity tokens per sequence
+   */
   createCaches(batch: number, capacity: number): KeyValueCache[] {
     return this.encoder.createCaches(batch, capacity)
   }
 
+  /**
+   * Tokens to logits [B, M, vocabulary].
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   override build(graph: Graph, tokens: Value, options: LanguageModelForward = {}): Value {
     return this.buildHead(graph, this.buildHidden(graph, tokens, options))
   }
 
-  /** Tokens to the rows [B, M, E] that the head reads. */
+  /**
+   * Tokens to the rows [B, M, E] that the head reads.
+   *
+   * @param graph the graph that is built
+   * @param tokens Int32 [B, M]
+   */
   buildHidden(
     graph: Graph,
     tokens: Value,
@@ -200,7 +249,12 @@ export class CausalLanguageModel extends Module<Int32Array, LanguageModelForward
     return graph.seeded(1, () => graph.within('encoder', () => this.encoder.build(graph, input, attention)))
   }
 
-  /** Logits [B, M, vocabulary] of hidden rows. */
+  /**
+   * Logits [B, M, vocabulary] of hidden rows.
+   *
+   * @param graph the graph that is built
+   * @param hidden [B, M, E]
+   */
   buildHead(graph: Graph, hidden: Value): Value {
     const { weight } = this.head ?? this.embedding
     const logits = graph.within('head', () =>

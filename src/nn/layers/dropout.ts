@@ -9,11 +9,16 @@ import { Module } from '../module.ts'
  * nothing.
  */
 export class Dropout extends Module {
+  /** elements per row, as in the input */
   readonly outputDim: number
 
-  /** @throws {OptionError} unless the probability is from 0 to 1 */
+  /**
+   * @param inputDim elements per row
+   * @throws {OptionError} unless the probability is from 0 to 1
+   */
   constructor(
     readonly inputDim: number,
+    /** with which an element is dropped, from 0 to 1 */
     readonly probability: number,
   ) {
     super()

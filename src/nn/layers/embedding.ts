@@ -10,6 +10,7 @@ import { tokenRowsOfShape } from '../forward-options.ts'
 import { normal } from '../initialisers.ts'
 import { Module } from '../module.ts'
 
+/** What `Embedding` takes beside its sizes. */
 export interface EmbeddingOptions {
   /** Embeddings are times this; the paper takes √modelDim. @default 1 */
   readonly scale?: number
@@ -19,16 +20,32 @@ export interface EmbeddingOptions {
   readonly deviation?: number
 }
 
-/** y = scale · weight[token]. Parameter: `weight` [vocabulary, modelDim]. */
+/**
+ * y = scale · weight[token]. Parameter: `weight` [vocabulary, modelDim].
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { Embedding } from 'heddle/nn'
+ *
+ * const embedding = new Embedding(100, 64, { seed: 1 })
+ * const { output } = await embedding.forward(tensor(Int32Array.of(5, 2, 9), [1, 3]))
+ * console.log(output.shape) // [ 1, 3, 64 ]
+ * ```
+ */
 export class Embedding extends Module<Int32Array> {
   /** a token per row */
   readonly inputDim = 1
+  /** [vocabulary, modelDim] */
   readonly weight: Parameter
+  /** what embeddings are multiplied by */
   readonly scale: number
 
   /** @throws {OptionError} for unknown names and wrong values */
   constructor(
+    /** V: how many tokens there are */
     readonly vocabulary: number,
+    /** E: elements per row of the output */
     readonly modelDim: number,
     options: EmbeddingOptions = {},
   ) {
@@ -48,7 +65,12 @@ export class Embedding extends Module<Int32Array> {
     return 'Embedding'
   }
 
-  /** @param input tokens [batch, rows] */
+  /**
+   * Adds the lookup of each token's row to a graph.
+   *
+   * @param graph the graph that is built
+   * @param input tokens [batch, rows]
+   */
   override build(graph: Graph, input: Value): Value {
     const output = embed(graph, input, this.weight, this.scale)
     graph.trace('embedding', output)

@@ -11,7 +11,9 @@ import { Linear } from './linear.ts'
 
 export const ACTIVATIONS: readonly Activation[] = ['relu', 'gelu', 'gelu-tanh', 'silu', 'tanh']
 
+/** What `FeedForward` takes. */
 export interface FeedForwardOptions {
+  /** E: elements per row of input and output */
   readonly modelDim: number
   /** the hidden size. @default 4 · modelDim */
   readonly feedForwardDim?: number
@@ -37,14 +39,30 @@ const NAMES: readonly (keyof FeedForwardOptions)[] = [
 /**
  * y = W₂·f(W₁·x + b₁) + b₂. The hidden layer exists for a few rows at a time only. Parameters: `linear1.weight`,
  * `linear1.bias`, `linear2.weight`, `linear2.bias`.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { FeedForward } from 'heddle/nn'
+ *
+ * const feedForward = new FeedForward({ modelDim: 64, activation: 'gelu', seed: 1 })
+ * const { output } = await feedForward.forward(tensor(new Float32Array(10 * 64), [10, 64]))
+ * console.log(output.shape) // [ 10, 64 ]
+ * ```
  */
 export class FeedForward extends Module {
   readonly inputDim: number
+  /** E */
   readonly outputDim: number
+  /** f */
   readonly activation: Activation
+  /** E to the hidden size */
   readonly linear1: Linear
+  /** the hidden size to E */
   readonly linear2: Linear
+  /** of f's output */
   readonly hiddenDropout: Dropout
+  /** of the layer's output */
   readonly outputDropout: Dropout
 
   /** @throws {OptionError} for unknown names and wrong values */

@@ -15,6 +15,7 @@ export interface LayerAttentionOptions {
    * @default true with a cache, else false
    */
   readonly causal?: boolean
+  /** Keys that a query sees around its own position. @default unbounded */
   readonly window?: AttentionWindow
   /** Nonzero may attend: [M, N], [B, M, N] (the same for all heads) or [B, H, M, N]; sizes of 1 broadcast. */
   readonly mask?: IntegerTensor
@@ -24,8 +25,15 @@ export interface LayerAttentionOptions {
   readonly bias?: Tensor
   /** [H] or [B·H] */
   readonly alibiSlopes?: Float32Array
+  /** Scores become softcap·tanh(score/softcap). 0 is off. @default 0 */
   readonly softcap?: number
-  readonly segments?: { readonly query: IntegerTensor; readonly key: IntegerTensor }
+  /** A query sees a key only where their numbers are equal. */
+  readonly segments?: {
+    /** [B, M], or [M] where B is 1 */
+    readonly query: IntegerTensor
+    /** [B, N], or [N] where B is 1 */
+    readonly key: IntegerTensor
+  }
   /** The number of valid keys per batch item, [B]; later keys are ignored. */
   readonly keyLengths?: IntegerArray
 }

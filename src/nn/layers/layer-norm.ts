@@ -6,6 +6,7 @@ import { wholeWeight, type Value } from '../../program/operation.ts'
 import { norm } from '../../program/operations/norm.ts'
 import { Module } from '../module.ts'
 
+/** What `LayerNorm` takes beside its size. */
 export interface LayerNormOptions {
   /** @default true */
   readonly bias?: boolean
@@ -14,13 +15,26 @@ export interface LayerNormOptions {
 /**
  * y = (x − mean)/√(variance + epsilon)·w + b over each row; the variance divides by the size. Parameters: `weight`,
  * `bias`.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { LayerNorm } from 'heddle/nn'
+ *
+ * const { output } = await new LayerNorm(2).forward(tensor(Float32Array.of(1, 3), [1, 2]))
+ * console.log(output.data[1].toFixed(4)) // 1.0000
+ * ```
  */
 export class LayerNorm extends Module {
+  /** elements per row, as in the input */
   readonly outputDim: number
+  /** [size], ones at the start */
   readonly weight: Parameter
+  /** [size], zeros at the start; null without a bias */
   readonly bias: Parameter | null
 
   /**
+   * @param inputDim elements per row
    * @param epsilon 1e-5 as in PyTorch
    * @throws {OptionError} unless the size is an integer ≥ 1 and epsilon a finite number ≥ 0
    */

@@ -7,6 +7,7 @@ import { wholeWeight, type Value } from '../../program/operation.ts'
 import { linear } from '../../program/operations/linear.ts'
 import { Module } from '../module.ts'
 
+/** What `Linear` takes beside its sizes. */
 export interface LinearOptions {
   /** @default true */
   readonly bias?: boolean
@@ -16,14 +17,32 @@ export interface LinearOptions {
   readonly seed?: Seed
 }
 
-/** y = x·Wᵀ + b, W [outputDim, inputDim]. Parameters: `weight`, `bias`. */
+/**
+ * y = x·Wᵀ + b, W [outputDim, inputDim]. Parameters: `weight`, `bias`.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { Linear } from 'heddle/nn'
+ *
+ * const linear = new Linear(64, 16, { seed: 1 })
+ * const { output } = await linear.forward(tensor(new Float32Array(10 * 64), [10, 64]))
+ * console.log(output.shape) // [ 10, 16 ]
+ * ```
+ */
 export class Linear extends Module {
+  /** [outputDim, inputDim] */
   readonly weight: Parameter
+  /** [outputDim]; null without a bias */
   readonly bias: Parameter | null
 
-  /** @throws {OptionError} unless both sizes are integers ≥ 1, for unknown names and wrong values */
+  /**
+   * @param inputDim elements per row of the input
+   * @throws {OptionError} unless both sizes are integers ≥ 1, for unknown names and wrong values
+   */
   constructor(
     readonly inputDim: number,
+    /** elements per row of the output */
     readonly outputDim: number,
     options: LinearOptions = {},
   ) {
@@ -49,7 +68,12 @@ export class Linear extends Module {
     return output
   }
 
-  /** The same without a trace of its own, for layers that name the result. */
+  /**
+   * The same without a trace of its own, for layers that name the result.
+   *
+   * @param graph the graph that is built
+   * @param input [batch, rows, inputDim]
+   */
   apply(graph: Graph, input: Value): Value {
     return linear(graph, input, wholeWeight(this.weight), this.bias === null ? null : wholeWeight(this.bias))
   }

@@ -23,8 +23,11 @@ import { averageOverHeads, inCallerOrder } from './returned-weights.ts'
 
 /** What a call wants to know of attention beside its output. */
 export interface AttentionDetails {
+  /** The weights before dropout, of all heads and rows or of chosen ones. @default false */
   readonly returnWeights?: boolean | WeightSelection
+  /** The log-sum-exp of each row's scores. @default false */
   readonly returnLogSumExp?: boolean
+  /** Entropy, largest weight and mean distance of each row. @default false */
   readonly returnStatistics?: boolean
 }
 
@@ -40,11 +43,13 @@ export interface MultiHeadAttentionForward extends ForwardOptions, LayerAttentio
   readonly cache?: KeyValueCache
 }
 
+/** What `MultiHeadAttention` gives back. */
 export interface MultiHeadAttentionResult extends LayerResult {
   /** before dropout: [B, H, M, N], [B, heads, rows, N] of those chosen, or [B, M, N] where averaged */
   readonly weights?: Tensor
   /** [B, H, M] */
   readonly logSumExp?: Tensor
+  /** each [B, H, M] */
   readonly statistics?: AttentionStatistics
 }
 
@@ -76,13 +81,29 @@ const NAMES: readonly string[] = [
  * Concat(head₁ … head_H)·W_Oᵀ + b_O, head_h = softmax(Q_h·K_hᵀ/√D + …)·V_h (Vaswani et al. 2017, §3.2.2), with
  * Q = x·W_Qᵀ + b_Q and so on. Memory beyond input and output: queries, keys and values, O(n·E); never n², unless all
  * weights are asked for.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { MultiHeadAttention } from 'heddle/nn'
+ *
+ * const attention = new MultiHeadAttention({ modelDim: 64, heads: 4, rotary: true, seed: 1 })
+ * const x = tensor(Float32Array.from({ length: 2 * 50 * 64 }, (_, i) => Math.sin(i)), [2, 50, 64])
+ * const { output, statistics } = await attention.forward(x, { causal: true, returnStatistics: true })
+ * console.log(output.shape, statistics.entropy.shape) // [ 2, 50, 64 ] [ 2, 4, 50 ]
+ * ```
  */
 export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionForward> {
   override get label(): string {
     return 'MultiHeadAttention'
   }
 
-  /** Room for the keys and values of `capacity` rows, for step-by-step decoding. */
+  /**
+   * Room for the keys and values of `capacity` rows, for step-by-step decoding.
+   *
+   * @param batch how many sequences
+   * @param capacity rows per sequence
+   */
   createCache(batch: number, capacity: number): KeyValueCache {
     const { keyValueHeads, headSize } = this
     return new KeyValueCache({ batch, keyValueHeads, capacity, headSize })
@@ -112,6 +133,7 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
   /**
    * As for every layer, and dKey and dValue where a key or value of its own was given.
    *
+   * @param query [B, M, E] or [M, E], as for `forward`
    * @param dOutput [B, M, E] or [M, E], as the query
    */
   override async backward(
@@ -150,12 +172,23 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     return this.projectOut(graph, this.attendTo(graph, sources, options))
   }
 
-  /** The context [B, M, H·D] of already prepared rows. */
+  /**
+   * The context [B, M, H·D] of already prepared rows.
+   *
+   * @param graph the graph that is built
+   * @param sources rows of query, key and value
+   */
   attendTo(graph: Graph, sources: AttentionSources, options: MultiHeadAttentionForward): Value {
     return this.attendProjected(graph, this.projectAll(graph, sources, options.cache), options)
   }
 
-  /** Queries, keys and values of the sources; with a cache, keys and values of all its rows. */
+  /**
+   * Queries, keys and values of the sources; with a cache, keys and values of all its rows.
+   *
+   * @param graph the graph that is built
+   * @param sources rows [.., E] of query, key and value
+   * @param cache where keys and values are kept
+   */
   projectAll(graph: Graph, sources: AttentionSources, cache?: KeyValueCache): AttentionSources {
     const query = this.project(graph, 'query', sources.query)
     const key = this.project(graph, 'key', sources.key)
@@ -169,7 +202,12 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
     }
   }
 
-  /** The context of queries, keys and values. */
+  /**
+   * The context of queries, keys and values.
+   *
+   * @param graph the graph that is built
+   * @param sources projected queries, keys and values
+   */
   attendProjected(graph: Graph, { query, key, value }: AttentionSources, options: MultiHeadAttentionForward): Value {
     const { heads, keyValueHeads, headSize } = this
     const sizes: LayerAttentionSizes = {
@@ -231,9 +269,7 @@ export class MultiHeadAttention extends AttentionProjections<MultiHeadAttentionF
 
   #checkCache({ key, value, returnWeights, returnLogSumExp, returnStatistics }: MultiHeadAttentionForward): void {
     if (key !== undefined || value !== undefined)
-      throw new OptionError(
-        'MultiHeadAttention: expected option cache with self-attention, got a key or value beside it',
-      )
+      throw new OptionError('MultiHeadAttention: expected option cache with self-attention, got a key or value with it')
     if (Boolean(returnWeights) || returnLogSumExp === true || returnStatistics === true) {
       throw new OptionError(
         'MultiHeadAttention: expected no weights, log-sum-exp or statistics with option cache; a full forward pass returns them',

@@ -21,6 +21,8 @@ const LN_10000 = 9.210340371976184
 /**
  * The paper's table (Vaswani et al. 2017, §3.5): PE(p, 2i) = sin(p / 10000^(2i/E)), PE(p, 2i + 1) = cos(the same).
  *
+ * @param rows how many positions
+ * @param modelDim E
  * @param from first position
  * @returns [rows, modelDim], new, the caller's
  */
@@ -39,7 +41,9 @@ export function sinusoidalTable(rows: number, modelDim: number, from = 0): Tenso
   return { data, shape: [rows, modelDim] }
 }
 
+/** What `PositionalEncoding` takes. */
 export interface PositionalEncodingOptions {
+  /** E */
   readonly modelDim: number
   /** @default 'sinusoidal', which has no parameters and no longest sequence */
   readonly kind?: 'sinusoidal' | 'learned'
@@ -51,11 +55,26 @@ export interface PositionalEncodingOptions {
   readonly seed?: Seed
 }
 
-/** y = x + PE(position). Learned positions are a parameter `weight` [maxLength, modelDim]. */
+/**
+ * y = x + PE(position). Learned positions are a parameter `weight` [maxLength, modelDim].
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { PositionalEncoding } from 'heddle/nn'
+ *
+ * const positions = new PositionalEncoding({ modelDim: 64 })
+ * const { output } = await positions.forward(tensor(new Float32Array(10 * 64), [10, 64]))
+ * console.log(output.data[64].toFixed(3)) // 0.841
+ * ```
+ */
 export class PositionalEncoding extends Module {
   readonly inputDim: number
+  /** E */
   readonly outputDim: number
+  /** [maxLength, E] where positions are learned, else null */
   readonly weight: Parameter | null
+  /** of the sum */
   readonly dropout: Dropout
   #table: Tensor | null = null
 
@@ -82,7 +101,11 @@ export class PositionalEncoding extends Module {
     return 'PositionalEncoding'
   }
 
-  /** The encoding of positions [0, rows). */
+  /**
+   * The encoding of positions [0, rows).
+   *
+   * @param rows how many positions
+   */
   table(rows: number): Tensor {
     if (this.weight !== null) {
       const [maxLength = 0] = this.weight.shape
@@ -104,8 +127,12 @@ export class PositionalEncoding extends Module {
   }
 
   /**
-   * The same at positions of one's own. @param at [batch, rows] of the input @throws {OptionError} for one that there
-   * is none for
+   * The same at given positions.
+   *
+   * @param graph the graph that is built
+   * @param input [batch, rows, modelDim]
+   * @param at [batch, rows] of the input
+   * @throws {OptionError} for a position beyond the learned ones
    */
   buildAt(graph: Graph, input: Value, at: Tensor<Int32Array>): Value {
     let last = -1

@@ -8,10 +8,13 @@ import { Module } from '../module.ts'
 
 /** y = x/√(mean(x²) + epsilon)·w over each row (Zhang and Sennrich 2019). Parameter: `weight`, ones at the start. */
 export class RMSNorm extends Module {
+  /** elements per row, as in the input */
   readonly outputDim: number
+  /** [size], ones at the start */
   readonly weight: Parameter
 
   /**
+   * @param inputDim elements per row
    * @param epsilon 1e-6 as in Llama, Qwen and most models that use it
    * @throws {OptionError} unless the size is an integer ≥ 1 and epsilon a finite number ≥ 0
    */

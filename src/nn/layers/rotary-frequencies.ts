@@ -5,34 +5,60 @@ import { OptionError } from '../../core/errors.ts'
 /** How rotary positions are stretched beyond the length that a model was trained on. */
 export type RotaryScaling =
   /** positions divided by `factor` (Chen et al. 2023) */
-  | { readonly kind: 'linear'; readonly factor: number }
+  | {
+      /** divides positions */
+      readonly kind: 'linear'
+      /** how many times longer sequences may be */
+      readonly factor: number
+    }
   /** the base times factor^(R/(R − 2)), for R turned elements ("NTK-aware") */
-  | { readonly kind: 'ntk'; readonly factor: number }
+  | {
+      /** raises the base */
+      readonly kind: 'ntk'
+      /** how many times longer sequences may be */
+      readonly factor: number
+    }
   /**
    * the same by the length n of the sequence: factor·n/trained − (factor − 1) in place of the factor, from
    * `trainedLength` on
    */
-  | { readonly kind: 'dynamic'; readonly factor: number; readonly trainedLength: number }
+  | {
+      /** raises the base with the sequence's length */
+      readonly kind: 'dynamic'
+      /** how many times longer sequences may be */
+      readonly factor: number
+      /** tokens per sequence in training */
+      readonly trainedLength: number
+    }
   /**
    * YaRN (Peng et al. 2023): fast pairs stay, slow ones are divided by `factor`, between them a ramp; cosines and sines
    * times `attentionFactor`
    */
   | {
+      /** YaRN */
       readonly kind: 'yarn'
+      /** how many times longer sequences may be */
       readonly factor: number
+      /** tokens per sequence in training */
       readonly trainedLength: number
       /** @default 32 and 1, as in the paper */
       readonly betaFast?: number
+      /** pairs that turn fewer times than this over the trained length are slow. @default 1 */
       readonly betaSlow?: number
       /** @default 0.1·ln(factor) + 1 */
       readonly attentionFactor?: number
     }
   /** Llama 3.1: the same idea with a ramp in wavelengths */
   | {
+      /** as in Llama 3.1 */
       readonly kind: 'llama3'
+      /** what slow pairs are divided by */
       readonly factor: number
+      /** tokens per sequence in training */
       readonly trainedLength: number
+      /** pairs that turn fewer times than this over the trained length are divided by `factor` */
       readonly lowFrequencyFactor: number
+      /** pairs that turn more often than this over the trained length stay as they are */
       readonly highFrequencyFactor: number
     }
 
@@ -42,6 +68,7 @@ export interface RotaryOptions {
   readonly base?: number
   /** R, how many elements of each head turn, from the first: even. @default the head size */
   readonly size?: number
+  /** How positions beyond the trained length are treated. @default none */
   readonly scaling?: RotaryScaling
 }
 

@@ -15,8 +15,11 @@ import { LAYER_ATTENTION_NAMES, type LayerAttentionOptions } from './layer-atten
 import { MultiHeadAttention } from './multi-head-attention.ts'
 import type { RotaryOptions } from './rotary-frequencies.ts'
 
+/** What `TransformerBlock` takes. */
 export interface TransformerBlockOptions {
+  /** E */
   readonly modelDim: number
+  /** H; divides modelDim */
   readonly heads: number
   /** @default heads */
   readonly keyValueHeads?: number
@@ -62,15 +65,33 @@ export interface BlockForward extends ForwardOptions, LayerAttentionOptions {
  * One layer of a transformer (Vaswani et al. 2017, §3.1). Post-norm: h = norm₁(x + attention(x)), y = norm₂(h + ff(h));
  * pre-norm: h = x + attention(norm₁(x)), y = h + ff(norm₂(h)). Parameters, as PyTorch's TransformerEncoderLayer names
  * them: `self_attn.*`, `linear1.*`, `linear2.*`, `norm1.*`, `norm2.*`.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { TransformerBlock } from 'heddle/nn'
+ *
+ * const block = new TransformerBlock({ modelDim: 64, heads: 4, norm: 'pre', activation: 'gelu', seed: 1 })
+ * const x = tensor(Float32Array.from({ length: 2 * 50 * 64 }, (_, i) => Math.sin(i)), [2, 50, 64])
+ * const { output } = await block.forward(x, { causal: true })
+ * console.log(output.shape) // [ 2, 50, 64 ]
+ * ```
  */
 export class TransformerBlock extends Module<Float32Array, BlockForward> {
   readonly inputDim: number
+  /** E */
   readonly modelDim: number
+  /** where the norms are */
   readonly norm: 'post' | 'pre'
+  /** its attention */
   readonly selfAttention: MultiHeadAttention
+  /** its feed-forward layer */
   readonly feedForward: FeedForward
+  /** of attention: its input where `norm` is 'pre', else its sum with the input */
   readonly norm1: LayerNorm
+  /** of the feed-forward layer, likewise */
   readonly norm2: LayerNorm
+  /** of attention's output */
   readonly attentionDropout: Dropout
 
   /** @throws {OptionError} for unknown names, wrong values, or heads that do not divide */
@@ -107,7 +128,12 @@ export class TransformerBlock extends Module<Float32Array, BlockForward> {
     return 'TransformerBlock'
   }
 
-  /** Room for the keys and values of `capacity` rows, for step-by-step decoding. */
+  /**
+   * Room for the keys and values of `capacity` rows, for step-by-step decoding.
+   *
+   * @param batch how many sequences
+   * @param capacity rows per sequence
+   */
   createCache(batch: number, capacity: number): KeyValueCache {
     return this.selfAttention.createCache(batch, capacity)
   }

@@ -9,7 +9,9 @@ import { LAYER_ATTENTION_NAMES, type LayerAttentionOptions } from './layer-atten
 import { LayerNorm } from './layer-norm.ts'
 import { BLOCK_NAMES, TransformerBlock, type TransformerBlockOptions } from './transformer-block.ts'
 
+/** What `TransformerEncoder` takes. */
 export interface TransformerEncoderOptions extends TransformerBlockOptions {
+  /** How many blocks there are. */
   readonly layers: number
   /** A norm after the last block. @default true for pre-norm blocks */
   readonly finalNorm?: boolean
@@ -27,11 +29,25 @@ export interface StackForward extends ForwardOptions, LayerAttentionOptions {
 /**
  * Blocks one after the other, as PyTorch's TransformerEncoder; with `causal` a decoder-only stack. Parameters:
  * `layers.0.…`, `layers.1.…`, and `norm.*` where there is a final norm.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { TransformerEncoder } from 'heddle/nn'
+ *
+ * const encoder = new TransformerEncoder({ layers: 6, modelDim: 64, heads: 4, norm: 'pre', seed: 1 })
+ * const x = tensor(Float32Array.from({ length: 50 * 64 }, (_, i) => Math.sin(i)), [50, 64])
+ * const { output } = await encoder.forward(x)
+ * console.log(output.shape, encoder.numParameters()) // [ 50, 64 ] 300032
+ * ```
  */
 export class TransformerEncoder extends Module<Float32Array, StackForward> {
   readonly inputDim: number
+  /** E */
   readonly modelDim: number
+  /** in the order in which they run */
   readonly blocks: readonly TransformerBlock[]
+  /** the norm after the last block; null for none */
   readonly finalNorm: LayerNorm | null
 
   /** @throws {OptionError} for unknown names and wrong values */
@@ -54,7 +70,12 @@ export class TransformerEncoder extends Module<Float32Array, StackForward> {
     return 'TransformerEncoder'
   }
 
-  /** Room for the keys and values of `capacity` rows in every block. */
+  /**
+   * Room for the keys and values of `capacity` rows in every block.
+   *
+   * @param batch how many sequences
+   * @param capacity rows per sequence
+   */
   createCaches(batch: number, capacity: number): KeyValueCache[] {
     return this.blocks.map((block) => block.createCache(batch, capacity))
   }

@@ -1,8 +1,17 @@
 import { FormatError, OptionError } from '../../core/errors.ts'
+import { isSize } from '../../core/integers.ts'
 import { describe } from '../../core/tensor.ts'
 
-/** A file: whole, or as chunks that come. */
-export type ByteSource = Uint8Array | ArrayBuffer | Blob | AsyncIterable<Uint8Array> | ReadableStream<Uint8Array>
+/** A file: whole, or as chunks that come. Chunks may say how many bytes they are together. */
+export type ByteSource =
+  | Uint8Array
+  | ArrayBuffer
+  | Blob
+  | (AsyncIterable<Uint8Array> & {
+      /** bytes in all, where that is known */
+      readonly byteLength?: number
+    })
+  | ReadableStream<Uint8Array>
 
 /** An allocation that a header claims is made in steps, so that a short file with a boastful header costs little. */
 const FIRST_ALLOCATION_BYTES = 1 << 20
@@ -11,6 +20,7 @@ const FIRST_ALLOCATION_BYTES = 1 << 20
 export class ByteReader {
   readonly #next: () => Promise<Uint8Array | undefined>
   readonly #cancel: () => Promise<void>
+  readonly #byteLength: number | null
   #chunk = new Uint8Array(0)
   #place = 0
 
@@ -19,6 +29,17 @@ export class ByteReader {
     const { next, cancel } = open(source)
     this.#next = next
     this.#cancel = cancel
+    this.#byteLength = lengthOf(source)
+  }
+
+  /**
+   * Compares what a header says of the whole file with the file, where its length is known before it is read.
+   *
+   * @throws {FormatError} when they differ
+   */
+  expectLength(bytes: number): void {
+    if (this.#byteLength === null || this.#byteLength === bytes) return
+    throw new FormatError(`safetensors: expected a file of ${bytes} bytes, as its header says, got ${this.#byteLength}`)
   }
 
   /** The next `count` bytes. @throws {FormatError} when the source ends before */
@@ -83,6 +104,12 @@ function open(source: ByteSource): OpenSource {
   if (typeof source === 'object' && source !== null && 'getReader' in source) return fromStream(source)
   if (typeof source === 'object' && source !== null && Symbol.asyncIterator in source) return fromIterable(source)
   throw new OptionError(`safetensors: expected bytes, a Blob or a stream, got ${describe(source)}`)
+}
+
+/** In bytes; null where it is known only at the end. */
+function lengthOf(source: ByteSource): number | null {
+  if (typeof Blob !== 'undefined' && source instanceof Blob) return source.size
+  return 'byteLength' in source && isSize(source.byteLength) ? source.byteLength : null
 }
 
 function whole(bytes: Uint8Array): OpenSource {

@@ -7,7 +7,9 @@ import { parseHeader, readHeaderLength } from './safetensors-header.ts'
 
 /** What a safetensors file holds. */
 export interface SafetensorsContent {
+  /** by name, in the order of the file; the caller's */
   readonly tensors: Record<string, Tensor<TensorData>>
+  /** the strings of the file's `__metadata__` */
   readonly metadata: Readonly<Record<string, string>>
 }
 
@@ -19,12 +21,23 @@ export interface SafetensorsContent {
  * @param source the whole file as bytes, or a stream of it (`response.body`, `fs.createReadStream`, a Blob)
  * @throws {FormatError} when the file is malformed, ends early, or goes on after its last tensor; nothing outside is
  *   read
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { readSafetensors, writeSafetensors } from 'heddle/nn'
+ *
+ * const bytes = writeSafetensors({ rows: tensor(new Float32Array(6), [2, 3]) }, { note: 'two rows' })
+ * const { tensors, metadata } = await readSafetensors(bytes)
+ * console.log(tensors.rows.shape, metadata.note) // [ 2, 3 ] two rows
+ * ```
  */
 export async function readSafetensors(source: ByteSource): Promise<SafetensorsContent> {
   const reader = new ByteReader(source)
   try {
     const headerBytes = readHeaderLength(await reader.take(8, 'the header length'))
     const { entries, metadata } = parseHeader(await reader.take(headerBytes, 'the header'))
+    reader.expectLength(8 + headerBytes + (entries.at(-1)?.end ?? 0))
     const tensors: [string, Tensor<TensorData>][] = []
     for (const entry of entries)
       tensors.push([entry.name, decodeElements(entry, await reader.take(entry.end - entry.start, entry.name))])
@@ -38,6 +51,7 @@ export async function readSafetensors(source: ByteSource): Promise<SafetensorsCo
 /**
  * The tensors of a safetensors file, for `loadStateDict`, which skips integers such as `position_ids`.
  *
+ * @param source the file's bytes, or where to read them
  * @throws {FormatError} when the file is malformed
  */
 export async function readStateDict(source: ByteSource): Promise<Record<string, Tensor<TensorData>>> {
@@ -47,8 +61,18 @@ export async function readStateDict(source: ByteSource): Promise<Record<string, 
 /**
  * The bytes of a safetensors file with these tensors, in their order.
  *
+ * @param tensors by name
  * @param metadata strings to store beside them
  * @returns a new array, the caller's
+ *
+ * @example
+ * ```js
+ * import { Linear, readStateDict, writeSafetensors } from 'heddle/nn'
+ *
+ * const bytes = writeSafetensors(new Linear(64, 16, { seed: 1 }).stateDict(), { note: 'a layer' })
+ * const layer = new Linear(64, 16)
+ * console.log(layer.loadStateDict(await readStateDict(bytes)).missing) // []
+ * ```
  */
 export function writeSafetensors(
   tensors: Readonly<Record<string, Tensor<TensorData>>>,

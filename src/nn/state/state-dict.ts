@@ -6,10 +6,11 @@ import type { Parameter } from '../../program/parameter.ts'
 /** Named tensors, as a file holds them: the parameters of a module, and perhaps buffers beside them. */
 export type GivenState = Readonly<Record<string, Tensor<TensorData>>>
 
+/** How `loadStateDict` treats what does not fit. */
 export interface LoadOptions {
   /** Whether missing and unexpected names are errors; else they are listed in what comes back. @default true */
   readonly strict?: boolean
-  /** Whether NaN and infinities are let in. @default false */
+  /** Whether NaN and infinities are allowed. @default false */
   readonly allowNonFinite?: boolean
   /**
    * Takes the names that begin with it, without it, and leaves all others alone: `'model.layers.0.'` loads one block
@@ -20,6 +21,7 @@ export interface LoadOptions {
   readonly prefix?: string
 }
 
+/** Where a state dict and a module differ. */
 export interface LoadReport {
   /** parameters that the state dict does not name: they kept their values */
   readonly missing: readonly string[]

@@ -3,7 +3,13 @@ import { checkSameShape, type Graph } from '../graph.ts'
 import type { Value } from '../operation.ts'
 import { noAdjoint, type OperationRule } from '../rule.ts'
 
-/** a + b. */
+/**
+ * a + b.
+ *
+ * @param graph the graph that is built
+ * @param a [B, M, size]
+ * @param b of the same sizes
+ */
 export function add(graph: Graph, a: Value, b: Value): Value {
   checkSameShape(graph, 'two summands', a, b)
   return graph.add('add', [a, b], {}, 'activations', a)
@@ -43,7 +49,18 @@ export const scaleRule: OperationRule<'scale'> = {
   adjoint: ({ attributes: { factor } }, dOutput, { graph }) => [scale(graph, dOutput, factor)],
 }
 
-/** a ∘ b, element by element. */
+/** The same rows, one after the other in memory: attention's own gradients stand head by head, and may be sums. */
+export function asRows(graph: Graph, from: Value): Value {
+  return from.layout === 'rows' ? from : scale(graph, from, 1)
+}
+
+/**
+ * a ∘ b, element by element.
+ *
+ * @param graph the graph that is built
+ * @param a [B, M, size]
+ * @param b of the same sizes
+ */
 export function multiply(graph: Graph, a: Value, b: Value): Value {
   checkSameShape(graph, 'two factors', a, b)
   return graph.add('multiply', [a, b], {}, 'activations', a)
@@ -60,7 +77,13 @@ export const multiplyRule: OperationRule<'multiply'> = {
   },
 }
 
-/** f(x), element by element. */
+/**
+ * f(x), element by element.
+ *
+ * @param graph the graph that is built
+ * @param from [B, M, size]
+ * @param activation which f
+ */
 export function activate(graph: Graph, from: Value, activation: Activation): Value {
   return graph.add('activate', [from], { activation }, 'activations', from)
 }
@@ -86,6 +109,10 @@ export const activateBackwardRule: OperationRule<'activate-backward'> = {
 /**
  * Each element is 0 with this probability, else times 1/(1 − probability); the part's seed and the place in it decide
  * which.
+ *
+ * @param graph the graph that is built
+ * @param from [B, M, size]
+ * @param probability from 0 to 1
  */
 export function drop(graph: Graph, from: Value, probability: number): Value {
   // The site is counted whether or not anything is dropped, so that it does not depend on other layers' modes.

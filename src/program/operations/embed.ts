@@ -4,7 +4,14 @@ import type { Parameter } from '../parameter.ts'
 import type { OperationRule } from '../rule.ts'
 import { sumTable } from '../tape.ts'
 
-/** scale · table[token] for each row. */
+/**
+ * scale · table[token] for each row.
+ *
+ * @param graph the graph that is built
+ * @param tokens Int32 [B, M]
+ * @param table [vocabulary, size]
+ * @param scale what rows of the table are multiplied by
+ */
 export function embed(graph: Graph, tokens: Value, table: Parameter, scale: number): Value {
   return graph.add('embed', [tokens], { table, scale }, 'embeddings', {
     batch: tokens.batch,

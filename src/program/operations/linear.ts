@@ -4,7 +4,15 @@ import type { Value, WeightView } from '../operation.ts'
 import type { OperationRule } from '../rule.ts'
 import { sumOuter, sumRows } from '../tape.ts'
 
-/** from·Wᵀ + b; with a transposed view, from·W. */
+/**
+ * from·Wᵀ + b; with a transposed view, from·W.
+ *
+ * @param graph the graph that is built
+ * @param from [B, M, in]
+ * @param weight [out, in]
+ * @param bias [out], or null for none
+ * @param name the result's purpose, for messages
+ */
 export function linear(
   graph: Graph,
   from: Value,

@@ -4,7 +4,15 @@ import { noAdjoint, type OperationRule } from '../rule.ts'
 import { sumRows } from '../tape.ts'
 import { multiply } from './elementwise.ts'
 
-/** (x − mean)/√(variance + epsilon)·w + b over each row (Ba et al. 2016). */
+/**
+ * (x − mean)/√(variance + epsilon)·w + b over each row (Ba et al. 2016).
+ *
+ * @param graph the graph that is built
+ * @param from [B, M, size]
+ * @param weight [size]
+ * @param bias [size], or null for none
+ * @param epsilon added to the variance
+ */
 export function norm(graph: Graph, from: Value, weight: WeightView, bias: WeightView | null, epsilon: number): Value {
   checkWidth(graph, 'an input', from, weight.outSize)
   return graph.add('norm', [from], { weight, bias, epsilon }, 'activations', from)

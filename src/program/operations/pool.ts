@@ -1,14 +1,16 @@
 import { expected, checkInteger, checkOneOf } from '../../core/check.ts'
+import { MOST_LARGEST_ROWS } from '../../core/largest-rows.ts'
 import { resolveLayout } from '../../attention/layout.ts'
 import { resolveOptions } from '../../attention/resolve-options.ts'
 import type { Graph } from '../graph.ts'
 import type { Value } from '../operation.ts'
 import { attend } from './attend.ts'
+import { maxRows } from './max-rows.ts'
 
-/** Which rows of a segment its vector is the mean of: all, the first, or the last. */
-export type RowPooling = 'mean' | 'first' | 'last'
+/** How the rows of a segment become its vector: their mean, the first, the last, or the largest of each column. */
+export type RowPooling = 'mean' | 'first' | 'last' | 'max'
 
-export const ROW_POOLINGS: readonly RowPooling[] = ['mean', 'first', 'last']
+export const ROW_POOLINGS: readonly RowPooling[] = ['mean', 'first', 'last', 'max']
 
 /** Which rows belong together. */
 export interface PoolSegments {
@@ -22,13 +24,20 @@ export interface PoolSegments {
 const KEY_SIZE = 4
 
 /**
- * Rows [B, M, W] to one vector per segment, [B, S, W]: their mean, or one of them. A segment without rows gives zeros.
+ * Rows [B, M, W] to one vector per segment, [B, S, W]: their mean, one of them, or the largest of each column. A
+ * segment without rows gives zeros.
  *
- * That is attention: with queries and keys of zeros all scores are 0, and the softmax spreads its weight evenly over
- * the rows that a segment allows. Where it allows one, that row comes out as it is. Gradients, WebGPU, plans and the
- * ways that rows travel are those of `attend`.
+ * All but the largest is attention: with queries and keys of zeros all scores are 0, and the softmax spreads its weight
+ * evenly over the rows that a segment allows. Where it allows one, that row comes out as it is. Gradients, WebGPU,
+ * plans and the ways that rows travel are those of `attend`. The largest is the operation `max-rows`: the first row
+ * that holds it gets its gradient, as with PyTorch's `max`.
  *
- * @throws {OptionError} for numbers that do not fit the rows
+ * @param graph the graph that is built
+ * @param from [B, M, W]
+ * @param pooling mean, first or last row, or the largest of each column
+ * @param segments how many segments there are, and the number of each row's; without them, all rows of a sequence
+ *   are one
+ * @throws {OptionError} for numbers that do not fit the rows, and for the largest of more than 2²⁴ rows
  */
 export function pool(graph: Graph, from: Value, pooling: RowPooling, { count = 1, numbers }: PoolSegments = {}): Value {
   const { batch, rows, width } = from
@@ -36,6 +45,10 @@ export function pool(graph: Graph, from: Value, pooling: RowPooling, { count = 1
   checkInteger('pool: count', count, 1)
   if (numbers !== undefined && !(numbers instanceof Int32Array && numbers.length === batch * rows))
     throw expected('pool: numbers', `an Int32Array of ${batch * rows}, one per row`, numbers)
+  if (pooling === 'max') {
+    if (rows > MOST_LARGEST_ROWS) throw expected('pool: rows', `at most ${MOST_LARGEST_ROWS} for the largest`, rows)
+    return maxRows(graph, from, numbers ?? new Int32Array(batch * rows), count)
+  }
   const query = zeros(graph, 'pool queries', batch, count)
   const key = zeros(graph, 'pool keys', batch, rows)
   const layout = resolveLayout({
@@ -59,7 +72,11 @@ function zeros(graph: Graph, name: string, batch: number, rows: number): Value {
 const NOWHERE = -1
 
 /** Of each row: the segment that it counts in. */
-function countedRows(pooling: RowPooling, { batch, rows }: Value, numbers: Int32Array | undefined): Int32Array {
+function countedRows(
+  pooling: Exclude<RowPooling, 'max'>,
+  { batch, rows }: Value,
+  numbers: Int32Array | undefined,
+): Int32Array {
   const given = numbers?.slice() ?? new Int32Array(batch * rows)
   if (pooling === 'mean') return given
   const chosen = new Int32Array(batch * rows).fill(NOWHERE)

@@ -32,8 +32,11 @@ export const positionsRule: OperationRule<'positions'> = {
  * Rotary positions (Su et al. 2021): the pair (x_c, x_{c + R/2}) of every head turns by the angle of its row's
  * position.
  *
+ * @param graph the graph that is built
+ * @param from [B, M, heads·D]
  * @param table cosines [0, R/2) and sines [R/2, R), by position, or a row for each row of `from`; its width R may be
  *   less than the head size
+ * @param headSize D
  */
 export function rotate(graph: Graph, from: Value, table: Value, headSize = table.width): Value {
   const position = isByPosition(table) ? graph.position : 0

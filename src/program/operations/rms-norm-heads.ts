@@ -10,6 +10,11 @@ import { fold } from './fold.ts'
 /**
  * RMS norm over each head of rows [.., heads·D], with one weight [D] for all of them: what queries and keys go through
  * in models with "QK norm" (Henry et al. 2020, with Zhang and Sennrich's norm).
+ *
+ * @param graph the graph that is built
+ * @param from [B, M, heads·D]
+ * @param weight [D]
+ * @param epsilon added to the mean square
  */
 export function rmsNormHeads(graph: Graph, from: Value, weight: WeightView, epsilon: number): Value {
   const headSize = weight.outSize

@@ -4,7 +4,14 @@ import { noAdjoint, type OperationRule } from '../rule.ts'
 import { sumRows } from '../tape.ts'
 import { multiply } from './elementwise.ts'
 
-/** x/√(mean(x²) + epsilon)·w over each row (Zhang and Sennrich 2019). */
+/**
+ * x/√(mean(x²) + epsilon)·w over each row (Zhang and Sennrich 2019).
+ *
+ * @param graph the graph that is built
+ * @param from [B, M, size]
+ * @param weight [size]
+ * @param epsilon added to the mean square
+ */
 export function rmsNorm(graph: Graph, from: Value, weight: WeightView, epsilon: number): Value {
   checkWidth(graph, 'an input', from, weight.outSize)
   return graph.add('rms-norm', [from], { weight, epsilon }, 'activations', from)

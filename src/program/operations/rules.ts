@@ -16,6 +16,7 @@ import { embedRule } from './embed.ts'
 import { foldRule } from './fold.ts'
 import { linearRule } from './linear.ts'
 import { crossEntropyBackwardRule, crossEntropyRule, squaredErrorRule } from './loss.ts'
+import { maxRowsBackwardRule, maxRowsRule } from './max-rows.ts'
 import { normBackwardRule, normaliseRule, normRule } from './norm.ts'
 import { positionsRule, rotateRule } from './positions.ts'
 import { rmsNormaliseRule, rmsNormBackwardRule, rmsNormRule } from './rms-norm.ts'
@@ -49,6 +50,7 @@ const RULES = {
   positions: positionsRule,
   append: appendRule,
   split: splitRule,
+  'max-rows': maxRowsRule,
   'cross-entropy': crossEntropyRule,
   'squared-error': squaredErrorRule,
   normalise: normaliseRule,
@@ -57,6 +59,7 @@ const RULES = {
   'rms-norm-backward': rmsNormBackwardRule,
   'rms-norm-heads': rmsNormHeadsRule,
   fold: foldRule,
+  'max-rows-backward': maxRowsBackwardRule,
   'activate-backward': activateBackwardRule,
   'cross-entropy-backward': crossEntropyBackwardRule,
 } satisfies { [K in RowKind]: OperationRule<K> }

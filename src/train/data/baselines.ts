@@ -24,8 +24,19 @@ const BACK_OFFS = [0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]
  * Losses of the simplest models of next tokens, counted on the training batches and measured on the held-out ones.
  * Unigrams are counted with one added to each; a bigram is (count(a, b) + κ·unigram(b)) / (count(a) + κ).
  *
+ * @param training the batches to count
+ * @param validation the batches to measure on
  * @param size how many tokens there are
  * @throws {OptionError} when no target counts, or a token is not below `size`
+ *
+ * @example
+ * ```js
+ * import { baselines, copyTask } from 'heddle/train'
+ *
+ * const batchOf = copyTask({ batch: 8, length: 16, symbols: 8 })
+ * const { unigram, bigram } = baselines([batchOf(0), batchOf(1)], [batchOf(2)], 9)
+ * console.log(unigram > 1, bigram > 1) // true true
+ * ```
  */
 export function baselines(training: Iterable<Batch>, validation: Iterable<Batch>, size: number): Baselines {
   checkInteger('baselines: size', size, 1)

@@ -6,6 +6,7 @@ import type { Batch } from '../batch.ts'
 import { permuted } from './permutation.ts'
 import { batchesInOrder, batchOfRows, IGNORED, shuffledItems, type TokenRow } from './row-batches.ts'
 
+/** How sequences become batches. */
 export interface SequenceOptions {
   /** rows per batch */
   readonly batch: number
@@ -24,14 +25,27 @@ export interface SequenceOptions {
  * Batches of separate sequences, in a shuffled order: every sequence of an epoch once. A sequence of n tokens gives n −
  * 1 pairs of a token and its target, the token after it. Batch k is computed from k and the seed alone.
  *
+ * @param sequences tokens of each
  * @param options `seed` is 0 by default
  * @returns a function from the number of a batch to the batch: tokens and targets [batch, length], with `pack` also
  *   segments and positions
  * @throws {OptionError} when there is no sequence, one has fewer than two tokens, or one does not fit a row
+ *
+ * @example
+ * ```js
+ * import { sequenceBatches } from 'heddle/train'
+ *
+ * const names = [Int32Array.of(1, 2, 3), Int32Array.of(1, 4), Int32Array.of(1, 5, 6, 7)]
+ * const batchOf = sequenceBatches(names, { batch: 2 })
+ * console.log(batchOf(0).targets.shape) // [ 2, 3 ]
+ * ```
  */
 export function sequenceBatches(
   sequences: readonly Int32Array[],
-  options: SequenceOptions & { readonly seed?: Seed },
+  options: SequenceOptions & {
+    /** Of the order, which differs from epoch to epoch. @default 0 */
+    readonly seed?: Seed
+  },
 ): (index: number) => Batch {
   options = checkNames('sequenceBatches: options', options, ['batch', 'length', 'pack', 'padding', 'seed'])
   const words = seedWords('sequenceBatches: option seed', options.seed ?? 0)
@@ -43,7 +57,12 @@ export function sequenceBatches(
     )
 }
 
-/** All sequences, in order, for evaluation. @throws {OptionError} as `sequenceBatches` */
+/**
+ * All sequences, in order, for evaluation.
+ *
+ * @param sequences tokens of each
+ * @throws {OptionError} as `sequenceBatches`
+ */
 export function sequencesInOrder(sequences: readonly Int32Array[], options: SequenceOptions): Batch[] {
   options = checkNames('sequencesInOrder: options', options, ['batch', 'length', 'pack', 'padding'])
   const rows = rowsOf('sequencesInOrder', sequences, options, null)
@@ -53,13 +72,21 @@ export function sequencesInOrder(sequences: readonly Int32Array[], options: Sequ
 /**
  * Holds a share of the items out, chosen by the seed.
  *
+ * @param items anything
+ * @param validation the share to hold out, between 0 and 1
+ * @param seed decides which items are held out
  * @throws {OptionError} unless the share lies between 0 and 1 and leaves items on both sides
  */
 export function splitItems<Item>(
   items: readonly Item[],
   validation: number,
   seed: Seed = 0,
-): { readonly training: Item[]; readonly validation: Item[] } {
+): {
+  /** the items that are left */
+  readonly training: Item[]
+  /** the items held out */
+  readonly validation: Item[]
+} {
   if (typeof validation !== 'number' || !(validation > 0 && validation < 1))
     throw expected('splitItems: validation', 'a number between 0 and 1', validation)
   const words = seedWords('splitItems: seed', seed)

@@ -7,6 +7,7 @@ import type { Batch } from '../batch.ts'
 import { permuted } from './permutation.ts'
 import { batchOfRows, IGNORED, type TokenRow } from './row-batches.ts'
 
+/** What `copyTask` and `reverseTask` take. */
 export interface TaskOptions {
   /** rows per batch */
   readonly batch: number
@@ -18,6 +19,7 @@ export interface TaskOptions {
   readonly seed?: Seed
 }
 
+/** What `inductionTask` takes. */
 export interface InductionOptions extends TaskOptions {
   /** The shortest period. @default a quarter of the length */
   readonly shortest?: number
@@ -31,6 +33,14 @@ export interface InductionOptions extends TaskOptions {
  *
  * @returns a function from the number of a batch to the batch; the separator is token `symbols`
  * @throws {OptionError} unless the length is even
+ *
+ * @example
+ * ```js
+ * import { copyTask } from 'heddle/train'
+ *
+ * const { tokens } = copyTask({ batch: 1, length: 8, symbols: 5 })(0)
+ * console.log(tokens.shape, tokens.data[4]) // [ 1, 8 ] 5
+ * ```
  */
 export function copyTask(options: TaskOptions): (index: number) => Batch {
   return repetition('copyTask', options, (half) => half)
@@ -51,6 +61,14 @@ export function reverseTask(options: TaskOptions): (index: number) => Batch {
  * same head on short periods first.
  *
  * @throws {OptionError} when periods are longer than the length, or than there are symbols
+ *
+ * @example
+ * ```js
+ * import { inductionTask } from 'heddle/train'
+ *
+ * const { tokens, targets } = inductionTask({ batch: 4, length: 64, symbols: 32 })(0)
+ * console.log(tokens.shape, targets.data[0]) // [ 4, 64 ] -100
+ * ```
  */
 export function inductionTask(options: InductionOptions): (index: number) => Batch {
   const { shortest, longest, ...sizes } = options

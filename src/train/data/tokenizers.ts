@@ -6,11 +6,31 @@ import { describe } from '../../core/tensor.ts'
 export interface Tokenizer {
   /** how many tokens there are */
   readonly size: number
+  /**
+   * Tokens of a text.
+   *
+   * @param text any text
+   */
   encode(text: string): Int32Array
+  /**
+   * The text of tokens.
+   *
+   * @param tokens numbers below `size`
+   */
   decode(tokens: Iterable<number>): string
 }
 
-/** One token per character (a code point). */
+/**
+ * One token per character (a code point).
+ *
+ * @example
+ * ```js
+ * import { CharacterTokenizer } from 'heddle/train'
+ *
+ * const tokenizer = CharacterTokenizer.fromText('abracadabra')
+ * console.log(tokenizer.size, tokenizer.decode(tokenizer.encode('cab'))) // 5 cab
+ * ```
+ */
 export class CharacterTokenizer implements Tokenizer {
   readonly #numbers: ReadonlyMap<string, number>
 
@@ -19,7 +39,12 @@ export class CharacterTokenizer implements Tokenizer {
     this.#numbers = numbered('CharacterTokenizer', vocabulary)
   }
 
-  /** All characters of a text, by code point. @throws {OptionError} when there is none */
+  /**
+   * All characters of a text, by code point.
+   *
+   * @param text the text whose characters become the vocabulary
+   * @throws {OptionError} when there is none
+   */
   static fromText(text: string): CharacterTokenizer {
     checkText('CharacterTokenizer', text)
     return new CharacterTokenizer([...new Set(text)].sort((a, b) => (a.codePointAt(0) ?? 0) - (b.codePointAt(0) ?? 0)))
@@ -29,7 +54,12 @@ export class CharacterTokenizer implements Tokenizer {
     return this.vocabulary.length
   }
 
-  /** @throws {OptionError} that names the first character without a token, and where it is */
+  /**
+   * A token per character.
+   *
+   * @param text characters of the vocabulary only
+   * @throws {OptionError} that names the first character without a token, and where it is
+   */
   encode(text: string): Int32Array {
     checkString('CharacterTokenizer: text', text)
     return Int32Array.from(text, (character, place) => {
@@ -42,11 +72,18 @@ export class CharacterTokenizer implements Tokenizer {
     })
   }
 
+  /**
+   * The characters of tokens, joined.
+   *
+   * @param tokens numbers below `size`
+   * @throws {OptionError} for a token that is not in the vocabulary
+   */
   decode(tokens: Iterable<number>): string {
     return joined('CharacterTokenizer', tokens, this.vocabulary)
   }
 }
 
+/** What `WordTokenizer.of` takes beside the text. */
 export interface WordTokenizerOptions {
   /** Rarer pieces become the unknown token. @default 1 */
   readonly minCount?: number
@@ -63,6 +100,14 @@ const UNKNOWN = '<unk>'
  * One token per word, number, mark or run of space, as `Intl.Segmenter` finds them; one space before a word belongs to
  * it. Token 0 is for everything else. Decoded tokens join to the text that was encoded. Where words begin may change
  * with the engine's version of Unicode.
+ *
+ * @example
+ * ```js
+ * import { WordTokenizer } from 'heddle/train'
+ *
+ * const tokenizer = WordTokenizer.fromText('the whale and the sea')
+ * console.log(tokenizer.decode(tokenizer.encode('the sea'))) // the sea
+ * ```
  */
 export class WordTokenizer implements Tokenizer {
   readonly #numbers: ReadonlyMap<string, number>
@@ -70,6 +115,7 @@ export class WordTokenizer implements Tokenizer {
   /** @param vocabulary distinct pieces, the unknown one first; a token is its place */
   constructor(
     readonly vocabulary: readonly string[],
+    /** whose rules tell where words begin */
     readonly locale = 'en',
   ) {
     this.#numbers = numbered('WordTokenizer', vocabulary)
@@ -77,7 +123,12 @@ export class WordTokenizer implements Tokenizer {
       throw expected('WordTokenizer: vocabulary[0]', JSON.stringify(UNKNOWN), vocabulary[0])
   }
 
-  /** The pieces of a text, the most frequent first. @throws {OptionError} when there is none, or for wrong options */
+  /**
+   * The pieces of a text, the most frequent first.
+   *
+   * @param text the text whose pieces become the vocabulary
+   * @throws {OptionError} when there is none, or for wrong options
+   */
   static fromText(text: string, options: WordTokenizerOptions = {}): WordTokenizer {
     checkText('WordTokenizer', text)
     options = checkNames('WordTokenizer: options', options, ['minCount', 'maxSize', 'locale'])
@@ -96,11 +147,23 @@ export class WordTokenizer implements Tokenizer {
     return this.vocabulary.length
   }
 
+  /**
+   * Tokens of a text, 0 for unknown pieces.
+   *
+   * @param text any text
+   * @throws {OptionError} unless it is a string
+   */
   encode(text: string): Int32Array {
     checkString('WordTokenizer: text', text)
     return Int32Array.from(pieces(text, this.locale), (piece) => this.#numbers.get(piece) ?? 0)
   }
 
+  /**
+   * The pieces of tokens, joined.
+   *
+   * @param tokens numbers below `size`
+   * @throws {OptionError} for a token that is not in the vocabulary
+   */
   decode(tokens: Iterable<number>): string {
     return joined('WordTokenizer', tokens, this.vocabulary)
   }

@@ -5,6 +5,7 @@ import { seedWords, type Seed } from '../../core/seed.ts'
 import type { Batch } from '../batch.ts'
 import { batchesInOrder, batchOfRows, shuffledItems, type TokenRow } from './row-batches.ts'
 
+/** How a long text is cut into batches of windows. */
 export interface WindowOptions {
   /** windows per batch */
   readonly batch: number
@@ -21,10 +22,23 @@ export interface WindowOptions {
  * @returns a function from the number of a batch to the batch: tokens and targets [batch, length], where a token's
  *   target is the one after it
  * @throws {OptionError} when the text is shorter than one window and its last target
+ *
+ * @example
+ * ```js
+ * import { CharacterTokenizer, splitText, windowBatches } from 'heddle/train'
+ *
+ * const text = 'Call me Ishmael. Some years ago, never mind how long precisely, I went to sea.'
+ * const { training } = splitText(CharacterTokenizer.fromText(text).encode(text), 0.2)
+ * const batchOf = windowBatches(training, { batch: 2, length: 16 })
+ * console.log(batchOf(0).tokens.shape) // [ 2, 16 ]
+ * ```
  */
 export function windowBatches(
   tokens: Int32Array,
-  options: WindowOptions & { readonly seed?: Seed },
+  options: WindowOptions & {
+    /** Of the order, which differs from epoch to epoch. @default 0 */
+    readonly seed?: Seed
+  },
 ): (index: number) => Batch {
   options = checkNames('windowBatches: options', options, ['batch', 'length', 'seed'])
   const { batch, length, seed = 0 } = checked('windowBatches', tokens, options)
@@ -41,7 +55,12 @@ export function windowBatches(
     )
 }
 
-/** All whole windows of a text in order, for evaluation. @throws {OptionError} as `windowBatches` */
+/**
+ * All whole windows of a text in order, for evaluation.
+ *
+ * @param tokens of the whole text
+ * @throws {OptionError} as `windowBatches`
+ */
 export function windowsInOrder(tokens: Int32Array, options: WindowOptions): Batch[] {
   options = checkNames('windowsInOrder: options', options, ['batch', 'length'])
   const { batch, length } = checked('windowsInOrder', tokens, options)
@@ -50,11 +69,22 @@ export function windowsInOrder(tokens: Int32Array, options: WindowOptions): Batc
   )
 }
 
-/** The last share of a text is held out. @throws {OptionError} unless the share lies between 0 and 1 */
+/**
+ * The last share of a text is held out.
+ *
+ * @param tokens of the whole text
+ * @param validation the share to hold out, between 0 and 1
+ * @throws {OptionError} unless the share lies between 0 and 1
+ */
 export function splitText(
   tokens: Int32Array,
   validation: number,
-): { readonly training: Int32Array; readonly validation: Int32Array } {
+): {
+  /** the first part of the text */
+  readonly training: Int32Array
+  /** the last part of the text, held out */
+  readonly validation: Int32Array
+} {
   if (typeof validation !== 'number' || !(validation > 0 && validation < 1))
     throw expected('splitText: validation', 'a number between 0 and 1', validation)
   const cut = Math.round(tokens.length * (1 - validation))

@@ -6,6 +6,7 @@ import { Optimizer, type UpdateNumbers } from './optimizer.ts'
 import type { UpdateArrays } from './optimizer-memory.ts'
 import type { ParameterGroup, Trainable } from './parameter-groups.ts'
 
+/** What decides about an update of `Adam` and `AdamW`. */
 export interface AdamHyperparameters {
   /** @default 0.001 */
   readonly learningRate: number
@@ -17,7 +18,11 @@ export interface AdamHyperparameters {
   readonly weightDecay: number
 }
 
+/** What `Adam` and `AdamW` take. */
 export interface AdamOptions extends Partial<AdamHyperparameters> {
+  /**
+   * Parameters with hyperparameters of their own; the first group that matches a parameter has it. @default none
+   */
   readonly groups?: readonly ParameterGroup<AdamHyperparameters>[]
 }
 
@@ -31,9 +36,21 @@ const SECOND = 'secondMoment'
  * Adam (Kingma and Ba 2015): m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g²,
  * p ← p − rate·(m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε), where the gradient g includes λ·p. The same updates as
  * PyTorch's.
+ *
+ * @example
+ * ```js
+ * import { Linear } from 'heddle/nn'
+ * import { Adam } from 'heddle/train'
+ *
+ * const optimizer = new Adam(new Linear(4, 2), { learningRate: 1e-3, betas: [0.9, 0.98], epsilon: 1e-9 })
+ * console.log(optimizer.describe().optimizer) // Adam
+ * ```
  */
 export class Adam extends Optimizer<AdamHyperparameters> {
-  /** @throws {OptionError} for unknown names and wrong values */
+  /**
+   * @param parameters a module, or parameters by name
+   * @throws {OptionError} for unknown names and wrong values
+   */
   constructor(parameters: Trainable, options: AdamOptions = {}) {
     super('Adam', parameters, { ...resolved('Adam', options, 0), check })
   }
@@ -54,9 +71,25 @@ export class Adam extends Optimizer<AdamHyperparameters> {
 /**
  * Adam with decoupled weight decay (Loshchilov and Hutter 2019): p shrinks by the factor 1 − rate·λ before the update,
  * and the gradient is left alone. The same updates as PyTorch's.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { Linear } from 'heddle/nn'
+ * import { AdamW } from 'heddle/train'
+ *
+ * const model = new Linear(4, 2, { seed: 1 })
+ * const groups = [{ match: (name) => name.endsWith('bias'), weightDecay: 0 }]
+ * const optimizer = new AdamW(model, { learningRate: 1e-3, weightDecay: 0.1, groups })
+ * await optimizer.step(new Map([['bias', tensor(Float32Array.of(1, -1), [2])]]))
+ * console.log(model.bias.data[0].toFixed(4)) // -0.0010
+ * ```
  */
 export class AdamW extends Optimizer<AdamHyperparameters> {
-  /** @throws {OptionError} for unknown names and wrong values */
+  /**
+   * @param parameters a module, or parameters by name
+   * @throws {OptionError} for unknown names and wrong values
+   */
   constructor(parameters: Trainable, options: AdamOptions = {}) {
     super('AdamW', parameters, { ...resolved('AdamW', options, 0.01), check })
   }

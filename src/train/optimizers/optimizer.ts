@@ -24,6 +24,7 @@ import {
 /** Sums of updates only tell whether all is finite, so any size gives the same bits: one that tasks can be made of. */
 const BLOCK_ELEMENTS = 2 ** 17
 
+/** What `step` of an optimizer takes. */
 export interface StepOptions {
   /** In place of each group's own rate: one for all, or made out of a group's own. */
   readonly learningRate?: number | ((base: number) => number)
@@ -59,9 +60,16 @@ interface StepSettings {
   readonly signal: AbortSignal | undefined
 }
 
+/** What the hyperparameters of every optimizer have. */
+interface Rated {
+  readonly learningRate: number
+}
+
 /** How an optimizer is described in a checkpoint, so that a resumed run can tell whether it goes on in the same way. */
 export interface OptimizerDescription {
+  /** the optimizer's name, such as `AdamW` */
   readonly optimizer: string
+  /** hyperparameters of each group, with the names of its `parameters` */
   readonly groups: readonly object[]
 }
 
@@ -70,7 +78,8 @@ export interface OptimizerDescription {
  * calling thread, at the end of `step`: an error or an abort leaves everything as it was. Memory beside the parameters:
  * twice the moments, and the parameters once more.
  */
-export abstract class Optimizer<H extends { readonly learningRate: number } = { readonly learningRate: number }> {
+export abstract class Optimizer<H extends Rated = Rated> {
+  /** by name, each once */
   readonly parameters: ReadonlyMap<string, Parameter>
   /** those of the options, and a last one for all other parameters */
   readonly groups: readonly ResolvedGroup<H>[]
@@ -79,11 +88,15 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
   #stepping = false
 
   protected constructor(
+    /** as checkpoints and messages call it */
     readonly name: string,
     trainable: Trainable,
     options: {
+      /** hyperparameters of all parameters that no group changes */
       readonly base: H
+      /** as the options give them */
       readonly groups: readonly ParameterGroup<H>[] | undefined
+      /** throws an `OptionError` for wrong values */
       readonly check: HyperparameterCheck<H>
     },
   ) {
@@ -103,6 +116,7 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
    *
    * @param gradients by the parameters' names, of their shapes; they must stay as they are until the promise settles.
    *   Lanes read those in shared memory where they are, and the others from a copy
+   * @param options see `StepOptions`
    * @returns where the new values were computed
    * @throws {OptionError} for an unknown name, a rate or a scale that is no finite number ≥ 0, or a call during another
    * @throws {ShapeError} when a gradient does not have its parameter's shape
@@ -140,6 +154,7 @@ export abstract class Optimizer<H extends { readonly learningRate: number } = { 
   /**
    * Takes over what `stateDict` gave; the values are copied, and nothing changes unless all of it fits.
    *
+   * @param state what `stateDict` gave
    * @throws {FormatError} that lists every missing and unexpected name
    * @throws {ShapeError} {OptionError} {NumericError} for tensors of another shape or type, or that are not finite
    */

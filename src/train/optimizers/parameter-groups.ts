@@ -15,6 +15,7 @@ export type ParameterGroup<Hyperparameters> = Partial<Hyperparameters> & {
 
 /** A group with everything filled in. */
 export interface ResolvedGroup<Hyperparameters> {
+  /** the options, with the group's own in their place */
   readonly hyperparameters: Hyperparameters
   /** the parameters' names, in the order of the model */
   readonly names: readonly string[]

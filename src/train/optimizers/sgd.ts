@@ -6,7 +6,9 @@ import { Optimizer, type UpdateNumbers } from './optimizer.ts'
 import type { UpdateArrays } from './optimizer-memory.ts'
 import type { ParameterGroup, Trainable } from './parameter-groups.ts'
 
+/** What decides about an update of `SGD`. */
 export interface SGDHyperparameters {
+  /** lr: what gradients are multiplied by */
   readonly learningRate: number
   /** @default 0 */
   readonly momentum: number
@@ -16,17 +18,37 @@ export interface SGDHyperparameters {
   readonly weightDecay: number
 }
 
+/** What `SGD` takes. */
 export interface SGDOptions extends Partial<SGDHyperparameters> {
+  /** lr: what gradients are multiplied by */
   readonly learningRate: number
+  /**
+   * Parameters with hyperparameters of their own; the first group that matches a parameter has it. @default none
+   */
   readonly groups?: readonly ParameterGroup<SGDHyperparameters>[]
 }
 
 /**
  * Stochastic gradient descent: b ← momentum·b + (g + λ·p), then p ← p − rate·b, or with `nesterov`
  * p ← p − rate·(g + λ·p + momentum·b). The same updates as PyTorch's `SGD` with dampening 0.
+ *
+ * @example
+ * ```js
+ * import { tensor } from 'heddle'
+ * import { Linear } from 'heddle/nn'
+ * import { SGD } from 'heddle/train'
+ *
+ * const model = new Linear(4, 2, { seed: 1 })
+ * const optimizer = new SGD(model, { learningRate: 0.1, momentum: 0.9, nesterov: true })
+ * await optimizer.step(new Map([['bias', tensor(Float32Array.of(1, -1), [2])]]))
+ * console.log(model.bias.data[0].toFixed(2)) // -0.19
+ * ```
  */
 export class SGD extends Optimizer<SGDHyperparameters> {
-  /** @throws {OptionError} for unknown names and wrong values */
+  /**
+   * @param parameters a module, or parameters by name
+   * @throws {OptionError} for unknown names and wrong values
+   */
   constructor(parameters: Trainable, options: SGDOptions) {
     options = checkNames('SGD: options', options, ['learningRate', 'momentum', 'nesterov', 'weightDecay', 'groups'])
     const { learningRate, momentum = 0, nesterov = false, weightDecay = 0, groups } = options

@@ -79,10 +79,11 @@ function project(
       name,
       include: ['tests/browser/**/*.test.ts'],
       provide: { isolated },
-      fileParallelism: false,
       browser: {
         enabled: true,
         headless: true,
+        // One page at a time. `test.fileParallelism` would also hold this project back until all others are done.
+        fileParallelism: false,
         screenshotFailures: false,
         provider: playwright({ launchOptions: { executablePath, args: FLAGS } }),
         instances: [{ browser: 'chromium', name: `${name} (chromium)` }],

@@ -157,6 +157,10 @@ export function expectNoLongTask({ tasks, longestMs }: MainThread, limitMs = 50)
 export async function expectSound({ page, problems, elsewhere }: Visit): Promise<void> {
   expect(problems).toEqual([])
   expect(elsewhere).toEqual([])
+  // A color half-way between two has a contrast that nobody sees for long.
+  await page.evaluate(
+    'Promise.allSettled(document.getAnimations().filter((one) => one instanceof CSSTransition).map(({ finished }) => finished)).then(() => {})',
+  )
   await page.evaluate(AXE)
   const violations = await page.evaluate<{ id: string; impact: string; nodes: { html: string }[] }[]>(
     'axe.run().then(({ violations }) => violations)',

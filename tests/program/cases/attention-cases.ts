@@ -53,7 +53,12 @@ const poolCase = (pooling: RowPooling, segmented: boolean): OperationCase => ({
     for (let b = 0; b < B; b++) {
       for (let segment = 0; segment < count; segment++) {
         const rows = Array.from({ length: M }, (_, i) => i).filter((i) => !segmented || segmentOf(i, M) === segment)
-        const counted = pooling === 'mean' ? rows : rows.slice(...(pooling === 'first' ? [0, 1] : [-1]))
+        const counted = pooling === 'first' ? rows.slice(0, 1) : pooling === 'last' ? rows.slice(-1) : rows
+        if (pooling === 'max') {
+          const of = (c: number): number[] => rows.map((i) => rowOf(x!, b * M + i, B * M)[c]!)
+          if (rows.length > 0) for (let c = 0; c < W; c++) output[(b * count + segment) * W + c] = Math.max(...of(c))
+          continue
+        }
         for (const i of counted)
           rowOf(x!, b * M + i, B * M).forEach((value, c) => {
             output[(b * count + segment) * W + c]! += value / counted.length
@@ -66,6 +71,10 @@ const poolCase = (pooling: RowPooling, segmented: boolean): OperationCase => ({
 })
 
 export const attentionCases = {
+  'max-rows': {
+    'of all rows': poolCase('max', false),
+    'of segments': poolCase('max', true),
+  },
   split: {
     'three heads': {
       inputs: ({ W }) => [3 * W],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { measureCloseness, pooled, webgpuTolerance } from '../closeness.ts'
+import { measureCloseness, pooled, webgpuTolerance } from '../error-rule.ts'
 import { Random } from '../random.ts'
 
 const reference = { exact: Float64Array.of(1, -2, 100), plain: Float64Array.of(1, -2.001, 100), shape: [3] }

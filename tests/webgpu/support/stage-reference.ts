@@ -75,6 +75,8 @@ function apply(step: RowStep, task: RowStageTask, registers: Rows[], arrays: Arr
     registers[step.to] = rowsOf(step.to).map((x, r) =>
       x.map((value, c) => value + ((rowsOf(step.from)[r] as number[])[c] as number)),
     )
+  if (step.op === 'scale')
+    registers[step.register] = rowsOf(step.register).map((x) => x.map((value) => step.factor * value))
   if (step.op === 'activate')
     registers[step.register] = rowsOf(step.register).map((x) => x.map(exactActivations[step.activation]))
   if (step.op === 'drop')

@@ -1,8 +1,5 @@
-export { attendHeads } from './attend-heads'
-export { attendTile } from './attend-tile'
-export { backwardTile, scoreGradientTile, transposedTile } from './backward-tile'
-export { finaliseGroups, hasExtremes, packKeys, packLanes, packValues, resetGroups } from './pack'
-export { dotRows, scaleEachRow, scaleFloats } from './row-dots'
+/** The kernels of stages, row by row, in a memory of their own: what lanes get with the first of them. */
+export { packLanes } from './pack'
 export { activateRows } from './row-activation'
 export { activateBackwardRows } from './row-activation-backward'
 export { dropRows } from './row-dropout'

@@ -1,4 +1,4 @@
-import { MemoryBudgetError, tensor, type AttentionReport, type Runtime, type Tensor } from '../../src/index.ts'
+import { MemoryBudgetError, tensor, type AttentionReport, type Runtime, type Tensor } from '../../index.ts'
 import { caseKey, MODES, type BenchCase, type BenchSetting } from './bench-case.ts'
 import { normalValues } from './normal-values.ts'
 import { largestDifference, referenceRow } from './reference-rows.ts'

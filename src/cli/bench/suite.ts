@@ -1,6 +1,6 @@
 import os from 'node:os'
-import { createRuntime, type Runtime } from '../../src/index.ts'
-import { formatBytes } from '../../src/plan/explain.ts'
+import { createRuntime, type Runtime } from '../../index.ts'
+import { formatBytes } from '../../plan/explain.ts'
 import { benchSettings, type BenchCase, type BenchSetting } from './bench-case.ts'
 import {
   measureSetting,

@@ -1,4 +1,0 @@
-import bytes from '../../../build/heddle-relaxed.wasm.deflate'
-
-/** Compressed (deflate-raw). */
-export const deflated: Uint8Array<ArrayBuffer> = bytes

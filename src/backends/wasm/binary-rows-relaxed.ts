@@ -1,0 +1,4 @@
+import text from '../../../build/heddle-rows-relaxed.wasm.deflate'
+
+/** Compressed (deflate-raw), in base64. */
+export const deflated: string = text
