@@ -18,7 +18,7 @@ export const TRAINING_MUTATIONS = [
   },
   {
     what: 'Adam corrects ε too',
-    file: 'src/train/optimizers/adam.ts',
+    file: 'src/core/element-loops.ts',
     from: '(Math.sqrt(v) / correction + epsilon)',
     to: '((Math.sqrt(v) + epsilon) / correction)',
     tests: ['tests/train/optimizers/updates-equal-pytorch.test.ts'],
