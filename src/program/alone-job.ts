@@ -1,10 +1,11 @@
 import type { Ledger } from '../core/ledger.ts'
 import { passSteps, type StagePass, type StagePassResult } from '../protocol/stage-pass.ts'
 import type { TaskResult } from '../protocol/messages.ts'
-import type { ArrayId, AttachedArray } from '../protocol/task.ts'
+import type { ArrayId } from '../protocol/task.ts'
 import type { Job, JobTask, Priority } from '../scheduler/job.ts'
 import { Operands, type SharedCopies } from '../scheduler/operands.ts'
 import { StageBinder } from './bind.ts'
+import { CountedJob } from './counted-job.ts'
 import type { ProgramMemory } from './memory.ts'
 import type { Value } from './operation.ts'
 import type { Program } from './partition.ts'
@@ -14,7 +15,7 @@ import type { PassJobOptions } from './stage-job.ts'
 import { stageFlops } from './stage-sizes.ts'
 
 /** A whole program as the work of one lane, which makes all values by itself: where lanes share no memory. */
-export class AloneJob implements Job {
+export class AloneJob extends CountedJob implements Job {
   readonly tasks: readonly JobTask[]
   readonly sharedMemory = false
   readonly isPass = true
@@ -24,7 +25,6 @@ export class AloneJob implements Job {
   readonly signal: AbortSignal | undefined
   readonly priority: Priority | undefined
   readonly lastingLimitBytes: number
-  readonly #operands: Operands
   readonly #madeBytes: number
   readonly #results: readonly Value[]
 
@@ -32,18 +32,18 @@ export class AloneJob implements Job {
     program: Program,
     private readonly options: PassJobOptions,
     private readonly memory: ProgramMemory,
-    private readonly ledger: Ledger,
+    ledger: Ledger,
     copies: SharedCopies,
   ) {
+    super(new Operands('transfer', copies), ledger)
     this.signal = options.signal
     this.priority = options.priority
     this.lastingLimitBytes = options.lastingLimitBytes
-    this.#operands = new Operands('transfer', copies)
     const { slots, slotOf } = assignSlots(program)
-    const made = slots.map(({ elements, integers }) => ({ id: this.#operands.fresh(), length: elements, integers }))
+    const made = slots.map(({ elements, integers }) => ({ id: this.operands.fresh(), length: elements, integers }))
     const idOf = (value: Value): ArrayId =>
-      made[slotOf.get(value) ?? -1]?.id ?? this.#operands.whole(memory.dataOf(value))
-    const binder = new StageBinder(null, this.#operands, { dataOf: (value) => memory.dataOf(value), idOf })
+      made[slotOf.get(value) ?? -1]?.id ?? this.operands.whole(memory.dataOf(value))
+    const binder = new StageBinder(null, this.operands, { dataOf: (value) => memory.dataOf(value), idOf })
     const stages = passStages(program.stages, binder, options)
     const claims = new Int32Array([...passSteps(stages)].reduce((sum, { chunks }) => sum + chunks, 0))
     this.#results = program.results.filter((value) => slotOf.has(value))
@@ -64,27 +64,6 @@ export class AloneJob implements Job {
       },
     ]
     this.#madeBytes = made.reduce((sum, { length }) => sum + length * 4, 0)
-  }
-
-  provide(id: ArrayId): AttachedArray['array'] {
-    this.ledger.add('lane copies', this.#operands.residentBytes(id))
-    return this.#operands.provide(id)
-  }
-
-  returned(id: ArrayId): void {
-    this.ledger.remove('lane copies', this.#operands.residentBytes(id))
-  }
-
-  lastingBytes(id: ArrayId): number {
-    return this.#operands.lastingBytes(id)
-  }
-
-  laneKept(bytes: number): void {
-    this.ledger.add('lane copies', bytes)
-  }
-
-  laneGrew(bytes: number): void {
-    this.ledger.add('lane arenas', bytes)
   }
 
   dispatched(): void {

@@ -7,9 +7,10 @@ import { chosenOf } from '../protocol/returned-rows.ts'
 import type { Chunk } from '../protocol/chunk.ts'
 import type { StageTemplate } from '../protocol/stage-template.ts'
 import type { RowStageResult } from '../protocol/stage.ts'
-import type { ArrayId, AttachedArray, TaskArray } from '../protocol/task.ts'
+import type { ArrayId, TaskArray } from '../protocol/task.ts'
 import type { Job, JobTask, Priority } from '../scheduler/job.ts'
 import { Operands, type SharedCopies } from '../scheduler/operands.ts'
+import { CountedJob } from './counted-job.ts'
 import { laneLimits, StageBinder, type LaneLimits, type ValuePlaces } from './bind.ts'
 import { isKind, type Value } from './operation.ts'
 import { chosenWeights } from './operations/attend.ts'
@@ -36,7 +37,7 @@ export interface PassJobOptions extends StageJobOptions {
 }
 
 /** One stage as work for the pool, where the scheduler places every chunk: rows travel, or a GPU takes part. */
-export class StageJob implements Job {
+export class StageJob extends CountedJob implements Job {
   readonly tasks: readonly JobTask[]
   readonly sharedMemory: boolean
   readonly maxLanes: number
@@ -45,7 +46,6 @@ export class StageJob implements Job {
   readonly priority: Priority | undefined
   readonly mayRunBeside: boolean
   readonly lastingLimitBytes: number
-  readonly #operands: Operands
   readonly #chunks = new Map<Task, Chunk>()
   readonly #rowBytes: number
 
@@ -53,42 +53,21 @@ export class StageJob implements Job {
     private readonly stage: RowStage,
     private readonly options: StageJobOptions,
     private readonly memory: { dataOf(value: Value): TaskArray; places(operands: Operands): ValuePlaces },
-    private readonly ledger: Ledger,
+    ledger: Ledger,
     copies: SharedCopies,
   ) {
+    super(new Operands(options.transport, copies), ledger)
     this.sharedMemory = options.transport !== 'transfer'
     this.maxLanes = options.lanes
     this.signal = options.signal
     this.priority = options.priority
     this.mayRunBeside = options.mayRunBeside
     this.lastingLimitBytes = options.lastingLimitBytes
-    this.#operands = new Operands(options.transport, copies)
     const chunks = sequenceChunks({ batch: stage.batch, rows: stage.rows, chunkRows: options.chunkRows })
     this.depth = this.sharedMemory && chunks.length >= 2 * options.lanes ? 2 : 1
     const everyChunk = this.sharedMemory ? this.#bind(null) : null
     this.tasks = chunks.map((chunk) => this.#task(chunk, everyChunk ?? this.#bind(chunk)))
     this.#rowBytes = this.sharedMemory ? 0 : transferredRowBytes(stage)
-  }
-
-  provide(id: ArrayId): AttachedArray['array'] {
-    this.ledger.add('lane copies', this.#operands.residentBytes(id))
-    return this.#operands.provide(id)
-  }
-
-  returned(id: ArrayId): void {
-    this.ledger.remove('lane copies', this.#operands.residentBytes(id))
-  }
-
-  lastingBytes(id: ArrayId): number {
-    return this.#operands.lastingBytes(id)
-  }
-
-  laneKept(bytes: number): void {
-    this.ledger.add('lane copies', bytes)
-  }
-
-  laneGrew(bytes: number): void {
-    this.ledger.add('lane arenas', bytes)
   }
 
   dispatched(task: JobTask): void {
@@ -113,7 +92,7 @@ export class StageJob implements Job {
   }
 
   #bind(chunk: Chunk | null): BoundStage {
-    const binder = new StageBinder(chunk, this.#operands, this.memory.places(this.#operands))
+    const binder = new StageBinder(chunk, this.operands, this.memory.places(this.operands))
     return { stage: binder.bind(this.stage, laneLimits(this.options)), needs: [...binder.needs] }
   }
 
