@@ -64,7 +64,7 @@ export function bucketedRelativeBias(table: Tensor, options: BucketOptions): Ten
 }
 
 /**
- * The gradient of T5's table [buckets, H] from `dRelativeBias` [H, 2·maxDistance + 1]: sums in float64.
+ * The gradient of T5's table [buckets, H], summed in float64.
  *
  * @param dRelativeBias [H, 2·maxDistance + 1]
  * @param buckets how many rows the table has
