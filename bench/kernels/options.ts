@@ -19,7 +19,8 @@ const diagonal = new Uint8Array(tokens * tokens).map((_, at) => (at % tokens <= 
 const bias = new Float32Array(tokens * tokens).map((_, at) => (at % 7) - 3)
 const segments = new Int32Array(tokens).map((_, at) => Math.floor((at * 8) / tokens))
 const statistics = new Float32Array(tokens)
-const extra: TaskArray[] = [mask, diagonal, bias, segments, statistics]
+const distances = new Float32Array(2 * tokens - 1).map((_, at) => (at % 7) - 3)
+const extra: TaskArray[] = [mask, diagonal, bias, segments, statistics, distances]
 const rowsOf = (array: number) => ({ array: 4 + array, offset: 0, rowStride: tokens })
 const row = (array: number) => ({ array: 4 + array, offset: 0, rowStride: 1 })
 type Settings = Partial<AttentionTask['settings']>
@@ -36,6 +37,7 @@ const cases: readonly {
   { name: 'mask, half the keys', task: { mask: rowsOf(0) } },
   { name: 'mask, a triangle', task: { mask: rowsOf(1) } },
   { name: 'bias', task: { bias: rowsOf(2) } },
+  { name: 'bias by distance', task: { bias: { array: 9, offset: tokens - 1, rowStride: -1 } } },
   { name: 'softcap', settings: { softcap: 20 } },
   { name: 'ALiBi', task: { alibiSlope: 0.1 } },
   { name: 'dropout', settings: { dropout: { threshold: 429496730, keepScale: 1 / 0.9, seedLow: 7, seedHigh: 0 } } },

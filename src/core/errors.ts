@@ -33,7 +33,7 @@ const BRAND = Symbol.for('heddle.error')
  * try {
  *   await attention({ query: x, key: y, value: y })
  * } catch (error) {
- *   if (HeddleError.is(error)) console.log(error.code) // HEDDLE_SHAPE
+ *   if (HeddleError.is(error)) console.log(error.code) // ShapeError
  * }
  * ```
  */

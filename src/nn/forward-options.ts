@@ -1,10 +1,11 @@
 import type { Runtime } from '../attention/runtime.ts'
 import { checkPriority } from '../attention/resolve-options.ts'
-import { checkedSignal, checkFunction, checkInteger, checkNames, expected } from '../core/check.ts'
+import { checkedSignal, checkFunction, checkInteger, checkNames } from '../core/check.ts'
 import { OptionError, ShapeError } from '../core/errors.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { seedWords, type Seed } from '../core/seed.ts'
 import { formatShape, readTensor, type Tensor } from '../core/tensor.ts'
+import { checkRuntime } from '../program/host.ts'
 import type { Value } from '../program/operation.ts'
 import type { LayerReport } from '../program/run.ts'
 import type { Priority } from '../scheduler/job.ts'
@@ -70,8 +71,7 @@ export function checkForward<Options extends ForwardOptions>(
   if (chunkSize !== undefined) checkInteger(`${what}: option chunkSize`, chunkSize, 1)
   if (trace !== undefined) checkFunction(`${what}: option trace`, trace)
   if (monitorNorms !== undefined) checkFunction(`${what}: option monitorNorms`, monitorNorms)
-  if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.stageHost !== 'function')
-    throw expected(`${what}: option runtime`, 'a runtime made by createRuntime', runtime)
+  checkRuntime(`${what}: option runtime`, runtime)
   return own
 }
 

@@ -1,3 +1,4 @@
+import { expected } from '../core/check.ts'
 import type { Transport } from '../plan/transport.ts'
 import type { Pool } from '../scheduler/pool.ts'
 import type { ScratchMemory } from '../scheduler/scratch-memory.ts'
@@ -19,4 +20,11 @@ export interface ProgramRuntime {
   /** @param onCaller the calling thread's own lane, where there is one that works */
   stageHost(onCaller?: boolean): ProgramHost
   openCallerLane(): Promise<void>
+}
+
+/** Whether an option is a runtime, or left out. @throws {OptionError} */
+export function checkRuntime(what: string, runtime: unknown): void {
+  if (runtime === undefined) return
+  if (typeof (runtime as ProgramRuntime | null)?.stageHost !== 'function')
+    throw expected(what, 'a runtime made by createRuntime', runtime)
 }

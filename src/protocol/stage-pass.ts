@@ -1,7 +1,9 @@
+import type { ElementBlock } from '../core/element-blocks.ts'
 import { ceilDivide } from '../core/integers.ts'
 import type { AttentionBackwardTask } from './backward-task.ts'
 import { backwardTask, backwardTaskCount, type BackwardTemplate } from './backward-template.ts'
 import { CHUNK_FREE, type Chunk } from './chunk.ts'
+import type { ElementsPass, ElementsWork } from './element-pass.ts'
 import { stageTask } from './stage-task.ts'
 import type { StageTemplate } from './stage-template.ts'
 import type { RowStageTask } from './stage.ts'
@@ -50,7 +52,7 @@ export interface SlabPass {
   readonly stages: readonly (RowsPass | SumsPass)[]
 }
 
-export type PassStage = RowsPass | SumsPass | BackwardPass | SlabPass
+export type PassStage = RowsPass | SumsPass | BackwardPass | ElementsPass | SlabPass
 
 /**
  * Stages one after the other over shared memory, without the scheduler between them: each lane that has a share of the
@@ -80,7 +82,7 @@ export interface StagePassResult {
 }
 
 /** What a lane does to one chunk. */
-export type PassWork = RowStageTask | SumWork | AttentionBackwardTask
+export type PassWork = RowStageTask | SumWork | AttentionBackwardTask | ElementsWork
 
 /** Rows [start, start + rows) of all sequences. */
 interface RowRange {
@@ -92,7 +94,7 @@ interface RowRange {
 export interface PassStep {
   /** which part of the pass it belongs to: a stage, or one of those that are done slab by slab */
   readonly part: number
-  readonly stage: RowsPass | SumsPass | BackwardPass
+  readonly stage: RowsPass | SumsPass | BackwardPass | ElementsPass
   readonly range: RowRange
   readonly chunks: number
 }
@@ -124,6 +126,7 @@ function rowsOf(stage: PassStep['stage']): number {
 
 function chunksOf(stage: PassStep['stage'], { rows }: RowRange): number {
   if (stage.kind === 'rows') return ceilDivide(rows, stage.chunkRows)
+  if (stage.kind === 'elements') return stage.blocks.length
   return stage.kind === 'sums' ? stage.tasks.length : backwardTaskCount(stage.template)
 }
 
@@ -132,6 +135,8 @@ export function workOf({ stage, range, chunks }: PassStep, index: number): PassW
   if (stage.kind === 'sums')
     return { kind: 'sums', task: stage.tasks[index] as SumTask, rows: range.rows, scratchBytes: stage.scratchBytes }
   if (stage.kind === 'attention-backward') return backwardTask(stage.template, index)
+  if (stage.kind === 'elements')
+    return { kind: 'elements', block: stage.blocks[index] as ElementBlock<ArrayId>, sums: stage.sums, index }
   const place = stage.lastFirst ? chunks - 1 - index : index
   return stageTask(stage.stage, chunkAt(stage, range, place), place * stage.chunkRows)
 }

@@ -19,6 +19,7 @@ import { stageTask } from '../protocol/stage-task.ts'
 import type { PassWork, StagePass } from '../protocol/stage-pass.ts'
 import type { ArrayId, AttentionTask, TaskArray } from '../protocol/task.ts'
 import { Bench } from './bench.ts'
+import { runElements } from './run-elements.ts'
 import { Pacer, takeTurn, TaskCancelled } from './pacer.ts'
 import { PassRun } from './pass-run.ts'
 
@@ -270,6 +271,7 @@ function isAttention(task: Task): task is AttentionTask {
 function runWork({ backend }: Bench, work: PassWork, context: TaskContext): Promise<{ readonly elapsedMs: number }> {
   if (work.kind === 'rows') return ableTo(backend, 'rows')(work, context)
   if (work.kind === 'sums') return ableTo(backend, 'sums')(work, context)
+  if (work.kind === 'elements') return runElements(work, context)
   return ableTo(backend, 'attentionBackward')(work, context)
 }
 

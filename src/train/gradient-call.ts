@@ -18,6 +18,11 @@ export interface GradientOptions {
   readonly signal?: AbortSignal
   /** Names of the parameters to differentiate by; with none, only the loss is computed. @default all */
   readonly only?: readonly string[]
+  /**
+   * Whether gradients stay in shared memory where the lanes made them there: an optimizer's step and `gradientNorm` run
+   * on lanes without a copy then. @default false: plain arrays, as some APIs of browsers ask for
+   */
+  readonly sharedGradients?: boolean
 }
 
 /** What `lossAndGradients` gives back. */

@@ -1,7 +1,7 @@
 import { defaultRuntime } from '../attention/default-runtime.ts'
 import type { Runtime } from '../attention/runtime.ts'
 import { throwIfAborted } from '../core/abort.ts'
-import { checkedSignal, checkNames, expected } from '../core/check.ts'
+import { checkBoolean, checkedSignal, checkNames, expected } from '../core/check.ts'
 import { OptionError } from '../core/errors.ts'
 import type { SeedWords } from '../core/philox.ts'
 import { dropoutSeed } from '../nn/forward-options.ts'
@@ -9,6 +9,7 @@ import { Module, type AnyModule } from '../nn/module.ts'
 import { gradientTensor } from '../nn/run-backward.ts'
 import type { ForwardGraph } from '../program/gradient-program.ts'
 import type { Value } from '../program/operation.ts'
+import { checkRuntime } from '../program/host.ts'
 import { readParameters } from '../program/parameter-access.ts'
 import type { Parameter } from '../program/parameter.ts'
 import { withGradientProgram } from '../program/program-cache.ts'
@@ -65,15 +66,18 @@ interface Call {
   readonly counted: number
   /** whose gradients are wanted, by name */
   readonly wanted: ReadonlyMap<string, Parameter>
+  readonly sharedGradients: boolean
 }
 
 function checkCall(model: unknown, given: Batch, options: GradientOptions): Call {
   if (!(model instanceof Module)) throw expected('lossAndGradients: model', 'a Module', model)
-  options = checkNames('lossAndGradients: options', options, ['loss', 'seed', 'runtime', 'signal', 'only'])
-  const { loss, runtime } = options
+  options = checkNames('lossAndGradients: options', options, [
+    ...['loss', 'seed', 'runtime', 'signal', 'only', 'sharedGradients'],
+  ])
+  const { loss, runtime, sharedGradients = false } = options
   checkLoss('lossAndGradients: option loss', loss)
-  if (runtime !== undefined && typeof (runtime as Partial<Runtime> | null)?.stageHost !== 'function')
-    throw expected('lossAndGradients: option runtime', 'a runtime made by createRuntime', runtime)
+  checkRuntime('lossAndGradients: option runtime', runtime)
+  checkBoolean('lossAndGradients: option sharedGradients', sharedGradients)
   const signal = checkedSignal('lossAndGradients: option signal', options.signal)
   const wanted = wantedParameters(model, options.only)
   const { batch, rows } = readBatch('lossAndGradients: batch', given)
@@ -86,7 +90,7 @@ function checkCall(model: unknown, given: Batch, options: GradientOptions): Call
       `lossAndGradients: expected no mask for a model whose output has other rows than its input, got one; leave the rows out of segments`,
     )
   const counted = countTargets(loss, batch, [...outputRows, output.width])
-  return { model, forward, batch, loss, seed, signal, runtime, counted, wanted }
+  return { model, forward, batch, loss, seed, signal, runtime, counted, wanted, sharedGradients }
 }
 
 function wantedParameters(model: AnyModule, only: unknown): Map<string, Parameter> {
@@ -121,7 +125,8 @@ async function compute(call: Call, runtime: Runtime): Promise<GradientResult> {
       signal,
       chunkSize: undefined,
       sharedOutput: false,
-      plainResults: program.results.length,
+      // The first is the losses of the rows.
+      plainResults: call.sharedGradients ? 1 : program.results.length,
       isReused,
     })
     const dataOf = (value: Value): Float32Array => data[program.results.indexOf(value)] as Float32Array

@@ -18,6 +18,8 @@ export interface RunDescription {
   readonly rates: readonly number[]
 }
 
+/** Where the rates stand among the leaves. */
+const RATES = 'rates.'
 const SAMPLED_STEPS = [0, ...Array.from({ length: 21 }, (_, power) => 2 ** power)]
 
 export function describeRun({
@@ -55,9 +57,15 @@ export function describeRun({
 export function describeDifferences(saved: unknown, own: unknown): string[] {
   const [before, after] = [new Map(leaves(saved, '')), new Map(leaves(own, ''))]
   const paths = [...new Set([...before.keys(), ...after.keys()])].filter((path) => before.get(path) !== after.get(path))
-  return paths.map(
-    (path) => `${path}: ${before.get(path) ?? 'missing'} in the checkpoint, ${after.get(path) ?? 'missing'} here`,
-  )
+  const say = (path: string): string =>
+    `${path}: ${before.get(path) ?? 'missing'} in the checkpoint, ${after.get(path) ?? 'missing'} here`
+  // Another schedule, or another rate, differs in nearly all of its rates: the first one says it.
+  const [firstRate, ...moreRates] = paths.filter((path) => path.startsWith(RATES))
+  const others = paths.filter((path) => !path.startsWith(RATES)).map(say)
+  if (firstRate === undefined) return others
+  const step = SAMPLED_STEPS[Number(firstRate.slice(RATES.length))]
+  const more = moreRates.length === 0 ? '' : `, and ${moreRates.length} later ones`
+  return [...others, `rate after ${step} updates: ${say(firstRate).slice(firstRate.length + 2)}${more}`]
 }
 
 /** Every plain value under its path, as JSON. */

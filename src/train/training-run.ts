@@ -1,11 +1,14 @@
+import { defaultRuntime } from '../attention/default-runtime.ts'
+import type { Runtime } from '../attention/runtime.ts'
 import { throwIfAborted } from '../core/abort.ts'
 import { FormatError, NumericError, OptionError } from '../core/errors.ts'
 import { seedWords } from '../core/seed.ts'
 import type { AnyModule, StateDict } from '../nn/module.ts'
 import { readBatch, type Batch } from './batch.ts'
 import { readCheckpoint, writeCheckpoint, type Checkpoint, type Progress } from './checkpoint.ts'
-import { clipGradNorm, gradientNorm } from './clip.ts'
+import { clipFactor, gradientNorm } from './clip.ts'
 import { BatchReader } from './data-source.ts'
+import { LANES_PAY, type ElementReport } from './elements/run-elements.ts'
 import { judge, meanLoss, type Evaluation } from './evaluation.ts'
 import type { GradientCall } from './gradient-call.ts'
 import { nonFiniteLoss } from './non-finite.ts'
@@ -37,8 +40,17 @@ export interface TrainStep {
   readonly evaluation?: Evaluation
   /** of the gradients of the step's last batch */
   readonly report: unknown
+  /** where the new parameters were computed, and how long that took; absent where the step was skipped */
+  readonly update?: ElementReport
   /** The run after its last whole step, as the bytes of a safetensors file. */
   checkpoint(): Uint8Array
+}
+
+/** What an update says. */
+interface Updated {
+  /** of the gradients, before clipping */
+  readonly norm: number
+  readonly report: ElementReport
 }
 
 /** One run of `train`: what has to be carried from step to step. */
@@ -97,7 +109,7 @@ export class TrainingRun {
     const learningRate: unknown = schedule(index, optimizer.learningRate)
     checkRate(`train: step ${index + 1}: learning rate`, learningRate)
     const result = await this.#gradients(batches)
-    const norm = await this.#update(result)
+    const updated = await this.#update(result)
     this.#progress = { ...this.#progress, step: index + 1, batches: this.#progress.batches + batches.length }
     const elapsedMs = performance.now() - startMs
     const rows = batches.reduce((sum, batch) => sum + (batch.tokens?.data.length ?? rowCount(batch)), 0)
@@ -107,15 +119,26 @@ export class TrainingRun {
       ...{
         step: index + 1,
         loss: result.loss,
-        gradientNorm: norm ?? NaN,
+        gradientNorm: updated?.norm ?? NaN,
         learningRate,
         counted: result.counted,
         elapsedMs,
       },
-      ...{ tokensPerSecond: (rows / elapsedMs) * 1000, skipped: norm === undefined, report: result.report },
+      ...{ tokensPerSecond: (rows / elapsedMs) * 1000, skipped: updated === undefined, report: result.report },
+      ...(updated === undefined ? {} : { update: updated.report }),
       ...(evaluation === undefined ? {} : { evaluation }),
       checkpoint: () => this.#checkpoint(),
     }
+  }
+
+  /** Whether lanes may update the parameters: gradients are to stay in shared memory then. */
+  get #isForLanes(): boolean {
+    const { optimizer, only } = this.options
+    return only.reduce((sum, name) => sum + (optimizer.parameters.get(name)?.data.length ?? 0), 0) >= LANES_PAY.update
+  }
+
+  async #laneRuntime(): Promise<{ readonly runtime?: Runtime }> {
+    return this.#isForLanes ? { runtime: this.options.runtime ?? (await defaultRuntime()) } : {}
   }
 
   #gradients(batches: readonly Batch[]): Promise<StepGradients> {
@@ -124,7 +147,7 @@ export class TrainingRun {
       call: this.call,
       model: this.model,
       batches,
-      options: { ...this.#callOptions, only },
+      options: { ...this.#callOptions, only, sharedGradients: this.#isForLanes },
       seed: seedWords('train: option seed', seed),
       index: this.#progress.step,
       firstBatch: this.#progress.batches,
@@ -139,8 +162,8 @@ export class TrainingRun {
     return { loss, ...(runtime === undefined ? {} : { runtime }), ...(signal === undefined ? {} : { signal }) }
   }
 
-  /** Clips and updates. @returns the gradients' norm; undefined where the step is skipped */
-  async #update({ loss, gradients, batch }: StepGradients): Promise<number | undefined> {
+  /** Clips and updates. @returns the gradients' norm before; undefined where the step is skipped */
+  async #update({ loss, gradients, batch }: StepGradients): Promise<Updated | undefined> {
     const { clipNorm, optimizer, schedule, signal, skipNonFinite, runtime } = this.options
     const { step: index } = this.#progress
     try {
@@ -148,12 +171,14 @@ export class TrainingRun {
         throw skipNonFinite
           ? new NumericError('skipped')
           : await nonFiniteLoss(index + 1, { loss, batch, model: this.model, runtime })
-      const norm = await (clipNorm === undefined ? gradientNorm(gradients) : clipGradNorm(gradients, clipNorm))
-      await optimizer.step(gradients, {
+      const where = { ...(await this.#laneRuntime()), ...(signal === undefined ? {} : { signal }) }
+      const norm = await gradientNorm(gradients, where)
+      const report = await optimizer.step(gradients, {
+        ...where,
         learningRate: (base) => schedule(index, base),
-        ...(signal === undefined ? {} : { signal }),
+        gradientScale: clipNorm === undefined ? 1 : clipFactor(norm, clipNorm),
       })
-      return norm
+      return { norm, report }
     } catch (error) {
       if (!(error instanceof NumericError)) throw error
       if (skipNonFinite) return undefined

@@ -1,6 +1,7 @@
 import { NumericError, OptionError } from 'heddle'
-import { clipGradNorm, clipGradValue, gradientNorm } from 'heddle/train'
+import { clipFactor, clipGradNorm, clipGradValue, gradientNorm } from 'heddle/train'
 import { describe, expect, it } from 'vitest'
+import { withRuntime } from '../support/runtimes.ts'
 import { fixtures } from './support/fixtures.ts'
 
 type Gradients = Map<string, { data: Float32Array; shape: number[] }>
@@ -65,5 +66,71 @@ describe('clipGradNorm', () => {
     const gradients = gradientsOf([[-3, -1, 0, 1, 3]])
     await clipGradValue(gradients, 2)
     expect(elements(gradients)).toEqual([-2, -1, 0, 1, 2])
+  })
+})
+
+describe('the norm of many gradients', () => {
+  const BLOCK = 2 ** 20
+  const sizes = [1_300_000, 5, 2_999_999]
+  const many = (isShared: boolean): Gradients =>
+    new Map(
+      sizes.map((size, place) => {
+        const data = new Float32Array(isShared ? new SharedArrayBuffer(4 * size) : new ArrayBuffer(4 * size))
+        for (let index = 0; index < size; index++) data[index] = ((index * 7919 + place) % 1000) / 999 - 0.3
+        return [`p${place}`, { data, shape: [size] }]
+      }),
+    )
+  /** By the definition: each block of elements in order, and the blocks in order. */
+  const expectedOf = (gradients: Gradients): number => {
+    const all = [...gradients.values()].flatMap(({ data }) => [data])
+    const sums: number[] = []
+    let [sum, count] = [0, 0]
+    for (const data of all)
+      for (const value of data) {
+        sum += value * value
+        if (++count % BLOCK === 0) sums.push(sum)
+        if (count % BLOCK === 0) sum = 0
+      }
+    return Math.sqrt([...sums, sum].reduce((total, each) => total + each, 0))
+  }
+
+  it('has the same bits on the calling thread and on any number of lanes', async () => {
+    const expected = expectedOf(many(false))
+    expect(await gradientNorm(many(false))).toBe(expected)
+    for (const options of [
+      { workers: 0 },
+      { workers: 1 },
+      { workers: 2 },
+      { workers: 2, sharedMemory: 'never' },
+    ] as const)
+      await withRuntime({ ...options, backend: 'wasm' }, async (runtime) => {
+        let tasks = 0
+        runtime.on('task', () => tasks++)
+        for (const isShared of [true, false]) expect(await gradientNorm(many(isShared), { runtime })).toBe(expected)
+        expect(tasks > 0).toBe(options.workers > 0 && !('sharedMemory' in options))
+        const gradients = many(true)
+        gradients.get('p2')?.data.fill(NaN, 2_999_998)
+        await expect(gradientNorm(gradients, { runtime })).rejects.toThrow(
+          'gradientNorm: expected finite gradients, got NaN at element 2999998 of p2',
+        )
+      })
+  })
+
+  it('is that of one sum where they are no more than a block', async () => {
+    const few = new Map([...many(false)].slice(0, 2).map(([name, { data }]) => [name, data.subarray(0, BLOCK - 5)]))
+    let sum = 0
+    for (const data of few.values()) for (const value of data) sum += value * value
+    const gradients: Gradients = new Map([...few].map(([name, data]) => [name, { data, shape: [data.length] }]))
+    expect(await gradientNorm(gradients)).toBe(Math.sqrt(sum))
+  })
+
+  it('refuses options that it does not know, and what is no runtime', async () => {
+    const gradients = gradientsOf([[3, 4]])
+    await expect(gradientNorm(gradients, { runtime: {} as never })).rejects.toThrow(
+      'gradientNorm: option runtime: expected a runtime made by createRuntime',
+    )
+    await expect(clipGradNorm(gradients, 1, { lanes: 2 } as never)).rejects.toThrow(OptionError)
+    expect(() => clipFactor(1, 0)).toThrow('clipFactor: maxNorm: expected a number above 0, got number 0')
+    expect(clipFactor(5, 10)).toBe(1)
   })
 })

@@ -143,7 +143,7 @@ describe('options', () => {
     [{ evaluate: { every: 1 } }, /option evaluate.data: expected an iterable/],
     [
       { evaluate: { every: 1, data: [].values() } },
-      /option evaluate.data: expected batches that can be gone through more than once/,
+      /option evaluate.data: expected batches that can be iterated more than once/,
     ],
     [{ evaluate: { every: 0, data: [] } }, /option evaluate.every/],
     [{ evaluate: { every: 1, data: [], patience: 0 } }, /option evaluate.patience/],

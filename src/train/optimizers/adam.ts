@@ -1,7 +1,9 @@
 import { checkNames, expected } from '../../core/check.ts'
+import type { ElementWork } from '../../core/element-loops.ts'
 import { integerPower } from '../../core/integer-power.ts'
 import { checkRate } from '../schedules.ts'
-import { Optimizer, type UpdateArrays, type UpdateLoop } from './optimizer.ts'
+import { Optimizer, type UpdateNumbers } from './optimizer.ts'
+import type { UpdateArrays } from './optimizer-memory.ts'
 import type { ParameterGroup, Trainable } from './parameter-groups.ts'
 
 /** What decides about an update of `Adam` and `AdamW`. */
@@ -57,13 +59,12 @@ export class Adam extends Optimizer<AdamHyperparameters> {
     return [FIRST, SECOND]
   }
 
-  protected override updateLoop(
+  protected override updateWork(
     arrays: UpdateArrays,
     hyperparameters: AdamHyperparameters,
-    rate: number,
-    steps: number,
-  ): UpdateLoop {
-    return adamLoop(arrays, hyperparameters, { rate, steps, penalty: hyperparameters.weightDecay, shrink: 1 })
+    numbers: UpdateNumbers,
+  ): ElementWork {
+    return adamWork(arrays, hyperparameters, { ...numbers, penalty: hyperparameters.weightDecay, shrink: 1 })
   }
 }
 
@@ -97,52 +98,36 @@ export class AdamW extends Optimizer<AdamHyperparameters> {
     return [FIRST, SECOND]
   }
 
-  protected override updateLoop(
+  protected override updateWork(
     arrays: UpdateArrays,
     hyperparameters: AdamHyperparameters,
-    rate: number,
-    steps: number,
-  ): UpdateLoop {
-    return adamLoop(arrays, hyperparameters, {
-      rate,
-      steps,
-      penalty: 0,
-      shrink: 1 - rate * hyperparameters.weightDecay,
-    })
+    numbers: UpdateNumbers,
+  ): ElementWork {
+    const shrink = 1 - numbers.rate * hyperparameters.weightDecay
+    return adamWork(arrays, hyperparameters, { ...numbers, penalty: 0, shrink })
   }
 }
 
-interface AdamUpdate {
-  readonly rate: number
-  readonly steps: number
+interface AdamNumbers extends UpdateNumbers {
   /** λ·p is added to the gradient */
   readonly penalty: number
   /** p is multiplied by this first */
   readonly shrink: number
 }
 
-function adamLoop(
+function adamWork(
   { parameter, gradient, moments, newParameter, newMoments }: UpdateArrays,
   { betas: [beta1, beta2], epsilon }: AdamHyperparameters,
-  { rate, steps, penalty, shrink }: AdamUpdate,
-): UpdateLoop {
+  { rate, steps, gradientScale, penalty, shrink }: AdamNumbers,
+): ElementWork {
   const [first, second] = [moments[FIRST] ?? gradient, moments[SECOND] ?? gradient]
   const [newFirst, newSecond] = [newMoments[FIRST] ?? newParameter, newMoments[SECOND] ?? newParameter]
   const stepSize = rate / (1 - integerPower(beta1, steps))
   const correction = Math.sqrt(1 - integerPower(beta2, steps))
-  return (start, end) => {
-    let guard = 0
-    for (let index = start; index < end; index++) {
-      const value = parameter[index] ?? 0
-      const slope = (gradient[index] ?? 0) + penalty * value
-      const m = beta1 * (first[index] ?? 0) + (1 - beta1) * slope
-      const v = beta2 * (second[index] ?? 0) + (1 - beta2) * slope * slope
-      newFirst[index] = m
-      newSecond[index] = v
-      newParameter[index] = shrink * value - (stepSize * m) / (Math.sqrt(v) / correction + epsilon)
-      guard += ((newParameter[index] ?? 0) + (newSecond[index] ?? 0)) * 0
-    }
-    return guard
+  return {
+    loop: 'adam',
+    arrays: [parameter, gradient, first, second, newParameter, newFirst, newSecond],
+    numbers: [gradientScale, beta1, beta2, epsilon, stepSize, correction, penalty, shrink],
   }
 }
 

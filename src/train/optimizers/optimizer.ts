@@ -1,14 +1,17 @@
-import { checkedSignal, checkNames, expected } from '../../core/check.ts'
+import type { Runtime } from '../../attention/runtime.ts'
+import { checkedSignal, checkFinite, checkNames, expected } from '../../core/check.ts'
+import type { ElementWork } from '../../core/element-loops.ts'
 import { NumericError, OptionError, ShapeError } from '../../core/errors.ts'
-import { allocate } from '../../core/ledger.ts'
-import { formatShape } from '../../core/tensor.ts'
-import { changeParameters } from '../../program/parameter-access.ts'
+import { formatShape, type Tensor } from '../../core/tensor.ts'
+import { checkRuntime } from '../../program/host.ts'
+import { changeParameters, readParameters } from '../../program/parameter-access.ts'
 import type { Parameter } from '../../program/parameter.ts'
 import { sameShape } from '../batch.ts'
+import { LANES_PAY, runElements, type ElementReport } from '../elements/run-elements.ts'
 import { checkGradients, nonFiniteGradient, type Gradients } from '../gradients.ts'
-import { PacedLoop } from '../paced-loop.ts'
 import { checkRate } from '../schedules.ts'
-import { readState, writeState, type OptimizerState, type ParameterState } from './optimizer-state.ts'
+import { OptimizerMemory, type ComputedUpdate, type UpdateArrays } from './optimizer-memory.ts'
+import type { OptimizerState } from './optimizer-state.ts'
 import {
   distinctParameters,
   resolveGroups,
@@ -18,36 +21,43 @@ import {
   type Trainable,
 } from './parameter-groups.ts'
 
+/** Sums of updates only tell whether all is finite, so any size gives the same bits: one that tasks can be made of. */
+const BLOCK_ELEMENTS = 2 ** 17
+
 /** What `step` of an optimizer takes. */
 export interface StepOptions {
   /** In place of each group's own rate: one for all, or made out of a group's own. */
   readonly learningRate?: number | ((base: number) => number)
+  /** Each gradient is multiplied by this first, and rounded to float32: the factor of `clipFactor`, say. @default 1 */
+  readonly gradientScale?: number
+  /**
+   * Whose lanes compute the new values where the model is large enough for that to pay, and they share memory with this
+   * thread; the bits are the same. @default none: the calling thread does
+   */
+  readonly runtime?: Runtime
   /** An abort before the new values are in place leaves the parameters and the optimizer as they were. */
   readonly signal?: AbortSignal
 }
 
-/** The arrays of one parameter's update: old values, gradient, and where the new values go. */
-export interface UpdateArrays {
-  readonly parameter: Float32Array
-  readonly gradient: Float32Array
-  readonly moments: Readonly<Record<string, Float32Array>>
-  readonly newParameter: Float32Array
-  readonly newMoments: Readonly<Record<string, Float32Array>>
+/** What the numbers of an update are made of, beside the hyperparameters. */
+export interface UpdateNumbers {
+  readonly rate: number
+  /** updates of the parameter, this one included */
+  readonly steps: number
+  readonly gradientScale: number
 }
 
-/**
- * Computes elements [start, end).
- *
- * @returns 0 when everything written is finite, else NaN
- */
-export type UpdateLoop = (start: number, end: number) => number
+interface Update extends ComputedUpdate {
+  readonly work: ElementWork
+}
 
-interface Update {
-  readonly name: string
-  readonly parameter: Parameter
-  readonly arrays: UpdateArrays
-  readonly loop: UpdateLoop
-  readonly steps: number
+/** Options of a step after all checks. */
+interface StepSettings {
+  /** by group */
+  readonly rates: ReadonlyMap<unknown, number>
+  readonly gradientScale: number
+  readonly runtime: Runtime | undefined
+  readonly signal: AbortSignal | undefined
 }
 
 /** What the hyperparameters of every optimizer have. */
@@ -74,9 +84,7 @@ export abstract class Optimizer<H extends Rated = Rated> {
   /** those of the options, and a last one for all other parameters */
   readonly groups: readonly ResolvedGroup<H>[]
   readonly #groupOf: ReadonlyMap<string, ResolvedGroup<H>>
-  #states = new Map<string, ParameterState>()
-  /** Arrays to compute into; they change places with those of `#states`. */
-  readonly #spares = new Map<string, Pick<UpdateArrays, 'newParameter' | 'newMoments'>>()
+  readonly #memory: OptimizerMemory
   #stepping = false
 
   protected constructor(
@@ -95,6 +103,7 @@ export abstract class Optimizer<H extends Rated = Rated> {
     this.parameters = distinctParameters(`${name}: parameters`, trainable)
     this.groups = resolveGroups(name, this.parameters, options)
     this.#groupOf = new Map(this.groups.flatMap((group) => group.names.map((parameter) => [parameter, group])))
+    this.#memory = new OptimizerMemory(name, this.parameters)
   }
 
   /** The learning rate of parameters that are in no group of their own. */
@@ -105,27 +114,33 @@ export abstract class Optimizer<H extends Rated = Rated> {
   /**
    * One update of every parameter that has a gradient.
    *
-   * @param gradients by the parameters' names, of their shapes; they must stay as they are until the promise settles
+   * @param gradients by the parameters' names, of their shapes; they must stay as they are until the promise settles.
+   *   Lanes read those in shared memory where they are, and the others from a copy
    * @param options see `StepOptions`
-   * @throws {OptionError} for an unknown name, a rate that is no finite number ≥ 0, or a call during another
+   * @returns where the new values were computed
+   * @throws {OptionError} for an unknown name, a rate or a scale that is no finite number ≥ 0, or a call during another
    * @throws {ShapeError} when a gradient does not have its parameter's shape
    * @throws {NumericError} that names the first parameter whose gradient, or new value, is NaN or infinite
+   * @throws {WorkerLostError} when workers died three times under one part of it; then nothing has changed
    */
-  async step(gradients: Gradients, options: StepOptions = {}): Promise<void> {
+  async step(gradients: Gradients, options: StepOptions = {}): Promise<ElementReport> {
     const what = `${this.name}: step`
-    options = checkNames(`${what}: options`, options, ['learningRate', 'signal'])
-    const signal = checkedSignal(`${what}: option signal`, options.signal)
+    const settings = this.#settings(what, options)
     if (this.#stepping) throw new OptionError(`${what}: expected the earlier step to end first`)
-    const updates = this.#prepare(what, gradients, options.learningRate)
+    const updates = this.#prepare(what, gradients, settings)
     this.#stepping = true
     try {
-      const loop = new PacedLoop(signal)
-      for (const update of updates) await this.#compute(what, update, loop)
+      const parameters = updates.map(({ parameter }) => parameter)
+      const report = await readParameters(parameters, () => this.#compute(what, updates, settings))
+      // A lane that was lost may still write what it had begun: into memory that nobody reads any more.
+      const isClean = report.retries === 0
+      const computed = isClean ? updates : this.#memory.copied(updates)
       // A forward pass that other code has begun reads the old values to its end.
-      await changeParameters(
-        updates.map(({ parameter }) => parameter),
-        () => this.#commit(updates),
-      )
+      await changeParameters(parameters, () => this.#memory.commit(computed))
+      return report
+    } catch (error) {
+      this.#memory.drop(updates)
+      throw error
     } finally {
       this.#stepping = false
     }
@@ -133,7 +148,7 @@ export abstract class Optimizer<H extends Rated = Rated> {
 
   /** Copies of everything that the optimizer remembers; parameters that were never updated are left out. */
   stateDict(): OptimizerState {
-    return writeState(this.parameters, this.#states)
+    return this.#memory.write()
   }
 
   /**
@@ -146,7 +161,7 @@ export abstract class Optimizer<H extends Rated = Rated> {
   loadStateDict(state: Readonly<OptimizerState>): void {
     const what = `${this.name}: loadStateDict`
     if (this.#stepping) throw new OptionError(`${what}: expected the step to end first`)
-    this.#states = readState(what, this.parameters, (name) => this.momentsOf(this.#group(name).hyperparameters), state)
+    this.#memory.read(what, (name) => this.momentsOf(this.#group(name).hyperparameters), state)
   }
 
   /** The hyperparameters of each group and its parameters, as plain data. */
@@ -160,12 +175,21 @@ export abstract class Optimizer<H extends Rated = Rated> {
   /** Which moments a parameter with these hyperparameters has. */
   protected abstract momentsOf(hyperparameters: H): readonly string[]
 
-  /**
-   * The loop that computes new values of one parameter and of its moments.
-   *
-   * @param steps updates of the parameter, this one included
-   */
-  protected abstract updateLoop(arrays: UpdateArrays, hyperparameters: H, rate: number, steps: number): UpdateLoop
+  /** The loop that updates a parameter: its arrays in the loop's order, and its numbers. */
+  protected abstract updateWork(arrays: UpdateArrays, hyperparameters: H, numbers: UpdateNumbers): ElementWork
+
+  #settings(what: string, options: StepOptions): StepSettings {
+    options = checkNames(`${what}: options`, options, ['learningRate', 'gradientScale', 'runtime', 'signal'])
+    const { learningRate, gradientScale = 1, runtime } = options
+    const signal = checkedSignal(`${what}: option signal`, options.signal)
+    checkFinite(`${what}: option gradientScale`, gradientScale)
+    if (gradientScale < 0) throw expected(`${what}: option gradientScale`, 'a number ≥ 0', gradientScale)
+    checkRuntime(`${what}: option runtime`, runtime)
+    const rates = new Map(
+      this.groups.map((group) => [group, rateOf(what, learningRate, group.hyperparameters.learningRate)]),
+    )
+    return { rates, gradientScale, runtime, signal }
+  }
 
   #group(name: string): ResolvedGroup<H> {
     const group = this.#groupOf.get(name)
@@ -174,74 +198,55 @@ export abstract class Optimizer<H extends Rated = Rated> {
     return group
   }
 
-  #prepare(what: string, gradients: Gradients, learningRate: StepOptions['learningRate']): Update[] {
+  #prepare(what: string, gradients: Gradients, settings: StepSettings): Update[] {
     checkGradients(what, gradients)
-    const rates = new Map(
-      this.groups.map((group) => [group, rateOf(what, learningRate, group.hyperparameters.learningRate)]),
-    )
     const unknown = [...gradients.keys()].filter((name) => !this.parameters.has(name))
     if (unknown.length > 0)
       throw new OptionError(`${what}: expected gradients of this optimizer's parameters, got ${unknown.join(', ')}`)
-    const given = [...this.parameters].filter(([name]) => gradients.has(name))
-    for (const [name, { shape }] of given) {
+    const given = [...this.parameters].flatMap(([name, parameter]) => {
       const gradient = gradients.get(name)
-      if (
-        gradient === undefined ||
-        !sameShape(gradient.shape, shape) ||
-        gradient.data.length !== this.parameters.get(name)?.data.length
-      ) {
-        throw new ShapeError(
-          `${what}: expected the gradient of ${name} to have shape ${formatShape(shape)}, got ${formatShape(gradient?.shape ?? [])}`,
-        )
-      }
-    }
-    return given.map(([name, parameter]) =>
-      this.#update(
-        name,
-        parameter,
-        gradients.get(name)?.data ?? new Float32Array(0),
-        rates.get(this.#group(name)) ?? 0,
-      ),
-    )
+      if (gradient !== undefined) checkGradientShape(what, name, parameter, gradient)
+      return gradient === undefined ? [] : [{ name, parameter, gradient: gradient.data }]
+    })
+    return given.map(({ name, parameter, gradient }) => {
+      const group = this.#group(name)
+      const { hyperparameters } = group
+      const { arrays, steps: before } = this.#memory.open(name, gradient, this.momentsOf(hyperparameters))
+      const steps = before + 1
+      const numbers = { rate: settings.rates.get(group) ?? 0, steps, gradientScale: settings.gradientScale }
+      return { name, parameter, arrays, steps, work: this.updateWork(arrays, hyperparameters, numbers) }
+    })
   }
 
-  #update(name: string, parameter: Parameter, gradient: Float32Array, rate: number): Update {
-    const { hyperparameters } = this.#group(name)
-    const zeros = (): Record<string, Float32Array> =>
-      Object.fromEntries(this.momentsOf(hyperparameters).map((moment) => [moment, this.#array(parameter.data.length)]))
-    const state = this.#states.get(name) ?? { steps: 0, moments: zeros() }
-    const spare = this.#spares.get(name) ?? { newParameter: this.#array(parameter.data.length), newMoments: zeros() }
-    this.#spares.set(name, spare)
-    const arrays = { parameter: parameter.data, gradient, moments: state.moments, ...spare }
-    const steps = state.steps + 1
-    return { name, parameter, arrays, steps, loop: this.updateLoop(arrays, hyperparameters, rate, steps) }
+  async #compute(what: string, updates: readonly Update[], settings: StepSettings): Promise<ElementReport> {
+    const { runtime, signal } = settings
+    const works = updates.map(({ work }) => work)
+    const options = { blockElements: BLOCK_ELEMENTS, lanesPay: LANES_PAY.update, runtime, signal }
+    const { sums, report } = await runElements(works, options)
+    if (sums.every((sum) => sum === 0)) return report
+    throw nonFiniteUpdate(what, updates)
   }
+}
 
-  #array(length: number): Float32Array {
-    return new Float32Array(allocate(`${this.name} state`, 4 * length, false))
-  }
+function checkGradientShape(what: string, name: string, { shape, data }: Parameter, gradient: Tensor): void {
+  if (sameShape(gradient.shape, shape) && gradient.data.length === data.length) return
+  throw new ShapeError(
+    `${what}: expected the gradient of ${name} to have shape ${formatShape(shape)}, got ${formatShape(gradient.shape)}`,
+  )
+}
 
-  async #compute(what: string, { name, parameter, arrays, loop }: Update, paced: PacedLoop): Promise<void> {
-    let sum = 0
-    await paced.run(arrays.gradient.length, (start, end) => (sum += loop(start, end)))
-    if (sum === 0) return
-    throw (
-      nonFiniteGradient(what, name, { data: arrays.gradient, shape: parameter.shape }) ??
-      new NumericError(`${what}: expected ${name} to stay finite, but the update leads beyond float32`, {
+/** The error of the first parameter whose gradient, or else whose update, is not finite. */
+function nonFiniteUpdate(what: string, updates: readonly Update[]): NumericError {
+  for (const { name, parameter, arrays } of updates) {
+    const ofGradient = nonFiniteGradient(what, name, { data: arrays.gradient, shape: parameter.shape })
+    if (ofGradient !== undefined) return ofGradient
+    const computed = [arrays.newParameter, ...Object.values(arrays.newMoments)]
+    if (computed.some((data) => data.some((value) => !Number.isFinite(value))))
+      return new NumericError(`${what}: expected ${name} to stay finite, but the update leads beyond float32`, {
         details: { parameter: name },
       })
-    )
   }
-
-  /** Everything at once: nobody sees some parameters of one step and some of another. */
-  #commit(updates: readonly Update[]): void {
-    for (const { name, parameter, arrays, steps } of updates) {
-      parameter.data.set(arrays.newParameter)
-      parameter.touch()
-      this.#states.set(name, { steps, moments: arrays.newMoments })
-      this.#spares.set(name, { newParameter: arrays.newParameter, newMoments: arrays.moments })
-    }
-  }
+  return new NumericError(`${what}: expected gradients that stay as they are until the step ends, but they changed`)
 }
 
 function rateOf(what: string, given: StepOptions['learningRate'], own: number): number {

@@ -1,7 +1,9 @@
 import { checkBoolean, checkNames, expected } from '../../core/check.ts'
+import type { ElementWork } from '../../core/element-loops.ts'
 import { OptionError } from '../../core/errors.ts'
 import { checkRate } from '../schedules.ts'
-import { Optimizer, type UpdateArrays, type UpdateLoop } from './optimizer.ts'
+import { Optimizer, type UpdateNumbers } from './optimizer.ts'
+import type { UpdateArrays } from './optimizer-memory.ts'
 import type { ParameterGroup, Trainable } from './parameter-groups.ts'
 
 /** What decides about an update of `SGD`. */
@@ -57,26 +59,19 @@ export class SGD extends Optimizer<SGDHyperparameters> {
     return momentum === 0 ? [] : ['momentum']
   }
 
-  protected override updateLoop(
+  protected override updateWork(
     { parameter, gradient, moments, newParameter, newMoments }: UpdateArrays,
-    hyperparameters: SGDHyperparameters,
-    rate: number,
-  ): UpdateLoop {
-    const { momentum: factor, nesterov, weightDecay } = hyperparameters
+    { momentum, nesterov, weightDecay }: SGDHyperparameters,
+    { rate, gradientScale }: UpdateNumbers,
+  ): ElementWork {
     // Without momentum there is no array of it: the slope itself goes into the new parameter's place first.
-    const momentum = moments['momentum'] ?? gradient
-    const newMomentum = newMoments['momentum'] ?? newParameter
-    return (start, end) => {
-      let guard = 0
-      for (let index = start; index < end; index++) {
-        const value = parameter[index] ?? 0
-        const slope = (gradient[index] ?? 0) + weightDecay * value
-        const velocity = factor * (momentum[index] ?? 0) + slope
-        newMomentum[index] = velocity
-        newParameter[index] = value - rate * (nesterov ? slope + factor * velocity : velocity)
-        guard += (newParameter[index] ?? 0) * 0
-      }
-      return guard
+    const velocity = moments['momentum'] ?? gradient
+    const newVelocity = newMoments['momentum'] ?? newParameter
+    const [ofSlope, ofMomentum] = nesterov ? [1, momentum] : [0, 1]
+    return {
+      loop: 'sgd',
+      arrays: [parameter, gradient, velocity, newParameter, newVelocity],
+      numbers: [gradientScale, rate, momentum, weightDecay, ofSlope, ofMomentum],
     }
   }
 }
