@@ -44,8 +44,10 @@ function bucketOf(distance: number, single: number, each: number, maxDistance: n
 }
 
 /**
- * T5's table [buckets, H] as the option `relativeBias` [H, 2·maxDistance + 1]. @throws {ShapeError} for another shape;
- * {OptionError} as `positionBuckets` does
+ * T5's table as the option `relativeBias` [H, 2·maxDistance + 1].
+ *
+ * @param table [buckets, H]
+ * @throws {ShapeError} for another shape; {OptionError} as `positionBuckets` does
  */
 export function bucketedRelativeBias(table: Tensor, options: BucketOptions): Tensor {
   const { data, shape } = readTensor('bucketedRelativeBias: table', Float32Array, table)
@@ -62,8 +64,10 @@ export function bucketedRelativeBias(table: Tensor, options: BucketOptions): Ten
 }
 
 /**
- * The gradient of T5's table [buckets, H] from `dRelativeBias` [H, 2·maxDistance + 1]: sums in float64.
+ * The gradient of T5's table [buckets, H], summed in float64.
  *
+ * @param dRelativeBias [H, 2·maxDistance + 1]
+ * @param buckets how many rows the table has
  * @throws {OptionError} as `positionBuckets` does, or for a gradient of another width
  */
 export function bucketTableGradient(dRelativeBias: Tensor, buckets: number, options: BucketOptions): Tensor {

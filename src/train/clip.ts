@@ -6,6 +6,7 @@ import { LANES_PAY, runElements } from './elements/run-elements.ts'
 import { checkGradients, nonFiniteGradient, type Gradients } from './gradients.ts'
 import { PacedLoop } from './paced-loop.ts'
 
+/** What `gradientNorm` and `clipGradNorm` take. */
 export interface NormOptions {
   /**
    * Whose lanes add the squares where all gradients stand in memory that they share with this thread, and are so many

@@ -25,6 +25,7 @@ export interface ElementRunOptions {
 export interface ElementReport {
   /** 'worker': on the lanes */
   readonly thread: 'worker' | 'caller'
+  /** wall-clock time of the call */
   readonly elapsedMs: number
   /** the lanes that did a part of it */
   readonly lanes: readonly LaneShare[]
