@@ -22,7 +22,7 @@ test.each([
   expect(parameters).toBeGreaterThan(3_000_000)
   // What every step does shows in each stretch; what the engine does once, such as a large collection, does not.
   const stretches: MainThread[] = []
-  for (const steps of [5, 7, 9]) stretches.push(await traceMainThread(opened, () => trainUntil(opened, steps)))
+  for (const steps of [7, 11, 15]) stretches.push(await traceMainThread(opened, () => trainUntil(opened, steps)))
   const [quietest] = stretches.toSorted((a, b) => a.longestMs - b.longestMs)
   expectNoLongTask(quietest as MainThread, FRAME_MS)
   expect(opened.problems).toEqual([])
