@@ -24,8 +24,8 @@ const kernelBytes = {
 }
 
 /**
- * What needs a process of its own: it changes globals, flags of V8 or how Comlink transfers errors, measures the process, or ends
- * it.
+ * What needs a process of its own: it changes globals, flags of V8 or how Comlink transfers errors, measures the
+ * process, or ends it.
  */
 const ALONE = [
   'tests/{cli,failures,fleet,kernels,protocol,scheduler,tfjs,webgpu}/**/*.test.ts',
