@@ -11,16 +11,16 @@
 // peers    forward and backward together, H 8, D 64, one thread each: native PyTorch (/usr/bin/python3), jax-js
 //          (Node 22 or later), tfjs-wasm
 // long     one causal head of 64 over --tokens, with its peak memory beside the plan
-import { execFile } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
 import { inProcess } from './bench/in-process.mjs'
 import { installPeers, peersFolder } from './bench/peer-packages.mjs'
 import { bundleForNode, bundleTfjsGradients } from './bench/bundle.mjs'
+import { hasPython, runPython } from './bench/run-python.mjs'
 import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
@@ -38,7 +38,6 @@ const parts = values.parts.split(',')
 const rounds = values.quick ? 3 : Number(values.rounds)
 const turns = values.quick ? 1 : Number(values.turns)
 const [HEADS, HEAD_SIZE, TIMEOUT_MS] = [8, 64, 120_000]
-const PYTHON = '/usr/bin/python3'
 const folder = path.resolve('build/bench-backward')
 await bundleForNode(folder, {
   node: 'bench/backward/node.ts',
@@ -146,7 +145,7 @@ async function measurePeers(sizes) {
     await installPeers(['@jax-js/jax'])
     names.push('jax-js', 'tfjs-wasm')
   }
-  if (existsSync(PYTHON)) names.push('PyTorch, native')
+  if (hasPython) names.push('PyTorch, native')
   const rows = []
   console.log(`forward and backward, H ${HEADS}, D ${HEAD_SIZE}, one thread`)
   for (const tokens of sizes) {
@@ -188,11 +187,7 @@ async function inPython(tokens) {
     Buffer.concat([data.query, data.key, data.value, data.dOutput].map((array) => Buffer.from(array.buffer))),
   )
   try {
-    const { stdout } = await promisify(execFile)(
-      PYTHON,
-      ['bench/backward/pytorch.py', tokens, HEADS, HEAD_SIZE, folder].map(String),
-      { timeout: TIMEOUT_MS },
-    )
+    const printed = await runPython(['bench/backward/pytorch.py', tokens, HEADS, HEAD_SIZE, folder], TIMEOUT_MS)
     const all = new Float32Array(readFileSync(`${folder}/gradients.bin`).buffer.slice(0))
     const size = all.length / 3
     const worst = worstOf(shape, data, {
@@ -200,7 +195,7 @@ async function inPython(tokens) {
       dKey: all.subarray(size, 2 * size),
       dValue: all.subarray(2 * size),
     })
-    return worst <= 1e-4 ? JSON.parse(stdout) : { failure: `wrong gradients: off by ${worst}` }
+    return worst <= 1e-4 ? printed : { failure: `wrong gradients: off by ${worst}` }
   } catch (error) {
     return { failure: error.message.split('\n').find((line) => /error/i.test(line)) ?? error.message.split('\n')[0] }
   }

@@ -8,16 +8,15 @@
 //         later), tfjs-wasm and native PyTorch (/usr/bin/python3) on one thread each
 // growth  the same model at B 1 over --sizes: tokens per second, peak memory beside the plan
 // small   a character model as `heddle train --task names` has it, on one thread and on two workers
-import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
 import { ended, inProcess } from './bench/in-process.mjs'
 import { installPeers, peersFolder } from './bench/peer-packages.mjs'
 import { replaceBetween } from './bench/replace-between.mjs'
 import { bundleForNode, bundleTfjsGradients } from './bench/bundle.mjs'
+import { hasPython, runPython } from './bench/run-python.mjs'
 import { thisMachine } from './bench/this-machine.mjs'
 
 process.chdir(path.resolve(fileURLToPath(import.meta.url), '../..'))
@@ -32,7 +31,7 @@ const { values } = parseArgs({
 })
 const parts = values.parts.split(',')
 const turns = values.quick ? 1 : Number(values.turns)
-const [PYTHON, TORCH, TIMEOUT_MS, WARM_STEPS] = ['/usr/bin/python3', 'PyTorch, native', 180_000, 1]
+const [TORCH, TIMEOUT_MS, WARM_STEPS] = ['PyTorch, native', 180_000, 1]
 const [OURS, PAIR] = ['heddle, 1 worker', 'heddle, 2 workers']
 /** Of the losses of each step: float32 sums in another order. */
 const LOSS_TOLERANCE = 1e-3
@@ -84,7 +83,7 @@ async function peerNames() {
     await installPeers(['@jax-js/jax'])
     names.unshift('jax-js')
   }
-  return existsSync(PYTHON) ? [...names, TORCH] : names
+  return hasPython ? [...names, TORCH] : names
 }
 
 /**
@@ -216,12 +215,7 @@ async function inPython(problemSizes, steps) {
     nn.writeSafetensors(tensors, { sizes: JSON.stringify(problemSizes) }),
   )
   try {
-    const { stdout } = await promisify(execFile)(
-      PYTHON,
-      ['bench/train/torch_step.py', `${folder}/problem.safetensors`, '1', String(steps)],
-      { timeout: TIMEOUT_MS, killSignal: 'SIGKILL' },
-    )
-    return JSON.parse(stdout)
+    return await runPython(['bench/train/torch_step.py', `${folder}/problem.safetensors`, 1, steps], TIMEOUT_MS)
   } catch (error) {
     return {
       failure: error.killed
