@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it, test } from 'vitest'
 import { forwardFor, gradientBits, mathematicsOf, type BackwardInputs } from '../support/gradient-checks.ts'
 import type { MathOptions } from '../support/problem.ts'
 import { Random } from '../support/random.ts'
-import { allLanes, useRuntime, withRuntime } from '../support/runtimes.ts'
+import { everyLaneWorks, useRuntime, withRuntime } from '../support/runtimes.ts'
 import { integerTensor, maskTensor, normalTensor, shared } from '../support/tensors.ts'
 
 const pools: Record<string, RuntimeOptions> = {
@@ -71,21 +71,12 @@ function callOf([B, H, Hkv, M, N, D, Dv]: Shape, options: MathOptions, at: numbe
   return call
 }
 
-/** Settles when each lane has done a task: one lane may do all of a short call. */
-async function everyLaneWorks(runtime: Runtime): Promise<void> {
-  await allLanes(runtime)
-  const seen = new Set<number>()
-  const stop = runtime.on('task', ({ lane }) => seen.add(lane))
-  const call = await callOf([2, 4, 2, 300, 500, 32, 48], {}, 0)
-  while (seen.size < runtime.lanes.length) await runtime.attentionBackward(call)
-  stop()
-}
-
 describe.each(Object.entries(pools))('the plan’s bytes over %s', (_name, pool) => {
   let runtime: Runtime
   beforeAll(async () => {
     runtime = await createRuntime(pool)
-    await everyLaneWorks(runtime)
+    const call = await callOf([2, 4, 2, 300, 500, 32, 48], {}, 0)
+    await everyLaneWorks(runtime, () => runtime.attentionBackward(call))
   })
   afterAll(() => runtime.close())
 

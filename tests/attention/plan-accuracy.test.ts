@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createRuntime, tensor, type AttentionOptions, type Runtime, type RuntimeOptions } from 'heddle'
 import { Random } from '../support/random.ts'
+import { everyLaneWorks } from '../support/runtimes.ts'
 
 const pools: Record<string, RuntimeOptions> = {
   'the calling thread': { workers: 0 },
@@ -30,6 +31,8 @@ describe.each(Object.entries(pools))('the plan’s bytes over %s', (_name, pool)
   let runtime: Runtime
   beforeAll(async () => {
     runtime = await createRuntime(pool)
+    const x = tensor(new Float32Array(8 * 300 * 32), [8, 300, 32])
+    await everyLaneWorks(runtime, () => runtime.attention({ query: x, key: x, value: x }, { chunkSize: 64 }))
   })
   afterAll(() => runtime.close())
 

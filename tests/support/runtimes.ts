@@ -30,6 +30,15 @@ export async function allLanes(runtime: Runtime): Promise<void> {
   while (runtime.lanes.some(({ kernels }) => kernels === null)) await new Promise((resolve) => setImmediate(resolve))
 }
 
+/** Settles when each lane has done a task, and so holds its memory: one lane may do all of a short call. */
+export async function everyLaneWorks(runtime: Runtime, call: () => Promise<unknown>): Promise<void> {
+  await allLanes(runtime)
+  const seen = new Set<number>()
+  const stop = runtime.on('task', ({ lane }) => seen.add(lane))
+  while (seen.size < runtime.lanes.length) await call()
+  stop()
+}
+
 /** Lets the event loop go round: what was asked for before is sent and begun, whatever the time that takes. */
 export async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
