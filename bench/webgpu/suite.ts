@@ -1,7 +1,7 @@
 import type * as Tf from '@tensorflow/tfjs-core'
 import { GpuDevice } from '../../src/backends/webgpu/gpu-device.ts'
 import type { GpuLimits, WebGpuInfo } from '../../src/backends/webgpu/probe.ts'
-import { largestDifference, referenceRow } from '../../src/cli/bench/reference-rows.ts'
+import { worstDifference } from '../../src/cli/bench/reference-rows.ts'
 import { spreadOf, type Spread } from '../../src/cli/bench/spread.ts'
 import { choiceOf, measureTiles } from '../../src/backends/webgpu/measure-tiles.ts'
 import type { TileChoice } from '../../src/backends/webgpu/tile-choice.ts'
@@ -174,18 +174,13 @@ function isRight(name: string, error: number | null): boolean {
 async function errorOf(contender: GpuContender, shape: GpuCase, data: GpuData): Promise<number> {
   const output = await contender.read()
   const { heads, tokens, headSize, causal } = shape
-  let worst = 0
-  const size = tokens * headSize
-  for (const head of new Set([0, heads - 1])) {
-    const part = (array: Float32Array): Float32Array => array.subarray(head * size, (head + 1) * size)
-    const own = { query: part(data.query), key: part(data.key), value: part(data.value), headSize, valueSize: headSize }
-    for (let check = 0; check < CHECKED_ROWS; check++) {
-      const row = Math.floor((check * (tokens - 1)) / (CHECKED_ROWS - 1))
-      const expected = referenceRow(own, row, causal ? row + 1 : tokens)
-      worst = Math.max(worst, largestDifference(expected, part(output).subarray(row * headSize, (row + 1) * headSize)))
-    }
-  }
-  return worst
+  const places = [...new Set([0, heads - 1])].flatMap((head) =>
+    Array.from({ length: CHECKED_ROWS }, (_, check) => ({
+      head,
+      row: Math.floor((check * (tokens - 1)) / (CHECKED_ROWS - 1)),
+    })),
+  )
+  return worstDifference({ ...data, output, tokens, headSize, causal }, places)
 }
 
 function flopsOf({ heads, tokens, headSize, causal }: GpuCase): number {

@@ -1,7 +1,7 @@
 import { MemoryBudgetError, tensor, type AttentionReport, type Runtime, type Tensor } from '../../index.ts'
 import { caseKey, MODES, type BenchCase, type BenchSetting } from './bench-case.ts'
 import { normalValues } from './normal-values.ts'
-import { largestDifference, referenceRow } from './reference-rows.ts'
+import { worstDifference } from './reference-rows.ts'
 import { spreadOf, type Spread } from './spread.ts'
 import { timeTasks } from './time-tasks.ts'
 
@@ -132,26 +132,12 @@ async function checkCase(
   }
 }
 
-function worstRow(
-  { tokens, heads, headSize, causal }: BenchSetting,
-  { query, key, value }: Inputs,
-  output: Tensor,
-): number {
-  let worst = 0
-  for (let step = 0; step < CHECKED_ROWS; step++) {
-    const head = step % heads
-    const row = Math.floor(((tokens - 1) * step) / (CHECKED_ROWS - 1))
-    const slice = (data: Float32Array): Float32Array =>
-      data.subarray(head * tokens * headSize, (head + 1) * tokens * headSize)
-    const data = {
-      query: slice(query.data),
-      key: slice(key.data),
-      value: slice(value.data),
-      headSize,
-      valueSize: headSize,
-    }
-    const found = slice(output.data).subarray(row * headSize, (row + 1) * headSize)
-    worst = Math.max(worst, largestDifference(found, referenceRow(data, row, causal ? row + 1 : tokens)))
-  }
-  return worst
+function worstRow(setting: BenchSetting, { query, key, value }: Inputs, output: Tensor): number {
+  const { tokens, heads, headSize, causal } = setting
+  const data = { query: query.data, key: key.data, value: value.data, output: output.data }
+  const places = Array.from({ length: CHECKED_ROWS }, (_, step) => ({
+    head: step % heads,
+    row: Math.floor(((tokens - 1) * step) / (CHECKED_ROWS - 1)),
+  }))
+  return worstDifference({ ...data, tokens, headSize, causal }, places)
 }

@@ -45,3 +45,30 @@ export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): n
   }
   return largest
 }
+
+/** Attention of one batch head by head: query, key, value and output [H, N, D], row-major. */
+export interface HeadsData {
+  readonly query: Float32Array
+  readonly key: Float32Array
+  readonly value: Float32Array
+  readonly output: Float32Array
+  readonly tokens: number
+  readonly headSize: number
+  readonly causal: boolean
+}
+
+/** The largest difference of some rows of the output from their float64 reference. */
+export function worstDifference(
+  { query, key, value, output, tokens, headSize, causal }: HeadsData,
+  places: Iterable<{ readonly head: number; readonly row: number }>,
+): number {
+  let worst = 0
+  for (const { head, row } of places) {
+    const own = (data: Float32Array): Float32Array =>
+      data.subarray(head * tokens * headSize, (head + 1) * tokens * headSize)
+    const data = { query: own(query), key: own(key), value: own(value), headSize, valueSize: headSize }
+    const found = own(output).subarray(row * headSize, (row + 1) * headSize)
+    worst = Math.max(worst, largestDifference(found, referenceRow(data, row, causal ? row + 1 : tokens)))
+  }
+  return worst
+}

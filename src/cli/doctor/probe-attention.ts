@@ -1,5 +1,5 @@
 import { tensor, type Runtime } from '../../index.ts'
-import { largestDifference, referenceRow } from '../bench/reference-rows.ts'
+import { worstDifference } from '../bench/reference-rows.ts'
 import { normalValues } from '../bench/normal-values.ts'
 
 /** What came of one small attention beside its float64 reference. */
@@ -23,22 +23,9 @@ export async function probeAttention(name: string, runtime: Runtime, signal: Abo
   )
   if (query === undefined || key === undefined || value === undefined) throw new Error('probe: expected three tensors')
   const { output, report } = await runtime.attention({ query, key, value }, { causal: true, signal })
-  let worst = 0
-  for (let head = 0; head < heads; head++) {
-    const slice = (data: Float32Array): Float32Array =>
-      data.subarray(head * rows * headSize, (head + 1) * rows * headSize)
-    const data = {
-      query: slice(query.data),
-      key: slice(key.data),
-      value: slice(value.data),
-      headSize,
-      valueSize: headSize,
-    }
-    for (let row = 0; row < rows; row++) {
-      const found = slice(output.data).subarray(row * headSize, (row + 1) * headSize)
-      worst = Math.max(worst, largestDifference(found, referenceRow(data, row, row + 1)))
-    }
-  }
+  const places = Array.from({ length: heads * rows }, (_, at) => ({ head: Math.floor(at / rows), row: at % rows }))
+  const data = { query: query.data, key: key.data, value: value.data, output: output.data }
+  const worst = worstDifference({ ...data, tokens: rows, headSize, causal: true }, places)
   const kernels = [...new Set(report.lanes.map((lane) => lane.kernels))].join(', ')
   return {
     name,
